@@ -1,0 +1,258 @@
+//! What the judgement has to say: one [`Finding`] for each thing that is wrong or risky.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The longest admission warning that the API server and its clients show whole, in characters.
+pub const WARNING_LIMIT: usize = 120;
+
+/// Whether a finding refuses the object or only warns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The settings would hurt the etcd, or cannot be understood.
+    Deny,
+    /// The settings work, but a person should know about a risk.
+    Warn,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deny => "deny",
+            Self::Warn => "warn",
+        })
+    }
+}
+
+/// Declares [`Code`] with its stable kebab-case names, so that a code, its name and the list of all codes cannot
+/// drift apart.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $severity:ident;)+) => {
+        /// The stable name of a kind of finding; `explain CODE` prints its page.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)+ }
+
+        impl Code {
+            /// Every code there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The stable kebab-case name.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The severity under the built-in policy.
+            #[must_use]
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$variant => Severity::$severity,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The `enabled` label is neither `true` nor `false`.
+    EnabledInvalid = "enabled-invalid", Deny;
+    /// An annotation under our prefix that does not exist.
+    AnnotationUnknown = "annotation-unknown", Deny;
+    /// A boolean annotation that is neither `true` nor `false`.
+    BooleanInvalid = "boolean-invalid", Deny;
+    /// A duration that Go would not parse, or that is out of range.
+    DurationInvalid = "duration-invalid", Deny;
+    /// A text setting that no Kubernetes name, port or domain can be.
+    ValueInvalid = "value-invalid", Deny;
+    /// A Secret reference that is not of the documented form.
+    SecretReferenceInvalid = "secret-reference-invalid", Deny;
+    /// Two settings that exclude each other.
+    SettingsConflict = "settings-conflict", Deny;
+    /// A schedule that Kubernetes would refuse.
+    ScheduleInvalid = "schedule-invalid", Deny;
+    /// A schedule that Kubernetes accepts and that never fires.
+    ScheduleNeverFires = "schedule-never-fires", Deny;
+    /// A schedule that fires more often than the policy allows.
+    ScheduleTooOften = "schedule-too-often", Deny;
+    /// A schedule that fires more rarely than the policy allows.
+    ScheduleTooRare = "schedule-too-rare", Deny;
+    /// A schedule that fires outside the windows that the policy allows.
+    ScheduleOutsideWindow = "schedule-outside-window", Deny;
+    /// A step that is at least as large as its range.
+    ScheduleStepBeyondRange = "schedule-step-beyond-range", Warn;
+    /// A fire time that is skipped on a daylight-saving changeover.
+    ScheduleSkippedByDst = "schedule-skipped-by-dst", Warn;
+    /// A fire time that happens twice on a daylight-saving changeover.
+    ScheduleRepeatedByDst = "schedule-repeated-by-dst", Warn;
+    /// A time zone that Kubernetes would refuse.
+    TimeZoneInvalid = "time-zone-invalid", Deny;
+    /// A rule that the engine's expression language does not accept.
+    RuleInvalid = "rule-invalid", Deny;
+    /// A rule that fails to evaluate at a reachable state.
+    RuleCanFail = "rule-can-fail", Deny;
+    /// A rule that is true at every state.
+    RuleAlwaysTrue = "rule-always-true", Deny;
+    /// A rule that is false at every state.
+    RuleNeverTrue = "rule-never-true", Deny;
+    /// A rule that lets a member reach its quota while space could be freed.
+    RuleMissesQuota = "rule-misses-quota", Deny;
+    /// A rule that fires with nothing to reclaim.
+    RuleFutile = "rule-futile", Warn;
+    /// A property of a rule that could not be decided within the budget.
+    RuleUndecided = "rule-undecided", Warn;
+    /// A constant in a rule that is at odds with this etcd's quota.
+    RuleConstantSuspect = "rule-constant-suspect", Warn;
+    /// A threshold that is not a ratio, percentage or quantity in range.
+    ThresholdInvalid = "threshold-invalid", Deny;
+    /// A disalarm threshold that is not strictly between 0 and 1.
+    DisalarmInvalid = "disalarm-invalid", Deny;
+    /// A time-out under which two members could be down at once.
+    CommandTimeoutTooShort = "command-timeout-too-short", Deny;
+    /// No container of the pod template runs an etcd that can be read.
+    EtcdNotFound = "etcd-not-found", Deny;
+    /// The client endpoints cannot be discovered.
+    EndpointsUnknown = "endpoints-unknown", Deny;
+    /// The quota cannot be seen in the pod template.
+    QuotaUnknown = "quota-unknown", Deny;
+    /// A quota that is not a positive number of bytes.
+    QuotaInvalid = "quota-invalid", Deny;
+    /// The `quota` annotation differs from the quota in the pod template.
+    QuotaMismatch = "quota-mismatch", Deny;
+    /// A quota above etcd's suggested maximum.
+    QuotaAboveSuggested = "quota-above-suggested", Warn;
+    /// The etcd asks for TLS and the Secrets for it cannot be discovered.
+    TlsSecretUnknown = "tls-secret-unknown", Deny;
+    /// A Secret chosen by a chart's convention, not by what the pod template mounts.
+    TlsSecretAssumed = "tls-secret-assumed", Warn;
+    /// The data volume is smaller than the quota.
+    VolumeTooSmall = "volume-too-small", Deny;
+    /// The data volume is smaller than twice the quota.
+    VolumeTight = "volume-tight", Warn;
+    /// The liveness probe would kill a member while it defragments.
+    LivenessTooEager = "liveness-too-eager", Warn;
+    /// Compaction on every run although the etcd compacts itself.
+    CompactionRedundant = "compaction-redundant", Warn;
+    /// An etcd version with a known defragmentation bug.
+    EtcdVersionUnsafe = "etcd-version-unsafe", Deny;
+    /// An image tag from which no etcd version can be read.
+    EtcdVersionUnknown = "etcd-version-unknown", Warn;
+    /// One member: each run is an outage.
+    SingleMember = "single-member", Warn;
+    /// An even number of members; with two, each run loses the quorum.
+    EvenMembers = "even-members", Warn;
+    /// More members than an etcd cluster can have.
+    TooManyMembers = "too-many-members", Deny;
+    /// Something else defragments this etcd too.
+    RivalDefragmenter = "rival-defragmenter", Warn;
+    /// A CronJob of the expected name belongs to somebody else.
+    CronJobForeign = "cronjob-foreign", Warn;
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Code {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == s).ok_or(())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One thing that is wrong or risky, in words that a person can act on without reading documentation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The kind of finding.
+    pub code: Code,
+    /// Whether it refuses.
+    pub severity: Severity,
+    /// The field path in the object, such as `metadata.annotations[etcd-defrag.io/schedule]`.
+    pub field: String,
+    /// What was found, why it matters and what to write instead, in full sentences.
+    pub message: String,
+    /// The same in at most [`WARNING_LIMIT`] characters with the code in front, for an admission warning.
+    #[serde(skip)]
+    pub brief: String,
+}
+
+impl Finding {
+    /// A finding of `code` with the severity of the built-in policy.
+    ///
+    /// `brief` is the message in a few words; it is cut to fit behind the code (see [`WARNING_LIMIT`]).
+    pub fn new(code: Code, field: impl Into<String>, brief: impl AsRef<str>, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: code.severity(),
+            field: field.into(),
+            message: message.into(),
+            brief: shorten(&format!("{code}: {}", brief.as_ref()), WARNING_LIMIT),
+        }
+    }
+
+    /// The same finding with the severity that the policy asks for.
+    #[must_use]
+    pub const fn with_severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// Whether this finding refuses the object.
+    #[must_use]
+    pub const fn denies(&self) -> bool {
+        matches!(self.severity, Severity::Deny)
+    }
+}
+
+/// `text` in at most `limit` characters, an ellipsis in place of what was cut, line breaks as spaces.
+#[must_use]
+pub fn shorten(text: &str, limit: usize) -> String {
+    let one_line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if one_line.chars().count() <= limit {
+        return one_line;
+    }
+    let mut cut: String = one_line.chars().take(limit.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// A value that a person wrote, quoted for a message: control characters escaped and long text cut.
+#[must_use]
+pub fn quoted(value: &str) -> String {
+    let escaped: String = value.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
+    format!("\"{}\"", shorten(&escaped, 80))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_parses_back_from_its_name() {
+        for code in Code::ALL {
+            assert_eq!(code.as_str().parse(), Ok(*code));
+        }
+        assert_eq!("no-such-code".parse::<Code>(), Err(()));
+    }
+
+    #[test]
+    fn a_brief_never_exceeds_what_clients_show() {
+        let finding = Finding::new(Code::RuleInvalid, "x", "é".repeat(500), "m");
+        assert_eq!(finding.brief.chars().count(), WARNING_LIMIT);
+        assert!(finding.brief.ends_with('…'));
+    }
+
+    #[test]
+    fn quoting_escapes_line_breaks_and_cuts() {
+        assert_eq!(quoted("a\nb"), "\"a\\nb\"");
+        assert_eq!(quoted(&"x".repeat(1000)).chars().count(), 82);
+    }
+}

@@ -1,0 +1,131 @@
+//! The names of our labels and annotations.
+
+/// The prefix of every label and annotation of ours.
+pub const PREFIX: &str = "etcd-defrag.io/";
+
+/// The label that enrols a StatefulSet, prefix included.
+pub const ENABLED: &str = "etcd-defrag.io/enabled";
+
+macro_rules! keys {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
+        /// An annotation that tunes the defragmentation of one etcd.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Key { $($(#[$doc])* $variant,)+ }
+
+        impl Key {
+            /// Every key there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The annotation, prefix included.
+            #[must_use]
+            pub const fn annotation(self) -> &'static str {
+                match self { $(Self::$variant => concat!("etcd-defrag.io/", $name),)+ }
+            }
+        }
+    };
+}
+
+keys! {
+    /// A Kubernetes CronJob schedule.
+    Schedule = "schedule";
+    /// An IANA time zone.
+    TimeZone = "time-zone";
+    /// An etcd-defrag rule.
+    Rule = "rule";
+    /// A share of the quota above which to defragment.
+    QuotaUsageAbove = "quota-usage-above";
+    /// An amount of reclaimable space above which to defragment.
+    FreeAbove = "free-above";
+    /// Pauses the CronJob.
+    Suspend = "suspend";
+    /// Whether the leader is moved before its member is defragmented.
+    MoveLeader = "move-leader";
+    /// Whether a NOSPACE alarm is lifted after a run.
+    AutoDisalarm = "auto-disalarm";
+    /// The share of the quota below which the alarm is lifted.
+    DisalarmBelow = "disalarm-below";
+    /// Whether each run compacts first.
+    Compaction = "compaction";
+    /// The pause between two members.
+    WaitBetweenMembers = "wait-between-members";
+    /// How long one member's defragmentation may take.
+    CommandTimeout = "command-timeout";
+    /// The headless Service of the members.
+    Service = "service";
+    /// The client port.
+    ClientPort = "client-port";
+    /// The DNS domain of the cluster.
+    ClusterDomain = "cluster-domain";
+    /// Client URLs of an etcd that cannot be discovered.
+    Endpoints = "endpoints";
+    /// The quota of an etcd whose quota cannot be seen.
+    Quota = "quota";
+    /// The Secret with the CA certificate.
+    CaSecret = "ca-secret";
+    /// The Secret with the client certificate and key.
+    ClientSecret = "client-secret";
+    /// The Secret with the user name and password of etcd RBAC.
+    UsernameSecret = "username-secret";
+    /// A token whose change asks for one run now.
+    DefragNow = "defrag-now";
+    /// The keys that the policy filled in; written by the webhook.
+    Defaulted = "defaulted";
+}
+
+impl Key {
+    /// The name without the prefix.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.annotation().strip_prefix(PREFIX).unwrap_or_default()
+    }
+
+    /// The key of this name without the prefix.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|key| key.name() == name)
+    }
+
+    /// The known key that is nearest to what a person wrote (without the prefix), if any is near.
+    #[must_use]
+    pub fn nearest(name: &str) -> Option<Self> {
+        let wanted = name.to_lowercase().replace('_', "-");
+        Self::ALL
+            .iter()
+            .map(|key| (strsim::damerau_levenshtein(&wanted, key.name()), *key))
+            .filter(|(distance, key)| *distance <= key.name().len().div_ceil(3).max(2))
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, key)| key)
+    }
+
+    /// The field path of this annotation in an object.
+    #[must_use]
+    pub fn field(self) -> String {
+        annotation_field(self.annotation())
+    }
+}
+
+/// The field path of any annotation.
+#[must_use]
+pub fn annotation_field(annotation: &str) -> String {
+    format!("metadata.annotations[{annotation}]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_finds_its_key() {
+        assert_eq!(Key::nearest("shedule"), Some(Key::Schedule));
+        assert_eq!(Key::nearest("timezone"), Some(Key::TimeZone));
+        assert_eq!(Key::nearest("Time_Zone"), Some(Key::TimeZone));
+        assert_eq!(Key::nearest("completely-else-where"), None);
+    }
+
+    #[test]
+    fn names_and_annotations_agree() {
+        for key in Key::ALL {
+            assert_eq!(Key::from_name(key.name()), Some(*key));
+        }
+    }
+}

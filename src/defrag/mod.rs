@@ -1,0 +1,12 @@
+//! The pure core: what a StatefulSet says, what is wrong with it and which CronJob it gets. No clock, no client.
+
+pub mod cronjob;
+pub mod defaulting;
+pub mod finding;
+pub mod judgement;
+pub mod keys;
+pub mod policy;
+pub mod quantity;
+pub mod statefulset;
+
+pub use judgement::{Enrollment, Judgement, Plan, resolve};

@@ -1,0 +1,287 @@
+//! The part of a StatefulSet that the judgement reads. Everything else is never decoded, so it can neither be lost nor
+//! be refused here.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use k8s_openapi::{
+    api::{apps::v1 as apps, core::v1::VolumeResourceRequirements},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A StatefulSet, reduced to what the judgement reads.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct StatefulSet {
+    /// Name, namespace, labels, annotations.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// The desired state.
+    #[serde(default)]
+    pub spec: Spec,
+}
+
+/// `null` reads as the default, as the API server treats it.
+fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+macro_rules! part {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name { $($(#[$field_doc])* #[serde(default, deserialize_with = "nullable")] pub $field: $type,)+ }
+    };
+}
+
+part!(/// `spec`.
+Spec {
+    /// Desired number of pods; unset means 1.
+    replicas: Option<i32>,
+    /// Where the pods' numbers start.
+    ordinals: Ordinals,
+    /// The governing headless Service.
+    service_name: String,
+    /// The pod template.
+    template: PodTemplate,
+    /// Templates of the volumes that each pod gets.
+    volume_claim_templates: Vec<VolumeClaim>,
+});
+part!(/// `spec.ordinals`.
+Ordinals {
+    /// The number of the first pod.
+    start: i32,
+});
+part!(/// `spec.template`.
+PodTemplate {
+    /// The pod's own specification.
+    spec: PodSpec,
+});
+part!(/// `spec.template.spec`.
+PodSpec {
+    /// The containers.
+    containers: Vec<Container>,
+    /// The volumes.
+    volumes: Vec<Volume>,
+});
+part!(/// A container.
+Container {
+    /// Its name.
+    name: String,
+    /// Its image.
+    image: String,
+    /// The entry point.
+    command: Vec<String>,
+    /// Its arguments.
+    args: Vec<String>,
+    /// Its environment.
+    env: Vec<EnvVar>,
+    /// Sources of further environment that cannot be read here.
+    env_from: Vec<EnvFrom>,
+    /// Its named ports.
+    ports: Vec<Port>,
+    /// Where volumes are mounted.
+    volume_mounts: Vec<VolumeMount>,
+    /// The probe that restarts it.
+    liveness_probe: Option<Probe>,
+});
+part!(/// An environment variable.
+EnvVar {
+    /// Its name.
+    name: String,
+    /// Its literal value, in which `$(VAR)` is expanded.
+    value: Option<String>,
+    /// A value from elsewhere.
+    value_from: Option<EnvSource>,
+});
+part!(/// `valueFrom`.
+EnvSource {
+    /// A field of the pod, such as `metadata.name`.
+    field_ref: Option<FieldRef>,
+});
+part!(/// `fieldRef`.
+FieldRef {
+    /// The path in the pod.
+    field_path: String,
+});
+part!(/// `envFrom`.
+EnvFrom {
+    /// A prefix for each name.
+    prefix: String,
+    /// A ConfigMap.
+    config_map_ref: Option<NameRef>,
+    /// A Secret.
+    secret_ref: Option<NameRef>,
+});
+part!(/// A reference by name.
+NameRef {
+    /// The name.
+    name: String,
+});
+part!(/// A named port.
+Port {
+    /// Its name.
+    name: String,
+    /// Its number.
+    container_port: i32,
+});
+part!(/// A mount.
+VolumeMount {
+    /// The volume.
+    name: String,
+    /// Where it appears in the container.
+    mount_path: String,
+    /// A path inside the volume.
+    sub_path: String,
+});
+part!(/// A probe; the numbers are seconds and counts, unset means Kubernetes' default.
+Probe {
+    /// Seconds before the first attempt.
+    initial_delay_seconds: Option<i32>,
+    /// Seconds between attempts (default 10).
+    period_seconds: Option<i32>,
+    /// Failures in a row that restart the container (default 3).
+    failure_threshold: Option<i32>,
+    /// Seconds until an attempt has failed (default 1).
+    timeout_seconds: Option<i32>,
+    /// An HTTP request.
+    http_get: Option<HttpGet>,
+});
+part!(/// `httpGet`.
+HttpGet {
+    /// The path.
+    path: String,
+    /// The port.
+    port: Option<IntOrString>,
+});
+part!(/// A volume.
+Volume {
+    /// Its name.
+    name: String,
+    /// A Secret.
+    secret: Option<SecretVolume>,
+    /// A ConfigMap.
+    config_map: Option<ConfigMapVolume>,
+    /// Several sources in one.
+    projected: Option<Projected>,
+    /// A directory that lives as long as the pod.
+    empty_dir: Option<EmptyDir>,
+});
+part!(/// A Secret as a volume.
+SecretVolume {
+    /// The Secret.
+    secret_name: String,
+    /// Its keys and the paths at which they appear; empty means each key under its own name.
+    items: Vec<KeyToPath>,
+});
+part!(/// A ConfigMap as a volume, or as a source of a projected volume.
+ConfigMapVolume {
+    /// The ConfigMap.
+    name: String,
+    /// Its keys and the paths at which they appear.
+    items: Vec<KeyToPath>,
+});
+part!(/// A key and the path at which it appears.
+KeyToPath {
+    /// The key.
+    key: String,
+    /// The path, relative to the mount.
+    path: String,
+});
+part!(/// A projected volume.
+Projected {
+    /// What it is made of.
+    sources: Vec<Source>,
+});
+part!(/// A source of a projected volume.
+Source {
+    /// A Secret.
+    secret: Option<ProjectedSecret>,
+    /// A ConfigMap.
+    config_map: Option<ConfigMapVolume>,
+});
+part!(/// A Secret in a projected volume.
+ProjectedSecret {
+    /// The Secret.
+    name: String,
+    /// Its keys and the paths at which they appear.
+    items: Vec<KeyToPath>,
+});
+part!(/// `emptyDir`.
+EmptyDir {
+    /// Its limit.
+    size_limit: Option<Quantity>,
+});
+part!(/// A volume claim template.
+VolumeClaim {
+    /// Its metadata; the name is the volume's.
+    metadata: NameRef,
+    /// Its specification.
+    spec: VolumeClaimSpec,
+});
+part!(/// `spec` of a volume claim.
+VolumeClaimSpec {
+    /// The storage that is asked for.
+    resources: VolumeResourceRequirements,
+});
+
+impl StatefulSet {
+    /// The value of a label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// The annotations; empty where there are none.
+    #[must_use]
+    pub fn annotations(&self) -> Cow<'_, BTreeMap<String, String>> {
+        self.metadata.annotations.as_ref().map_or_else(|| Cow::Owned(BTreeMap::new()), Cow::Borrowed)
+    }
+
+    /// The name, or `generateName` for an object that has none yet.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().or(self.metadata.generate_name.as_deref()).unwrap_or_default()
+    }
+
+    /// The namespace; `default` where an offline manifest names none.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or("default")
+    }
+
+    /// Desired pods; Kubernetes' default is 1.
+    #[must_use]
+    pub fn replicas(&self) -> i32 {
+        self.spec.replicas.unwrap_or(1)
+    }
+}
+
+impl kube::Resource for StatefulSet {
+    type DynamicType = ();
+    type Scope = k8s_openapi::NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        <apps::StatefulSet as k8s_openapi::Resource>::KIND.into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        <apps::StatefulSet as k8s_openapi::Resource>::GROUP.into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        <apps::StatefulSet as k8s_openapi::Resource>::VERSION.into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "statefulsets".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
