@@ -227,7 +227,10 @@ pub fn shorten(text: &str, limit: usize) -> String {
 /// A value that a person wrote, quoted for a message: control characters escaped and long text cut.
 #[must_use]
 pub fn quoted(value: &str) -> String {
-    let escaped: String = value.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
+    let escaped: String = value
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect();
     format!("\"{}\"", shorten(&escaped, 80))
 }
 
