@@ -342,8 +342,8 @@ mod tests {
     #[test]
     fn words_for_people() {
         assert_eq!(in_words(Duration::from_secs(90)), "1 minute 30 seconds");
-        assert_eq!(in_words(Duration::from_secs(3_600)), "1 hour");
-        assert_eq!(in_words(Duration::from_secs(86_400 * 2 + 60)), "2 days 1 minute");
+        assert_eq!(in_words(Duration::from_hours(1)), "1 hour");
+        assert_eq!(in_words(Duration::from_mins(2881)), "2 days 1 minute");
         assert_eq!(in_words(Duration::from_millis(1_500)), "1.5 seconds");
         assert_eq!(in_words(Duration::ZERO), "0 seconds");
     }

@@ -10,12 +10,12 @@ use super::{
     zone::{Clock, TimeZone, stretches},
 };
 
-/// How far ahead changeovers are looked at, in days: ten years, since the tz database knows no zone further ahead than by
-/// the rule that repeats every year, and rules seldom live longer.
-const HORIZON: i64 = 3_653 * 86_400;
+/// How far ahead changeovers are looked at, in seconds: five years, as far as the controller itself searches. The rules of a
+/// zone seldom live longer, and whoever judges again later sees further.
+const HORIZON: i64 = 1_827 * 86_400;
 
 /// The most changeovers that are looked at: two a year, and four where Ramadan suspends summer time.
-const MOST: usize = 44;
+const MOST: usize = 24;
 
 /// Fire times that are followed around one changeover, more than minutes in the largest one (24 hours).
 const MOST_FIRES: usize = 1_600;

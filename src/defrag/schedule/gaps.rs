@@ -92,7 +92,7 @@ fn within_a_day(calendar: &Calendar) -> Option<Gaps> {
     let mut gaps = None;
     let first_hour = i64::from(calendar.hour.trailing_zeros()) * 3_600;
     pairs(calendar.minute, |from, to| {
-        Gaps::join(&mut gaps, Gap { from: first_hour + from * 60, to: first_hour + to * 60 })
+        Gaps::join(&mut gaps, Gap { from: first_hour + from * 60, to: first_hour + to * 60 });
     });
     let (first, last) = (i64::from(calendar.minute.trailing_zeros()), last(calendar.minute));
     pairs(calendar.hour, |from, to| {
@@ -176,7 +176,7 @@ fn weekly(weekdays: u64, sunday: i64) -> Option<(Gaps, i64)> {
     let first = i64::from(weekdays.trailing_zeros());
     let mut gaps = None;
     pairs(weekdays | (1 << (first + 7)), |from, to| {
-        Gaps::join(&mut gaps, Gap { from: sunday + from, to: sunday + to })
+        Gaps::join(&mut gaps, Gap { from: sunday + from, to: sunday + to });
     });
     gaps.map(|gaps| (gaps, sunday + first))
 }

@@ -91,7 +91,7 @@ impl Schedule {
     ///
     /// On the wall clock all 400 years of the calendar's cycle count, so a leap day is as much as 8 years from the next
     /// (the controller's own search gives up after five, and finds it when it looks again). The changeovers of `zone` in the
-    /// ten years from `now` count with what the tz database says about them: a gap over one is shorter or longer by
+    /// five years from `now` count with what the tz database says about them: a gap over one is shorter or longer by
     /// the change, a time that is repeated is close to itself, and one that is skipped leaves a hole.
     #[must_use]
     pub fn intervals(&self, zone: &TimeZone, now: Timestamp) -> Option<Intervals> {

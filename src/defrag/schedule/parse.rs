@@ -17,7 +17,7 @@ pub(super) struct Token<'t> {
     pub start: usize,
 }
 
-impl<'t> Token<'t> {
+impl Token<'_> {
     pub fn range(self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
