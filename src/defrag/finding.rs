@@ -122,6 +122,8 @@ codes! {
     QuotaAboveSuggested = "quota-above-suggested", Warn;
     /// The etcd asks for TLS and the Secrets for it cannot be discovered.
     TlsSecretUnknown = "tls-secret-unknown", Deny;
+    /// The etcd asks clients to log in and no Secret with a user name and password is named.
+    CredentialsUnknown = "credentials-unknown", Deny;
     /// A Secret chosen by a chart's convention, not by what the pod template mounts.
     TlsSecretAssumed = "tls-secret-assumed", Warn;
     /// The data volume is smaller than the quota.

@@ -135,13 +135,16 @@ fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>
         now,
     );
     findings.extend(judged_schedule.findings);
-    // Without a quota there is no state space to judge the rule on, and the missing quota is refused already.
-    if quota.is_some() {
+    // Without a quota there is no state space to judge the rule on, and without a threshold there is no rule; what is
+    // missing is refused already.
+    let unread = settings.trigger == Trigger::Thresholds { usage_above: None, free_above: None };
+    if quota.is_some() && !unread {
         findings.extend(judged_rule.findings);
     }
     if let Some(etcd) = &etcd {
         findings.extend(etcd::hazards(etcd, &policy.limits));
         findings.extend(redundant_compaction(&settings, etcd));
+        findings.extend(missing_credentials(&settings, etcd));
     }
     if findings.iter().any(Finding::denies) {
         return (findings, None);
@@ -175,6 +178,31 @@ fn redundant_compaction(settings: &Settings, etcd: &Etcd) -> Option<Finding> {
             "compaction is \"true\" although this etcd compacts itself ({own}): each run would compact to the newest revision even when nothing is defragmented, and every watcher further back has to list again. Remove the annotation or write \"false\"."
         ),
     ))
+}
+
+/// A least size in words: `>` makes it one byte more than the number that a person wrote.
+fn from(bytes: u64) -> String {
+    match bytes.checked_sub(1) {
+        Some(below) if below > 0 && below.is_multiple_of(quantity::MIB) => format!("above {}", quantity::human(below)),
+        _ => format!("from {} on", quantity::human(bytes)),
+    }
+}
+
+/// An etcd with RBAC refuses a run that does not log in.
+fn missing_credentials(settings: &Settings, etcd: &Etcd) -> Option<Finding> {
+    let missing = etcd.rbac && settings.overrides.username_secret.is_none();
+    missing.then(|| {
+        Finding::new(
+            Code::CredentialsUnknown,
+            Key::UsernameSecret.field(),
+            "etcd asks for a login: name its Secret in username-secret",
+            format!(
+                "the container {} sets a root password, so this etcd asks every client to log in, and no Secret for that is named: each run would fail. Write {}: \"name:userKey,passwordKey\".",
+                quoted(&etcd.container),
+                Key::UsernameSecret.annotation()
+            ),
+        )
+    })
 }
 
 impl Plan {
@@ -211,3 +239,6 @@ impl Plan {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

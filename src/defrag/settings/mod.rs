@@ -242,7 +242,11 @@ impl<'a> Parser<'a> {
                 Code::DisalarmInvalid,
                 Key::DisalarmBelow,
                 "must be strictly between 0 and 1, such as 90%",
-                format!("{} {error}: the NOSPACE alarm is lifted when every member is below this share of its quota, and the engine accepts only a share strictly between 0 and 1. Write \"90%\" or \"0.9\".", quoted(value)),
+                format!(
+                    "{} {error}. The NOSPACE alarm is lifted when every member is below this share of its quota, and the \
+                     engine accepts only a share strictly between 0 and 1.",
+                    quoted(value)
+                ),
             );
             DEFAULT_DISALARM_BELOW
         })
@@ -251,11 +255,11 @@ impl<'a> Parser<'a> {
     fn trigger(&mut self) -> (Trigger, Key) {
         let rule = self.take(Key::Rule);
         let usage_above =
-            self.threshold(Key::QuotaUsageAbove, "80%", |value| ratio::parse(value).map_err(|error| error.to_string()));
+            self.threshold(Key::QuotaUsageAbove, "80%", |value| ratio::parse(value).map_err(|error| format!("{error}.")));
         let free_above = self.threshold(Key::FreeAbove, "200Mi", |value| match quantity::parse(value) {
-            Ok(0) => Err("is nothing: every run would defragment for nothing".to_owned()),
+            Ok(0) => Err("is nothing: every run would defragment for nothing. Write a value such as \"200Mi\".".to_owned()),
             Ok(bytes) => Ok(bytes),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(format!("{error}. Write a value such as \"200Mi\".")),
         });
         let thresholds: Vec<Key> =
             [Key::QuotaUsageAbove, Key::FreeAbove].into_iter().filter(|key| self.values.contains_key(key)).collect();
@@ -285,7 +289,7 @@ impl<'a> Parser<'a> {
                     Code::ThresholdInvalid,
                     key,
                     &format!("is not a threshold such as {example}"),
-                    format!("{} {error}. Write a value such as \"{example}\".", quoted(value)),
+                    format!("{} {error}", quoted(value)),
                 );
             })
             .ok()
