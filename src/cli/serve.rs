@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use axum::http::{HeaderValue, header::USER_AGENT};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Config, Resource, ResourceExt as _,
@@ -41,6 +42,9 @@ use crate::{
 
 /// The Lease that elects the one replica that reconciles.
 const LEASE: &str = "etcd-defrag-webhook";
+
+/// How this program names itself to the API server, as audit logs show it.
+const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// How long one call to the API server may take to connect; watches may stay open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -183,6 +187,7 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
         None => Config::infer().await.context("find a cluster: neither a kubeconfig nor a pod's credentials are there")?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     Client::try_from(config).context("connect to the API server")
 }
 
