@@ -36,7 +36,9 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     let pair = selfsigned::issue(&args.names)?;
     fs::create_dir_all(&args.out).with_context(|| format!("make the folder {}", args.out.display()))?;
-    for (file, (text, mode)) in files.iter().zip([(&pair.ca_pem, 0o644), (&pair.cert_pem, 0o644), (&pair.key_pem, 0o600)]) {
+    for (file, (text, mode)) in
+        files.iter().zip([(&pair.ca_pem, 0o644), (&pair.cert_pem, 0o644), (&pair.key_pem, 0o600)])
+    {
         write(file, text, mode).with_context(|| format!("write {}", file.display()))?;
         output::diagnostic(&format!("wrote {}", file.display()));
     }

@@ -16,8 +16,7 @@ use super::{
     output,
 };
 use crate::defrag::{
-    self,
-    Enrollment,
+    self, Enrollment,
     cronjob::{self, MANAGED_BY},
     keys::{ENABLED, Key},
     policy::Policy,
@@ -153,11 +152,10 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
     let (namespace, name) = (&args.namespace, &args.name);
     trace(&format!("get StatefulSet {namespace}/{name}"));
     let statefulsets = Api::<StatefulSet>::namespaced(client.clone(), namespace);
-    let object = statefulsets
-        .get_opt(name)
-        .await
-        .with_context(|| format!("get StatefulSet {namespace}/{name}"))?
-        .with_context(|| format!("there is no StatefulSet {name} in namespace {namespace}: name it with -e and -n"))?;
+    let object =
+        statefulsets.get_opt(name).await.with_context(|| format!("get StatefulSet {namespace}/{name}"))?.with_context(
+            || format!("there is no StatefulSet {name} in namespace {namespace}: name it with -e and -n"),
+        )?;
     if Enrollment::of(&object) == Enrollment::Enrolled {
         bail!(
             "StatefulSet {namespace}/{name} carries {ENABLED}: its CronJob is kept by the webhook's reconciler, which would \

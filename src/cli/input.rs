@@ -50,9 +50,9 @@ impl Document {
         }
         let object = <StatefulSet as serde::Deserialize>::deserialize(&self.value);
         let place = &self.place;
-        object
-            .map(Some)
-            .map_err(|error| anyhow::anyhow!("{place}: document {} is no StatefulSet of apps/v1: {error}", place.document))
+        object.map(Some).map_err(|error| {
+            anyhow::anyhow!("{place}: document {} is no StatefulSet of apps/v1: {error}", place.document)
+        })
     }
 }
 
@@ -112,7 +112,8 @@ fn read_file(path: &Path, documents: &mut Vec<Document>) -> anyhow::Result<()> {
 
 fn parse(text: &str, place: &Place) -> anyhow::Result<Value> {
     serde_saphyr::from_str(text).map_err(|error| {
-        let line = place.line + error.location().map_or(0, |at| usize::try_from(at.line()).unwrap_or(1).saturating_sub(1));
+        let line =
+            place.line + error.location().map_or(0, |at| usize::try_from(at.line()).unwrap_or(1).saturating_sub(1));
         let plain = error.without_snippet().to_string();
         anyhow::anyhow!("{}:{line}: document {} is not valid YAML: {plain}", place.file, place.document)
     })
@@ -166,7 +167,11 @@ mod tests {
         let text = "# only a comment\n---\na: 1\n---\n\n--- {b: 2}\n---\nc: |\n  ---\n  x\n";
         let parts: Vec<(usize, Value)> =
             split(text).into_iter().map(|(line, part)| (line, serde_saphyr::from_str(&part).unwrap())).collect();
-        let expected = [(2, serde_json::json!({"a": 1})), (6, serde_json::json!({"b": 2})), (7, serde_json::json!({"c": "---\nx\n"}))];
+        let expected = [
+            (2, serde_json::json!({"a": 1})),
+            (6, serde_json::json!({"b": 2})),
+            (7, serde_json::json!({"c": "---\nx\n"})),
+        ];
         assert_eq!(parts, expected);
     }
 
@@ -174,7 +179,11 @@ mod tests {
     fn a_list_is_its_items() {
         let place = Place { file: "f".to_owned(), document: 1, line: 1 };
         let mut documents = Vec::new();
-        take_apart(serde_json::json!({"kind": "List", "items": [{"kind": "A"}, {"kind": "B"}]}), &place, &mut documents);
+        take_apart(
+            serde_json::json!({"kind": "List", "items": [{"kind": "A"}, {"kind": "B"}]}),
+            &place,
+            &mut documents,
+        );
         take_apart(serde_json::json!({"kind": "ConfigMap", "items": 1}), &place, &mut documents);
         take_apart(Value::Null, &place, &mut documents);
         let kinds: Vec<&str> = documents.iter().filter_map(|document| document.value["kind"].as_str()).collect();

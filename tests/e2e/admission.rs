@@ -54,7 +54,8 @@ async fn a_refusal_is_a_422_with_a_cause_for_each_finding() {
         panic!("it was not refused");
     };
     assert_eq!((status.code, status.reason.as_str()), (422, "Invalid"));
-    let fields: Vec<String> = status.details.iter().flat_map(|details| &details.causes).map(|cause| cause.field.clone()).collect();
+    let fields: Vec<String> =
+        status.details.iter().flat_map(|details| &details.causes).map(|cause| cause.field.clone()).collect();
     assert_eq!(
         fields,
         ["metadata.annotations[etcd-defrag.io/suspend]", "metadata.annotations[etcd-defrag.io/schedule]"]
@@ -91,7 +92,15 @@ fn an_annotation_cannot_be_changed_unjudged_through_the_status() {
     let output = ns.plane.kubectl_stdin(["replace", "--subresource=status", "-f", "-"], &live.to_string());
     assert!(!output.status.success(), "a PUT to the status slipped an annotation in");
     assert_eq!(ns.get("statefulset", "e").unwrap()["metadata"]["annotations"]["etcd-defrag.io/schedule"], "0 0 * * *");
-    ns.run(&["patch", "statefulset", "e", "--subresource=status", "--type=merge", "-p", r#"{"status":{"replicas":3}}"#]);
+    ns.run(&[
+        "patch",
+        "statefulset",
+        "e",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        r#"{"status":{"replicas":3}}"#,
+    ]);
 }
 
 #[test]
