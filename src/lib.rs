@@ -1,2 +1,4 @@
 //! Placeholder.
+pub mod admission;
 pub mod defrag;
+pub mod runtime;

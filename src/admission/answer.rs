@@ -1,0 +1,124 @@
+//! From the bytes of a review to the answer. Whatever goes wrong once the request's uid is known is answered here, so
+//! that no failure policy has to decide: the refusing entry refuses, the others let the write go on and say so.
+
+use jiff::Timestamp;
+
+use super::{
+    Entry,
+    decide::{Write, decide},
+    reply::{Response, failure, invalid},
+    review::{self, Request},
+};
+use crate::defrag::{
+    finding::{Finding, WARNING_LIMIT, shorten},
+    policy::Policy,
+};
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The write goes on.
+    Allowed,
+    /// The write goes on with a patch.
+    Patched,
+    /// Findings refuse the write.
+    Refused,
+    /// The review could not be judged, because it could not be read.
+    Unreadable,
+    /// The judgement panicked or ran out of time.
+    Failed,
+    /// There was no request to answer.
+    Malformed,
+}
+
+impl Outcome {
+    /// The name in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Patched => "patched",
+            Self::Refused => "refused",
+            Self::Unreadable => "unreadable",
+            Self::Failed => "failed",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// An answer and what is to be counted and logged about it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What to send.
+    pub response: Response,
+    /// What became of the request.
+    pub outcome: Outcome,
+    /// Everything that the judgement said.
+    pub findings: Vec<Finding>,
+    /// The request, where it could be read.
+    pub request: Option<Request>,
+}
+
+/// Why there is no judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The judgement panicked.
+    Panicked,
+    /// The judgement took too long.
+    TimedOut,
+}
+
+/// The answer to the review in `body`, whose request has this `uid`.
+#[must_use]
+pub fn answer(entry: Entry, uid: &str, body: &[u8], policy: &Policy, now: Timestamp) -> Answer {
+    let request = match review::request(body) {
+        Ok(request) => request,
+        Err(error) => return unjudged(entry, uid, Outcome::Unreadable, 400, "BadRequest", &error.to_string()),
+    };
+    let allow = |warnings, request| Answer {
+        response: Response::allow(uid, warnings),
+        outcome: Outcome::Allowed,
+        findings: Vec::new(),
+        request: Some(request),
+    };
+    if !request.ours {
+        let warning = format!("etcd-defrag-webhook judges StatefulSets only; fix the registration for {}", request.resource);
+        return allow(vec![shorten(&warning, WARNING_LIMIT)], request);
+    }
+    let Some(object) = &request.object else { return allow(Vec::new(), request) };
+    let write = Write { operation: request.operation, object, old: request.old_object.as_ref() };
+    let decision = decide(entry, write, policy, now);
+    let (response, outcome) = if !decision.refusals.is_empty() {
+        (Response::deny(uid, invalid(object, &decision.refusals), decision.warnings), Outcome::Refused)
+    } else if decision.patch.is_empty() {
+        (Response::allow(uid, decision.warnings), Outcome::Allowed)
+    } else {
+        (Response::patched(uid, &decision.patch, decision.warnings), Outcome::Patched)
+    };
+    Answer { response, outcome, findings: decision.findings, request: Some(request) }
+}
+
+/// The answer where the judgement came to no end.
+#[must_use]
+pub fn failed(entry: Entry, uid: &str, failure: Failure) -> Answer {
+    let (code, reason, text) = match failure {
+        Failure::Panicked => {
+            (500, "InternalError", "the judgement failed on this object, which is a bug; the webhook's log has the place")
+        }
+        Failure::TimedOut => (504, "Timeout", "the judgement of this object took too long; try again"),
+    };
+    unjudged(entry, uid, Outcome::Failed, code, reason, text)
+}
+
+fn unjudged(entry: Entry, uid: &str, outcome: Outcome, code: u16, reason: &str, text: &str) -> Answer {
+    let response = match entry {
+        Entry::Validate => {
+            let message = format!("{text}. Nothing was changed: etcd-defrag.io settings are not accepted unjudged.");
+            Response::deny(uid, failure(code, reason, message), Vec::new())
+        }
+        Entry::Mutate | Entry::Warn => {
+            Response::allow(uid, vec![shorten(&format!("etcd-defrag-webhook: not judged: {text}"), WARNING_LIMIT)])
+        }
+    };
+    Answer { response, outcome, findings: Vec::new(), request: None }
+}

@@ -1,0 +1,93 @@
+//! What admission counts. Labels take values of closed sets only.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use super::{Entry, answer::Outcome};
+use crate::defrag::finding::{Finding, Severity};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Review {
+    entry: &'static str,
+    decision: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Found {
+    entry: &'static str,
+    code: &'static str,
+    severity: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct At {
+    entry: &'static str,
+}
+
+/// The counters of admission; clones share them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    reviews: Family<Review, Counter>,
+    findings: Family<Found, Counter>,
+    duration: Family<At, Histogram>,
+    /// Connections now.
+    pub(super) connections: Gauge,
+    /// TLS handshakes that failed or took too long.
+    pub(super) handshake_failures: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            reviews: Family::default(),
+            findings: Family::default(),
+            // 100 µs to 3.3 s: from an answer without a proof up to the request timeout.
+            duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.0001, 2.0, 16))),
+            connections: Gauge::default(),
+            handshake_failures: Counter::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counters that `registry` exports.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("admission");
+        registry.register("reviews", "Reviews by entry and decision", metrics.reviews.clone());
+        registry.register("findings", "Findings in judged reviews by code", metrics.findings.clone());
+        registry.register_with_unit(
+            "review_duration",
+            "Time from the request's headers to its answer",
+            Unit::Seconds,
+            metrics.duration.clone(),
+        );
+        registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register("handshake_failures", "TLS handshakes that failed", metrics.handshake_failures.clone());
+        metrics
+    }
+
+    pub(super) fn reviewed(&self, entry: Entry, outcome: Outcome, findings: &[Finding], took: Duration) {
+        let (entry, decision) = (entry.as_str(), outcome.as_str());
+        self.reviews.get_or_create(&Review { entry, decision }).inc();
+        self.duration.get_or_create(&At { entry }).observe(took.as_secs_f64());
+        for finding in findings {
+            let severity = match finding.severity {
+                Severity::Deny => "deny",
+                Severity::Warn => "warn",
+            };
+            self.findings.get_or_create(&Found { entry, code: finding.code.as_str(), severity }).inc();
+        }
+    }
+}

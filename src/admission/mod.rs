@@ -1,0 +1,64 @@
+//! Admission: bytes → review → StatefulSet → judgement → decision → bytes.
+//!
+//! Everything but [`server`] and [`listen`] is pure. An answer reads nothing but its request and a snapshot of the
+//! policy, so a dry run gets the same answer and leaves no trace.
+
+use std::fmt;
+
+pub mod answer;
+pub mod decide;
+pub mod limits;
+pub mod listen;
+pub mod metrics;
+pub mod patch;
+pub mod registration;
+pub mod reply;
+pub mod review;
+pub mod server;
+
+mod activity;
+
+pub use limits::Limits;
+pub use metrics::Metrics;
+
+/// What the API server asks of us; each is a webhook entry with a path of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entry {
+    /// Fills in what the policy gives. Fails open.
+    Mutate,
+    /// Refuses harmful settings; matches only writes of our own keys. Fails closed.
+    Validate,
+    /// Warns about edits elsewhere in an enrolled StatefulSet. Fails open.
+    Warn,
+}
+
+impl Entry {
+    /// Every entry.
+    pub const ALL: [Self; 3] = [Self::Mutate, Self::Validate, Self::Warn];
+
+    /// The HTTP path.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Mutate => "/mutate",
+            Self::Validate => "/validate",
+            Self::Warn => "/warn",
+        }
+    }
+
+    /// The name in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+            Self::Warn => "warn",
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,197 @@
+//! Decoding an AdmissionReview, as little of it as needed and in steps: first the request's uid, so that whatever is
+//! wrong behind it is still answered, then the request, then each object.
+
+use serde::Deserialize;
+
+use crate::defrag::{
+    finding::{quoted, shorten},
+    statefulset::StatefulSet,
+};
+
+/// The only review version that is spoken here.
+pub const API_VERSION: &str = "admission.k8s.io/v1";
+
+/// The kind of the body.
+pub const KIND: &str = "AdmissionReview";
+
+/// A body to which no review can be answered, because it names no request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; POST an AdmissionReview of {API_VERSION} as JSON, as the API server does")]
+pub struct Malformed(String);
+
+/// A request that can be answered but not judged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// The attributes of the request.
+    #[error("the request in this AdmissionReview cannot be read: {0}")]
+    Request(String),
+    /// One of its objects.
+    #[error("{field} is not a StatefulSet that can be read: {reason}")]
+    Object {
+        /// `object` or `oldObject`.
+        field: &'static str,
+        /// The decoder's words.
+        reason: String,
+    },
+    /// There is nothing to judge.
+    #[error("the request carries no object, which a {0} must have")]
+    NoObject(&'static str),
+}
+
+/// What is being done to the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The object is new.
+    Create,
+    /// The object changes.
+    Update,
+    /// Anything else, which is never ours to judge.
+    Other,
+}
+
+impl Operation {
+    /// The name that the API server uses.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
+/// A request to judge.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What is being done.
+    pub operation: Operation,
+    /// Whether the request is about a StatefulSet or its status; anything else is not ours to judge.
+    pub ours: bool,
+    /// The resource and subresource, for messages.
+    pub resource: String,
+    /// The namespace of the object.
+    pub namespace: String,
+    /// The name of the object; empty where the API server is still to generate it.
+    pub name: String,
+    /// Whether nothing will be stored.
+    pub dry_run: bool,
+    /// The object as it would be stored.
+    pub object: Option<StatefulSet>,
+    /// The object as it is stored.
+    pub old_object: Option<StatefulSet>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<T> {
+    api_version: Option<String>,
+    kind: Option<String>,
+    request: Option<T>,
+}
+
+#[derive(Deserialize)]
+struct Identity {
+    uid: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Attributes {
+    operation: String,
+    resource: Resource,
+    sub_resource: Option<String>,
+    namespace: Option<String>,
+    name: Option<String>,
+    dry_run: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    group: String,
+    version: String,
+    resource: String,
+}
+
+#[derive(Deserialize)]
+struct NewObject {
+    object: Option<StatefulSet>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OldObject {
+    old_object: Option<StatefulSet>,
+}
+
+/// The decoder's words, of which a quoted value may be as long as the body.
+fn words(error: &serde_json::Error) -> String {
+    shorten(&error.to_string(), 200)
+}
+
+/// The uid of the request in `body`, which every answer must carry.
+pub fn uid(body: &[u8]) -> Result<String, Malformed> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Malformed(format!("the body is not UTF-8 from byte {} on", error.valid_up_to())))?;
+    match text.trim_ascii_start().chars().next() {
+        None => return Err(Malformed("the body is empty".to_owned())),
+        Some('{') => {}
+        Some(_) => return Err(Malformed("the body is not a JSON object".to_owned())),
+    }
+    let envelope: Envelope<Identity> = serde_json::from_str(text)
+        .map_err(|error| Malformed(format!("the body is not an AdmissionReview: {}", words(&error))))?;
+    let expect = |field: &str, found: Option<&str>, expected: &str| match found {
+        Some(found) if found == expected => Ok(()),
+        Some(found) => Err(Malformed(format!("{field} is {}, expected {}", quoted(found), quoted(expected)))),
+        None => Err(Malformed(format!("the body has no {field}, expected {}", quoted(expected)))),
+    };
+    expect("kind", envelope.kind.as_deref(), KIND)?;
+    expect("apiVersion", envelope.api_version.as_deref(), API_VERSION)?;
+    let request = envelope.request.ok_or_else(|| Malformed("the review has no request".to_owned()))?;
+    request
+        .uid
+        .filter(|uid| !uid.is_empty())
+        .ok_or_else(|| Malformed("the request has no uid, without which no answer counts".to_owned()))
+}
+
+/// One part of the request; the rest is skipped without being built.
+fn part<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, String> {
+    let envelope: Envelope<T> = serde_json::from_slice(body).map_err(|error| words(&error))?;
+    envelope.request.ok_or_else(|| "there is no request".to_owned())
+}
+
+/// The request in a `body` whose [`uid`] was read.
+pub fn request(body: &[u8]) -> Result<Request, Unreadable> {
+    let attributes: Attributes = part(body).map_err(Unreadable::Request)?;
+    let operation = match attributes.operation.as_str() {
+        "CREATE" => Operation::Create,
+        "UPDATE" => Operation::Update,
+        _ => Operation::Other,
+    };
+    let Resource { group, version, resource } = attributes.resource;
+    let sub_resource = attributes.sub_resource.unwrap_or_default();
+    let mut request = Request {
+        operation,
+        ours: group == "apps" && resource == "statefulsets" && matches!(sub_resource.as_str(), "" | "status"),
+        resource: shorten(
+            &format!("{resource}.{version}.{group}{}{sub_resource}", if sub_resource.is_empty() { "" } else { "/" }),
+            80,
+        ),
+        namespace: attributes.namespace.unwrap_or_default(),
+        name: attributes.name.unwrap_or_default(),
+        dry_run: attributes.dry_run.unwrap_or_default(),
+        object: None,
+        old_object: None,
+    };
+    if request.ours && operation != Operation::Other {
+        let NewObject { object } = part(body).map_err(|reason| Unreadable::Object { field: "object", reason })?;
+        let OldObject { old_object } = part(body).map_err(|reason| Unreadable::Object { field: "oldObject", reason })?;
+        let mut object = object.ok_or(Unreadable::NoObject(operation.as_str()))?;
+        if object.metadata.namespace.is_none() && !request.namespace.is_empty() {
+            object.metadata.namespace = Some(request.namespace.clone());
+        }
+        request.object = Some(object);
+        request.old_object = old_object;
+    }
+    Ok(request)
+}

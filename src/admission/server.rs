@@ -1,0 +1,200 @@
+//! The webhook as an HTTP service.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+    routing::post,
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use jiff::Timestamp;
+use rustls::ServerConfig;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Entry, Limits, Metrics,
+    answer::{Answer, Failure, Outcome, answer, failed},
+    listen, reply, review,
+};
+use crate::defrag::policy::Policy;
+
+/// Where the time comes from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Everything that an answer needs besides its request.
+#[derive(Clone)]
+pub struct Admission {
+    /// The policy now in force.
+    pub policy: watch::Receiver<Arc<Policy>>,
+    /// The time of a judgement.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Metrics,
+    limits: Limits,
+    slots: Arc<Semaphore>,
+}
+
+impl Admission {
+    /// Admission under a policy, by the system's clock.
+    #[must_use]
+    pub fn new(policy: watch::Receiver<Arc<Policy>>, metrics: Metrics, limits: &Limits) -> Self {
+        Self {
+            policy,
+            clock: Arc::new(Timestamp::now),
+            metrics,
+            slots: Arc::new(Semaphore::new(limits.requests)),
+            limits: limits.clone(),
+        }
+    }
+
+    /// The same by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+}
+
+/// The service without a socket.
+pub fn router(admission: &Admission) -> Router {
+    let router = Entry::ALL.into_iter().fold(Router::new(), |router, entry| {
+        let admission = admission.clone();
+        router.route(entry.path(), post(move |request| serve(admission, entry, request)))
+    });
+    router
+        .method_not_allowed_fallback(|| async {
+            status(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "only POST is answered here".to_owned())
+        })
+        .fallback(|| async {
+            let paths = Entry::ALL.map(Entry::path).join(", ");
+            status(StatusCode::NOT_FOUND, "NotFound", format!("nothing is served here; reviews go to {paths}"))
+        })
+}
+
+/// Serves reviews over TLS until `shutdown` is cancelled and the drain has ended.
+///
+/// # Errors
+/// None while it runs; failures to accept are logged and tried again.
+pub async fn run(
+    listener: TcpListener,
+    admission: Admission,
+    tls: Arc<ServerConfig>,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let metrics = admission.metrics.clone();
+    listen::listen(listener, Some(tls), router(&admission), limits, metrics, shutdown).await;
+    Ok(())
+}
+
+async fn serve(admission: Admission, entry: Entry, request: Request) -> Response {
+    let started = Instant::now();
+    let (response, outcome, findings) = match respond(&admission, entry, request, started).await {
+        Ok(answer) => {
+            log(entry, &answer, started.elapsed());
+            let response = match answer.response.encode() {
+                Ok(body) => json(StatusCode::OK, body),
+                Err(error) => status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()),
+            };
+            (response, answer.outcome, answer.findings)
+        }
+        Err((code, reason, message)) => {
+            tracing::warn!(%entry, code = code.as_u16(), %message, "not an admission review");
+            (status(code, reason, message), Outcome::Malformed, Vec::new())
+        }
+    };
+    admission.metrics.reviewed(entry, outcome, &findings, started.elapsed());
+    response
+}
+
+type Rejection = (StatusCode, &'static str, String);
+
+async fn respond(admission: &Admission, entry: Entry, request: Request, started: Instant) -> Result<Answer, Rejection> {
+    let deadline = started + admission.limits.request;
+    let Ok(Ok(slot)) = timeout_at(deadline, Arc::clone(&admission.slots).acquire_owned()).await else {
+        let message = format!("{} requests are under way already; try again", admission.limits.requests);
+        return Err((StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
+    };
+    let body = match timeout_at(deadline, read(request.into_body(), admission.limits.body)).await {
+        Ok(body) => body?,
+        Err(_) => {
+            let message = format!("the body was not complete within {:?}", admission.limits.request);
+            return Err((StatusCode::REQUEST_TIMEOUT, "Timeout", message));
+        }
+    };
+    let uid = review::uid(&body).map_err(|error| (StatusCode::BAD_REQUEST, "BadRequest", error.to_string()))?;
+    let policy = Arc::clone(&admission.policy.borrow());
+    let clock = Arc::clone(&admission.clock);
+    // A judgement computes and never waits, so it belongs on a thread where it delays nobody; there, a panic ends in
+    // an answer, and one that outlives its request keeps its slot until it is through.
+    let judgement = spawn_blocking({
+        let uid = uid.clone();
+        move || {
+            let answer = answer(entry, &uid, &body, &policy, clock());
+            drop(slot);
+            answer
+        }
+    });
+    Ok(match timeout_at(deadline, judgement).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            tracing::error!(%entry, %uid, %error, "a judgement panicked");
+            failed(entry, &uid, Failure::Panicked)
+        }
+        Err(_) => {
+            tracing::error!(%entry, %uid, limit = ?admission.limits.request, "a judgement took too long");
+            failed(entry, &uid, Failure::TimedOut)
+        }
+    })
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
+    let too_large = || {
+        let message = format!("the body exceeds {limit} bytes, more than the API server can send for a StatefulSet");
+        (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+    };
+    let announced = axum::body::HttpBody::size_hint(&body).lower();
+    if usize::try_from(announced).is_ok_and(|announced| announced > limit) {
+        return Err(too_large());
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err((StatusCode::BAD_REQUEST, "BadRequest", format!("the body broke off: {error}"))),
+    }
+}
+
+fn log(entry: Entry, answer: &Answer, took: Duration) {
+    let request = answer.request.as_ref();
+    let namespace = request.map_or("", |request| &request.namespace);
+    let name = request.map_or("", |request| &request.name);
+    let operation = request.map_or("", |request| request.operation.as_str());
+    let dry_run = request.is_some_and(|request| request.dry_run);
+    let outcome = answer.outcome.as_str();
+    let message = answer.response.status.as_ref().and_then(|status| status.message.as_deref()).unwrap_or_default();
+    if answer.response.allowed {
+        tracing::debug!(%entry, outcome, ?namespace, ?name, operation, dry_run, ?took, "reviewed");
+    } else {
+        tracing::info!(%entry, outcome, ?namespace, ?name, operation, dry_run, ?took, message, "refused");
+    }
+}
+
+fn status(code: StatusCode, reason: &str, message: String) -> Response {
+    json(code, serde_json::to_vec(&reply::failure(code.as_u16(), reason, message)).unwrap_or_default())
+}
+
+fn json(code: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,318 @@
+//! The serving certificate, reloaded together with its key and without a dropped connection.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::{io::AsyncReadExt, time::sleep};
+use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::admission::{listen::ALPN, server::Clock};
+
+/// How often the files are looked at. Reading them finds every way in which they can change, the kubelet's swap of a
+/// `..data` link included.
+pub const POLL: Duration = Duration::from_secs(1);
+
+/// The pause before a bad pair is read again: a writer may be half-way.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// The most that is read of a file, in bytes; chains are a few KiB.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// A pair that cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("{path} cannot be read: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A file is no certificate.
+    #[error("{path} is larger than 1 MiB; a certificate chain in PEM was expected", path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The certificate file has none.
+    #[error("the certificate file has no CERTIFICATE in PEM{0}")]
+    NoCertificate(String),
+    /// The key file has none.
+    #[error("the key file has no private key in PEM that can be used: {0}")]
+    NoKey(String),
+    /// The leaf cannot be parsed.
+    #[error("the first certificate of the file cannot be parsed: {0}")]
+    Leaf(String),
+    /// Certificate and key belong to different pairs.
+    #[error("the private key does not belong to the certificate; write both of one pair")]
+    Mismatch,
+    /// The leaf's time is still to come.
+    #[error("the certificate is not valid before {0}")]
+    NotYetValid(Timestamp),
+    /// The leaf's time is over.
+    #[error("the certificate expired at {0}")]
+    Expired(Timestamp),
+    /// rustls refuses the configuration.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] rustls::Error),
+}
+
+/// A certificate chain and its key as files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The leaf's private key.
+    pub key: PathBuf,
+}
+
+/// A pair as read, not yet judged.
+#[derive(Clone, PartialEq, Eq)]
+struct Pem {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// A pair that can be served.
+#[derive(Debug)]
+struct Loaded {
+    key: Arc<CertifiedKey>,
+    not_after: Timestamp,
+}
+
+impl Files {
+    async fn read(&self) -> Result<Pem, Error> {
+        Ok(Pem { certificate: read(&self.certificate).await?, key: read(&self.key).await? })
+    }
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    let mut bytes = Vec::new();
+    let length = file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).await.map_err(failed)?;
+    if length as u64 > FILE_LIMIT {
+        return Err(Error::TooLarge { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+/// Judges a pair: parsed, belonging together, valid now.
+fn load(pem: &Pem, now: Timestamp) -> Result<Loaded, Error> {
+    let chain = CertificateDer::pem_slice_iter(&pem.certificate)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Error::NoCertificate(format!(" that can be read: {error}")))?;
+    let leaf = chain.first().ok_or_else(|| Error::NoCertificate(String::new()))?;
+    let (not_before, not_after) = validity(leaf)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem.key).map_err(|error| Error::NoKey(error.to_string()))?;
+    let signing = ring::sign::any_supported_type(&key).map_err(|error| Error::NoKey(error.to_string()))?;
+    let key = CertifiedKey::new(chain, signing);
+    key.keys_match().map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => Error::Mismatch,
+        other => Error::Leaf(other.to_string()),
+    })?;
+    if now < not_before {
+        return Err(Error::NotYetValid(not_before));
+    }
+    if now >= not_after {
+        return Err(Error::Expired(not_after));
+    }
+    Ok(Loaded { key: Arc::new(key), not_after })
+}
+
+fn validity(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), Error> {
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| Error::Leaf(error.to_string()))?;
+    let at = |time: x509_parser::time::ASN1Time| {
+        Timestamp::from_second(time.timestamp()).map_err(|error| Error::Leaf(error.to_string()))
+    };
+    Ok((at(leaf.validity().not_before)?, at(leaf.validity().not_after)?))
+}
+
+/// The pair that is served now, and what is wrong with the one on disk, if anything is.
+#[derive(Debug)]
+struct State {
+    loaded: Loaded,
+    refused: Option<String>,
+}
+
+/// The serving certificate; it follows its files.
+pub struct Certificates {
+    state: RwLock<State>,
+    metrics: Metrics,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.read_state().loaded.key))
+    }
+}
+
+impl Certificates {
+    /// A pair that is in memory.
+    ///
+    /// # Errors
+    /// Any of [`Error`]'s but those of reading.
+    pub fn from_pem(certificate: &str, key: &str, metrics: Metrics, now: Timestamp) -> Result<Arc<Self>, Error> {
+        let pem = Pem { certificate: certificate.as_bytes().to_vec(), key: key.as_bytes().to_vec() };
+        Ok(Self::of(load(&pem, now)?, metrics))
+    }
+
+    /// A pair in files, which is served and followed until `shutdown` is cancelled: every `poll` the files are compared
+    /// with what was read last. A new pair that cannot be served leaves the old one in place.
+    ///
+    /// # Errors
+    /// Any of [`Error`]'s where the files hold no good pair now.
+    pub async fn follow(
+        files: Files,
+        metrics: Metrics,
+        clock: Clock,
+        poll: Duration,
+        shutdown: CancellationToken,
+    ) -> Result<Arc<Self>, Error> {
+        let pem = files.read().await?;
+        let certificates = Self::of(load(&pem, clock())?, metrics);
+        let follower = Arc::clone(&certificates);
+        tokio::spawn(async move {
+            let follow = follower.keep_up(&files, pem, &clock, poll);
+            shutdown.run_until_cancelled(follow).await;
+        });
+        Ok(certificates)
+    }
+
+    fn of(loaded: Loaded, metrics: Metrics) -> Arc<Self> {
+        metrics.not_after.set(loaded.not_after.as_second());
+        Arc::new(Self { state: RwLock::new(State { loaded, refused: None }), metrics })
+    }
+
+    /// TLS 1.2 and 1.3 with the certificate that is in force at each handshake.
+    ///
+    /// # Errors
+    /// [`Error::Setup`].
+    pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::<Self>::clone(self));
+        config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+
+    /// Whether the certificate is valid, in words.
+    ///
+    /// # Errors
+    /// The reason why it is not.
+    pub fn check(&self, now: Timestamp) -> Result<String, String> {
+        let state = self.read_state();
+        let not_after = state.loaded.not_after;
+        let refused = state.refused.as_ref().map(|reason| format!("; the files were refused: {reason}")).unwrap_or_default();
+        if now >= not_after {
+            return Err(format!("the serving certificate expired at {not_after}{refused}"));
+        }
+        Ok(format!("certificate valid until {not_after}{refused}"))
+    }
+
+    async fn keep_up(&self, files: &Files, mut seen: Pem, clock: &Clock, poll: Duration) {
+        loop {
+            sleep(poll).await;
+            let read = files.read().await;
+            if read.as_ref().is_ok_and(|pem| *pem == seen) {
+                self.note(None);
+                continue;
+            }
+            match self.take(read, clock) {
+                Ok(pem) => seen = pem,
+                Err(_) => {
+                    sleep(SETTLE).await;
+                    match self.take(files.read().await, clock) {
+                        Ok(pem) => seen = pem,
+                        Err(error) => self.note(Some(error.to_string())),
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self, read: Result<Pem, Error>, clock: &Clock) -> Result<Pem, Error> {
+        let pem = read?;
+        let loaded = load(&pem, clock())?;
+        tracing::info!(not_after = %loaded.not_after, "serving a new certificate");
+        self.metrics.not_after.set(loaded.not_after.as_second());
+        self.metrics.reloaded("accepted");
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State { loaded, refused: None };
+        Ok(pem)
+    }
+
+    /// Keeps what is wrong with the files; each new reason is logged and counted once.
+    fn note(&self, refused: Option<String>) {
+        if self.read_state().refused == refused {
+            return;
+        }
+        if let Some(reason) = &refused {
+            tracing::error!(reason, "the new certificate is refused, the old one stays");
+            self.metrics.reloaded("refused");
+        }
+        self.state.write().unwrap_or_else(PoisonError::into_inner).refused = refused;
+    }
+
+    fn read_state(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reload {
+    result: &'static str,
+}
+
+/// What is exported about the serving certificate; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    not_after: Gauge,
+    reloads: Family<Reload, Counter>,
+}
+
+impl Metrics {
+    /// Metrics that `registry` exports.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("certificate");
+        registry.register_with_unit(
+            "expiry_timestamp",
+            "When the serving certificate expires, since the epoch",
+            Unit::Seconds,
+            metrics.not_after.clone(),
+        );
+        registry.register("reloads", "Changed certificate files by what became of them", metrics.reloads.clone());
+        metrics
+    }
+
+    fn reloaded(&self, result: &'static str) {
+        self.reloads.get_or_create(&Reload { result }).inc();
+    }
+}
