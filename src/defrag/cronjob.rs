@@ -1,24 +1,302 @@
 //! From a sound plan to the CronJob that carries it out.
+//!
+//! Every field that the API server would default is written out, so that a live CronJob equals the built one exactly
+//! when nobody has changed it.
 
-use k8s_openapi::api::batch::v1::CronJob;
-use kube::api::ObjectMeta;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::judgement::Plan;
+use k8s_openapi::{
+    DeepMerge as _,
+    api::{
+        batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec},
+        core::v1::{
+            Capabilities, ConfigMapVolumeSource, Container, EnvVar, EnvVarSource, KeyToPath, PodSecurityContext,
+            PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource,
+            SecurityContext, Volume, VolumeMount,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{ObjectMeta, OwnerReference},
+    },
+};
+use sha2::{Digest as _, Sha256};
 
-/// The suffix that defrag.sh gives to its CronJobs.
+use super::{
+    duration,
+    etcd::{Kind, Tls},
+    judgement::Plan,
+    policy::Policy,
+};
+
+/// The suffix of each CronJob, as defrag.sh has it.
 pub const SUFFIX: &str = "-defrag-job";
+/// The longest name of a CronJob; the controller appends eleven characters for its Jobs (Kubernetes' own validation).
+pub const NAME_LIMIT: usize = 52;
+/// Who manages the CronJobs: label value and server-side-apply field manager.
+pub const MANAGER: &str = "etcd-defrag-webhook";
+/// The label that marks what we manage.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The annotation of our CronJob that names its StatefulSet.
+pub const STATEFULSET: &str = "etcd-defrag.io/statefulset";
+/// The container that runs the engine.
+pub const CONTAINER: &str = "etcd-defrag";
 
-/// The name of the CronJob of a StatefulSet.
+const CA_DIR: &str = "/etc/etcd-defrag/ca";
+const CLIENT_DIR: &str = "/etc/etcd-defrag/client";
+/// An unprivileged user that owns nothing, as distroless images have it.
+const NOBODY: i64 = 65532;
+/// Readable by the group only: the volume belongs to the pod's group.
+const SECRET_MODE: i32 = 0o440;
+/// Start of the pod, pulling the image and the engine's own health check, in seconds.
+const DEADLINE_SLACK: u64 = 300;
+
+/// The name of the CronJob of a StatefulSet: `<name>-defrag-job`, shortened with a hash where it would be too long.
 #[must_use]
 pub fn name(statefulset: &str) -> String {
-    format!("{statefulset}{SUFFIX}")
+    let plain = format!("{statefulset}{SUFFIX}");
+    if plain.len() <= NAME_LIMIT {
+        return plain;
+    }
+    let mut hash = String::new();
+    for byte in Sha256::digest(statefulset).iter().take(4) {
+        // Writing to a String cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
+    let room = NAME_LIMIT - SUFFIX.len() - hash.len() - 1;
+    let head: String = statefulset.chars().take(room).collect();
+    format!("{}-{hash}{SUFFIX}", head.trim_end_matches(['-', '.']))
 }
 
-/// The CronJob of a plan, complete with type meta, labels, annotations, owner reference (where the uid is known).
+/// The CronJob of a plan. The owner reference is there where the uid of the StatefulSet is known.
 #[must_use]
-pub fn build(plan: &Plan, _policy: &super::policy::Policy) -> CronJob {
+pub fn build(plan: &Plan, policy: &Policy) -> CronJob {
+    let labels = labels(&plan.name);
     CronJob {
-        metadata: ObjectMeta { name: Some(name(&plan.name)), namespace: Some(plan.namespace.clone()), ..ObjectMeta::default() },
-        ..CronJob::default()
+        metadata: ObjectMeta {
+            name: Some(name(&plan.name)),
+            namespace: Some(plan.namespace.clone()),
+            labels: Some(labels.clone()),
+            annotations: Some(BTreeMap::from([(STATEFULSET.to_owned(), plan.name.clone())])),
+            owner_references: plan.uid.as_ref().map(|uid| vec![owner(&plan.name, uid)]),
+            ..ObjectMeta::default()
+        },
+        spec: CronJobSpec {
+            schedule: plan.schedule.clone(),
+            time_zone: plan.settings.time_zone.clone(),
+            concurrency_policy: Some("Forbid".to_owned()),
+            starting_deadline_seconds: Some(policy.job.starting_deadline_seconds),
+            suspend: Some(plan.settings.suspend || plan.etcd.replicas == 0),
+            successful_jobs_history_limit: Some(policy.job.successful_jobs_history_limit),
+            failed_jobs_history_limit: Some(policy.job.failed_jobs_history_limit),
+            job_template: JobTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels.clone()),
+                    annotations: Some(BTreeMap::from([(STATEFULSET.to_owned(), plan.name.clone())])),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(job(plan, policy, labels)),
+            },
+        },
+        status: None,
     }
 }
+
+/// The controller reference of a StatefulSet to its CronJob.
+#[must_use]
+pub fn owner(statefulset: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: "apps/v1".to_owned(),
+        kind: "StatefulSet".to_owned(),
+        name: statefulset.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}
+
+/// The recommended labels. A StatefulSet's name may be longer than a label's value, so the instance is cut.
+fn labels(statefulset: &str) -> BTreeMap<String, String> {
+    let instance: String = statefulset.chars().take(63).collect();
+    BTreeMap::from([
+        (MANAGED_BY.to_owned(), MANAGER.to_owned()),
+        ("app.kubernetes.io/name".to_owned(), "etcd-defrag".to_owned()),
+        ("app.kubernetes.io/instance".to_owned(), instance.trim_end_matches(['-', '.']).to_owned()),
+    ])
+}
+
+fn job(plan: &Plan, policy: &Policy, labels: BTreeMap<String, String>) -> JobSpec {
+    let mut spec = JobSpec {
+        backoff_limit: Some(0),
+        active_deadline_seconds: Some(i64::try_from(deadline(plan)).unwrap_or(i64::MAX)),
+        ttl_seconds_after_finished: Some(policy.job.ttl_seconds_after_finished),
+        template: PodTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(labels),
+                // A sidecar that never ends would keep the Job from ending.
+                annotations: Some(BTreeMap::from([
+                    ("linkerd.io/inject".to_owned(), "disabled".to_owned()),
+                    ("sidecar.istio.io/inject".to_owned(), "false".to_owned()),
+                ])),
+                ..ObjectMeta::default()
+            }),
+            spec: Some(pod(plan, policy)),
+        },
+        ..JobSpec::default()
+    };
+    // Istio's newer injectors read the label, not the annotation.
+    spec.template.metadata.merge_from(Some(ObjectMeta {
+        labels: Some(BTreeMap::from([("sidecar.istio.io/inject".to_owned(), "false".to_owned())])),
+        ..ObjectMeta::default()
+    }));
+    spec
+}
+
+/// Seconds until the Job is ended: every member at its time-out and wait, once more for moving the leader and
+/// compacting, and slack for the start.
+fn deadline(plan: &Plan) -> u64 {
+    let steps = u64::from(plan.etcd.replicas) + 1;
+    let step = plan.command_timeout.as_secs() + plan.settings.wait.as_secs() + 1;
+    steps * step + DEADLINE_SLACK
+}
+
+fn pod(plan: &Plan, policy: &Policy) -> PodSpec {
+    let (mounts, volumes) = tls_files(plan.etcd.tls.as_ref());
+    PodSpec {
+        automount_service_account_token: Some(false),
+        containers: vec![Container {
+            name: CONTAINER.to_owned(),
+            image: Some(policy.job.image.clone()),
+            image_pull_policy: Some("IfNotPresent".to_owned()),
+            args: Some(args(plan)),
+            env: Some(credentials(plan)).filter(|env| !env.is_empty()),
+            resources: Some(ResourceRequirements {
+                requests: Some(quantities(&policy.job.requests)),
+                limits: Some(quantities(&policy.job.limits)),
+                ..ResourceRequirements::default()
+            }),
+            security_context: Some(SecurityContext {
+                allow_privilege_escalation: Some(false),
+                capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+                read_only_root_filesystem: Some(true),
+                ..SecurityContext::default()
+            }),
+            termination_message_path: Some("/dev/termination-log".to_owned()),
+            termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+            volume_mounts: Some(mounts).filter(|mounts| !mounts.is_empty()),
+            ..Container::default()
+        }],
+        dns_policy: Some("ClusterFirst".to_owned()),
+        enable_service_links: Some(false),
+        restart_policy: Some("Never".to_owned()),
+        scheduler_name: Some("default-scheduler".to_owned()),
+        security_context: Some(PodSecurityContext {
+            fs_group: Some(NOBODY),
+            run_as_group: Some(NOBODY),
+            run_as_non_root: Some(true),
+            run_as_user: Some(NOBODY),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            ..PodSecurityContext::default()
+        }),
+        termination_grace_period_seconds: Some(30),
+        volumes: Some(volumes).filter(|volumes| !volumes.is_empty()),
+        ..PodSpec::default()
+    }
+}
+
+fn quantities(values: &BTreeMap<String, String>) -> BTreeMap<String, Quantity> {
+    values.iter().map(|(resource, amount)| (resource.clone(), Quantity(amount.clone()))).collect()
+}
+
+/// The engine's arguments. The kubelet expands `$(NAME)` in them, so a literal dollar is doubled.
+fn args(plan: &Plan) -> Vec<String> {
+    let settings = &plan.settings;
+    let mut args = vec![format!("--endpoints={}", plan.etcd.endpoints.join(","))];
+    if let Some(tls) = &plan.etcd.tls {
+        if tls.ca.is_some() {
+            args.push(format!("--cacert={CA_DIR}/ca.crt"));
+        }
+        if tls.client.is_some() {
+            args.push(format!("--cert={CLIENT_DIR}/tls.crt"));
+            args.push(format!("--key={CLIENT_DIR}/tls.key"));
+        }
+    }
+    args.extend([
+        format!("--etcd-storage-quota-bytes={}", plan.quota),
+        format!("--defrag-rule={}", plan.rule),
+        format!("--command-timeout={}", duration::format_go(plan.command_timeout)),
+        format!("--wait-between-defrags={}", duration::format_go(settings.wait)),
+        "--continue-on-error=false".to_owned(),
+        format!("--compaction={}", plan.compaction),
+        format!("--move-leader={}", settings.move_leader),
+        format!("--auto-disalarm={}", settings.auto_disalarm),
+    ]);
+    if settings.auto_disalarm {
+        args.push(format!("--disalarm-threshold={}", settings.disalarm_below));
+    }
+    args.into_iter().map(|arg| arg.replace('$', "$$")).collect()
+}
+
+/// User name and password of etcd RBAC, from their Secret.
+fn credentials(plan: &Plan) -> Vec<EnvVar> {
+    let Some(secret) = &plan.settings.overrides.username_secret else { return Vec::new() };
+    let from = |variable: &str, key: &str| EnvVar {
+        name: variable.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector { name: secret.name.clone(), key: key.to_owned(), optional: None }),
+            ..EnvVarSource::default()
+        }),
+    };
+    vec![from("ETCD_DEFRAG_USER", &secret.user_key), from("ETCD_DEFRAG_PASSWORD", &secret.password_key)]
+}
+
+/// Mounts and volumes for the CA and the client certificate, each under a file name of our own.
+fn tls_files(tls: Option<&Tls>) -> (Vec<VolumeMount>, Vec<Volume>) {
+    let mut mounts = Vec::new();
+    let mut volumes = Vec::new();
+    let mut add = |name: &str, dir: &str, volume: Volume| {
+        mounts.push(VolumeMount {
+            name: name.to_owned(),
+            mount_path: dir.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        });
+        volumes.push(Volume { name: name.to_owned(), ..volume });
+    };
+    let item = |key: &str, path: &str| KeyToPath { key: key.to_owned(), path: path.to_owned(), ..KeyToPath::default() };
+    let secret = |name: &str, items: Vec<KeyToPath>| Volume {
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(name.to_owned()),
+            default_mode: Some(SECRET_MODE),
+            items: Some(items),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let config_map = |name: &str, items: Vec<KeyToPath>| Volume {
+        config_map: Some(ConfigMapVolumeSource {
+            name: name.to_owned(),
+            default_mode: Some(SECRET_MODE),
+            items: Some(items),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    if let Some(ca) = tls.and_then(|tls| tls.ca.as_ref()) {
+        let items = vec![item(&ca.key, "ca.crt")];
+        let volume = match ca.kind {
+            Kind::Secret => secret(&ca.name, items),
+            Kind::ConfigMap => config_map(&ca.name, items),
+        };
+        add("etcd-ca", CA_DIR, volume);
+    }
+    if let Some(client) = tls.and_then(|tls| tls.client.as_ref()) {
+        let items = vec![item(&client.cert_key, "tls.crt"), item(&client.key_key, "tls.key")];
+        add("etcd-client", CLIENT_DIR, secret(&client.name, items));
+    }
+    (mounts, volumes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,169 @@
 //! What the mutating webhook fills in: values that the policy gives, as visible annotations.
+//!
+//! The keys that it filled in stand in the `defaulted` annotation. Such a key follows the policy; a key that a person
+//! sets leaves the list and is theirs; a key that a person removes is filled in again.
 
-use super::{policy::Policy, statefulset::StatefulSet};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{judgement::Enrollment, keys::Key, policy::Policy, settings::defaulted_keys, statefulset::StatefulSet};
 
 /// A change to one annotation of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The whole annotation key, prefix included.
-    pub annotation: String,
+    pub annotation: &'static str,
     /// The new value; `None` removes it.
     pub value: Option<String>,
 }
 
-/// The changes that make `object` carry what the policy gives. Empty when there is nothing to change.
+/// The changes that make `object` carry what the policy gives. Empty when there is nothing to change; `old` is the
+/// object before an update and tells a value that a person changed from one that only follows the policy.
 #[must_use]
-pub fn changes(_object: &StatefulSet, _old: Option<&StatefulSet>, _policy: &Policy) -> Vec<Change> {
-    Vec::new()
+pub fn changes(object: &StatefulSet, old: Option<&StatefulSet>, policy: &Policy) -> Vec<Change> {
+    if Enrollment::of(object) != Enrollment::Enrolled {
+        return Vec::new();
+    }
+    let present = values(object);
+    let before = old.map(values).unwrap_or_default();
+    let followers: BTreeSet<Key> = defaulted_keys(object)
+        .into_iter()
+        .filter(|key| match (present.get(key), before.get(key)) {
+            (Some(now), Some(then)) => now == then || policy.defaults.get(key).is_some_and(|given| given == now),
+            _ => true,
+        })
+        .collect();
+    let theirs = |key: &Key| present.contains_key(key) && !followers.contains(key);
+    let own_trigger = Key::TRIGGERS.iter().any(theirs);
+    let given: BTreeMap<Key, &str> = Key::DEFAULTABLE
+        .iter()
+        .filter(|key| !theirs(key) && !(own_trigger && Key::TRIGGERS.contains(key)))
+        .filter_map(|key| Some((*key, policy.defaults.get(key)?.as_str())))
+        .collect();
+
+    let list: Vec<&str> = given.keys().map(|key| key.name()).collect();
+    let list = (!list.is_empty()).then(|| list.join(","));
+    let mut changes: Vec<Change> = Key::DEFAULTABLE
+        .iter()
+        .filter(|key| !theirs(key))
+        .filter(|key| present.get(key).copied() != given.get(key).copied())
+        .map(|key| Change { annotation: key.annotation(), value: given.get(key).map(ToString::to_string) })
+        .collect();
+    if annotation(object, Key::Defaulted) != list.as_deref() {
+        changes.push(Change { annotation: Key::Defaulted.annotation(), value: list });
+    }
+    changes
+}
+
+fn annotation(object: &StatefulSet, key: Key) -> Option<&str> {
+    object.metadata.annotations.as_ref()?.get(key.annotation()).map(String::as_str)
+}
+
+/// The values of the keys that a policy may give.
+fn values(object: &StatefulSet) -> BTreeMap<Key, &str> {
+    Key::DEFAULTABLE.iter().filter_map(|key| Some((*key, annotation(object, *key)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::defrag::keys::ENABLED;
+
+    fn object(annotations: &[(Key, &str)]) -> StatefulSet {
+        let mut object = StatefulSet::default();
+        object.metadata.labels = Some(BTreeMap::from([(ENABLED.to_owned(), "true".to_owned())]));
+        object.metadata.annotations =
+            Some(annotations.iter().map(|(key, value)| (key.annotation().to_owned(), (*value).to_owned())).collect());
+        object
+    }
+
+    fn apply(object: &StatefulSet, changes: &[Change]) -> StatefulSet {
+        let mut object = object.clone();
+        let annotations = object.metadata.annotations.get_or_insert_default();
+        for change in changes {
+            match &change.value {
+                Some(value) => annotations.insert(change.annotation.to_owned(), value.clone()),
+                None => annotations.remove(change.annotation),
+            };
+        }
+        object
+    }
+
+    fn get<'a>(object: &'a StatefulSet, key: Key) -> Option<&'a str> {
+        annotation(object, key)
+    }
+
+    #[test]
+    fn an_empty_object_gets_what_the_policy_gives() {
+        let filled = apply(&object(&[]), &changes(&object(&[]), None, &Policy::built_in()));
+        assert_eq!(get(&filled, Key::Schedule), Some("0 0 * * *"));
+        assert_eq!(get(&filled, Key::Rule), Some(super::super::policy::DEFAULT_RULE));
+        assert_eq!(get(&filled, Key::Defaulted), Some("schedule,rule"));
+    }
+
+    #[test]
+    fn a_key_that_a_person_sets_is_theirs_and_leaves_the_list() {
+        let policy = Policy::built_in();
+        let filled = apply(&object(&[]), &changes(&object(&[]), None, &policy));
+        let edited =
+            apply(&filled, &[Change { annotation: Key::Schedule.annotation(), value: Some("5 5 * * *".to_owned()) }]);
+        let after = apply(&edited, &changes(&edited, Some(&filled), &policy));
+        assert_eq!(get(&after, Key::Schedule), Some("5 5 * * *"));
+        assert_eq!(get(&after, Key::Defaulted), Some("rule"));
+    }
+
+    #[test]
+    fn a_key_that_a_person_removes_is_filled_again() {
+        let policy = Policy::built_in();
+        let filled = apply(&object(&[]), &changes(&object(&[]), None, &policy));
+        let removed = apply(&filled, &[Change { annotation: Key::Schedule.annotation(), value: None }]);
+        assert_eq!(apply(&removed, &changes(&removed, Some(&filled), &policy)), filled);
+    }
+
+    #[test]
+    fn a_listed_key_follows_the_policy() {
+        let old_policy = Policy::built_in();
+        let filled = apply(&object(&[]), &changes(&object(&[]), None, &old_policy));
+        let mut policy = Policy::built_in();
+        policy.defaults.insert(Key::Schedule, "7 7 * * *".to_owned());
+        policy.defaults.insert(Key::TimeZone, "Europe/Rome".to_owned());
+        let after = apply(&filled, &changes(&filled, Some(&filled), &policy));
+        assert_eq!(get(&after, Key::Schedule), Some("7 7 * * *"));
+        assert_eq!(get(&after, Key::TimeZone), Some("Europe/Rome"));
+        assert_eq!(get(&after, Key::Defaulted), Some("schedule,time-zone,rule"));
+    }
+
+    #[test]
+    fn thresholds_of_a_person_take_the_place_of_a_defaulted_rule() {
+        let policy = Policy::built_in();
+        let filled = apply(&object(&[]), &changes(&object(&[]), None, &policy));
+        let edited =
+            apply(&filled, &[Change { annotation: Key::FreeAbove.annotation(), value: Some("1Gi".to_owned()) }]);
+        let after = apply(&edited, &changes(&edited, Some(&filled), &policy));
+        assert_eq!(get(&after, Key::Rule), None);
+        assert_eq!(get(&after, Key::Defaulted), Some("schedule"));
+        let dropped = apply(&after, &[Change { annotation: Key::FreeAbove.annotation(), value: None }]);
+        assert_eq!(apply(&dropped, &changes(&dropped, Some(&after), &policy)), filled);
+    }
+
+    #[test]
+    fn an_object_that_is_not_enrolled_is_left_alone() {
+        assert_eq!(changes(&StatefulSet::default(), None, &Policy::built_in()), []);
+    }
+
+    proptest! {
+        #[test]
+        fn filling_in_twice_changes_nothing(
+            now in proptest::collection::btree_map(proptest::sample::select(Key::ALL.to_vec()), "[a-z,]{0,8}|schedule,rule|time-zone", 0..6),
+            then in proptest::option::of(proptest::collection::btree_map(proptest::sample::select(Key::ALL.to_vec()), "[a-z]{0,2}|schedule,rule", 0..6)),
+        ) {
+            let policy = Policy::built_in();
+            let pairs = |map: &BTreeMap<Key, String>| object(&map.iter().map(|(k, v)| (*k, v.as_str())).collect::<Vec<_>>());
+            let (now, then) = (pairs(&now), then.as_ref().map(pairs));
+            let once = apply(&now, &changes(&now, then.as_ref(), &policy));
+            prop_assert_eq!(changes(&once, then.as_ref(), &policy), vec![]);
+            prop_assert_eq!(changes(&once, Some(&once), &policy), vec![]);
+        }
+    }
 }

@@ -122,6 +122,8 @@ codes! {
     QuotaAboveSuggested = "quota-above-suggested", Warn;
     /// The etcd asks for TLS and the Secrets for it cannot be discovered.
     TlsSecretUnknown = "tls-secret-unknown", Deny;
+    /// The etcd asks clients to log in and no Secret with a user name and password is named.
+    CredentialsUnknown = "credentials-unknown", Deny;
     /// A Secret chosen by a chart's convention, not by what the pod template mounts.
     TlsSecretAssumed = "tls-secret-assumed", Warn;
     /// The data volume is smaller than the quota.
@@ -227,7 +229,10 @@ pub fn shorten(text: &str, limit: usize) -> String {
 /// A value that a person wrote, quoted for a message: control characters escaped and long text cut.
 #[must_use]
 pub fn quoted(value: &str) -> String {
-    let escaped: String = value.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
+    let escaped: String = value
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect();
     format!("\"{}\"", shorten(&escaped, 80))
 }
 

@@ -1,11 +1,17 @@
 //! The one judgement of a StatefulSet, which webhook, reconciler and command line all call.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{
-    finding::{Code, Finding, quoted},
-    keys::{self, ENABLED, Key, PREFIX},
+    etcd::{self, Etcd},
+    finding::{Code, Finding, WARNING_LIMIT, quoted, shorten},
+    keys::{ENABLED, Key},
     policy::Policy,
+    quantity, rule,
+    schedule::{self, Schedule, TimeZone},
+    settings::{self, Settings, Trigger},
     statefulset::StatefulSet,
 };
 
@@ -53,7 +59,7 @@ impl Judgement {
     }
 }
 
-/// A judged and sound configuration; it is built by [`resolve`] only.
+/// A judged and sound configuration; only [`resolve`] makes one.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The namespace of the StatefulSet and of its CronJob.
@@ -62,30 +68,177 @@ pub struct Plan {
     pub name: String,
     /// The uid of the StatefulSet, where it has one.
     pub uid: Option<String>,
+    /// What was asked for.
+    pub settings: Settings,
+    /// What was discovered.
+    pub etcd: Etcd,
+    /// The quota in bytes.
+    pub quota: u64,
+    /// The schedule with `H` resolved, as the CronJob carries it.
+    pub schedule: String,
+    /// The rule, as the engine gets it.
+    pub rule: String,
+    /// How long one member's defragmentation may take.
+    pub command_timeout: Duration,
+    /// Whether each run compacts first.
+    pub compaction: bool,
+    parsed: Schedule,
+    zone: TimeZone,
+    fires_above: Option<u64>,
+}
+
+/// Judges a StatefulSet under a policy. `now` bounds what is said of daylight-saving changeovers to come.
+#[must_use]
+pub fn resolve(object: &StatefulSet, policy: &Policy, now: Timestamp) -> Judgement {
+    let enrollment = Enrollment::of(object);
+    let (findings, plan) = match enrollment {
+        Enrollment::NotEnrolled | Enrollment::OptedOut => (Vec::new(), None),
+        Enrollment::Unclear => (vec![unclear(object)], None),
+        Enrollment::Enrolled => judge(object, policy, now),
+    };
+    Judgement { enrollment, findings, plan }
+}
+
+fn unclear(object: &StatefulSet) -> Finding {
+    let value = quoted(object.label(ENABLED).unwrap_or_default());
+    Finding::new(
+        Code::EnabledInvalid,
+        format!("metadata.labels[{ENABLED}]"),
+        "must be \"true\" or \"false\"",
+        format!(
+            "{value} is neither \"true\" nor \"false\": whether this etcd is to be defragmented must not be left to a guess. Write \"true\" to opt in or \"false\" to opt out."
+        ),
+    )
+}
+
+fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>, Option<Plan>) {
+    let (settings, mut findings) = settings::parse(object, policy);
+    let etcd::Discovery { etcd, findings: discovered } = etcd::discover(object, &settings.overrides);
+    findings.extend(discovered);
+    let quota = etcd.as_ref().and_then(|etcd| etcd.quota.as_ref()).map(|quota| quota.bytes);
+
+    let rule_text = match &settings.trigger {
+        Trigger::Rule(text) => text.clone(),
+        Trigger::Thresholds { usage_above, free_above } => rule::compile(*usage_above, *free_above),
+    };
+    let judged_rule =
+        rule::judge(&rule_text, quota.unwrap_or(etcd::DEFAULT_QUOTA), &policy.limits, &settings.trigger_key.field());
+    let min_interval = match judged_rule.floor {
+        Some(_) => policy.limits.min_interval,
+        None => policy.limits.min_interval_without_floor,
+    };
+    let judged_schedule = schedule::judge(
+        &settings.schedule,
+        settings.time_zone.as_deref(),
+        &schedule::Place::annotations(object.namespace(), object.name()),
+        &schedule::Limits { min_interval, max_interval: policy.limits.max_interval, windows: None },
+        now,
+    );
+    findings.extend(judged_schedule.findings);
+    // Without a quota there is no state space to judge the rule on, and without a threshold there is no rule; what is
+    // missing is refused already.
+    let unread = settings.trigger == Trigger::Thresholds { usage_above: None, free_above: None };
+    if quota.is_some() && !unread {
+        findings.extend(judged_rule.findings);
+    }
+    if let Some(etcd) = &etcd {
+        findings.extend(etcd::hazards(etcd, &policy.limits));
+        findings.extend(redundant_compaction(&settings, etcd));
+        findings.extend(missing_credentials(&settings, etcd));
+    }
+    if findings.iter().any(Finding::denies) {
+        return (findings, None);
+    }
+    let plan = etcd.zip(quota).zip(judged_schedule.resolved).map(|((etcd, quota), resolved)| Plan {
+        namespace: object.namespace().to_owned(),
+        name: object.name().to_owned(),
+        uid: object.metadata.uid.clone(),
+        command_timeout: settings.command_timeout.unwrap_or_else(|| etcd::default_command_timeout(quota)),
+        compaction: settings.compaction.unwrap_or(etcd.auto_compaction.is_none()),
+        settings,
+        etcd,
+        quota,
+        schedule: resolved.text,
+        rule: rule_text,
+        parsed: resolved.schedule,
+        zone: resolved.zone.unwrap_or_else(TimeZone::utc),
+        fires_above: judged_rule.fires_above,
+    });
+    (findings, plan)
+}
+
+/// Compaction before each run drops history that watchers may still need, for nothing where etcd compacts itself.
+fn redundant_compaction(settings: &Settings, etcd: &Etcd) -> Option<Finding> {
+    let own = etcd.auto_compaction.as_ref().filter(|_| settings.compaction == Some(true))?;
+    Some(Finding::new(
+        Code::CompactionRedundant,
+        Key::Compaction.field(),
+        "etcd compacts itself; compacting on each run makes watchers relist",
+        format!(
+            "compaction is \"true\" although this etcd compacts itself ({own}): each run would compact to the newest revision even when nothing is defragmented, and every watcher further back has to list again. Remove the annotation or write \"false\"."
+        ),
+    ))
+}
+
+/// A least size in words: `>` makes it one byte more than the number that a person wrote.
+fn from(bytes: u64) -> String {
+    match bytes.checked_sub(1) {
+        Some(below) if below > 0 && below.is_multiple_of(quantity::MIB) => format!("above {}", quantity::human(below)),
+        _ => format!("from {} on", quantity::human(bytes)),
+    }
+}
+
+/// An etcd with RBAC refuses a run that does not log in.
+fn missing_credentials(settings: &Settings, etcd: &Etcd) -> Option<Finding> {
+    let missing = etcd.rbac && settings.overrides.username_secret.is_none();
+    missing.then(|| {
+        Finding::new(
+            Code::CredentialsUnknown,
+            Key::UsernameSecret.field(),
+            "etcd asks for a login: name its Secret in username-secret",
+            format!(
+                "the container {} sets a root password, so this etcd asks every client to log in, and no Secret for that is named: each run would fail. Write {}: \"name:userKey,passwordKey\".",
+                quoted(&etcd.container),
+                Key::UsernameSecret.annotation()
+            ),
+        )
+    })
 }
 
 impl Plan {
-    /// The settings in force, one line of at most 120 characters each: next fire times, quota, when the rule fires.
+    /// The next fire times after `now`, at most `count`.
     #[must_use]
-    pub fn effective(&self, _now: Timestamp) -> Vec<String> {
-        Vec::new()
+    pub fn next_runs(&self, now: Timestamp, count: usize) -> Vec<Timestamp> {
+        self.parsed.fire_times(now, &self.zone).take(count).collect()
+    }
+
+    /// The settings in force, a line of at most [`WARNING_LIMIT`] characters each: next runs, quota, when the rule fires.
+    #[must_use]
+    pub fn effective(&self, now: Timestamp) -> Vec<String> {
+        let next: Vec<String> = self
+            .next_runs(now, 2)
+            .into_iter()
+            .map(|run| run.to_zoned(self.zone.rules().clone()).strftime("%Y-%m-%d %H:%M").to_string())
+            .collect();
+        let zone = self.settings.time_zone.as_deref().unwrap_or("if the controller manager runs in UTC");
+        let runs = if self.settings.suspend || self.etcd.replicas == 0 {
+            "suspended: no run until that ends".to_owned()
+        } else {
+            format!("next runs {} ({zone})", next.join(" and "))
+        };
+        let source = self.etcd.quota.as_ref().map_or("", |quota| quota.source.as_str());
+        let fires = match self.fires_above {
+            Some(bytes) => {
+                format!("a run defragments a database above {} when it is mostly free", quantity::human(bytes))
+            }
+            None => "no database size makes the rule fire".to_owned(),
+        };
+        [runs, format!("quota {} ({source})", quantity::human(self.quota)), fires]
+            .into_iter()
+            .map(|line| shorten(&format!("etcd-defrag: {line}"), WARNING_LIMIT))
+            .collect()
     }
 }
 
-/// Judges a StatefulSet under a policy.
-#[must_use]
-pub fn resolve(object: &StatefulSet, _policy: &Policy, _now: Timestamp) -> Judgement {
-    let enrollment = Enrollment::of(object);
-    let mut findings = Vec::new();
-    if enrollment == Enrollment::Unclear {
-        findings.push(Finding::new(Code::EnabledInvalid, "metadata.labels[etcd-defrag.io/enabled]", "must be \"true\" or \"false\"", "must be \"true\" or \"false\""));
-    }
-    for key in object.annotations().keys().filter_map(|key| key.strip_prefix(PREFIX)) {
-        if Key::from_name(key).is_none() {
-            findings.push(Finding::new(Code::AnnotationUnknown, keys::annotation_field(key), quoted(key), "unknown"));
-        }
-    }
-    let sound = enrollment == Enrollment::Enrolled && !findings.iter().any(Finding::denies);
-    let plan = sound.then(|| Plan { namespace: object.namespace().to_owned(), name: object.name().to_owned(), uid: object.metadata.uid.clone() });
-    Judgement { enrollment, findings, plan }
-}
+#[cfg(test)]
+mod tests;

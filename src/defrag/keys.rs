@@ -73,6 +73,19 @@ keys! {
 }
 
 impl Key {
+    /// The keys that say when to defragment; a value for one of them stands against the defaults of all.
+    pub const TRIGGERS: &'static [Self] = &[Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove];
+
+    /// The keys that the webhook fills in where a policy has a value for them.
+    pub const DEFAULTABLE: &'static [Self] =
+        &[Self::Schedule, Self::TimeZone, Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove];
+
+    /// Whether the webhook fills this key in.
+    #[must_use]
+    pub fn is_defaultable(self) -> bool {
+        Self::DEFAULTABLE.contains(&self)
+    }
+
     /// The name without the prefix.
     #[must_use]
     pub fn name(self) -> &'static str {

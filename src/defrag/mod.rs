@@ -2,11 +2,17 @@
 
 pub mod cronjob;
 pub mod defaulting;
+pub mod duration;
+pub mod etcd;
 pub mod finding;
 pub mod judgement;
 pub mod keys;
 pub mod policy;
 pub mod quantity;
+pub mod ratio;
+pub mod rule;
+pub mod schedule;
+pub mod settings;
 pub mod statefulset;
 
 pub use judgement::{Enrollment, Judgement, Plan, resolve};

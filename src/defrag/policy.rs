@@ -55,6 +55,10 @@ pub struct Job {
     pub starting_deadline_seconds: i64,
     /// How long a finished Job is kept, in seconds.
     pub ttl_seconds_after_finished: i32,
+    /// What the container asks for, as Kubernetes quantities by resource.
+    pub requests: BTreeMap<String, String>,
+    /// What the container may use at most.
+    pub limits: BTreeMap<String, String>,
 }
 
 impl Limits {
@@ -71,10 +75,7 @@ impl Policy {
     #[must_use]
     pub fn built_in() -> Self {
         Self {
-            defaults: BTreeMap::from([
-                (Key::Schedule, "0 0 * * *".to_owned()),
-                (Key::Rule, DEFAULT_RULE.to_owned()),
-            ]),
+            defaults: BTreeMap::from([(Key::Schedule, "0 0 * * *".to_owned()), (Key::Rule, DEFAULT_RULE.to_owned())]),
             limits: Limits {
                 min_interval: Duration::from_secs(10 * 60),
                 min_interval_without_floor: Duration::from_secs(60 * 60),
@@ -91,6 +92,11 @@ impl Policy {
                 failed_jobs_history_limit: 3,
                 starting_deadline_seconds: 600,
                 ttl_seconds_after_finished: 7 * 24 * 60 * 60,
+                requests: BTreeMap::from([
+                    ("cpu".to_owned(), "10m".to_owned()),
+                    ("memory".to_owned(), "32Mi".to_owned()),
+                ]),
+                limits: BTreeMap::from([("memory".to_owned(), "128Mi".to_owned())]),
             },
         }
     }

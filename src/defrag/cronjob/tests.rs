@@ -1,0 +1,86 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::defrag::{keys::PREFIX, resolve, statefulset::StatefulSet};
+
+fn kamaji() -> Value {
+    serde_saphyr::from_str(include_str!("../../../examples/kamaji-etcd.yaml")).unwrap()
+}
+
+fn annotate(mut object: Value, annotations: &[(&str, &str)]) -> Value {
+    for (key, value) in annotations {
+        object["metadata"]["annotations"][format!("{PREFIX}{key}")] = json!(value);
+    }
+    object
+}
+
+fn cronjob(object: Value) -> CronJob {
+    let object: StatefulSet = serde_json::from_value(object).unwrap();
+    let policy = Policy::built_in();
+    let judgement = resolve(&object, &policy, "2026-11-24T00:00:00Z".parse().unwrap());
+    build(&judgement.plan.unwrap_or_else(|| panic!("{:#?}", judgement.findings)), &policy)
+}
+
+fn spec(object: Value) -> Value {
+    serde_json::to_value(cronjob(object).spec).unwrap()
+}
+
+#[test]
+fn a_kamaji_etcd_gets_this_cronjob() {
+    let mut object = kamaji();
+    object["metadata"]["uid"] = json!("7d0a8a0e-0000-4000-8000-000000000001");
+    insta::assert_snapshot!(serde_saphyr::to_string(&cronjob(object)).unwrap());
+}
+
+#[test]
+fn settings_reach_the_engine_and_the_schedule() {
+    let object = annotate(
+        kamaji(),
+        &[
+            ("schedule", "14 9 * * 1-5"),
+            ("time-zone", "Europe/Rome"),
+            ("free-above", "1Gi"),
+            ("auto-disalarm", "true"),
+            ("disalarm-below", "85%"),
+            ("move-leader", "false"),
+            ("wait-between-members", "1m"),
+            ("command-timeout", "10m"),
+            ("username-secret", "root:user,pass"),
+        ],
+    );
+    insta::assert_snapshot!(serde_saphyr::to_string(&cronjob(object)).unwrap());
+}
+
+#[test]
+fn an_owner_is_named_only_where_its_uid_is_known() {
+    assert_eq!(cronjob(kamaji()).metadata.owner_references, None);
+}
+
+#[test]
+fn no_members_or_a_pause_suspend() {
+    assert_eq!(spec(kamaji())["suspend"], json!(false));
+    assert_eq!(spec(annotate(kamaji(), &[("suspend", "true")]))["suspend"], json!(true));
+    let mut none = kamaji();
+    none["spec"]["replicas"] = json!(0);
+    assert_eq!(spec(none)["suspend"], json!(true));
+}
+
+#[test]
+fn the_deadline_leaves_room_for_every_member() {
+    let object = annotate(kamaji(), &[("command-timeout", "10m"), ("wait-between-members", "1m")]);
+    let deadline = spec(object)["jobTemplate"]["spec"]["activeDeadlineSeconds"].as_u64().unwrap();
+    assert!(deadline > 3 * (600 + 60), "{deadline}");
+}
+
+#[test]
+fn names_fit_and_do_not_collide() {
+    assert_eq!(name("kamaji-etcd"), "kamaji-etcd-defrag-job");
+    let exact = "a".repeat(NAME_LIMIT - SUFFIX.len());
+    assert_eq!(name(&exact), format!("{exact}{SUFFIX}"));
+    let long: Vec<String> = ["a", "b"].iter().map(|end| name(&format!("{}{end}", "x".repeat(60)))).collect();
+    assert_ne!(long[0], long[1]);
+    for name in long {
+        assert!(name.len() <= NAME_LIMIT && name.ends_with(SUFFIX), "{name}");
+    }
+    assert!(!name(&format!("{}-{}", "x".repeat(30), "y".repeat(60))).contains("--"));
+}

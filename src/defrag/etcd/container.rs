@@ -1,0 +1,86 @@
+//! Which container runs etcd.
+
+use super::shell::is_etcd;
+use crate::defrag::{
+    finding::{Code, Finding, quoted},
+    statefulset::{Container, PodSpec},
+};
+
+/// The container that runs etcd and its place: the one named `etcd`, else one whose command is etcd, else one whose
+/// image is called etcd.
+pub(super) fn find(pod: &PodSpec) -> Option<(usize, &Container)> {
+    let tests: [fn(&Container) -> bool; 3] = [|c| c.name == "etcd", runs_etcd, has_etcd_image];
+    tests.iter().find_map(|test| pod.containers.iter().enumerate().find(|(_, container)| test(container)))
+}
+
+fn runs_etcd(container: &Container) -> bool {
+    let mut words = container.command.iter().chain(&container.args);
+    words.next().is_some_and(|program| !container.command.is_empty() && is_etcd(program))
+        && !words.next().is_some_and(|word| matches!(word.as_str(), "grpc-proxy" | "gateway"))
+}
+
+fn has_etcd_image(container: &Container) -> bool {
+    let untagged = container.image.split('@').next().unwrap_or_default();
+    untagged.rsplit('/').next().and_then(|last| last.split(':').next()) == Some("etcd")
+}
+
+pub(super) fn not_found(pod: &PodSpec) -> Finding {
+    const SHOWN: usize = 5;
+    let mut seen: Vec<String> = pod
+        .containers
+        .iter()
+        .take(SHOWN)
+        .map(|container| match container.command.first() {
+            Some(program) => {
+                format!("{} (image {}, command {})", quoted(&container.name), quoted(&container.image), quoted(program))
+            }
+            None => format!("{} (image {})", quoted(&container.name), quoted(&container.image)),
+        })
+        .collect();
+    if pod.containers.len() > SHOWN {
+        seen.push(format!("{} more", pod.containers.len() - SHOWN));
+    }
+    let seen =
+        if seen.is_empty() { "there are no containers".to_owned() } else { format!("found {}", seen.join(", ")) };
+    Finding::new(
+        Code::EtcdNotFound,
+        "spec.template.spec.containers",
+        "no container is named etcd, runs etcd or has an etcd image",
+        format!(
+            "No container of the pod template runs an etcd: one has to be named etcd, have etcd as its command, or \
+             have an image called etcd; {seen}. Put the label on the StatefulSet that runs etcd, or name its \
+             container etcd."
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(name: &str, image: &str, command: &[&str]) -> Container {
+        Container {
+            name: name.to_owned(),
+            image: image.to_owned(),
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            ..Container::default()
+        }
+    }
+
+    fn found(containers: Vec<Container>) -> Option<usize> {
+        find(&PodSpec { containers, ..PodSpec::default() }).map(|(index, _)| index)
+    }
+
+    #[test]
+    fn name_beats_command_beats_image() {
+        let by_image = || container("c", "quay.io/coreos/etcd:v3.6.1", &[]);
+        let by_command = || container("b", "x", &["/usr/local/bin/etcd"]);
+        assert_eq!(found(vec![by_image(), by_command(), container("etcd", "x", &[])]), Some(2));
+        assert_eq!(found(vec![by_image(), by_command()]), Some(1));
+        assert_eq!(found(vec![container("a", "nginx", &[]), by_image()]), Some(1));
+        assert_eq!(found(vec![container("m", "proxy", &["etcd", "grpc-proxy", "start"])]), None);
+        assert_eq!(found(vec![container("m", "etcd-operator:v1", &[]), container("n", "etcd/manager", &[])]), None);
+        assert_eq!(found(vec![container("m", "registry:5000/etcd@sha256:00", &[])]), Some(0));
+        assert_eq!(found(Vec::new()), None);
+    }
+}

@@ -1,0 +1,199 @@
+//! What is unsafe about an etcd itself, whatever its settings are.
+
+use std::time::Duration;
+
+use super::{Etcd, Quota};
+use crate::defrag::{
+    finding::{Code, Finding, quoted},
+    policy::Limits,
+    quantity::{GIB, human},
+};
+
+/// What a GiB takes to defragment on a slow disk, in seconds. 5 to 15 were measured on ordinary ones.
+const SECONDS_PER_GIB: u64 = 10;
+/// No time-out is shorter than this: under it two members could be down at once.
+const SHORTEST_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long a member with a full database of this quota (in bytes) is silent while it defragments: 10 s a GiB.
+#[must_use]
+pub fn time_budget(quota: u64) -> Duration {
+    let milliseconds = u128::from(quota) * u128::from(SECONDS_PER_GIB * 1000) / u128::from(GIB);
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))
+}
+
+/// The time-out of a run whose settings name none: three times the [`time_budget`] of the quota (in bytes), at least
+/// 60 s. Generous on purpose: a time-out stops the client, not the member, which goes on defragmenting unwatched.
+#[must_use]
+pub fn default_command_timeout(quota: u64) -> Duration {
+    let seconds = time_budget(quota).as_secs().saturating_mul(3);
+    Duration::from_secs(seconds).max(SHORTEST_TIMEOUT)
+}
+
+/// The hazards that follow from the facts alone.
+#[must_use]
+pub fn hazards(etcd: &Etcd, limits: &Limits) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(version(etcd));
+    findings.extend(members(etcd, limits));
+    if let Some(quota) = &etcd.quota {
+        findings.extend(quota_size(quota, limits));
+        findings.extend(volume(etcd, quota));
+        findings.extend(liveness(etcd, quota));
+    }
+    findings.extend(etcd.rivals.iter().map(|rival| {
+        Finding::new(
+            Code::RivalDefragmenter,
+            rival.field.clone(),
+            &rival.what,
+            format!(
+                "Something else defragments this etcd: {}. Two members could be down at once when both run, which \
+                 costs the quorum. {}",
+                rival.what, rival.remedy
+            ),
+        )
+    }));
+    findings
+}
+
+fn version(etcd: &Etcd) -> Option<Finding> {
+    let field = format!("spec.template.spec.containers[{}].image", etcd.container_index);
+    let Some(version) = etcd.version else {
+        return Some(Finding::new(
+            Code::EtcdVersionUnknown,
+            field,
+            "no etcd version in the image's tag; needs 3.5.6 (3.4.4 on 3.4) or newer",
+            format!(
+                "The image {} shows no etcd version. etcd 3.5.0 to 3.5.5 can corrupt data when a member crashes while \
+                 it defragments: make sure that it runs 3.5.6 (3.4.4 on the 3.4 line) or newer.",
+                quoted(&etcd.image)
+            ),
+        ));
+    };
+    let repaired = version.repaired_by()?;
+    Some(Finding::new(
+        Code::EtcdVersionUnsafe,
+        field,
+        format!("etcd {version} may lose data when it defragments; run {repaired} or newer"),
+        format!(
+            "The image {} is etcd {version}, which has known defragmentation bugs: members can end up with different \
+             data when one crashes in the middle. Upgrade to {repaired} or newer first.",
+            quoted(&etcd.image)
+        ),
+    ))
+}
+
+fn members(etcd: &Etcd, limits: &Limits) -> Option<Finding> {
+    let count = etcd.replicas;
+    if count == 1 {
+        let message = "spec.replicas is 1: while its only member defragments, this etcd answers nobody, and everything \
+                       that depends on it stands still. Run 3 members, or schedule runs for a time when an outage of a \
+                       minute or more does no harm.";
+        let brief = "one member: every run is an outage of the whole etcd";
+        return Some(
+            Finding::new(Code::SingleMember, "spec.replicas", brief, message).with_severity(limits.single_member),
+        );
+    }
+    if count == 0 || count % 2 == 1 {
+        return None;
+    }
+    let (spare, better) = (count / 2 - 1, count + 1);
+    let (brief, why) = if count == 2 {
+        let why = "with two members, both are needed for a quorum, so each run stops all writes twice";
+        ("two members: every run loses the quorum".to_owned(), why.to_owned())
+    } else {
+        let brief = format!("{count} members stand no more failures than {}", count - 1);
+        let why = format!(
+            "a quorum needs {} of them, so only {spare} may be absent, no more than with {}, and a run takes one away",
+            count / 2 + 1,
+            count - 1
+        );
+        (brief, why)
+    };
+    let message = format!("spec.replicas is {count}: {why}. Run {better} members, or {}.", (count - 1).max(3));
+    let message = if count == 2 { format!("spec.replicas is 2: {why}. Run 3 members.") } else { message };
+    Some(Finding::new(Code::EvenMembers, "spec.replicas", brief, message).with_severity(limits.even_members))
+}
+
+fn quota_size(quota: &Quota, limits: &Limits) -> Option<Finding> {
+    let (size, most) = (human(quota.bytes), human(limits.suggested_quota_max));
+    (quota.bytes > limits.suggested_quota_max).then(|| {
+        Finding::new(
+            Code::QuotaAboveSuggested,
+            quota.field.clone(),
+            format!("the quota of {size} is above the suggested maximum of {most}"),
+            format!(
+                "The quota is {size} ({}), and the suggested maximum is {most}: with a larger database a member takes \
+                 minutes to defragment, to start and to catch up. Lower the quota to {most}, or split the data over \
+                 several etcds.",
+                quota.source
+            ),
+        )
+    })
+}
+
+fn volume(etcd: &Etcd, quota: &Quota) -> Option<Finding> {
+    let volume = etcd.data_volume.as_ref()?;
+    let bytes = volume.bytes?;
+    let twice = quota.bytes.saturating_mul(2);
+    let (size, limit, ample) = (human(bytes), human(quota.bytes), human(twice));
+    let name = &volume.name;
+    if bytes < quota.bytes {
+        let message = format!(
+            "The volume {name} has {size}, less than the quota of {limit} ({}): the disk is full before the quota is \
+             reached, and a defragmentation, which writes a second copy of the database, fails on a full disk. Enlarge \
+             the volume to {ample}, or lower the quota to half of the volume.",
+            quota.source
+        );
+        let brief = format!("the volume of {size} is smaller than the quota of {limit}");
+        return Some(Finding::new(Code::VolumeTooSmall, volume.field.clone(), brief, message));
+    }
+    (bytes < twice).then(|| {
+        Finding::new(
+            Code::VolumeTight,
+            volume.field.clone(),
+            format!("the volume of {size} is under twice the quota of {limit}"),
+            format!(
+                "The volume {name} has {size}, less than twice the quota of {limit} ({}). A defragmentation writes a \
+                 second copy of the database, so a nearly full one does not fit. Enlarge the volume to {ample}, or \
+                 lower the quota to half of the volume.",
+                quota.source
+            ),
+        )
+    })
+}
+
+fn liveness(etcd: &Etcd, quota: &Quota) -> Option<Finding> {
+    let probe = etcd.liveness.as_ref()?;
+    let needed = time_budget(quota.bytes).as_millis().div_ceil(1000);
+    (u128::from(probe.seconds) < needed).then(|| {
+        let (seconds, period, threshold) = (probe.seconds, probe.period, probe.threshold);
+        let enough = needed.div_ceil(u128::from(period.max(1)));
+        Finding::new(
+            Code::LivenessTooEager,
+            probe.field.clone(),
+            format!("restarts a member silent for {seconds} s; defragmenting may take {needed} s"),
+            format!(
+                "The liveness probe restarts a member that is silent for {seconds} s (every {period} s, {threshold} \
+                 failures), but a member answers nobody while it defragments, which with a quota of {} may take \
+                 {needed} s. It would be killed in the middle. Set failureThreshold to {enough} or more.",
+                human(quota.bytes)
+            ),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_grow_with_the_quota() {
+        for (quota, budget, timeout) in
+            [(0, 0, 60), (GIB / 2, 5, 60), (2 * GIB, 20, 60), (8 * GIB, 80, 240), (100 * GIB, 1000, 3000)]
+        {
+            assert_eq!(time_budget(quota), Duration::from_secs(budget), "{quota}");
+            assert_eq!(default_command_timeout(quota), Duration::from_secs(timeout), "{quota}");
+        }
+        assert!(default_command_timeout(u64::MAX) > Duration::from_secs(1_000_000));
+    }
+}

@@ -1,0 +1,330 @@
+//! Every message, and every fact that an override or a variation of a StatefulSet changes.
+
+use serde_json::{Value, json};
+
+use super::{
+    CaSecret, ClientSecret, Discovery, Etcd, Kind, MAX_MEMBERS, ObjectKey, Overrides, Scheme, SecretPair, discover,
+    hazards,
+};
+use crate::defrag::{
+    finding::{Code, Finding, Severity},
+    policy::Policy,
+    quantity::GIB,
+    statefulset::StatefulSet,
+};
+
+/// A three-member etcd without TLS, about which nothing is wrong; `patch` is merged into it.
+fn statefulset(patch: Value) -> StatefulSet {
+    let mut whole = json!({
+        "metadata": {"name": "etcd", "namespace": "ns"},
+        "spec": {
+            "replicas": 3,
+            "serviceName": "etcd-headless",
+            "template": {"spec": {"containers": [container(&["--quota-backend-bytes=2147483648"])]}},
+            "volumeClaimTemplates": [claim("8Gi")]
+        }
+    });
+    json_merge(&mut whole, patch);
+    serde_json::from_value(whole).unwrap()
+}
+
+fn container(args: &[&str]) -> Value {
+    json!({
+        "name": "etcd",
+        "image": "quay.io/coreos/etcd:v3.6.1",
+        "command": ["etcd", "--data-dir=/data", "--advertise-client-urls=http://$(POD).etcd-headless.ns.svc:2379"],
+        "args": args,
+        "env": [{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "certs", "mountPath": "/certs"}]
+    })
+}
+
+fn claim(size: &str) -> Value {
+    json!({"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}})
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "callers write the JSON in place")]
+fn with_container(container: Value) -> StatefulSet {
+    statefulset(json!({"spec": {"template": {"spec": {"containers": [container]}}}}))
+}
+
+fn with_args(args: &[&str]) -> StatefulSet {
+    with_container(container(args))
+}
+
+/// An etcd with TLS whose certificates come from the Secret `certs`.
+fn with_tls(args: &[&str]) -> StatefulSet {
+    let mut args = args.to_vec();
+    args.push("--advertise-client-urls=https://$(POD).etcd-headless.ns.svc.example.org:2379");
+    let volumes = json!([{"name": "certs", "secret": {"secretName": "certs"}}]);
+    statefulset(json!({"spec": {"template": {"spec": {"containers": [container(&args)], "volumes": volumes}}}}))
+}
+
+fn json_merge(target: &mut Value, patch: Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                json_merge(target.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (target, patch) => *target = patch,
+    }
+}
+
+fn plain(sts: &StatefulSet) -> Discovery {
+    discover(sts, &Overrides::default())
+}
+
+fn facts(sts: &StatefulSet) -> Etcd {
+    plain(sts).etcd.unwrap()
+}
+
+fn all_findings(sts: &StatefulSet, overrides: &Overrides) -> Vec<Finding> {
+    let discovery = discover(sts, overrides);
+    let mut findings = discovery.findings;
+    findings.extend(discovery.etcd.iter().flat_map(|etcd| hazards(etcd, &Policy::built_in().limits)));
+    findings
+}
+
+fn codes(sts: &StatefulSet, overrides: &Overrides) -> Vec<Code> {
+    all_findings(sts, overrides).iter().map(|finding| finding.code).collect()
+}
+
+#[track_caller]
+fn message(name: &str, sts: &StatefulSet, overrides: &Overrides) {
+    let findings = all_findings(sts, overrides);
+    assert!(findings.iter().all(|finding| finding.brief.chars().count() <= 120));
+    assert!(findings.iter().all(|finding| !finding.brief.ends_with('…')), "{name}: {findings:#?}");
+    let lines: Vec<String> = findings
+        .iter()
+        .map(|f| format!("{} {}\n  at {}\n  {}\n  brief: {}\n", f.severity, f.code, f.field, f.message, f.brief))
+        .collect();
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.set_snapshot_path("snapshots/messages");
+    settings.bind(|| insta::assert_snapshot!(name, lines.join("\n")));
+}
+
+#[test]
+fn nothing_is_wrong_with_the_base() {
+    assert_eq!(codes(&statefulset(json!({})), &Overrides::default()), []);
+    let etcd = facts(&statefulset(json!({})));
+    assert_eq!(etcd.endpoints[2], "http://etcd-2.etcd-headless.ns.svc:2379");
+    assert_eq!((etcd.tls, etcd.liveness, etcd.rivals.len()), (None, None, 0));
+}
+
+#[test]
+fn every_message() {
+    let none = Overrides::default();
+    let containers = |list: Value| statefulset(json!({"spec": {"template": {"spec": {"containers": list}}}}));
+    message("no-containers", &containers(json!([])), &none);
+    let ten: Vec<Value> =
+        (0..10).map(|n| json!({"name": format!("c{n}"), "image": "nginx:1", "command": ["run"]})).collect();
+    message("ten-containers", &containers(json!(ten)), &none);
+    message("too-many-members", &statefulset(json!({"spec": {"replicas": i32::MAX}})), &none);
+    message("no-service", &with_container(json!({"name": "etcd", "image": "etcd:v3.6.1"})).without_service(), &none);
+    message(
+        "environment-from-elsewhere",
+        &with_container(json!({
+            "name": "etcd", "image": "etcd:v3.6.1", "envFrom": [{"configMapRef": {"name": "settings"}}]
+        })),
+        &none,
+    );
+    message("configuration-file", &with_args(&["--config-file=/etc/etcd.yaml"]), &none);
+    message(
+        "quota-from-a-secret",
+        &with_container(json!({
+            "name": "etcd", "image": "etcd:v3.6.1", "command": ["etcd"],
+            "env": [{"name": "ETCD_QUOTA_BACKEND_BYTES", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+        })),
+        &none,
+    );
+    message("quota-with-a-unit", &with_args(&["--quota-backend-bytes=8Gi"]), &none);
+    message("quota-negative", &with_args(&["--quota-backend-bytes", "-1"]), &none);
+    message("quota-annotation-zero", &statefulset(json!({})), &Overrides { quota: Some(0), ..none.clone() });
+    message("quota-mismatch", &statefulset(json!({})), &Overrides { quota: Some(8 * GIB), ..none.clone() });
+    message(
+        "quota-above-suggested",
+        &statefulset(json!({"spec": {
+            "template": {"spec": {"containers": [container(&["--quota-backend-bytes=17179869184"])]}},
+            "volumeClaimTemplates": [claim("64Gi")]
+        }})),
+        &none,
+    );
+    message("volume-too-small", &statefulset(json!({"spec": {"volumeClaimTemplates": [claim("1Gi")]}})), &none);
+    message("volume-tight", &statefulset(json!({"spec": {"volumeClaimTemplates": [claim("3Gi")]}})), &none);
+    let mut eager = container(&["--quota-backend-bytes=4294967296"]);
+    eager["livenessProbe"] = json!({"periodSeconds": 7});
+    message("liveness-too-eager", &with_container(eager), &none);
+    for (name, image) in
+        [("version-old", "etcd:v3.5.5"), ("version-unknown", "etcd:latest"), ("version-ancient", "etcd:v3.3.27")]
+    {
+        let mut container = container(&[]);
+        container["image"] = json!(image);
+        message(name, &with_container(container), &none);
+    }
+    for members in [1, 2, 4, 8] {
+        message(&format!("members-{members}"), &statefulset(json!({"spec": {"replicas": members}})), &none);
+    }
+    for (name, rival) in [
+        ("rival-scheduled", json!({"name": "backup-restore", "args": ["--defragmentation-schedule=0 1 * * *"]})),
+        ("rival-default-schedule", json!({"name": "backup-restore", "args": ["--embedded-etcd-quota-bytes=1"]})),
+        ("rival-script", json!({"name": "cron", "command": ["sh", "-c", "while sleep 1d; do etcdctl defrag; done"]})),
+        ("rival-image", json!({"name": "x", "image": "ghcr.io/ahrtr/etcd-defrag:v0.42.0"})),
+    ] {
+        message(name, &containers(json!([container(&[]), rival])), &none);
+    }
+    message("tls-unknown", &with_tls(&["--cert-file=/elsewhere/tls.crt", "--client-cert-auth"]), &none);
+    message("tls-assumed-ca", &with_tls(&["--cert-file=/certs/tls.crt"]), &none);
+    message("tls-auto", &with_tls(&["--auto-tls"]), &none);
+}
+
+trait WithoutService {
+    fn without_service(self) -> Self;
+}
+
+impl WithoutService for StatefulSet {
+    fn without_service(mut self) -> Self {
+        self.spec.service_name.clear();
+        self
+    }
+}
+
+#[test]
+fn members_are_bounded() {
+    let endpoints = |replicas: i32| facts(&statefulset(json!({"spec": {"replicas": replicas}}))).endpoints.len();
+    assert_eq!(endpoints(i32::MAX), 0);
+    assert_eq!(endpoints(10), 0);
+    assert_eq!(endpoints(MAX_MEMBERS.cast_signed()), 9);
+    assert_eq!(endpoints(0), 0);
+    assert_eq!(endpoints(-5), 0);
+    assert_eq!(codes(&statefulset(json!({"spec": {"replicas": 0}})), &Overrides::default()), []);
+    let late = facts(&statefulset(json!({"spec": {"ordinals": {"start": i32::MAX}}})));
+    assert_eq!(late.endpoints[2], "http://etcd-2147483649.etcd-headless.ns.svc:2379");
+}
+
+#[test]
+fn policy_sets_how_members_are_judged() {
+    let mut limits = Policy::built_in().limits;
+    limits.single_member = Severity::Deny;
+    limits.even_members = Severity::Deny;
+    for replicas in [1, 2] {
+        let etcd = facts(&statefulset(json!({"spec": {"replicas": replicas}})));
+        assert!(hazards(&etcd, &limits).iter().all(Finding::denies));
+    }
+}
+
+#[test]
+fn addresses_follow_the_advertised_url() {
+    let endpoint = |url: &str| {
+        let etcd =
+            facts(&with_args(&[&format!("--advertise-client-urls={url}"), "--listen-client-urls=https://0.0.0.0:7"]));
+        etcd.endpoints[0].clone()
+    };
+    for (url, expected) in [
+        ("http://$(POD).x.y.svc.cluster.local:2379", "http://etcd-0.etcd-headless.ns.svc.cluster.local:2379"),
+        ("http://$(POD).x.y.svc.a.example:1234", "http://etcd-0.etcd-headless.ns.svc.a.example:1234"),
+        ("http://$(POD).x.y.svc.cluster.local.:2379", "http://etcd-0.etcd-headless.ns.svc.cluster.local:2379"),
+        ("http://$(POD).x.y.svc:2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
+        ("http://$(POD).x:2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
+        ("http://etcd-4.x.y.svc.z:2379", "http://etcd-0.etcd-headless.ns.svc.z:2379"),
+        ("https://svc.ns.svc.z:1,http://$(POD).x:2379", "http://etcd-0.etcd-headless.ns.svc.z:2379"),
+        ("http://10.0.0.1:2380", "http://etcd-0.etcd-headless.ns.svc:2380"),
+        ("http://$(POD).x.y.svc.$(DOMAIN):2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
+        ("$(NOPE)", "https://etcd-0.etcd-headless.ns.svc:7"),
+    ] {
+        assert_eq!(endpoint(url), expected, "{url}");
+    }
+}
+
+#[test]
+fn overrides_of_the_address() {
+    let sts = with_tls(&["--cert-file=/certs/tls.crt"]);
+    let overrides = Overrides {
+        service: Some("s".into()),
+        client_port: Some(99),
+        cluster_domain: Some("d.e".into()),
+        ..Overrides::default()
+    };
+    let etcd = discover(&sts, &overrides).etcd.unwrap();
+    assert_eq!(etcd.endpoints[1], "https://etcd-1.s.ns.svc.d.e:99");
+    let endpoints = vec!["http://a:1".to_owned(), "http://b:1".to_owned()];
+    let etcd = discover(&sts, &Overrides { endpoints: Some(endpoints.clone()), ..overrides }).etcd.unwrap();
+    assert_eq!((etcd.endpoints, etcd.scheme, etcd.tls), (endpoints, Scheme::Http, None));
+}
+
+#[test]
+fn quotas_and_where_they_stand() {
+    for (args, bytes, source) in [
+        (vec!["--quota-backend-bytes=0"], 2 * GIB, "--quota-backend-bytes=0, which means etcd's default"),
+        (vec![], 2 * GIB, "etcd's default, as none is set"),
+        (vec!["--quota-backend-bytes", "8_589_934_592"], 8 * GIB, "--quota-backend-bytes"),
+        (vec!["--quota-backend-gb", "3"], 3 * GIB, "--quota-backend-gb"),
+    ] {
+        let quota = facts(&with_args(&args)).quota.unwrap();
+        assert_eq!((quota.bytes, quota.source.as_str()), (bytes, source), "{args:?}");
+    }
+    let overflow = facts(&with_args(&["--quota-backend-gb=9223372036854775807"]));
+    assert_eq!(overflow.quota, None);
+    // An image's own entry point may set a quota that is not in view, so the annotation is believed.
+    let bare = with_container(json!({"name": "etcd", "image": "etcd:v3.6.1"}));
+    let stated = Overrides { quota: Some(8 * GIB), ..Overrides::default() };
+    assert_eq!(codes(&bare, &stated), []);
+    assert_eq!(discover(&bare, &stated).etcd.unwrap().quota.unwrap().bytes, 8 * GIB);
+    // Where etcd itself is started without the flag, its default is certain.
+    assert_eq!(codes(&with_args(&[]), &stated), [Code::QuotaMismatch]);
+    // Behind a configuration file the annotation is all there is.
+    let mut hidden = with_args(&["--config-file=/x", "--quota-backend-bytes=1"]);
+    hidden.spec.volume_claim_templates.clear();
+    let endpoints = Some(vec!["http://etcd-0.x:2379".to_owned()]);
+    assert_eq!(codes(&hidden, &Overrides { endpoints, ..stated }), []);
+}
+
+#[test]
+fn compaction_by_etcd_itself() {
+    for (args, expected) in [
+        (vec![], None),
+        (vec!["--auto-compaction-retention=0"], None),
+        (vec!["--auto-compaction-retention=0h"], None),
+        (vec!["--auto-compaction-retention=5m"], Some("periodic 5m")),
+        (vec!["--auto-compaction-mode=revision", "--auto-compaction-retention=1000"], Some("revision 1000")),
+    ] {
+        let compaction = facts(&with_args(&args)).auto_compaction.map(|compaction| compaction.to_string());
+        assert_eq!(compaction.as_deref(), expected, "{args:?}");
+    }
+}
+
+#[test]
+fn a_trusted_ca_alone_asks_for_a_certificate() {
+    let missing = |args: &[&str]| {
+        let fields: Vec<String> = plain(&with_tls(args)).findings.into_iter().map(|finding| finding.field).collect();
+        fields.contains(&"metadata.annotations[etcd-defrag.io/client-secret]".to_owned())
+    };
+    assert!(!missing(&["--cert-file=/certs/tls.crt"]));
+    assert!(!missing(&["--cert-file=/certs/tls.crt", "--client-cert-auth=false"]));
+    assert!(missing(&["--cert-file=/certs/tls.crt", "--client-cert-auth"]));
+    assert!(missing(&["--cert-file=/certs/tls.crt", "--client-cert-auth=false", "--trusted-ca-file=/certs/ca.crt"]));
+}
+
+#[test]
+fn secrets_that_a_person_names() {
+    let sts = with_tls(&["--cert-file=/certs/tls.crt", "--client-cert-auth", "--trusted-ca-file=/certs/my-ca.pem"]);
+    let named = |ca: CaSecret, client: ClientSecret| {
+        let overrides = Overrides { ca_secret: Some(ca), client_secret: Some(client), ..Overrides::default() };
+        let discovery = discover(&sts, &overrides);
+        assert_eq!(discovery.findings, []);
+        let tls = discovery.etcd.unwrap().tls.unwrap();
+        (tls.ca.unwrap(), tls.client.unwrap())
+    };
+    let ca = |name: &str, key: &str| ObjectKey { kind: Kind::Secret, name: name.into(), key: key.into() };
+    let pair = |cert: &str, key: &str| SecretPair { name: "client".into(), cert_key: cert.into(), key_key: key.into() };
+    let bare = ClientSecret { name: "client".into(), keys: None };
+    let keyed = ClientSecret { name: "client".into(), keys: Some(("a".into(), "b".into())) };
+    assert_eq!(named(CaSecret { name: "x".into(), key: None }, bare), (ca("x", "ca.crt"), pair("tls.crt", "tls.key")));
+    assert_eq!(
+        named(CaSecret { name: "certs".into(), key: None }, keyed.clone()),
+        (ca("certs", "my-ca.pem"), pair("a", "b"))
+    );
+    assert_eq!(named(CaSecret { name: "certs".into(), key: Some("k".into()) }, keyed).0, ca("certs", "k"));
+}

@@ -1,0 +1,167 @@
+//! What a StatefulSet says about its etcd.
+//!
+//! [`discover`] reads a pod template the way Kubernetes and etcd read it: variables are expanded, flags beat the
+//! environment, a configuration file beats both, files are followed through mounts to the Secrets that hold them.
+//! Nothing is guessed in silence. What cannot be seen and is needed becomes a refusing [`Finding`] that names the
+//! annotation to set; what a chart's convention supplies becomes a warning. [`hazards`] judges the facts.
+
+mod container;
+mod endpoints;
+mod expand;
+mod hazards;
+mod mounts;
+mod options;
+mod profile;
+mod quota;
+mod rival;
+mod shell;
+mod storage;
+mod tls;
+mod types;
+mod version;
+
+#[cfg(test)]
+mod chart_tests;
+#[cfg(test)]
+mod message_tests;
+#[cfg(test)]
+mod property_tests;
+
+pub use hazards::{default_command_timeout, hazards, time_budget};
+pub use profile::Profile;
+pub use types::{
+    AutoCompaction, CaSecret, ClientSecret, DataVolume, Discovery, Etcd, Kind, Liveness, ObjectKey, Overrides, Quota,
+    Rival, Scheme, SecretPair, Tls, UsernameSecret,
+};
+pub use version::Version;
+
+use super::{
+    finding::{Code, Finding},
+    statefulset::{Container, PodSpec, StatefulSet},
+};
+use options::Options;
+
+/// The most members that a cluster may have here. etcd advises at most seven; the largest that any of the known
+/// operators lets a person ask for is nine, and every further member only slows each write.
+pub const MAX_MEMBERS: u32 = 9;
+
+/// The quota of an etcd that is told none or is told 0, in bytes (etcd's `DefaultQuotaBytes`).
+pub const DEFAULT_QUOTA: u64 = 2 * super::quantity::GIB;
+
+/// The port of an etcd that is told none.
+pub const DEFAULT_CLIENT_PORT: u16 = 2379;
+
+/// Everything that `sts` says about its etcd, and every reason why that is not enough.
+///
+/// [`Discovery::etcd`] is `None` only where no container looks like etcd. A fact of it that is missing always comes
+/// with a finding that refuses.
+#[must_use]
+pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
+    let mut findings = Vec::new();
+    let pod = &sts.spec.template.spec;
+    let Some((index, container)) = container::find(pod) else {
+        findings.push(container::not_found(pod));
+        return Discovery { etcd: None, findings };
+    };
+    let options = Options::read(container, &container_field(index), sts.namespace());
+    let profile = profile::recognise(sts, container, &options);
+    let sidecars = Sidecar::all(pod, index, sts.namespace());
+    let context = Context { sts, container, index, options: &options, sidecars: &sidecars, profile, overrides };
+
+    let replicas = u32::try_from(sts.replicas()).unwrap_or(0);
+    if replicas > MAX_MEMBERS {
+        findings.push(too_many_members(replicas));
+    }
+    let address = endpoints::discover(&context, replicas, &mut findings);
+    let quota = quota::discover(&context, &mut findings);
+    let tls = match address.scheme {
+        Scheme::Https => Some(tls::discover(&context, &mut findings)),
+        Scheme::Http => None,
+    };
+    let etcd = Etcd {
+        container: container.name.clone(),
+        container_index: index,
+        image: container.image.clone(),
+        version: version::from_image(&container.image),
+        profile,
+        scheme: address.scheme,
+        service: address.service,
+        domain: address.domain,
+        port: address.port,
+        first_ordinal: u32::try_from(sts.spec.ordinals.start).unwrap_or(0),
+        replicas,
+        endpoints: address.endpoints,
+        quota,
+        auto_compaction: quota::auto_compaction(&context),
+        tls,
+        rbac: options.env("ETCD_ROOT_PASSWORD").is_some(),
+        data_volume: storage::discover(&context),
+        liveness: storage::liveness(&context),
+        rivals: rival::find(&context),
+    };
+    Discovery { etcd: Some(etcd), findings }
+}
+
+/// What every part of the discovery looks at.
+struct Context<'a> {
+    sts: &'a StatefulSet,
+    container: &'a Container,
+    index: usize,
+    options: &'a Options,
+    sidecars: &'a [Sidecar<'a>],
+    profile: Profile,
+    overrides: &'a Overrides,
+}
+
+/// A container beside etcd.
+struct Sidecar<'a> {
+    container: &'a Container,
+    field: String,
+    options: Options,
+}
+
+impl<'a> Sidecar<'a> {
+    fn all(pod: &'a PodSpec, etcd: usize, namespace: &str) -> Vec<Self> {
+        let others = pod.containers.iter().enumerate().filter(|(index, _)| *index != etcd);
+        others
+            .map(|(index, container)| {
+                let field = container_field(index);
+                let options = Options::read(container, &field, namespace);
+                Self { container, field, options }
+            })
+            .collect()
+    }
+}
+
+impl Context<'_> {
+    /// The field path of something of the etcd container.
+    fn field(&self, part: &str) -> String {
+        format!("{}.{part}", container_field(self.index))
+    }
+
+    /// The field path of the words that start etcd; the container's own where the image chooses them.
+    fn words_field(&self) -> String {
+        match (self.container.command.is_empty(), self.container.args.is_empty()) {
+            (true, true) => container_field(self.index),
+            (true, false) => self.field("args"),
+            (false, _) => self.field("command"),
+        }
+    }
+}
+
+fn container_field(index: usize) -> String {
+    format!("spec.template.spec.containers[{index}]")
+}
+
+fn too_many_members(replicas: u32) -> Finding {
+    Finding::new(
+        Code::TooManyMembers,
+        "spec.replicas",
+        format!("{replicas} members; an etcd cluster has at most {MAX_MEMBERS}, 3 or 5 serve best"),
+        format!(
+            "spec.replicas is {replicas}. Each write has to reach a majority of the members, so etcd advises at most \
+             7, and no cluster of more than {MAX_MEMBERS} is defragmented here. Write 3 or 5, or take the label off if \
+             this StatefulSet is not one etcd cluster."
+        ),
+    )
+}

@@ -1,0 +1,237 @@
+//! The storage quota and the compaction that etcd does by itself.
+
+use super::{
+    Context, DEFAULT_QUOTA,
+    expand::readable,
+    options::Setting,
+    profile::Profile,
+    types::{AutoCompaction, Quota},
+};
+use crate::defrag::{
+    finding::{Code, Finding, quoted},
+    keys::Key,
+    quantity::{GIB, human},
+};
+
+/// The quota, or `None` along with a finding that refuses.
+pub(super) fn discover(context: &Context<'_>, findings: &mut Vec<Finding>) -> Option<Quota> {
+    let stated = stated(context.overrides.quota, findings);
+    match seen(context) {
+        Seen::Bytes(quota) => {
+            if let Some(bytes) = stated.filter(|bytes| *bytes != quota.bytes) {
+                findings.push(mismatch(&quota, bytes));
+            }
+            Some(quota)
+        }
+        Seen::Invalid(setting) => {
+            findings.push(invalid(&setting));
+            None
+        }
+        Seen::Hidden(place) => {
+            if stated.is_none() && context.overrides.quota.is_none() {
+                findings.push(unknown(&place));
+            }
+            stated.map(annotated)
+        }
+        Seen::Absent => stated.map(annotated).or_else(|| Some(default(context))),
+    }
+}
+
+enum Seen {
+    Bytes(Quota),
+    /// It is set to what no quota can be.
+    Invalid(Setting),
+    /// It is, or may be, set where it cannot be read.
+    Hidden(String),
+    /// It is not set, though the entry point of the image might set it.
+    Absent,
+}
+
+fn seen(context: &Context<'_>) -> Seen {
+    let sidecar = || {
+        let druid = (context.profile == Profile::EtcdDruid).then_some("embedded-etcd-quota-bytes")?;
+        context.sidecars.iter().find_map(|sidecar| sidecar.options.get(druid))
+    };
+    if let Some(setting) = context.options.get("quota-backend-bytes").or_else(sidecar) {
+        return read(setting, 1);
+    }
+    if let Some(setting) = context.options.get("quota-backend-gb") {
+        return read(setting, GIB);
+    }
+    // These operators write the ConfigMap themselves, and no quota into it.
+    let harmless = matches!(context.profile, Profile::Cozystack | Profile::EtcdOperator);
+    match context.options.unreadable() {
+        Some(place) if !harmless || context.options.has_config_file() => Seen::Hidden(place),
+        _ if context.options.starts_etcd => Seen::Bytes(default(context)),
+        _ if context.profile == Profile::EtcdDruid => Seen::Hidden("the ConfigMap that etcd-druid writes".to_owned()),
+        _ => Seen::Absent,
+    }
+}
+
+fn read(setting: &Setting, unit: u64) -> Seen {
+    let Some(text) = setting.known() else {
+        return Seen::Hidden(format!("the object that {} of {} refers to", setting.origin, setting.field));
+    };
+    match parse_go(text).and_then(|number| u64::try_from(number).ok()) {
+        Some(0) => Seen::Bytes(Quota {
+            bytes: DEFAULT_QUOTA,
+            source: format!("{}=0, which means etcd's default", setting.origin),
+            field: setting.field.clone(),
+        }),
+        Some(number) => match number.checked_mul(unit).filter(|bytes| i64::try_from(*bytes).is_ok()) {
+            Some(bytes) => Seen::Bytes(Quota { bytes, source: setting.origin.clone(), field: setting.field.clone() }),
+            None => Seen::Invalid(setting.clone()),
+        },
+        None => Seen::Invalid(setting.clone()),
+    }
+}
+
+/// An integer as Go's flag package reads it: `0x`, `0o`, `0b` and a leading `0` choose the base, underscores may stand
+/// between digits.
+fn parse_go(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (radix, body) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, lower.get(2..)?),
+        [b'0', b'o', ..] => (8, lower.get(2..)?),
+        [b'0', b'b', ..] => (2, lower.get(2..)?),
+        [b'0', _, ..] => (8, lower.get(1..)?),
+        _ => (10, lower.as_str()),
+    };
+    let misplaced = body.ends_with('_') || body.contains("__") || (radix == 10 && body.starts_with('_'));
+    let body = body.replace('_', "");
+    if misplaced || !body.starts_with(|c: char| c.is_digit(radix)) {
+        return None;
+    }
+    i64::from_str_radix(&format!("{sign}{body}"), radix).ok()
+}
+
+fn default(context: &Context<'_>) -> Quota {
+    Quota { bytes: DEFAULT_QUOTA, source: "etcd's default, as none is set".to_owned(), field: context.words_field() }
+}
+
+fn annotated(bytes: u64) -> Quota {
+    Quota { bytes, source: Key::Quota.annotation().to_owned(), field: Key::Quota.field() }
+}
+
+/// What the annotation states, where it states a quota.
+fn stated(bytes: Option<u64>, findings: &mut Vec<Finding>) -> Option<u64> {
+    if bytes == Some(0) {
+        findings.push(Finding::new(
+            Code::QuotaInvalid,
+            Key::Quota.field(),
+            "the quota cannot be 0; write the bytes that etcd is given, such as 8Gi",
+            format!(
+                "{} is 0, and a quota of 0 bytes leaves nothing to measure against. Write the quota that this etcd is \
+                 given, such as 8Gi, or 2Gi for an etcd that is given none.",
+                Key::Quota.annotation()
+            ),
+        ));
+    }
+    bytes.filter(|bytes| *bytes > 0)
+}
+
+fn mismatch(quota: &Quota, stated: u64) -> Finding {
+    let (seen, said) = (human(quota.bytes), human(stated));
+    Finding::new(
+        Code::QuotaMismatch,
+        Key::Quota.field(),
+        format!("the annotation says {said}, etcd is given {seen}"),
+        format!(
+            "{} says {said}, but this etcd runs with {seen} ({} in {}). Rules and alarms would be measured against the \
+             wrong size. Take the annotation off; the quota is read from the pod template.",
+            Key::Quota.annotation(),
+            quota.source,
+            quota.field
+        ),
+    )
+}
+
+fn invalid(setting: &Setting) -> Finding {
+    let value = quoted(&readable(&setting.value));
+    let why = if parse_go(&setting.value).is_some_and(|number| number < 0) {
+        "a negative number switches the quota off, so nothing bounds the database and no rule can be measured"
+    } else {
+        "etcd accepts only a plain number of bytes there, without a unit, of at most 9223372036854775807"
+    };
+    Finding::new(
+        Code::QuotaInvalid,
+        setting.field.clone(),
+        format!("{} is {value}, which is no number of bytes above 0", setting.origin),
+        format!(
+            "{} is {value}: {why}. Write a number of bytes, such as --quota-backend-bytes=8589934592 for 8 GiB.",
+            setting.origin
+        ),
+    )
+}
+
+fn unknown(place: &str) -> Finding {
+    Finding::new(
+        Code::QuotaUnknown,
+        Key::Quota.field(),
+        format!("the quota cannot be seen; set {}", Key::Quota.annotation()),
+        format!(
+            "The storage quota cannot be seen in the pod template: it may stand in {place}, which is not read here. A \
+             wrong quota makes a run too early, too late or every night, so none is assumed. Set {} to the quota that \
+             this etcd has, such as 8Gi (2Gi where none is configured).",
+            Key::Quota.annotation()
+        ),
+    )
+}
+
+/// The compaction that etcd does by itself, as far as it is in view.
+pub(super) fn auto_compaction(context: &Context<'_>) -> Option<AutoCompaction> {
+    let druid = context.profile == Profile::EtcdDruid;
+    let get = |flag: &str| {
+        let sidecar = || context.sidecars.iter().find_map(|sidecar| sidecar.options.get(flag)).filter(|_| druid);
+        context.options.get(flag).or_else(sidecar).map(|setting| readable(&setting.value))
+    };
+    let mode = get("auto-compaction-mode").filter(|mode| !mode.is_empty()).unwrap_or_else(|| "periodic".to_owned());
+    let retention = get("auto-compaction-retention").or_else(|| {
+        // Kubermatic's launcher always adds this flag.
+        let launcher = context.options.program.as_deref().is_some_and(|program| program.ends_with("/etcd-launcher"));
+        launcher.then(|| "8".to_owned())
+    })?;
+    let off = retention.chars().all(|c| c == '0' || c == '.' || c.is_ascii_alphabetic());
+    (!off).then_some(AutoCompaction { mode, retention })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_go_reads_them() {
+        for (text, number) in [
+            ("8589934592", Some(8 << 30)),
+            ("0", Some(0)),
+            ("-1", Some(-1)),
+            ("+5", Some(5)),
+            ("0x10", Some(16)),
+            ("0X1F", Some(31)),
+            ("010", Some(8)),
+            ("0o17", Some(15)),
+            ("0b11", Some(3)),
+            ("1_000", Some(1000)),
+            ("0_7", Some(7)),
+            ("1__0", None),
+            ("_1", None),
+            ("1_", None),
+            ("8Gi", None),
+            ("1e9", None),
+            ("1.0", None),
+            (" 1", None),
+            ("+-1", None),
+            ("0x", None),
+            ("08", None),
+            ("", None),
+            ("9223372036854775808", None),
+            ("é", None),
+        ] {
+            assert_eq!(parse_go(text), number, "{text}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What else in the pod defragments the same etcd.
+
+use super::{Context, Sidecar, expand::readable, types::Rival};
+use crate::defrag::finding::quoted;
+
+/// The schedule on which etcd-backup-restore defragments when it is told none.
+const BACKUP_RESTORE_DEFAULT: &str = "0 0 */3 * *";
+
+/// The sidecars that defragment.
+pub(super) fn find(context: &Context<'_>) -> Vec<Rival> {
+    context.sidecars.iter().filter_map(judge).collect()
+}
+
+fn judge(sidecar: &Sidecar<'_>) -> Option<Rival> {
+    let name = quoted(&sidecar.container.name);
+    if let Some(schedule) = sidecar.options.get("defragmentation-schedule") {
+        return Some(Rival {
+            what: format!("the sidecar {name} defragments on the schedule {}", quoted(&readable(&schedule.value))),
+            remedy: "etcd-druid sees to this etcd: take our label off.".to_owned(),
+            field: schedule.field.clone(),
+        });
+    }
+    if let Some(setting) = sidecar.options.get("embedded-etcd-quota-bytes") {
+        return Some(Rival {
+            what: format!("the sidecar {name} defragments on its default schedule {BACKUP_RESTORE_DEFAULT:?}"),
+            remedy: "etcd-druid sees to this etcd: take our label off.".to_owned(),
+            field: setting.field.clone(),
+        });
+    }
+    let container = sidecar.container;
+    let words = || container.command.iter().chain(&container.args);
+    let script = |word: &str| {
+        word.contains("etcdctl") && word.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == "defrag")
+    };
+    let speaks = words().any(|word| word.contains("etcd-defrag") || word == "defrag" || script(word));
+    (speaks || container.image.contains("etcd-defrag")).then(|| Rival {
+        what: format!("the sidecar {name} defragments too"),
+        remedy: "Take that sidecar out, or take our label off.".to_owned(),
+        field: sidecar.field.clone(),
+    })
+}

@@ -1,0 +1,58 @@
+//! The volume under the database, and the probe that watches over the member.
+
+use super::{
+    Context, mounts,
+    types::{DataVolume, Liveness},
+};
+use crate::defrag::quantity;
+
+/// The volume that holds the database: where the data directory is mounted, or else the only volume claim template
+/// that the container mounts.
+pub(super) fn discover(context: &Context<'_>) -> Option<DataVolume> {
+    let directory = context.options.get("data-dir").map(|setting| setting.value.as_str());
+    let name = match directory {
+        Some(directory) => mounts::volume_of(context.container, directory)?,
+        None => only_claim(context)?,
+    };
+    let spec = &context.sts.spec;
+    let claim = spec.volume_claim_templates.iter().enumerate().find(|(_, claim)| claim.metadata.name == name);
+    if let Some((index, claim)) = claim {
+        let size = claim.spec.resources.requests.as_ref().and_then(|requests| requests.get("storage"));
+        return Some(DataVolume {
+            name: name.to_owned(),
+            bytes: size.and_then(|size| quantity::parse(&size.0).ok()),
+            field: format!("spec.volumeClaimTemplates[{index}].spec.resources.requests.storage"),
+        });
+    }
+    let (index, volume) = spec.template.spec.volumes.iter().enumerate().find(|(_, volume)| volume.name == name)?;
+    let size = volume.empty_dir.as_ref()?.size_limit.as_ref();
+    Some(DataVolume {
+        name: name.to_owned(),
+        bytes: size.and_then(|size| quantity::parse(&size.0).ok()),
+        field: format!("spec.template.spec.volumes[{index}].emptyDir.sizeLimit"),
+    })
+}
+
+fn only_claim<'a>(context: &Context<'a>) -> Option<&'a str> {
+    let mut claims = context
+        .sts
+        .spec
+        .volume_claim_templates
+        .iter()
+        .map(|claim| claim.metadata.name.as_str())
+        .filter(|name| context.container.volume_mounts.iter().any(|mount| mount.name == *name));
+    match (claims.next(), claims.next()) {
+        (only, None) => only,
+        _ => None,
+    }
+}
+
+/// The liveness probe, with Kubernetes' defaults for what it leaves open.
+pub(super) fn liveness(context: &Context<'_>) -> Option<Liveness> {
+    let probe = context.container.liveness_probe.as_ref()?;
+    let at_least_one =
+        |value: Option<i32>, default| value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default);
+    let period = at_least_one(probe.period_seconds, 10);
+    let threshold = at_least_one(probe.failure_threshold, 3);
+    Some(Liveness { seconds: period * threshold, period, threshold, field: context.field("livenessProbe") })
+}

@@ -1,0 +1,253 @@
+//! Which Secrets let a Job talk to an etcd that speaks TLS.
+
+use super::{
+    Context, mounts,
+    options::Setting,
+    profile::Profile,
+    types::{Kind, ObjectKey, SecretPair, Tls},
+};
+use crate::defrag::{
+    finding::{Code, Finding},
+    keys::Key,
+    statefulset::{Container, KeyToPath},
+};
+
+/// Volumes that hold a client certificate by their name, in the charts and operators that were looked at.
+const CLIENT_VOLUMES: [&str; 6] = [
+    "etcd-client-tls",
+    "etcd-client-certs",
+    "client-tls",
+    "client-certs",
+    "client-certificate",
+    "apiserver-etcd-client-certificate",
+];
+const CA_KEY: &str = "ca.crt";
+const CERT_KEY: &str = "tls.crt";
+const KEY_KEY: &str = "tls.key";
+
+/// A Secret with the reason to believe in it.
+struct Found<T> {
+    what: T,
+    /// The convention that it rests on, in words; `None` where the pod template mounts exactly this.
+    assumed: Option<String>,
+}
+
+impl<T> Found<T> {
+    const fn mounted(what: T) -> Self {
+        Self { what, assumed: None }
+    }
+}
+
+pub(super) fn discover(context: &Context<'_>, findings: &mut Vec<Finding>) -> Tls {
+    let client = client(context);
+    let ca = ca(context, client.as_ref());
+    Tls { ca: settle_ca(context, ca, findings), client: settle_client(context, client, findings) }
+}
+
+fn settle_ca(context: &Context<'_>, found: Option<Found<ObjectKey>>, findings: &mut Vec<Finding>) -> Option<ObjectKey> {
+    if let Some(wanted) = &context.overrides.ca_secret {
+        let discovered = found.map(|found| found.what).filter(|o| o.kind == Kind::Secret && o.name == wanted.name);
+        let key = wanted.key.clone().or_else(|| discovered.map(|object| object.key));
+        let key = key.unwrap_or_else(|| CA_KEY.to_owned());
+        return Some(ObjectKey { kind: Kind::Secret, name: wanted.name.clone(), key });
+    }
+    let Some(found) = found else {
+        findings.push(ca_unknown(context));
+        return None;
+    };
+    if let Some(why) = &found.assumed {
+        let ObjectKey { name, key, .. } = &found.what;
+        findings.push(assumed(Key::CaSecret, "CA certificate", name, &format!("{name}:{key}"), why));
+    }
+    Some(found.what)
+}
+
+fn settle_client(
+    context: &Context<'_>,
+    found: Option<Found<SecretPair>>,
+    findings: &mut Vec<Finding>,
+) -> Option<SecretPair> {
+    if let Some(wanted) = &context.overrides.client_secret {
+        let discovered = found.map(|found| found.what).filter(|pair| pair.name == wanted.name);
+        let keys = wanted.keys.clone().or_else(|| discovered.map(|pair| (pair.cert_key, pair.key_key)));
+        let (cert_key, key_key) = keys.unwrap_or_else(|| (CERT_KEY.to_owned(), KEY_KEY.to_owned()));
+        return Some(SecretPair { name: wanted.name.clone(), cert_key, key_key });
+    }
+    if !asks_for_certificate(context) {
+        return None;
+    }
+    let Some(found) = found else {
+        findings.push(client_unknown(context));
+        return None;
+    };
+    if let Some(why) = &found.assumed {
+        let SecretPair { name, cert_key, key_key } = &found.what;
+        let value = format!("{name}:{cert_key},{key_key}");
+        findings.push(assumed(Key::ClientSecret, "client certificate", name, &value, why));
+    }
+    Some(found.what)
+}
+
+/// Whether etcd refuses clients without a certificate. A trusted CA alone makes it do so, whatever `--client-cert-auth`
+/// says; where no TLS option is in view it has to be presumed.
+fn asks_for_certificate(context: &Context<'_>) -> bool {
+    let options = context.options;
+    let in_view = options.get("cert-file").is_some() || options.is_on("auto-tls");
+    !in_view || options.is_on("client-cert-auth") || options.get("trusted-ca-file").is_some()
+}
+
+/// The certificate of the CA that signed the server certificates.
+fn ca(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
+    let pod = &context.sts.spec.template.spec;
+    let own = |setting: Option<&Setting>| mounts::object(pod, context.container, setting?.known()?);
+    let sidecars = |flag: &str| {
+        context.sidecars.iter().find_map(|s| mounts::object(pod, s.container, s.options.get(flag)?.known()?))
+    };
+    own(context.options.env("ETCDCTL_CACERT"))
+        .or_else(|| sidecars("client-cacert-file"))
+        .or_else(|| if context.profile == Profile::EtcdDruid { sidecars("cacert") } else { None })
+        .or_else(|| own(context.options.get("trusted-ca-file")))
+        .map(Found::mounted)
+        .or_else(|| beside(context, client))
+}
+
+/// `ca.crt` next to a certificate, where cert-manager and most people put it.
+fn beside(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
+    let pod = &context.sts.spec.template.spec;
+    let server = || {
+        let path = context.options.get("cert-file")?.known()?;
+        mounts::object(pod, context.container, path).filter(|object| object.kind == Kind::Secret)
+    };
+    let name = client.map(|found| found.what.name.clone()).or_else(|| server().map(|object| object.name))?;
+    let why = format!("a certificate's Secret usually holds its CA as {CA_KEY}");
+    let what = ObjectKey { kind: Kind::Secret, name, key: CA_KEY.to_owned() };
+    Some(Found { what, assumed: Some(why) })
+}
+
+/// A certificate that etcd accepts from a client.
+fn client(context: &Context<'_>) -> Option<Found<SecretPair>> {
+    let pod = &context.sts.spec.template.spec;
+    let pair = |container: &Container, cert: Option<&Setting>, key: Option<&Setting>| {
+        mounts::pair(pod, container, cert?.known()?, key?.known()?)
+    };
+    let options = context.options;
+    let sidecars = |cert: &str, key: &str| {
+        context.sidecars.iter().find_map(|s| pair(s.container, s.options.get(cert), s.options.get(key)))
+    };
+    pair(context.container, options.env("ETCDCTL_CERT"), options.env("ETCDCTL_KEY"))
+        .or_else(|| sidecars("client-cert-file", "client-key-file"))
+        .or_else(|| match context.profile {
+            Profile::EtcdDruid => sidecars("cert", "key"),
+            // The chart's own client tools authenticate with the certificate that etcd serves.
+            Profile::Bitnami => pair(context.container, options.get("cert-file"), options.get("key-file")),
+            _ => None,
+        })
+        .map(Found::mounted)
+        .or_else(|| client_volume(context))
+        .or_else(|| client_by_convention(context))
+}
+
+/// The volume whose name says that it holds a client certificate.
+fn client_volume(context: &Context<'_>) -> Option<Found<SecretPair>> {
+    let volumes = &context.sts.spec.template.spec.volumes;
+    let named = CLIENT_VOLUMES.iter().find_map(|name| volumes.iter().find(|volume| volume.name == *name))?;
+    let secret = named.secret.as_ref().filter(|secret| !secret.secret_name.is_empty())?;
+    let (cert_key, key_key, sure) = if secret.items.is_empty() {
+        let (cert, key) = match context.profile {
+            Profile::Bitnami => ("cert.pem", "key.pem"),
+            _ => (CERT_KEY, KEY_KEY),
+        };
+        (cert, key, false)
+    } else {
+        let (cert, key) = listed(&secret.items)?;
+        (cert, key, true)
+    };
+    let why = format!("the volume {} is named like one, and its keys are not listed", named.name);
+    let what =
+        SecretPair { name: secret.secret_name.clone(), cert_key: cert_key.to_owned(), key_key: key_key.to_owned() };
+    Some(Found { what, assumed: (!sure).then_some(why) })
+}
+
+/// The certificate and the private key among a volume's items.
+fn listed(items: &[KeyToPath]) -> Option<(&str, &str)> {
+    // Files of etcd are called tls.key, server-key.pem and the like, in lower case.
+    let is_key = |item: &&KeyToPath| {
+        matches!(item.path.rsplit(['.', '-', '/']).next(), Some("key")) || item.path.ends_with("key.pem")
+    };
+    let is_ca = |item: &&KeyToPath| item.path.rsplit('/').next().is_some_and(|name| name.starts_with("ca"));
+    let key = items.iter().find(is_key)?;
+    let cert = items.iter().find(|item| !is_key(item) && !is_ca(item) && item.key != key.key)?;
+    Some((&cert.key, &key.key))
+}
+
+/// A Secret that a chart creates but does not mount.
+fn client_by_convention(context: &Context<'_>) -> Option<Found<SecretPair>> {
+    let pod = &context.sts.spec.template.spec;
+    let behind = |flag: &str| mounts::object(pod, context.container, context.options.get(flag)?.known()?);
+    let name = match context.profile {
+        Profile::KamajiEtcd => {
+            let ca = behind("trusted-ca-file").filter(|object| object.kind == Kind::Secret)?.name;
+            match ca.strip_suffix("-server-certs") {
+                Some(release) => format!("{release}-client-certs"),
+                None => format!("{}-root-client-certs", ca.strip_suffix("-certs")?),
+            }
+        }
+        Profile::EtcdOperator => format!("{}-client-tls", context.sts.name()),
+        _ => return None,
+    };
+    let why = format!("{} creates it under this name and mounts it nowhere", context.profile.project());
+    let what = SecretPair { name, cert_key: CERT_KEY.to_owned(), key_key: KEY_KEY.to_owned() };
+    Some(Found { what, assumed: Some(why) })
+}
+
+fn assumed(key: Key, what: &str, name: &str, value: &str, why: &str) -> Finding {
+    let annotation = key.annotation();
+    Finding::new(
+        Code::TlsSecretAssumed,
+        key.field(),
+        format!("{what} assumed to be in Secret {name}"),
+        format!(
+            "The {what} is taken from the Secret {name} by convention: {why}. Runs fail if that is wrong. To confirm \
+             it, write {annotation}: {value}, or name another Secret there."
+        ),
+    )
+}
+
+fn ca_unknown(context: &Context<'_>) -> Finding {
+    let annotation = Key::CaSecret.annotation();
+    let self_signed = context.options.is_on("auto-tls") && context.options.get("cert-file").is_none();
+    let (brief, why) = if self_signed {
+        let why = "--auto-tls makes every member sign its own certificate, so no CA exists by which a client could \
+                   verify it. Give etcd a certificate (--cert-file, --key-file) from a Secret, then set";
+        ("auto-tls signs each member's own certificate, no client can verify it".to_owned(), why.to_owned())
+    } else {
+        let looked = "ETCDCTL_CACERT, --trusted-ca-file and the Secret of --cert-file";
+        let why = format!("no mounted Secret or ConfigMap could be found by {looked}. Set");
+        (format!("etcd speaks TLS and its CA was not found; set {annotation}"), why)
+    };
+    Finding::new(
+        Code::TlsSecretUnknown,
+        Key::CaSecret.field(),
+        brief,
+        format!(
+            "This etcd speaks TLS, but the CA certificate that verifies its members is not known: {why} {annotation} \
+             to the Secret that holds it, such as {}-ca:ca.crt (the key may be left out if it is ca.crt).",
+            context.sts.name()
+        ),
+    )
+}
+
+fn client_unknown(context: &Context<'_>) -> Finding {
+    let annotation = Key::ClientSecret.annotation();
+    Finding::new(
+        Code::TlsSecretUnknown,
+        Key::ClientSecret.field(),
+        format!("etcd asks clients for a certificate; set {annotation}"),
+        format!(
+            "This etcd accepts only clients with a certificate, and the pod template mounts none that is known to be a \
+             client's; none is guessed. Set {annotation} to the Secret that holds one which etcd trusts, such as \
+             {}-client-certs:tls.crt,tls.key (the keys may be left out if they are tls.crt and tls.key).",
+            context.sts.name()
+        ),
+    )
+}

@@ -1,0 +1,232 @@
+//! The facts about an etcd, and the settings that stand in for facts which cannot be seen.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Profile, Version};
+use crate::defrag::finding::Finding;
+
+/// Settings of a person that take the place of what would be discovered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// The headless Service (`service`).
+    pub service: Option<String>,
+    /// The client port (`client-port`).
+    pub client_port: Option<u16>,
+    /// The DNS domain of the cluster (`cluster-domain`).
+    pub cluster_domain: Option<String>,
+    /// Client URLs, scheme and port included (`endpoints`).
+    pub endpoints: Option<Vec<String>>,
+    /// The quota in bytes (`quota`).
+    pub quota: Option<u64>,
+    /// The Secret with the CA certificate (`ca-secret`).
+    pub ca_secret: Option<CaSecret>,
+    /// The Secret with the client certificate and its key (`client-secret`).
+    pub client_secret: Option<ClientSecret>,
+    /// The Secret with user name and password (`username-secret`).
+    pub username_secret: Option<UsernameSecret>,
+}
+
+/// `name` or `name:key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaSecret {
+    /// The Secret.
+    pub name: String,
+    /// The key; without one it is discovered, else `ca.crt`.
+    pub key: Option<String>,
+}
+
+/// `name` or `name:certKey,keyKey`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSecret {
+    /// The Secret.
+    pub name: String,
+    /// The keys of certificate and private key; without them they are discovered, else `tls.crt` and `tls.key`.
+    pub keys: Option<(String, String)>,
+}
+
+/// `name:userKey,passwordKey`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsernameSecret {
+    /// The Secret.
+    pub name: String,
+    /// The key of the user name.
+    pub user_key: String,
+    /// The key of the password.
+    pub password_key: String,
+}
+
+/// What [`discover`](super::discover) found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Discovery {
+    /// The etcd; `None` where no container looks like one.
+    pub etcd: Option<Etcd>,
+    /// What is missing, contradictory or assumed.
+    pub findings: Vec<Finding>,
+}
+
+/// The facts about one etcd cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Etcd {
+    /// The name of the container that runs etcd.
+    pub container: String,
+    /// Its place in `spec.template.spec.containers`.
+    pub container_index: usize,
+    /// Its image.
+    pub image: String,
+    /// The version that the image's tag shows.
+    pub version: Option<Version>,
+    /// The chart or operator whose conventions the pod template follows.
+    pub profile: Profile,
+    /// How clients connect.
+    pub scheme: Scheme,
+    /// The governing headless Service.
+    pub service: String,
+    /// The DNS domain of the cluster, without dots at its ends; `None` where the endpoints end in `.svc`.
+    pub domain: Option<String>,
+    /// The client port.
+    pub port: u16,
+    /// The number of the first pod (`spec.ordinals.start`).
+    pub first_ordinal: u32,
+    /// Desired members.
+    pub replicas: u32,
+    /// One client URL for each member, by ordinal. Empty where a finding refuses, and with no members.
+    pub endpoints: Vec<String>,
+    /// The storage quota; `None` only along with a finding that refuses.
+    pub quota: Option<Quota>,
+    /// The compaction that etcd does by itself, where it is seen to.
+    pub auto_compaction: Option<AutoCompaction>,
+    /// What a client needs to connect by TLS; `None` for plain HTTP.
+    pub tls: Option<Tls>,
+    /// Whether the pod template sets a root password, so that clients have to log in.
+    pub rbac: bool,
+    /// The volume that holds the database.
+    pub data_volume: Option<DataVolume>,
+    /// The probe that restarts a member.
+    pub liveness: Option<Liveness>,
+    /// What else defragments this etcd, as far as the pod template shows.
+    pub rivals: Vec<Rival>,
+}
+
+/// How clients connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Plain text.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
+}
+
+/// The storage quota of every member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Quota {
+    /// In bytes, never 0.
+    pub bytes: u64,
+    /// Where it was found, in words: `--quota-backend-bytes`, `etcd's default`.
+    pub source: String,
+    /// The field path of that place.
+    pub field: String,
+}
+
+/// The compaction that etcd does by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AutoCompaction {
+    /// `periodic` or `revision`.
+    pub mode: String,
+    /// What is kept: a duration (a bare number means hours) or a number of revisions.
+    pub retention: String,
+}
+
+impl fmt::Display for AutoCompaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.mode, self.retention)
+    }
+}
+
+/// What a client needs to connect by TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tls {
+    /// The certificate of the CA that signed the members' certificates; `None` only along with a finding that refuses.
+    pub ca: Option<ObjectKey>,
+    /// The client's certificate and key; `None` where etcd asks for none, or along with a finding that refuses.
+    pub client: Option<SecretPair>,
+}
+
+/// The kind of object that holds a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Kind {
+    /// A Secret.
+    Secret,
+    /// A ConfigMap.
+    ConfigMap,
+}
+
+/// A file in a Secret or ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ObjectKey {
+    /// What kind of object it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// The key.
+    pub key: String,
+}
+
+/// A certificate and its private key in one Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretPair {
+    /// The Secret.
+    pub name: String,
+    /// The key of the certificate.
+    pub cert_key: String,
+    /// The key of the private key.
+    pub key_key: String,
+}
+
+/// The volume that holds the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DataVolume {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes, where one is set.
+    pub bytes: Option<u64>,
+    /// The field path of the size.
+    pub field: String,
+}
+
+/// The probe that restarts a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Liveness {
+    /// How long a member may stay silent, in seconds: period × failure threshold.
+    pub seconds: u64,
+    /// `periodSeconds`.
+    pub period: u64,
+    /// `failureThreshold`.
+    pub threshold: u64,
+    /// The field path of the probe.
+    pub field: String,
+}
+
+/// Something else that defragments the same etcd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rival {
+    /// What it is, in words.
+    pub what: String,
+    /// How to switch it off, in words.
+    pub remedy: String,
+    /// The field path of it.
+    pub field: String,
+}

@@ -1,0 +1,133 @@
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::defrag::keys::PREFIX;
+
+fn now() -> Timestamp {
+    "2026-11-24T00:00:00Z".parse().unwrap()
+}
+
+fn kamaji() -> Value {
+    serde_saphyr::from_str(include_str!("../../../examples/kamaji-etcd.yaml")).unwrap()
+}
+
+fn annotated(annotations: &[(&str, &str)]) -> Value {
+    let mut object = kamaji();
+    for (key, value) in annotations {
+        object["metadata"]["annotations"][format!("{PREFIX}{key}")] = json!(value);
+    }
+    object
+}
+
+fn judged(object: Value) -> Judgement {
+    resolve(&serde_json::from_value(object).unwrap(), &Policy::built_in(), now())
+}
+
+fn page(judgement: &Judgement) -> String {
+    let mut page = String::new();
+    for finding in &judgement.findings {
+        let _ = writeln!(page, "{} {}\n  {}: {}\n", finding.severity, finding.brief, finding.field, finding.message);
+    }
+    for line in judgement.plan.iter().flat_map(|plan| plan.effective(now())) {
+        let _ = writeln!(page, "{line}");
+    }
+    page
+}
+
+#[test]
+fn a_kamaji_etcd_is_sound_and_its_risks_are_named() {
+    insta::assert_snapshot!(page(&judged(kamaji())));
+}
+
+#[test]
+fn settings_that_hurt_are_refused_with_a_cure() {
+    insta::assert_snapshot!(page(&judged(annotated(&[
+        ("schedule", "0 0 31 2 *"),
+        ("rule", "dbQuotaUsage > 80/100"),
+        ("compaction", "true"),
+        ("quota", "2Gi"),
+        ("time-zone", "CET+1"),
+    ]))));
+}
+
+#[test]
+fn a_schedule_may_be_denser_when_the_rule_has_a_floor() {
+    let quarter = ("schedule", "*/15 * * * *");
+    assert!(judged(annotated(&[quarter])).plan.is_some());
+    let codes: Vec<Code> = judged(annotated(&[quarter, ("rule", "dbQuotaUsage > 0.5")])).denials().map(|f| f.code).collect();
+    assert!(codes.contains(&Code::ScheduleTooOften), "{codes:?}");
+}
+
+#[test]
+fn an_etcd_with_a_root_password_wants_credentials() {
+    let mut object = kamaji();
+    object["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "ETCD_ROOT_PASSWORD", "value": "x"}]);
+    insta::assert_snapshot!(page(&judged(object.clone())));
+    object["metadata"]["annotations"]["etcd-defrag.io/username-secret"] = json!("root:user,password");
+    assert!(judged(object).plan.is_some());
+}
+
+#[test]
+fn the_label_decides() {
+    for (label, expected) in [
+        (json!("true"), Enrollment::Enrolled),
+        (json!("false"), Enrollment::OptedOut),
+        (json!("True"), Enrollment::Unclear),
+        (json!(""), Enrollment::Unclear),
+        (Value::Null, Enrollment::NotEnrolled),
+    ] {
+        let mut object = annotated(&[("schedule", "nonsense")]);
+        if label.is_null() {
+            object["metadata"]["labels"] = json!({});
+        } else {
+            object["metadata"]["labels"][ENABLED] = label;
+        }
+        let judgement = judged(object);
+        assert_eq!(judgement.enrollment, expected);
+        assert_eq!(judgement.findings.is_empty(), matches!(expected, Enrollment::OptedOut | Enrollment::NotEnrolled));
+    }
+}
+
+#[test]
+fn thresholds_take_the_place_of_the_rule() {
+    let plan = judged(annotated(&[("quota-usage-above", "75%"), ("free-above", "1Gi")])).plan.unwrap();
+    insta::assert_snapshot!(plan.rule);
+    let broken = judged(annotated(&[("quota-usage-above", "eighty")]));
+    assert_eq!(broken.denials().map(|finding| finding.code).collect::<Vec<_>>(), [Code::ThresholdInvalid]);
+}
+
+#[test]
+fn absurd_objects_are_judged_all_the_same() {
+    for spec in [
+        json!({}),
+        json!({"replicas": i32::MAX, "template": {"spec": {"containers": [{"name": "etcd"}]}}}),
+        json!({"replicas": -1, "ordinals": {"start": i32::MAX}, "template": {"spec": {"containers": [{"name": "etcd"}]}}}),
+        json!({"template": {"spec": {"containers": vec![json!({"name": "x"}); 10]}}}),
+    ] {
+        let object = json!({"metadata": {"name": "x".repeat(253), "labels": {ENABLED: "true"}}, "spec": spec});
+        let judgement = judged(object);
+        assert!(judgement.plan.is_some() || judgement.denials().next().is_some());
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_judgement_ends_in_a_plan_or_a_refusal(
+        annotations in proptest::collection::btree_map(proptest::sample::select(Key::ALL.to_vec()), "\\PC{0,40}", 0..6),
+        replicas in proptest::option::of(any::<i32>()),
+    ) {
+        let mut object = kamaji();
+        object["spec"]["replicas"] = json!(replicas);
+        for (key, value) in annotations {
+            object["metadata"]["annotations"][key.annotation()] = json!(value);
+        }
+        let judgement = judged(object);
+        prop_assert_eq!(judgement.plan.is_none(), judgement.denials().next().is_some());
+        for line in judgement.plan.iter().flat_map(|plan| plan.effective(now())) {
+            prop_assert!(line.chars().count() <= WARNING_LIMIT);
+        }
+    }
+}

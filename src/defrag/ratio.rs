@@ -1,0 +1,103 @@
+//! Ratios as people write them: `80%` or `0.8`.
+
+use thiserror::Error;
+
+/// The longest ratio that is read, in characters.
+const MAX_LENGTH: usize = 32;
+
+/// Why a text is no ratio strictly between 0 and 1; reads on from the quoted text.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("is neither a percentage between 0% and 100% nor a number between 0 and 1, both exclusive; write {instead}")]
+pub struct RatioError {
+    /// What to write instead.
+    pub instead: String,
+}
+
+/// Reads a ratio strictly between 0 and 1, written as a percentage (`80%`, `2.5%`) or as a decimal fraction (`0.8`).
+///
+/// The result is the floating-point number that is nearest to what is written. Signs, blanks, exponents and numbers that
+/// round to 0 or 1 are errors.
+pub fn parse(text: &str) -> Result<f64, RatioError> {
+    let (digits, percent) = text.strip_suffix('%').map_or((text, false), |digits| (digits, true));
+    // The exponent moves the decimal point before the one rounding to binary, which a division by 100 would follow.
+    let value = is_decimal(digits)
+        .then(|| format!("{digits}e{}", if percent { -2 } else { 0 }).parse::<f64>().ok())
+        .flatten()
+        .filter(|value| *value > 0.0 && *value < 1.0);
+    value.ok_or_else(|| RatioError { instead: instead(text, digits, percent) })
+}
+
+fn is_decimal(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    text.len() <= MAX_LENGTH && digits(whole) && digits(fraction)
+}
+
+fn instead(text: &str, digits: &str, percent: bool) -> String {
+    let value = digits.trim().parse::<f64>().unwrap_or(0.0);
+    if !percent && is_decimal(digits) && value > 1.0 && value < 100.0 {
+        format!("{digits}%")
+    } else if text.trim() != text && parse(text.trim()).is_ok() {
+        "it without blanks".to_owned()
+    } else {
+        "for example 80%".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_and_fractions_are_exact() {
+        for (text, value) in
+            [("80%", 0.8), ("0.8", 0.8), ("2.5%", 0.025), ("99.9%", 0.999), ("0.07", 0.07), ("7%", 0.07), ("29%", 0.29)]
+        {
+            assert_eq!(parse(text).unwrap().to_bits(), f64::to_bits(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [
+            "",
+            "%",
+            "0",
+            "0%",
+            "1",
+            "100%",
+            "1.0",
+            "101%",
+            "80",
+            "-0.5",
+            "+0.5",
+            "1e-1",
+            "0x1p-1",
+            ".8",
+            "0.",
+            " 0.8",
+            "0.8 ",
+            "80 %",
+            "80%%",
+            "0,8",
+            "nan",
+            "inf",
+            "0.99999999999999999999",
+            "0_8%",
+            "٨٠%",
+        ] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+        assert!(parse(&"9".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn the_error_says_what_to_write() {
+        for (text, instead) in
+            [("80", "80%"), (" 0.8", "it without blanks"), ("1", "for example 80%"), ("0%", "for example 80%")]
+        {
+            assert_eq!(parse(text).unwrap_err().instead, instead, "{text}");
+        }
+        insta::assert_snapshot!(parse("80").unwrap_err(), @"is neither a percentage between 0% and 100% nor a number between 0 and 1, both exclusive; write 80%");
+    }
+}

@@ -1,0 +1,360 @@
+//! What holds for a rule at every state of an etcd with a given quota: branch and bound over size and reclaimable space.
+//!
+//! A region whose bounds say one thing only is done; any other is cut, best where a comparison changes its sign. A
+//! region is only cut as long as a property that it could decide is open, so most rules need a dozen regions. Every
+//! counterexample is a state at which the rule has been evaluated.
+
+use std::collections::VecDeque;
+
+use super::{
+    Rule, State, Variable,
+    bounds::{Bounds, Outcomes, specialise},
+    program::{Instruction, Operation},
+    region::{Region, Slice},
+    threshold,
+};
+use crate::defrag::{policy::Limits, quantity::MIB};
+
+/// How many instructions one analysis may bound. Chosen for one millisecond on a slow core.
+const BUDGET: usize = 24_000;
+
+/// The largest size that is looked at: beyond it, sums of sizes would not fit the engine's integers.
+const LARGEST: u64 = 1 << 62;
+
+/// Whether a property holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds at every state.
+    Proven,
+    /// It does not hold at this state.
+    Refuted(State),
+    /// The budget was used up first.
+    Undecided,
+}
+
+impl Verdict {
+    /// The counterexample, if there is one.
+    #[must_use]
+    pub const fn counterexample(&self) -> Option<State> {
+        match self {
+            Self::Refuted(state) => Some(*state),
+            Self::Proven | Self::Undecided => None,
+        }
+    }
+}
+
+/// What holds for a rule over all states with `0 ≤ dbSizeInUse ≤ dbSize ≤ size_limit`, all in whole bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Analysis {
+    /// The largest size that was looked at: the quota and a quarter more, in bytes.
+    pub size_limit: u64,
+    /// It never fails to evaluate.
+    pub never_fails: Verdict,
+    /// It is not true for every database of 1 MiB or more (an empty one is no excuse). Where it is, the state is one with
+    /// nothing to reclaim.
+    pub not_always_true: Verdict,
+    /// It is not false everywhere. Where it is, the state is a full and fully fragmented database.
+    pub not_always_false: Verdict,
+    /// It fires wherever `dbQuotaUsage` is above the ceiling and more than enough can be reclaimed (see
+    /// [`Limits::enough_to_reclaim`]).
+    pub fires_above_ceiling: Verdict,
+    /// It does not fire with less than 1 MiB to reclaim.
+    pub never_futile: Verdict,
+    /// It never fires with less than this to reclaim, in bytes: the largest such multiple of 1 MiB that was proven.
+    pub floor: Option<u64>,
+    /// The least size at which it fires with nothing in use, in bytes.
+    pub fires_above: Option<u64>,
+    /// The least size at which it fires with everything in use, in bytes; mostly never.
+    pub fires_above_compact: Option<u64>,
+    /// How many regions were bounded.
+    pub regions: usize,
+}
+
+/// Judges `rule` for an etcd with this quota in bytes, which is above zero.
+#[must_use]
+pub fn analyse(rule: &Rule, quota: u64, limits: &Limits) -> Analysis {
+    let space = Space::new(quota, limits);
+    let always = [Instruction { operation: Operation::Boolean(true), start: 0, end: 0, first: 0 }];
+    let program = if rule.program.is_empty() { &always } else { rule.program.as_slice() };
+    let program = specialise(program, space.quota_as_float);
+    let search = Search::new(rule, &program, &space);
+    search.finish()
+}
+
+/// The bounds of the state space and of the properties, in bytes.
+pub(super) struct Space {
+    pub(super) quota: u64,
+    pub(super) quota_as_float: f64,
+    pub(super) size_limit: i64,
+    /// The least size that counts for "always true": no real database is smaller.
+    least_real: i64,
+    /// The least size above the ceiling.
+    above_ceiling: i64,
+    /// The least reclaimable space that is more than enough.
+    enough: i64,
+}
+
+impl Space {
+    #[expect(clippy::cast_precision_loss, reason = "the engine rounds to nearest in the same place")]
+    fn new(quota: u64, limits: &Limits) -> Self {
+        let quota = quota.clamp(1, LARGEST / 2);
+        let size_limit = quota.saturating_add(quota / 4).next_multiple_of(MIB).cast_signed();
+        // The quotient grows with the size, so halving finds the first size above the ceiling.
+        let (mut low, mut high) = (0_i64, size_limit + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if middle as f64 / quota as f64 > limits.quota_ceiling { high = middle } else { low = middle + 1 }
+        }
+        let enough = limits.enough_to_reclaim(quota).min(LARGEST).cast_signed() + 1;
+        let least_real = MIB.min(quota / 16).cast_signed();
+        Self { quota, quota_as_float: quota as f64, size_limit, least_real, above_ceiling: low, enough }
+    }
+
+    pub(super) fn state(&self, size: u64, free: u64) -> State {
+        State { db_size: size, db_size_in_use: size.saturating_sub(free), quota: self.quota }
+    }
+
+    /// States that are easy to picture, the most telling first.
+    fn telling_states(&self) -> impl Iterator<Item = State> + '_ {
+        let quota = self.quota;
+        let rounded = move |size: u64| if quota >= 64 * MIB { size.next_multiple_of(MIB) } else { size };
+        let sizes = [
+            quota,
+            rounded(quota / 2),
+            rounded(quota / 100 * 95),
+            rounded(quota / 4),
+            rounded(quota / 4 * 3),
+            rounded(quota / 16),
+            self.above_ceiling.cast_unsigned(),
+            self.size_limit.cast_unsigned(),
+            100 * MIB,
+            MIB,
+            0,
+        ];
+        let enough = self.enough.cast_unsigned();
+        sizes.into_iter().filter(|size| *size <= self.size_limit.cast_unsigned()).flat_map(move |size| {
+            let little = size <= MIB;
+            [0, size / 2, size, size / 4, size / 8, rounded(enough), 1]
+                .into_iter()
+                .filter(move |free| *free <= size && (little || *free != 1))
+                .map(move |free| self.state(size, free))
+        })
+    }
+}
+
+/// What has been found so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    failing: Option<State>,
+    /// A database of a real size at which the rule does not fire.
+    resting: Option<State>,
+    firing: Option<State>,
+    missing: Option<State>,
+    futile: Option<State>,
+    /// The least reclaimable space at which the rule is known to fire.
+    least_free: Option<u64>,
+}
+
+/// Whether a program depends on the size and on the reclaimable space.
+pub(super) fn axes(program: &[Instruction]) -> (bool, bool) {
+    let uses = |wanted: &[Variable]| {
+        program.iter().any(|step| matches!(step.operation, Operation::Variable(variable) if wanted.contains(&variable)))
+    };
+    let both = uses(&[Variable::DbSizeInUse]);
+    (both || uses(&[Variable::DbSize, Variable::DbQuotaUsage]), both || uses(&[Variable::DbSizeFree]))
+}
+
+struct Search<'a> {
+    rule: &'a Rule,
+    space: &'a Space,
+    bounds: Bounds<'a>,
+    /// Whether the rule depends on the size and on the reclaimable space.
+    axes: (bool, bool),
+    cost: usize,
+    spent: usize,
+    found: Found,
+    /// Regions to look at, each with what the region that it was cut from can be.
+    open: VecDeque<(Region, Outcomes)>,
+    regions: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(rule: &'a Rule, program: &'a [Instruction], space: &'a Space) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a bound, rounded up by the doubling")]
+        let limit = space.size_limit as f64 * 2.0;
+        let bounds = Bounds::new(program, space.quota_as_float, limit);
+        let cost = program.len() + 8;
+        let found = Found::default();
+        let mut search =
+            Self { rule, space, bounds, axes: axes(program), cost, spent: 0, found, open: VecDeque::new(), regions: 0 };
+        for state in space.telling_states() {
+            search.note(&state);
+        }
+        search.open_all();
+        search
+    }
+
+    /// The whole space, cut where a property begins or ends.
+    fn open_all(&mut self) {
+        let (ceiling, limit) = (self.space.above_ceiling, self.space.size_limit);
+        let mib = MIB.cast_signed();
+        let (lesser, greater) = (mib.min(self.space.enough), mib.max(self.space.enough));
+        for free in [(0, lesser - 1), (lesser, greater - 1), (greater, limit)] {
+            let real = self.space.least_real.min(ceiling);
+            for size in [(0, real - 1), (real, ceiling - 1), (ceiling, limit)] {
+                let anything = Outcomes { fires: true, rests: true, fails: true };
+                self.open.extend(Region::new(Slice::All, size, free).map(|region| (region, anything)));
+            }
+        }
+    }
+
+    /// Evaluates the rule at a state and notes what it shows; the first state noted for a property stays.
+    fn note(&mut self, state: &State) -> Outcomes {
+        let outcomes = Outcomes::at(self.rule, state);
+        let found = &mut self.found;
+        if outcomes.fails {
+            found.failing.get_or_insert(*state);
+        }
+        if !outcomes.fires && state.db_size.cast_signed() >= self.space.least_real {
+            found.resting.get_or_insert(*state);
+        }
+        if outcomes.fires {
+            found.firing.get_or_insert(*state);
+            found.least_free = Some(found.least_free.map_or(state.free(), |least| least.min(state.free())));
+            if state.free() < MIB {
+                found.futile.get_or_insert(*state);
+            }
+        } else if self.space.is_missed(state) {
+            found.missing.get_or_insert(*state);
+        }
+        outcomes
+    }
+
+    /// Whether what a region can be still matters.
+    fn matters(&self, region: &Region, outcomes: Outcomes) -> bool {
+        let found = &self.found;
+        let missed = region.size.0 >= self.space.above_ceiling && region.free.0 >= self.space.enough;
+        outcomes.fails && found.failing.is_none()
+            || (outcomes.rests || outcomes.fails) && self.space.is_real(region) && found.resting.is_none()
+            || (outcomes.rests || outcomes.fails) && missed && found.missing.is_none()
+            || outcomes.fires && found.firing.is_none()
+            || outcomes.fires && region.free.0 < MIB.cast_signed() && found.futile.is_none()
+            || outcomes.fires && self.lowers_floor(region)
+    }
+
+    /// Whether a state of the region could show a lower floor, counted in whole MiB.
+    fn lowers_floor(&self, region: &Region) -> bool {
+        let least = region.free.0.cast_unsigned() / MIB;
+        self.found.least_free.is_none_or(|known| least < known / MIB)
+    }
+
+    fn finish(mut self) -> Analysis {
+        let mut undecided: Vec<(Region, Outcomes)> = Vec::new();
+        while let Some((region, before)) = self.open.pop_front() {
+            if !self.matters(&region, before) {
+                continue;
+            }
+            if self.spent >= BUDGET {
+                undecided.push((region, before));
+                continue;
+            }
+            if let Some(state) = region.single(self.space.quota) {
+                self.spent += self.cost;
+                self.note(&state);
+                continue;
+            }
+            let outcomes = self.bound(&region);
+            if !self.matters(&region, outcomes) {
+                continue;
+            }
+            let cut = self.bounds.cut;
+            self.look_into(&region, outcomes);
+            if outcomes.is_single() || !self.matters(&region, outcomes) {
+                if outcomes.is_single() && outcomes.fires {
+                    // Every state of it fires, the one with the least to reclaim included.
+                    self.note(&region.state(region.size.1, region.free.0, self.space.quota));
+                }
+                continue;
+            }
+            self.open.extend(region.split(cut, self.axes).into_iter().flatten().map(|half| (half, outcomes)));
+        }
+        self.conclude(&undecided)
+    }
+
+    fn bound(&mut self, region: &Region) -> Outcomes {
+        self.spent += self.cost;
+        self.regions += 1;
+        self.bounds.outcomes(region)
+    }
+
+    /// Tries the roundest states of a region: all of them where every state counts, a few where only some do.
+    fn look_into(&mut self, region: &Region, outcomes: Outcomes) {
+        let tries = if outcomes.is_single() { 1 } else { 2 };
+        for state in region.round_states(self.space.quota).take(tries) {
+            self.spent += self.cost / 2;
+            self.note(&state);
+        }
+    }
+
+    fn conclude(mut self, undecided: &[(Region, Outcomes)]) -> Analysis {
+        let could = |test: &dyn Fn(&Region, Outcomes) -> bool| {
+            undecided.iter().any(|(region, outcomes)| test(region, *outcomes))
+        };
+        let verdict = |state: Option<State>, open: bool| match state {
+            Some(state) => Verdict::Refuted(state),
+            None if open => Verdict::Undecided,
+            None => Verdict::Proven,
+        };
+        let (ceiling, enough) = (self.space.above_ceiling, self.space.enough);
+        let mib = MIB.cast_signed();
+        let fails = could(&|_, outcomes| outcomes.fails);
+        let rests = could(&|region, outcomes| (outcomes.rests || outcomes.fails) && self.space.is_real(region));
+        let fires = could(&|_, outcomes| outcomes.fires);
+        let misses = could(&|region, outcomes| {
+            (outcomes.rests || outcomes.fails) && region.size.1 >= ceiling && region.free.1 >= enough
+        });
+        let futile = could(&|region, outcomes| outcomes.fires && region.free.0 < mib);
+        let found = self.found;
+        let full = self.space.state(self.space.quota, self.space.quota);
+        let compact = self.space.state(self.space.quota, 0);
+        let floor = undecided
+            .iter()
+            .filter(|(_, outcomes)| outcomes.fires)
+            .map(|(region, _)| region.free.0.cast_unsigned())
+            .chain(found.least_free)
+            .min()
+            .map(|least| least / MIB * MIB)
+            .filter(|floor| *floor > 0);
+        let mut threshold = |slice| {
+            threshold::first_firing(self.rule, &mut self.bounds, self.space, slice, BUDGET / 8 / self.cost + 60)
+        };
+        let (fires_above, fires_above_compact) = (threshold(Slice::Fragmented), threshold(Slice::Compact));
+        let always = |witness: Option<State>, open: bool, state: State| match witness {
+            Some(_) => Verdict::Proven,
+            None if open => Verdict::Undecided,
+            None => Verdict::Refuted(state),
+        };
+        Analysis {
+            size_limit: self.space.size_limit.cast_unsigned(),
+            never_fails: verdict(found.failing, fails),
+            not_always_true: always(found.resting, rests, compact),
+            not_always_false: always(found.firing, fires, full),
+            fires_above_ceiling: verdict(found.missing, misses),
+            never_futile: verdict(found.futile, futile),
+            floor,
+            fires_above,
+            fires_above_compact,
+            regions: self.regions,
+        }
+    }
+}
+
+impl Space {
+    fn is_real(&self, region: &Region) -> bool {
+        region.size.1 >= self.least_real
+    }
+
+    fn is_missed(&self, state: &State) -> bool {
+        state.db_size.cast_signed() >= self.above_ceiling && state.free().cast_signed() >= self.enough
+    }
+}

@@ -1,0 +1,210 @@
+//! Findings about a rule.
+
+use super::{
+    Analysis, ENGINE_SAMPLE, Rule, RuleErrorKind, State, Verdict, analyse,
+    lex::quote,
+    suspect,
+    words::{self, database, database_in_brief},
+};
+use crate::defrag::{
+    finding::{Code, Finding},
+    policy::{DEFAULT_RULE, Limits},
+};
+
+/// What a rule is worth for one etcd.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// Everything that is wrong or risky, refusals first.
+    pub findings: Vec<Finding>,
+    /// The rule, where the engine's language accepts it.
+    pub rule: Option<Rule>,
+    /// It never fires with less than this to reclaim, in bytes; `None` where that is less than 1 MiB or not proven.
+    pub floor: Option<u64>,
+    /// The least size at which it fires with nothing in use, in bytes.
+    pub fires_above: Option<u64>,
+    /// The state that the first finding shows, in which the rule does what it should not.
+    pub counterexample: Option<State>,
+}
+
+/// Judges the text of a rule for an etcd with this quota in bytes. `field` is the path of the rule in the object.
+///
+/// A quota of zero is judged elsewhere; here the rule is then only read.
+#[must_use]
+pub fn judge(text: &str, quota: u64, limits: &Limits, field: &str) -> Judged {
+    let rule = match Rule::parse(text) {
+        Ok(rule) => rule,
+        Err(error) => {
+            let why = match error.kind {
+                RuleErrorKind::Refused(_) => "A rule has no use for that.",
+                RuleErrorKind::TooLarge => "Nobody could tell what it does.",
+                _ => "The engine would stop before it defragments anything.",
+            };
+            let message = format!(
+                "The rule {} cannot be used: {error}. {why} A rule compares sizes in bytes, for example: {DEFAULT_RULE}",
+                quote(text)
+            );
+            let brief = format!("column {}: found {}, expected {}", error.column, error.found, error.expected);
+            let findings = vec![Finding::new(Code::RuleInvalid, field, brief, message)];
+            return Judged { findings, rule: None, floor: None, fires_above: None, counterexample: None };
+        }
+    };
+    if quota == 0 {
+        return Judged { findings: Vec::new(), rule: Some(rule), floor: None, fires_above: None, counterexample: None };
+    }
+    let analysis = analyse(&rule, quota, limits);
+    let mut report = Report { rule: &rule, quota, limits, field, findings: Vec::new(), counterexample: None };
+    report.properties(&analysis);
+    report.constants(&analysis);
+    report.findings.sort_by_key(|finding| finding.severity);
+    let (findings, counterexample) = (report.findings, report.counterexample);
+    let (floor, fires_above) = (analysis.floor, analysis.fires_above);
+    Judged { findings, rule: Some(rule), floor, fires_above, counterexample }
+}
+
+struct Report<'a> {
+    rule: &'a Rule,
+    quota: u64,
+    limits: &'a Limits,
+    field: &'a str,
+    findings: Vec<Finding>,
+    counterexample: Option<State>,
+}
+
+impl Report<'_> {
+    fn add(&mut self, code: Code, brief: impl AsRef<str>, message: String) {
+        self.findings.push(Finding::new(code, self.field, brief, message));
+    }
+
+    fn properties(&mut self, analysis: &Analysis) {
+        let mut open = Vec::new();
+        self.evaluation(analysis, &mut open);
+        let always = analysis.not_always_true.counterexample();
+        let never = analysis.not_always_false.counterexample();
+        // A rule that fails everywhere has been reported as failing; nothing else is to be said about its values.
+        let fails_everywhere = never.is_some_and(|state| self.rule.evaluate(&state).is_err())
+            && analysis.never_fails.counterexample().is_some();
+        match (always, never) {
+            _ if fails_everywhere => {}
+            (Some(state), _) => self.always_true(state),
+            (None, Some(state)) => self.never_true(state),
+            (None, None) => {
+                if let Verdict::Refuted(state) = analysis.fires_above_ceiling {
+                    self.misses_quota(state);
+                }
+                if let Verdict::Refuted(state) = analysis.never_futile {
+                    self.futile(state);
+                }
+                let verdicts = [
+                    (analysis.not_always_true, "that it is not always true"),
+                    (analysis.not_always_false, "that it is ever true"),
+                    (analysis.fires_above_ceiling, "that it fires before the quota is reached"),
+                    (analysis.never_futile, "that it never fires with nothing to reclaim"),
+                ];
+                open.extend(
+                    verdicts.iter().filter(|(verdict, _)| *verdict == Verdict::Undecided).map(|(_, what)| *what),
+                );
+            }
+        }
+        if !open.is_empty() {
+            self.undecided(&open);
+        }
+    }
+
+    fn evaluation(&mut self, analysis: &Analysis, open: &mut Vec<&'static str>) {
+        const WHY: &str = "The engine then defragments nothing and the run counts as failed.";
+        const INSTEAD: &str = "Multiply instead of dividing by a size that can be 0, as in dbSizeFree > 0.45*dbSize \
+                               instead of dbSizeFree/dbSize > 0.45.";
+        match analysis.never_fails {
+            Verdict::Refuted(state) => {
+                let reason = self.reason(&state);
+                self.counterexample.get_or_insert(state);
+                let brief = format!("fails at {}: {reason}", database_in_brief(&state));
+                let message =
+                    format!("The rule cannot be evaluated for {}: {reason}. {WHY} {INSTEAD}", database(&state));
+                self.add(Code::RuleCanFail, brief, message);
+            }
+            Verdict::Proven | Verdict::Undecided => {
+                if analysis.never_fails == Verdict::Undecided {
+                    open.push("that it can always be evaluated");
+                }
+                if let Err(error) = self.rule.evaluate(&ENGINE_SAMPLE) {
+                    self.counterexample.get_or_insert(ENGINE_SAMPLE);
+                    let message = format!(
+                        "The engine tries each rule once for a database of 100 MiB with 60 MiB in use and a quota of \
+                         2 GiB before it starts, and there the rule cannot be evaluated: {error}. No run would do \
+                         anything. {INSTEAD}"
+                    );
+                    self.add(Code::RuleCanFail, format!("fails the engine's own trial: {error}"), message);
+                }
+            }
+        }
+    }
+
+    fn reason(&self, state: &State) -> String {
+        self.rule.evaluate(state).err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    fn always_true(&mut self, state: State) {
+        self.counterexample.get_or_insert(state);
+        let what = if self.rule.as_str().is_empty() { "An empty rule is" } else { "The rule is" };
+        let message = format!(
+            "{what} true for every database of 1 MiB or more, even for {}. Each run would then stop every member in turn for nothing. \
+             Ask for space to reclaim, for example: {DEFAULT_RULE}",
+            database(&state)
+        );
+        self.add(Code::RuleAlwaysTrue, "true for every database; ask for space to reclaim: dbSizeFree > …", message);
+    }
+
+    fn never_true(&mut self, state: State) {
+        self.counterexample.get_or_insert(state);
+        let message = format!(
+            "The rule is false for every database, even for {}. No run would ever defragment and the etcd would reach its \
+             quota. Lower the threshold, for example: {DEFAULT_RULE}",
+            database(&state)
+        );
+        self.add(Code::RuleNeverTrue, "false for every database; lower the threshold", message);
+    }
+
+    fn misses_quota(&mut self, state: State) {
+        self.counterexample.get_or_insert(state);
+        let ceiling = self.limits.quota_ceiling * 100.0;
+        let enough = self.limits.enough_to_reclaim(self.quota);
+        let message = format!(
+            "The rule does not fire for {}. Above {ceiling:.0} % of the quota of {} it has to fire whenever more than {} \
+             can be reclaimed, or the etcd stops accepting writes while space could have been freed. Add: || \
+             (dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024)",
+            database(&state),
+            words::size(self.quota),
+            words::size(enough),
+        );
+        let brief = format!("does not fire at {}; add || (dbQuotaUsage > 0.8 && …)", database_in_brief(&state));
+        self.add(Code::RuleMissesQuota, brief, message);
+    }
+
+    fn futile(&mut self, state: State) {
+        self.counterexample.get_or_insert(state);
+        let message = format!(
+            "The rule fires for {}. The run stops every member for a while and gains nothing, and the next one does so \
+             again. Ask for space to reclaim as well: && dbSizeFree > 32*1024*1024",
+            database(&state)
+        );
+        let brief = format!("fires at {}; add && dbSizeFree > 32*1024*1024", database_in_brief(&state));
+        self.add(Code::RuleFutile, brief, message);
+    }
+
+    fn undecided(&mut self, open: &[&str]) {
+        let list = open.join(", and ");
+        let message = format!(
+            "It could not be proven of this rule {list}. Compare dbSizeFree and dbQuotaUsage with numbers, without \
+             products or quotients of the two, for example: {DEFAULT_RULE}"
+        );
+        let finding = Finding::new(Code::RuleUndecided, self.field, format!("not proven {list}"), message);
+        self.findings.push(finding.with_severity(self.limits.unproven_rule));
+    }
+
+    fn constants(&mut self, analysis: &Analysis) {
+        for suspect in suspect::suspects(self.rule, self.quota, analysis.size_limit) {
+            self.add(Code::RuleConstantSuspect, suspect.brief, suspect.message);
+        }
+    }
+}

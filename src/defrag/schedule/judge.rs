@@ -1,0 +1,433 @@
+//! What Kubernetes and the policy make of a schedule and its time zone.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, civil::DateTime, tz::Offset};
+
+use super::{
+    Intervals, Schedule, Spec,
+    calendar::Calendar,
+    changeover::{Crossing, Effects, Skipped, effects},
+    describe::WEEKDAYS,
+    gaps::{Gap, Gaps, on_the_wall},
+    hash,
+    next::whole_seconds,
+    parse::WideStep,
+    seconds,
+    window::{Window, outside},
+    year_of,
+    zone::{TimeZone, civil},
+};
+use crate::defrag::{
+    duration::in_words,
+    finding::{Code, Finding, quoted},
+    keys::Key,
+};
+
+/// Where the schedule and its zone stand, and whose they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The field path of the schedule.
+    pub schedule_field: String,
+    /// The field path of the time zone.
+    pub zone_field: String,
+    /// The namespace of the StatefulSet, for `H`.
+    pub namespace: String,
+    /// The name of the StatefulSet, for `H`.
+    pub name: String,
+}
+
+impl Place {
+    /// The annotations of a StatefulSet.
+    pub fn annotations(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            schedule_field: Key::Schedule.field(),
+            zone_field: Key::TimeZone.field(),
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+/// What the policy allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Two consecutive fire times may not be closer.
+    pub min_interval: Duration,
+    /// Two consecutive fire times may not be further apart, where set.
+    pub max_interval: Option<Duration>,
+    /// When runs may start, where set.
+    pub windows: Option<Vec<Window>>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Everything that is wrong or risky.
+    pub findings: Vec<Finding>,
+    /// What goes into the CronJob; none where Kubernetes would refuse the schedule or the zone.
+    pub resolved: Option<Resolved>,
+}
+
+/// A schedule and zone that Kubernetes accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The schedule as the CronJob carries it, without `H`.
+    pub text: String,
+    /// The same, parsed.
+    pub schedule: Schedule,
+    /// The zone, where one was given.
+    pub zone: Option<TimeZone>,
+    /// How far apart its fire times are; none for a schedule that never fires.
+    pub intervals: Option<Intervals>,
+}
+
+/// Judges a schedule with the `H` still in it, and its zone.
+///
+/// A gap breaks a limit if both the time that passes and the time that the wall clock shows break it. So a daily schedule
+/// keeps a minimum of 24 hours over a night that a changeover shortens to 23, while a time that a changeover repeats is
+/// close to itself, and one that it skips leaves a gap.
+///
+/// Without a zone the controller manager's zone holds, which cannot be known here; such a schedule is judged as if in UTC,
+/// without changeovers. Intervals and changeovers are bounded as [`Schedule::intervals`] says.
+#[must_use]
+pub fn judge(schedule_text: &str, zone_text: Option<&str>, at: &Place, limits: &Limits, now: Timestamp) -> Judged {
+    let mut findings = Vec::new();
+    let zone = match zone_text.map(TimeZone::parse).transpose() {
+        Ok(zone) => Some(zone),
+        Err(error) => {
+            let found = quoted(&error.found);
+            let brief = match error.suggestion.as_deref() {
+                Some(zone) => format!("{found} is no time zone; write {}", quoted(zone)),
+                None => format!("{found} {}", error.reason),
+            };
+            let message = format!("The time zone {error}. Kubernetes would refuse the CronJob.");
+            findings.push(Finding::new(Code::TimeZoneInvalid, &at.zone_field, brief, message));
+            None
+        }
+    };
+    let parsed = hash::resolve_hash(schedule_text, &at.namespace, &at.name)
+        .and_then(|text| Schedule::parse(&text).map(|schedule| (text, schedule)));
+    let (text, schedule) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let brief = match &error.suggestion {
+                Some(suggestion) => format!("{} is no schedule; write {}", quoted(schedule_text), quoted(suggestion)),
+                None => error.to_string(),
+            };
+            let message = format!("The schedule {} is refused by Kubernetes: {error}.", quoted(schedule_text));
+            findings.push(Finding::new(Code::ScheduleInvalid, &at.schedule_field, brief, message));
+            return Judged { findings, resolved: None };
+        }
+    };
+    let utc = TimeZone::utc();
+    let mut case = Case {
+        text: &text,
+        schedule: &schedule,
+        zone: zone.as_ref().and_then(Option::as_ref).unwrap_or(&utc),
+        limits,
+        now,
+        field: &at.schedule_field,
+        findings,
+    };
+    let intervals = case.judge();
+    let findings = case.findings;
+    let resolved = zone.map(|zone| Resolved { text, schedule, zone, intervals });
+    Judged { findings, resolved }
+}
+
+struct Case<'a> {
+    text: &'a str,
+    schedule: &'a Schedule,
+    zone: &'a TimeZone,
+    limits: &'a Limits,
+    now: Timestamp,
+    field: &'a str,
+    findings: Vec<Finding>,
+}
+
+impl Case<'_> {
+    fn report(&mut self, code: Code, brief: impl AsRef<str>, message: impl Into<String>) {
+        self.findings.push(Finding::new(code, self.field, brief, message));
+    }
+
+    fn judge(&mut self) -> Option<Intervals> {
+        if let Some(wide) = &self.schedule.wide_step {
+            self.step_beyond_range(wide);
+        }
+        let calendar = match &self.schedule.spec {
+            Spec::Every(period) => return Some(self.every(*period)),
+            Spec::Calendar(calendar) => calendar,
+        };
+        let Some(wall) = on_the_wall(calendar, year_of(self.now)) else {
+            self.never_fires();
+            return None;
+        };
+        let effects = effects(calendar, self.zone, whole_seconds(self.now));
+        let intervals = Intervals::of(&wall, &effects);
+        self.too_often(calendar, &wall, &effects);
+        self.too_rare(&wall, &effects);
+        self.outside_windows(calendar);
+        self.changeovers(&effects);
+        Some(intervals)
+    }
+
+    fn step_beyond_range(&mut self, wide: &WideStep) {
+        let item = self.text.get(wide.item.clone()).unwrap_or_default();
+        let fixed = replaced(self.text, wide.item.clone(), &wide.value.to_string());
+        let message = format!(
+            "The {} {} of {} steps by {} through only {} values, so it stands for {} alone. Kubernetes accepts it, but \
+             kube-state-metrics 2.19 crashes on it and takes the metrics of the whole cluster with it. Write {}.",
+            wide.field,
+            quoted(item),
+            quoted(self.text),
+            wide.step,
+            wide.width,
+            wide.value,
+            quoted(&fixed)
+        );
+        let brief = format!("{} crashes kube-state-metrics 2.19; write {}", quoted(item), quoted(&fixed));
+        self.report(Code::ScheduleStepBeyondRange, brief, message);
+    }
+
+    fn never_fires(&mut self) {
+        let message = format!(
+            "The schedule {} never fires: no date and time matches all of its fields, so this etcd would never be \
+             defragmented and nothing would say so. To pause defragmentation set the annotation {} to \"true\" and keep a \
+             schedule that fires, such as \"0 0 * * *\".",
+            quoted(self.text),
+            Key::Suspend.annotation()
+        );
+        let brief = format!("{} never fires; to pause, set {}", quoted(self.text), Key::Suspend.annotation());
+        self.report(Code::ScheduleNeverFires, brief, message);
+    }
+
+    fn every(&mut self, period: i64) -> Intervals {
+        let gap = seconds(period);
+        let (min, max) = (self.limits.min_interval, self.limits.max_interval);
+        let text = quoted(self.text);
+        if gap < min {
+            let write = format!("@every {}", crate::defrag::duration::format_go(whole(min)));
+            let brief =
+                format!("every {}, allowed at least {}; write {}", in_words(gap), in_words(min), quoted(&write));
+            let message = format!(
+                "The schedule {text} fires every {}; the policy allows no less than {} between runs, since each run \
+                 stops the members one after the other. Write {}.",
+                in_words(gap),
+                in_words(min),
+                quoted(&write)
+            );
+            self.report(Code::ScheduleTooOften, brief, message);
+        }
+        if let Some(max) = max.filter(|max| gap > *max) {
+            let write = format!("@every {}", crate::defrag::duration::format_go(max));
+            let brief = format!("every {}, allowed at most {}; write {}", in_words(gap), in_words(max), quoted(&write));
+            let message = format!(
+                "The schedule {text} fires every {}; the policy allows no more than {} between runs, since an etcd can \
+                 reach its quota in the meantime. Write {}.",
+                in_words(gap),
+                in_words(max),
+                quoted(&write)
+            );
+            self.report(Code::ScheduleTooRare, brief, message);
+        }
+        if self.limits.windows.is_some() {
+            let message = format!(
+                "The schedule {text} counts from the run before, so it fires at any time of the day, while the policy \
+                 allows runs only in certain hours. Write minute and hour, such as \"0 3 * * *\"."
+            );
+            self.report(
+                Code::ScheduleOutsideWindow,
+                "@every fires at any time of the day; write minute and hour",
+                message,
+            );
+        }
+        Intervals { shortest: gap, longest: gap }
+    }
+
+    fn too_often(&mut self, calendar: &Calendar, wall: &Gaps, effects: &Effects) {
+        let min = self.limits.min_interval;
+        let Some((gap, shown)) = broken(wall.shortest, effects.shortest, |gap| seconds(gap) < min) else { return };
+        let shown = match shown {
+            Shown::Crossing => format!("{}, because a changeover of {} lies between", self.instants(gap), self.zone),
+            Shown::Wall => self.upcoming(gap).unwrap_or_else(|| wall_times(gap)),
+        };
+        let write = self.spaced(calendar, |intervals| {
+            intervals.shortest >= min && self.limits.max_interval.is_none_or(|max| intervals.longest <= max)
+        });
+        let length = in_words(seconds(gap.length()));
+        let brief = format!("fires {length} apart, allowed {}{}", in_words(min), instead(write.as_deref(), "; write "));
+        let message = format!(
+            "The schedule {} fires {length} apart ({shown}); the policy allows no less than {} between runs, since each \
+             run stops the members one after the other.{}",
+            quoted(self.text),
+            in_words(min),
+            instead(write.as_deref(), " Write for example ") + if write.is_some() { "." } else { "" },
+        );
+        self.report(Code::ScheduleTooOften, brief, message);
+    }
+
+    fn too_rare(&mut self, wall: &Gaps, effects: &Effects) {
+        let Some(max) = self.limits.max_interval else { return };
+        let Some((gap, shown)) = broken(wall.longest, effects.longest, |gap| seconds(gap) > max) else { return };
+        let shown = match shown {
+            Shown::Crossing => format!("{}, because a changeover of {} lies between", self.instants(gap), self.zone),
+            Shown::Wall => wall_times(gap),
+        };
+        let write = ["0 0 1 * *", "0 0 * * 0", "0 0 * * *", "0 */12 * * *", "0 */6 * * *", "0 * * * *", "*/10 * * * *"]
+            .into_iter()
+            .find(|text| {
+                self.intervals_of(text)
+                    .is_some_and(|intervals| intervals.longest <= max && intervals.shortest >= self.limits.min_interval)
+            });
+        let length = in_words(seconds(gap.length()));
+        let brief = format!("fires {length} apart, allowed {}{}", in_words(max), instead(write, "; write "));
+        let message = format!(
+            "The schedule {} leaves {length} between two runs ({shown}); the policy allows no more than {}, since an etcd \
+             can reach its quota in the meantime.{}",
+            quoted(self.text),
+            in_words(max),
+            instead(write, " Write for example ") + if write.is_some() { "." } else { "" },
+        );
+        self.report(Code::ScheduleTooRare, brief, message);
+    }
+
+    fn outside_windows(&mut self, calendar: &Calendar) {
+        let Some(windows) = &self.limits.windows else { return };
+        let Some((weekday, minute)) = outside(calendar, windows) else { return };
+        let day = usize::try_from(weekday).ok().and_then(|day| WEEKDAYS.get(day)).copied().unwrap_or_default();
+        let time = format!("{day} at {:02}:{:02}", minute / 60, minute % 60);
+        let allowed: Vec<String> = windows.iter().map(|w| format!("{} to {}", clock(w.from), clock(w.to))).collect();
+        let message = format!(
+            "The schedule {} can fire on {time}, outside the hours in which the policy allows runs to start ({}). Choose \
+             an hour inside them.",
+            quoted(self.text),
+            allowed.join(", ")
+        );
+        self.report(Code::ScheduleOutsideWindow, format!("fires on {time}, outside the allowed hours"), message);
+    }
+
+    fn changeovers(&mut self, effects: &Effects) {
+        let zone = self.zone;
+        let (wall, reason, write) = match effects.skipped {
+            Some(Skipped::NoSuchTime(wall)) => (
+                civil(wall),
+                "the clocks are set forward and never show that time",
+                "Choose a time of day that no changeover touches, such as noon, or a zone without changeovers",
+            ),
+            Some(Skipped::PassedOver(wall)) => (
+                civil(wall),
+                "the clocks are changed that day, and Kubernetes' search for the next run, which goes on from the run \
+                 before in whole hours and days, steps over it",
+                "Choose a zone without changeovers",
+            ),
+            None => (None, "", ""),
+        };
+        if let Some(when) = wall.map(minute_text) {
+            let message = format!(
+                "The schedule {} does not fire at {when} in {zone}: {reason}. {write}, such as Etc/UTC.",
+                quoted(self.text)
+            );
+            self.report(Code::ScheduleSkippedByDst, format!("does not fire at {when} in {zone} (changeover)"), message);
+        }
+        if let Some(wall) = effects.repeated.and_then(civil) {
+            let when = minute_text(wall);
+            let message = format!(
+                "The schedule {} fires twice at {when} in {zone}: the clocks are set back and show that time again. \
+                 Choose a time of day that no changeover touches, such as noon, or a zone without changeovers, such as \
+                 Etc/UTC.",
+                quoted(self.text)
+            );
+            self.report(Code::ScheduleRepeatedByDst, format!("fires twice at {when} in {zone} (changeover)"), message);
+        }
+    }
+
+    /// Two of the next fire times that are as far apart as `gap`.
+    fn upcoming(&self, gap: Gap) -> Option<String> {
+        const SEARCHED: usize = 200;
+        let mut previous = None;
+        self.schedule.fire_times(self.now, self.zone).take(SEARCHED).map(whole_seconds).find_map(|to| {
+            let from = previous.replace(to)?;
+            (to - from == gap.length()).then(|| self.instants(Gap { from, to }))
+        })
+    }
+
+    fn instants(&self, gap: Gap) -> String {
+        let show = |second: i64| {
+            let at = Timestamp::from_second(second).unwrap_or_default();
+            let offset = self.zone.rules().to_offset(at);
+            (minute_text(offset.to_datetime(at)), offset)
+        };
+        let ((from, from_offset), (to, to_offset)) = (show(gap.from), show(gap.to));
+        if from_offset == to_offset {
+            return format!("{from} and {to}");
+        }
+        format!("{from} at {} and {to} at {}", utc_offset(from_offset), utc_offset(to_offset))
+    }
+
+    fn intervals_of(&self, text: &str) -> Option<Intervals> {
+        Schedule::parse(text).ok()?.intervals(self.zone, self.now)
+    }
+
+    /// The schedule nearest to this one that is `fine`: with fewer minutes, fewer hours, then something plain.
+    fn spaced(&self, calendar: &Calendar, fine: impl Fn(&Intervals) -> bool) -> Option<String> {
+        let (minute, hour) = (calendar.minute.trailing_zeros(), calendar.hour.trailing_zeros());
+        let mut kept = self.text.split_whitespace();
+        let hours = kept.nth(1).unwrap_or("*");
+        let days = kept.collect::<Vec<_>>().join(" ");
+        let kept = [hours, hour.to_string().as_str(), "12"].map(|hours| format!("{minute} {hours} {days}"));
+        kept.into_iter()
+            .chain([format!("{minute} {hour} * * *")])
+            .chain(["0 */2 * * *", "0 */6 * * *", "0 */12 * * *", "0 0 * * *", "0 12 * * *"].map(str::to_owned))
+            .chain(["0 12 * * 0", "0 12 1 * *", "0 12 1 1 *"].map(str::to_owned))
+            .find(|text| text != self.text && self.intervals_of(text).is_some_and(|intervals| fine(&intervals)))
+    }
+}
+
+/// What a gap was found by.
+enum Shown {
+    Wall,
+    Crossing,
+}
+
+/// The gap that breaks a limit: one on the wall clock, or one over a changeover that breaks it on the wall clock too.
+fn broken(wall: Gap, crossing: Option<Crossing>, breaks: impl Fn(i64) -> bool) -> Option<(Gap, Shown)> {
+    if breaks(wall.length()) {
+        return Some((wall, Shown::Wall));
+    }
+    let crossing = crossing.filter(|crossing| breaks(crossing.gap.length()) && breaks(crossing.on_the_wall))?;
+    Some((crossing.gap, Shown::Crossing))
+}
+
+fn wall_times(gap: Gap) -> String {
+    match (civil(gap.from), civil(gap.to)) {
+        (Some(from), Some(to)) => format!("{} and {}", minute_text(from), minute_text(to)),
+        _ => String::new(),
+    }
+}
+
+fn minute_text(at: DateTime) -> String {
+    at.strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+fn clock(minute: u16) -> String {
+    format!("{:02}:{:02}", minute / 60, minute % 60)
+}
+
+fn utc_offset(offset: Offset) -> String {
+    format!("UTC{offset}")
+}
+
+fn instead(text: Option<&str>, lead: &str) -> String {
+    text.map_or_else(String::new, |text| format!("{lead}{}", quoted(text)))
+}
+
+fn replaced(text: &str, range: std::ops::Range<usize>, with: &str) -> String {
+    let (before, after) = (text.get(..range.start).unwrap_or_default(), text.get(range.end..).unwrap_or_default());
+    format!("{before}{with}{after}")
+}
+
+/// The duration in whole seconds, rounded up, since `@every` drops fractions.
+fn whole(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+}

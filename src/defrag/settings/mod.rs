@@ -1,0 +1,300 @@
+//! Annotations and policy defaults, parsed strictly into typed settings; every problem becomes a finding.
+
+mod overrides;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    duration,
+    etcd::Overrides,
+    finding::{Code, Finding, quoted},
+    keys::{ENABLED, Key, PREFIX},
+    policy::Policy,
+    quantity, ratio,
+    statefulset::StatefulSet,
+};
+
+/// The pause between two members where nothing else is asked for.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+/// The shortest time-out for one member: under it the engine goes on to the next member while the first still works.
+pub const MIN_COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+/// No wait and no time-out is longer: a run of a whole day collides with the next.
+pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+/// The share of the quota below which an alarm is lifted where nothing else is asked for.
+pub const DEFAULT_DISALARM_BELOW: f64 = 0.9;
+
+/// When the database is to be defragmented.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trigger {
+    /// A rule in the engine's language.
+    Rule(String),
+    /// Thresholds that compile to a rule.
+    Thresholds {
+        /// A share of the quota, strictly between 0 and 1.
+        usage_above: Option<f64>,
+        /// Reclaimable space in bytes.
+        free_above: Option<u64>,
+    },
+}
+
+/// What a person or the policy asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The schedule as written, `H` unresolved.
+    pub schedule: String,
+    /// The time zone as written.
+    pub time_zone: Option<String>,
+    /// When to defragment.
+    pub trigger: Trigger,
+    /// The annotation that [`Settings::trigger`] came from.
+    pub trigger_key: Key,
+    /// Whether the CronJob is paused.
+    pub suspend: bool,
+    /// Whether the leader moves away before its member is defragmented.
+    pub move_leader: bool,
+    /// Whether a NOSPACE alarm is lifted after a run.
+    pub auto_disalarm: bool,
+    /// The share of the quota below which it is lifted.
+    pub disalarm_below: f64,
+    /// Whether each run compacts first; `None` leaves it to what is discovered.
+    pub compaction: Option<bool>,
+    /// The pause between two members.
+    pub wait: Duration,
+    /// How long one member may take; `None` scales with the quota.
+    pub command_timeout: Option<Duration>,
+    /// What discovery is told instead of asked.
+    pub overrides: Overrides,
+    /// The token that asks for one run now.
+    pub defrag_now: Option<String>,
+}
+
+/// The annotations that are in force: those of the object, less the ones that only repeat the policy, then the policy's.
+fn effective<'a>(object: &'a StatefulSet, policy: &'a Policy) -> BTreeMap<Key, &'a str> {
+    let own = object.metadata.annotations.as_ref();
+    let defaulted = defaulted_keys(object);
+    let mut values: BTreeMap<Key, &str> = Key::ALL
+        .iter()
+        .filter(|key| !defaulted.contains(key))
+        .filter_map(|key| Some((*key, own?.get(key.annotation())?.as_str())))
+        .collect();
+    let own_trigger = Key::TRIGGERS.iter().any(|key| values.contains_key(key));
+    for (key, value) in &policy.defaults {
+        if !(own_trigger && Key::TRIGGERS.contains(key)) {
+            values.entry(*key).or_insert(value);
+        }
+    }
+    values
+}
+
+/// The keys that the webhook filled in and that follow the policy.
+#[must_use]
+pub fn defaulted_keys(object: &StatefulSet) -> Vec<Key> {
+    object
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(Key::Defaulted.annotation()))
+        .map(|list| {
+            list.split(',').filter_map(|name| Key::from_name(name.trim())).filter(|key| key.is_defaultable()).collect()
+        })
+        .unwrap_or_default()
+}
+
+/// Parses what is in force for an enrolled object. The settings are whole even where findings refuse them: a value that
+/// cannot be read counts as its default, so that every other problem is found too.
+#[must_use]
+pub fn parse(object: &StatefulSet, policy: &Policy) -> (Settings, Vec<Finding>) {
+    let mut parser = Parser { values: effective(object, policy), findings: unknown_keys(object) };
+    let (trigger, trigger_key) = parser.trigger();
+    let settings = Settings {
+        schedule: parser.take(Key::Schedule).unwrap_or("0 0 * * *").to_owned(),
+        time_zone: parser.take(Key::TimeZone).map(ToOwned::to_owned),
+        trigger,
+        trigger_key,
+        suspend: parser.boolean(Key::Suspend).unwrap_or(false),
+        move_leader: parser.boolean(Key::MoveLeader).unwrap_or(true),
+        auto_disalarm: parser.boolean(Key::AutoDisalarm).unwrap_or(false),
+        disalarm_below: parser.disalarm_below(),
+        compaction: parser.boolean(Key::Compaction),
+        wait: parser.duration(Key::WaitBetweenMembers, "30s").unwrap_or(DEFAULT_WAIT),
+        command_timeout: parser.command_timeout(),
+        overrides: parser.overrides(),
+        defrag_now: parser.take(Key::DefragNow).map(ToOwned::to_owned),
+    };
+    (settings, parser.findings)
+}
+
+/// A finding for each key under our prefix that does not exist, with the nearest that does.
+fn unknown_keys(object: &StatefulSet) -> Vec<Finding> {
+    let annotations = object.metadata.annotations.iter().flat_map(BTreeMap::keys).map(|key| (key, "annotation"));
+    let labels =
+        object.metadata.labels.iter().flat_map(BTreeMap::keys).filter(|key| *key != ENABLED).map(|key| (key, "label"));
+    annotations
+        .chain(labels)
+        .filter_map(|(key, place)| Some((key, key.strip_prefix(PREFIX)?, place)))
+        .filter(|(_, name, place)| *place == "label" || Key::from_name(name).is_none())
+        .map(|(key, name, place)| unknown_key(key, name, place))
+        .collect()
+}
+
+fn unknown_key(key: &str, name: &str, place: &str) -> Finding {
+    let advice = if *key == *ENABLED {
+        format!("{ENABLED} is a label: move it to metadata.labels.")
+    } else if let (Some(exact), "label") = (Key::from_name(name), place) {
+        format!("{} is an annotation: move it to metadata.annotations.", exact.annotation())
+    } else if let Some(near) = Key::nearest(name) {
+        format!("Did you mean {}?", near.annotation())
+    } else {
+        let known: Vec<&str> = Key::ALL.iter().filter(|key| **key != Key::Defaulted).map(|key| key.name()).collect();
+        format!("Remove it, or use one of: {}.", known.join(", "))
+    };
+    Finding::new(
+        Code::AnnotationUnknown,
+        format!("metadata.{place}s[{key}]"),
+        format!("{name}: {advice}"),
+        format!(
+            "there is no {place} {}: a setting with a wrong name would be ignored without a word. {advice}",
+            quoted(key)
+        ),
+    )
+}
+
+struct Parser<'a> {
+    values: BTreeMap<Key, &'a str>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Parser<'a> {
+    fn take(&self, key: Key) -> Option<&'a str> {
+        self.values.get(&key).copied()
+    }
+
+    fn refuse(&mut self, code: Code, key: Key, brief: &str, message: String) {
+        self.findings.push(Finding::new(code, key.field(), format!("{} {brief}", key.name()), message));
+    }
+
+    fn boolean(&mut self, key: Key) -> Option<bool> {
+        let value = self.take(key)?;
+        match value {
+            "true" => Some(true),
+            "false" => Some(false),
+            other => {
+                let name = key.name();
+                let meant = match other.trim().to_lowercase().as_str() {
+                    "true" | "yes" | "on" | "1" | "y" => "\"true\"",
+                    "false" | "no" | "off" | "0" | "n" => "\"false\"",
+                    _ => "\"true\" or \"false\"",
+                };
+                self.refuse(
+                    Code::BooleanInvalid,
+                    key,
+                    "must be \"true\" or \"false\"",
+                    format!("{} is not a boolean: {name} is exactly \"true\" or \"false\", in lower case, so that nobody has to guess what else counts. Write {meant}.", quoted(other)),
+                );
+                None
+            }
+        }
+    }
+
+    fn duration(&mut self, key: Key, example: &str) -> Option<Duration> {
+        let value = self.take(key)?;
+        let found = match duration::parse(value) {
+            Ok(nanos) => match u64::try_from(nanos) {
+                Ok(nanos) if Duration::from_nanos(nanos) <= MAX_DURATION => return Some(Duration::from_nanos(nanos)),
+                Ok(_) => format!(
+                    "{} is longer than a day: the run would still be under way when the next one is due",
+                    quoted(value)
+                ),
+                Err(_) => format!("{} is negative: there is no such wait", quoted(value)),
+            },
+            Err(error) => format!("{} is not a Go duration: {error}", quoted(value)),
+        };
+        self.refuse(
+            Code::DurationInvalid,
+            key,
+            &format!("is not a duration such as {example}"),
+            format!("{found}. Write a number and a unit, such as \"{example}\" or \"2m30s\"."),
+        );
+        None
+    }
+
+    fn command_timeout(&mut self) -> Option<Duration> {
+        let timeout = self.duration(Key::CommandTimeout, "3m")?;
+        if timeout >= MIN_COMMAND_TIMEOUT {
+            return Some(timeout);
+        }
+        self.refuse(
+            Code::CommandTimeoutTooShort,
+            Key::CommandTimeout,
+            "is under 60s: a member may still be blocked when the client gives up",
+            format!(
+                "{} is under 60 s: a time-out ends the client's wait, not the member's defragmentation, so the member is still blocked when the run has already failed. Write \"60s\" or more, or remove the annotation: the time-out then scales with the quota.",
+                quoted(self.take(Key::CommandTimeout).unwrap_or_default())
+            ),
+        );
+        None
+    }
+
+    fn disalarm_below(&mut self) -> f64 {
+        let Some(value) = self.take(Key::DisalarmBelow) else { return DEFAULT_DISALARM_BELOW };
+        ratio::parse(value).unwrap_or_else(|error| {
+            self.refuse(
+                Code::DisalarmInvalid,
+                Key::DisalarmBelow,
+                "must be strictly between 0 and 1, such as 90%",
+                format!(
+                    "{} {error}. The NOSPACE alarm is lifted when every member is below this share of its quota, and the \
+                     engine accepts only a share strictly between 0 and 1.",
+                    quoted(value)
+                ),
+            );
+            DEFAULT_DISALARM_BELOW
+        })
+    }
+
+    fn trigger(&mut self) -> (Trigger, Key) {
+        let rule = self.take(Key::Rule);
+        let usage_above =
+            self.threshold(Key::QuotaUsageAbove, "80%", |value| ratio::parse(value).map_err(|error| format!("{error}.")));
+        let free_above = self.threshold(Key::FreeAbove, "200Mi", |value| match quantity::parse(value) {
+            Ok(0) => Err("is nothing: every run would defragment for nothing. Write a value such as \"200Mi\".".to_owned()),
+            Ok(bytes) => Ok(bytes),
+            Err(error) => Err(format!("{error}. Write a value such as \"200Mi\".")),
+        });
+        let thresholds: Vec<Key> =
+            [Key::QuotaUsageAbove, Key::FreeAbove].into_iter().filter(|key| self.values.contains_key(key)).collect();
+        match (rule, thresholds.first()) {
+            (Some(rule), None) => (Trigger::Rule(rule.to_owned()), Key::Rule),
+            (rule, Some(first)) => {
+                if rule.is_some() {
+                    let names: Vec<&str> = thresholds.iter().map(|key| key.name()).collect();
+                    self.refuse(
+                        Code::SettingsConflict,
+                        Key::Rule,
+                        &format!("excludes {}: keep one", names.join(" and ")),
+                        format!("rule and {} are both set: each says when to defragment, and only one can be followed. Remove {}, or remove rule.", names.join(" and "), names.join(" and ")),
+                    );
+                }
+                (Trigger::Thresholds { usage_above, free_above }, *first)
+            }
+            (None, None) => (Trigger::Rule(super::policy::DEFAULT_RULE.to_owned()), Key::Rule),
+        }
+    }
+
+    fn threshold<T>(&mut self, key: Key, example: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let value = self.take(key)?;
+        parse(value)
+            .map_err(|error| {
+                self.refuse(
+                    Code::ThresholdInvalid,
+                    key,
+                    &format!("is not a threshold such as {example}"),
+                    format!("{} {error}", quoted(value)),
+                );
+            })
+            .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

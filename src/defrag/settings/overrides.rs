@@ -1,0 +1,211 @@
+//! The settings that stand in for what discovery cannot see: names, ports, URLs, the quota, Secrets.
+
+use super::{
+    super::{
+        etcd::{CaSecret, ClientSecret, MAX_MEMBERS, Overrides, UsernameSecret},
+        finding::{Code, quoted},
+        keys::Key,
+        quantity,
+    },
+    Parser,
+};
+
+impl Parser<'_> {
+    pub(super) fn overrides(&mut self) -> Overrides {
+        Overrides {
+            service: self.text(
+                Key::Service,
+                "etcd-headless",
+                "a Service's name has lower-case letters, digits and hyphens, at most 63 characters, and starts with a letter",
+                |value| is_label(value) && value.starts_with(|c: char| c.is_ascii_lowercase()),
+            ),
+            client_port: self.port(),
+            cluster_domain: self.text(
+                Key::ClusterDomain,
+                "cluster.local",
+                "a domain is made of lower-case labels with dots between them and none at its ends",
+                is_subdomain,
+            ),
+            endpoints: self.endpoints(),
+            quota: self.quota(),
+            ca_secret: self.ca_secret(),
+            client_secret: self.client_secret(),
+            username_secret: self.username_secret(),
+        }
+    }
+
+    fn text(&mut self, key: Key, example: &str, form: &str, valid: fn(&str) -> bool) -> Option<String> {
+        let value = self.take(key)?;
+        if valid(value) {
+            return Some(value.to_owned());
+        }
+        self.refuse(
+            Code::ValueInvalid,
+            key,
+            &format!("is not of a form such as {example}"),
+            format!(
+                "{} cannot be looked up: {form}. Write a value such as \"{example}\", or remove the annotation: it is then read from the StatefulSet.",
+                quoted(value)
+            ),
+        );
+        None
+    }
+
+    fn port(&mut self) -> Option<u16> {
+        let value = self.take(Key::ClientPort)?;
+        if let Ok(port @ 1..) = value.parse::<u16>()
+            && value.starts_with(|c: char| c.is_ascii_digit())
+        {
+            return Some(port);
+        }
+        self.refuse(
+            Code::ValueInvalid,
+            Key::ClientPort,
+            "is not a port from 1 to 65535",
+            format!("{} is not a port: a port is a number from 1 to 65535. Write a value such as \"2379\", or remove the annotation: the port is then read from the StatefulSet.", quoted(value)),
+        );
+        None
+    }
+
+    fn endpoints(&mut self) -> Option<Vec<String>> {
+        let value = self.take(Key::Endpoints)?;
+        let urls: Vec<&str> = value.split(',').map(str::trim).collect();
+        let problem = urls
+            .iter()
+            .find_map(|url| url_problem(url).map(|problem| format!("{} {problem}", quoted(url))))
+            .or_else(|| {
+                let schemes: Vec<&str> = urls.iter().filter_map(|url| url.split("://").next()).collect();
+                (!schemes.iter().all(|scheme| Some(scheme) == schemes.first()))
+                    .then(|| "http and https are mixed".to_owned())
+            })
+            .or_else(|| {
+                urls.iter()
+                    .enumerate()
+                    .find(|(index, url)| urls.iter().take(*index).any(|earlier| earlier == *url))
+                    .map(|(_, url)| {
+                        format!("{} stands there twice, so that member would be defragmented twice", quoted(url))
+                    })
+            })
+            .or_else(|| {
+                (urls.len() > MAX_MEMBERS as usize).then(|| {
+                    format!("{} URLs are more than the {MAX_MEMBERS} members that a cluster may have", urls.len())
+                })
+            });
+        let Some(problem) = problem else { return Some(urls.into_iter().map(ToOwned::to_owned).collect()) };
+        self.refuse(
+            Code::ValueInvalid,
+            Key::Endpoints,
+            "is not a list of client URLs",
+            format!("{problem}. Write one client URL for each member, with commas between them, such as \"https://etcd-0.etcd.db.svc:2379,https://etcd-1.etcd.db.svc:2379\"."),
+        );
+        None
+    }
+
+    fn quota(&mut self) -> Option<u64> {
+        let value = self.take(Key::Quota)?;
+        let found = match quantity::parse(value) {
+            Ok(0) => format!("{} is no quota", quoted(value)),
+            Ok(bytes) if i64::try_from(bytes).is_err() => {
+                format!("{} is more than the engine can count", quoted(value))
+            }
+            Ok(bytes) => return Some(bytes),
+            Err(error) => format!("{} {error}", quoted(value)),
+        };
+        self.refuse(
+            Code::QuotaInvalid,
+            Key::Quota,
+            "is not a size such as 8Gi",
+            format!("{found}: the rule is judged against the quota, so a wrong one fires too early or never. Write the value that etcd is started with, such as \"8Gi\" or \"8589934592\"."),
+        );
+        None
+    }
+
+    fn ca_secret(&mut self) -> Option<CaSecret> {
+        let (name, keys) = self.secret(Key::CaSecret, "etcd-certs:ca.crt", 1, false)?;
+        Some(CaSecret { name, key: keys.into_iter().next() })
+    }
+
+    fn client_secret(&mut self) -> Option<ClientSecret> {
+        let (name, keys) = self.secret(Key::ClientSecret, "etcd-client-tls:tls.crt,tls.key", 2, false)?;
+        Some(ClientSecret { name, keys: pair(keys) })
+    }
+
+    fn username_secret(&mut self) -> Option<UsernameSecret> {
+        let (name, keys) = self.secret(Key::UsernameSecret, "etcd-root:username,password", 2, true)?;
+        pair(keys).map(|(user_key, password_key)| UsernameSecret { name, user_key, password_key })
+    }
+
+    /// `name` or `name:key[,key]` with exactly `count` keys.
+    fn secret(&mut self, key: Key, example: &str, count: usize, keys_required: bool) -> Option<(String, Vec<String>)> {
+        let value = self.take(key)?;
+        let (name, keys) = match value.split_once(':') {
+            Some((name, keys)) => (name, keys.split(',').map(ToOwned::to_owned).collect()),
+            None => (value, Vec::new()),
+        };
+        let problem = if !is_subdomain(name) {
+            Some(format!("{} is not the name of a Secret", quoted(name)))
+        } else if (keys.is_empty() && keys_required) || (!keys.is_empty() && keys.len() != count) {
+            let wanted = if count == 1 { "one key" } else { "two keys with a comma between them" };
+            Some(format!("{} names {} of its keys where {wanted} is wanted", quoted(value), keys.len()))
+        } else {
+            keys.iter().find(|key| !is_secret_key(key)).map(|bad| format!("{} is not a key of a Secret", quoted(bad)))
+        };
+        let Some(problem) = problem else { return Some((name.to_owned(), keys)) };
+        self.refuse(
+            Code::SecretReferenceInvalid,
+            key,
+            &format!("is not of the form {example}"),
+            format!("{problem}: the run would wait for ever for a Secret that cannot exist. Write the name, a colon and the keys, such as \"{example}\"."),
+        );
+        None
+    }
+}
+
+fn pair(keys: Vec<String>) -> Option<(String, String)> {
+    let mut keys = keys.into_iter();
+    keys.next().zip(keys.next())
+}
+
+/// A DNS label (RFC 1123).
+fn is_label(value: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !value.is_empty()
+        && value.len() <= 63
+        && value.chars().all(inner)
+        && !value.starts_with('-')
+        && !value.ends_with('-')
+}
+
+/// A DNS subdomain (RFC 1123), as Secrets are named.
+fn is_subdomain(value: &str) -> bool {
+    value.len() <= 253 && value.split('.').all(is_label)
+}
+
+/// A key of a Secret (Kubernetes' own validation).
+fn is_secret_key(value: &str) -> bool {
+    !value.is_empty()
+        && value.len() <= 253
+        && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && value != "."
+        && !value.starts_with("..")
+}
+
+/// What is wrong with a client URL, if anything.
+fn url_problem(url: &str) -> Option<&'static str> {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return Some("does not start with https:// or http://");
+    };
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.chars().all(|c| c.is_ascii_digit()) => (host, port),
+        _ => return Some("does not end in a port, such as :2379"),
+    };
+    if !matches!(port.parse::<u16>(), Ok(1..)) {
+        return Some("does not end in a port from 1 to 65535");
+    }
+    let bracketed = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+    let valid = match bracketed {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => is_subdomain(host),
+    };
+    (!valid).then_some("names no host that can be looked up")
+}

@@ -1,0 +1,151 @@
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn object(annotations: &[(&str, &str)]) -> StatefulSet {
+    let mut object = StatefulSet::default();
+    object.metadata.labels = Some(BTreeMap::from([(ENABLED.to_owned(), "true".to_owned())]));
+    object.metadata.annotations =
+        Some(annotations.iter().map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned())).collect());
+    object
+}
+
+fn settings(annotations: &[(&str, &str)]) -> Settings {
+    let (settings, findings) = parse(&object(annotations), &Policy::built_in());
+    assert_eq!(findings, []);
+    settings
+}
+
+#[test]
+fn every_setting_reaches_its_place() {
+    let settings = settings(&[
+        ("schedule", "14 9 * * 1-5"),
+        ("time-zone", "Europe/Rome"),
+        ("quota-usage-above", "75%"),
+        ("free-above", "1Gi"),
+        ("suspend", "true"),
+        ("move-leader", "false"),
+        ("auto-disalarm", "true"),
+        ("disalarm-below", "0.85"),
+        ("compaction", "true"),
+        ("wait-between-members", "1m30s"),
+        ("command-timeout", "5m"),
+        ("service", "etcd-headless"),
+        ("client-port", "12379"),
+        ("cluster-domain", "k8s.example.org"),
+        ("endpoints", "https://a.example:2379, https://[::1]:2379"),
+        ("quota", "8Gi"),
+        ("ca-secret", "ca:root.pem"),
+        ("client-secret", "client"),
+        ("username-secret", "root:user,pass"),
+        ("defrag-now", "2026-11-24"),
+    ]);
+    insta::assert_debug_snapshot!(settings);
+}
+
+#[test]
+fn nothing_set_means_the_built_in_default() {
+    let settings = settings(&[]);
+    assert_eq!(settings.schedule, "0 0 * * *");
+    assert_eq!(settings.trigger, Trigger::Rule(crate::defrag::policy::DEFAULT_RULE.to_owned()));
+    assert_eq!((settings.wait, settings.command_timeout), (Duration::from_secs(30), None));
+    assert!(settings.move_leader && !settings.auto_disalarm && !settings.suspend);
+}
+
+#[test]
+fn a_listed_key_follows_the_policy_whatever_its_annotation_says() {
+    let stale = settings(&[("schedule", "1 1 * * *"), ("rule", "dbSize > 1"), ("defaulted", "schedule,rule")]);
+    assert_eq!(stale.schedule, "0 0 * * *");
+    assert_eq!(stale.trigger_key, Key::Rule);
+}
+
+#[test]
+fn every_bad_value_is_refused_in_words_that_help() {
+    let bad = [
+        ("suspend", "yes"),
+        ("suspend", ""),
+        ("move-leader", "True"),
+        ("compaction", "perhaps\n"),
+        ("wait-between-members", "-30s"),
+        ("wait-between-members", "30"),
+        ("wait-between-members", "25h"),
+        ("command-timeout", "59s"),
+        ("command-timeout", "0"),
+        ("command-timeout", "1 minute"),
+        ("disalarm-below", "90"),
+        ("disalarm-below", "1"),
+        ("disalarm-below", "NaN"),
+        ("quota-usage-above", "0%"),
+        ("quota-usage-above", "eighty"),
+        ("free-above", "200MB"),
+        ("free-above", "0"),
+        ("free-above", "-1Mi"),
+        ("service", "Etcd"),
+        ("service", "-etcd"),
+        ("client-port", "0"),
+        ("client-port", "+2379"),
+        ("client-port", "65536"),
+        ("cluster-domain", ".cluster.local"),
+        ("endpoints", ""),
+        ("endpoints", "etcd-0:2379"),
+        ("endpoints", "https://etcd-0"),
+        ("endpoints", "https://etcd-0:0"),
+        ("endpoints", "https://etcd_0:2379"),
+        ("endpoints", "https://a:2379,http://b:2379"),
+        ("endpoints", "https://a:2379,https://a:2379"),
+        ("quota", "0"),
+        ("quota", "lots"),
+        ("quota", "16Ei"),
+        ("ca-secret", "Certs"),
+        ("ca-secret", "certs:a,b"),
+        ("client-secret", "certs:tls.crt"),
+        ("client-secret", "certs:tls/crt,tls.key"),
+        ("username-secret", "root"),
+        ("shedule", "0 0 * * *"),
+        ("Schedule", "0 0 * * *"),
+        ("enabled", "true"),
+        ("no-such-thing", "x"),
+    ];
+    let mut page = String::new();
+    for (key, value) in bad {
+        let (_, findings) = parse(&object(&[(key, value)]), &Policy::built_in());
+        assert!(findings.iter().any(Finding::denies), "{key}={value:?} was accepted");
+        for finding in findings {
+            let _ = writeln!(page, "{key}={value:?}\n  {}\n  {}: {}\n", finding.brief, finding.field, finding.message);
+        }
+    }
+    insta::assert_snapshot!(page);
+}
+
+#[test]
+fn all_findings_are_collected_not_only_the_first() {
+    let (_, findings) = parse(
+        &object(&[("suspend", "x"), ("quota", "x"), ("typo", "x"), ("rule", "dbSize > 1"), ("free-above", "1Gi")]),
+        &Policy::built_in(),
+    );
+    let codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::AnnotationUnknown, Code::SettingsConflict, Code::BooleanInvalid, Code::QuotaInvalid]);
+}
+
+#[test]
+fn a_label_of_ours_that_is_an_annotation_says_so() {
+    let mut object = object(&[]);
+    object.metadata.labels.get_or_insert_default().insert("etcd-defrag.io/schedule".to_owned(), "x".to_owned());
+    let (_, findings) = parse(&object, &Policy::built_in());
+    insta::assert_snapshot!(findings.first().map(|finding| finding.message.clone()).unwrap_or_default());
+}
+
+proptest! {
+    #[test]
+    fn any_value_of_any_key_parses_or_is_refused(
+        annotations in proptest::collection::btree_map(proptest::sample::select(Key::ALL.to_vec()), any::<String>(), 0..22),
+    ) {
+        let pairs: Vec<(&str, &str)> = annotations.iter().map(|(key, value)| (key.name(), value.as_str())).collect();
+        let (_, findings) = parse(&object(&pairs), &Policy::built_in());
+        for finding in findings {
+            prop_assert!(finding.brief.chars().count() <= crate::defrag::finding::WARNING_LIMIT);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+package kube
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"controlplane/internal/pki"
+)
+
+// policy records every request once, when it is answered: who did what to
+// which object, with which result; no bodies. Of a request that panics, that.
+const policy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+- level: Metadata
+`
+
+// cluster is one control plane: its ports and the files it is configured by.
+type cluster struct {
+	dir   string
+	extra map[string][]string
+
+	etcdPort, etcdPeerPort, apiPort, managerPort int
+
+	caFile, caKeyFile string
+	apiServing        pki.Pair
+	managerServing    pki.Pair
+	admin             pki.Pair
+	proxyCAFile       string
+	proxy             pki.Pair
+	// tokenKey signs service account tokens, tokenPublicKey verifies them.
+	tokenKey, tokenPublicKey string
+}
+
+func (c *cluster) etcdURL() string     { return fmt.Sprintf("http://127.0.0.1:%d", c.etcdPort) }
+func (c *cluster) etcdPeerURL() string { return fmt.Sprintf("http://127.0.0.1:%d", c.etcdPeerPort) }
+func (c *cluster) serverURL() string   { return fmt.Sprintf("https://127.0.0.1:%d", c.apiPort) }
+func (c *cluster) managerURL() string  { return fmt.Sprintf("https://127.0.0.1:%d", c.managerPort) }
+
+// writeFiles makes the keys, the certificates, the kubeconfigs and the audit
+// policy.
+func (c *cluster) writeFiles() error {
+	dir := c.path("pki")
+	authority, err := pki.NewAuthority(dir, "controlplane-ca")
+	if err != nil {
+		return err
+	}
+	c.caFile, c.caKeyFile = authority.CertFile, authority.KeyFile
+
+	var manager pki.Pair
+	for _, certificate := range []struct {
+		into     *pki.Pair
+		name     string
+		identity pki.Identity
+	}{
+		{&c.apiServing, "kube-apiserver", pki.Identity{
+			CommonName: "kube-apiserver",
+			Hosts: []string{
+				"127.0.0.1", "localhost", firstServiceIP, "kubernetes", "kubernetes.default",
+				"kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+			},
+		}},
+		{&c.managerServing, "kube-controller-manager-serving", pki.Identity{
+			CommonName: "kube-controller-manager",
+			Hosts:      []string{"127.0.0.1", "localhost"},
+		}},
+		{&c.admin, "admin", pki.Identity{CommonName: "admin", Groups: []string{"system:masters"}}},
+		{&manager, "kube-controller-manager", pki.Identity{CommonName: "system:kube-controller-manager"}},
+	} {
+		if *certificate.into, err = authority.Issue(certificate.name, certificate.identity); err != nil {
+			return err
+		}
+	}
+	// Separate, since whoever holds a certificate of this one may claim any user.
+	proxyAuthority, err := pki.NewAuthority(filepath.Join(dir, "front-proxy"), "front-proxy-ca")
+	if err != nil {
+		return err
+	}
+	c.proxyCAFile = proxyAuthority.CertFile
+	if c.proxy, err = proxyAuthority.Issue("client", pki.Identity{CommonName: proxyUser}); err != nil {
+		return err
+	}
+	if c.tokenKey, c.tokenPublicKey, err = pki.KeyPair(dir, "service-account"); err != nil {
+		return err
+	}
+	if err := c.writeKubeconfig(adminKubeconfig, "admin", c.admin); err != nil {
+		return err
+	}
+	if err := c.writeKubeconfig(managerKubeconfig, "kube-controller-manager", manager); err != nil {
+		return err
+	}
+	return c.write(auditPolicy, policy)
+}
+
+// writeKubeconfig embeds the certificates, so that the file can be handed to a
+// program that sees no other.
+func (c *cluster) writeKubeconfig(name, user string, pair pki.Pair) error {
+	var encoded [3]string
+	for i, file := range []string{c.caFile, pair.CertFile, pair.KeyFile} {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		encoded[i] = base64.StdEncoding.EncodeToString(pem)
+	}
+	return c.write(name, fmt.Sprintf(`apiVersion: v1
+kind: Config
+clusters:
+- name: controlplane
+  cluster:
+    server: %[1]s
+    certificate-authority-data: %[2]s
+users:
+- name: %[5]s
+  user:
+    client-certificate-data: %[3]s
+    client-key-data: %[4]s
+contexts:
+- name: controlplane
+  context:
+    cluster: controlplane
+    user: %[5]s
+current-context: controlplane
+`, c.serverURL(), encoded[0], encoded[1], encoded[2], user))
+}

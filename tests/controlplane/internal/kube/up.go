@@ -1,0 +1,98 @@
+// Package kube lays out a Kubernetes control plane: etcd, the API server and
+// the controller manager, without nodes.
+package kube
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+
+	"controlplane/internal/ports"
+	"controlplane/internal/supervisor"
+)
+
+const about = `Runs a real Kubernetes control plane on 127.0.0.1: etcd, kube-apiserver (RBAC,
+admission webhooks, Pod Security, an audit log of every request) and
+kube-controller-manager. There is no node: pods stay Pending.
+
+Prints one JSON line when everything is ready. At the end of standard input, or
+on SIGINT or SIGTERM, it stops everything. If it is killed, the kernel ends the
+components with it.`
+
+// report is the JSON line that is printed when the control plane is ready.
+type report struct {
+	supervisor.Base
+	Version        string `json:"version"`
+	Server         string `json:"server"`
+	Kubeconfig     string `json:"kubeconfig"`
+	CAFile         string `json:"caFile"`
+	ClientCertFile string `json:"clientCertFile"`
+	ClientKeyFile  string `json:"clientKeyFile"`
+	AuditLog       string `json:"auditLog"`
+	EtcdEndpoint   string `json:"etcdEndpoint"`
+}
+
+// Up is the subcommand "up".
+func Up(args []string) int {
+	var options supervisor.Options
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	if !options.Parse(flags, args, about) {
+		return 2
+	}
+	return supervisor.Run(options, func(reserved *ports.Reserved) (supervisor.Layout, error) {
+		return plan(options, reserved)
+	})
+}
+
+func plan(options supervisor.Options, reserved *ports.Reserved) (supervisor.Layout, error) {
+	var layout supervisor.Layout
+	c := cluster{dir: options.Dir, extra: options.Extra}
+	for _, port := range []*int{&c.etcdPort, &c.etcdPeerPort, &c.apiPort, &c.managerPort} {
+		var err error
+		if *port, err = reserved.Take(); err != nil {
+			return layout, err
+		}
+	}
+	if err := c.writeFiles(); err != nil {
+		return layout, err
+	}
+	prober, err := supervisor.NewProber(c.caFile, c.admin)
+	if err != nil {
+		return layout, err
+	}
+	layout.Waves = [][]supervisor.Component{
+		{c.etcd(prober)},
+		{c.apiServer(prober)},
+		{c.controllerManager(prober)},
+	}
+	layout.Report = func(base supervisor.Base) any {
+		return report{
+			Base:           base,
+			Version:        serverVersion(),
+			Server:         c.serverURL(),
+			Kubeconfig:     c.path(adminKubeconfig),
+			CAFile:         c.caFile,
+			ClientCertFile: c.admin.CertFile,
+			ClientKeyFile:  c.admin.KeyFile,
+			AuditLog:       c.path(auditLog),
+			EtcdEndpoint:   c.etcdURL(),
+		}
+	}
+	return layout, nil
+}
+
+// Names inside the cluster's folder.
+const (
+	adminKubeconfig   = "admin.kubeconfig"
+	managerKubeconfig = "kube-controller-manager.kubeconfig"
+	auditLog          = "audit.log"
+	auditPolicy       = "audit-policy.yaml"
+)
+
+func (c *cluster) path(name string) string {
+	return filepath.Join(c.dir, name)
+}
+
+func (c *cluster) write(name, text string) error {
+	return os.WriteFile(c.path(name), []byte(text), 0o600)
+}

@@ -1,0 +1,70 @@
+// Command controlplane runs a real Kubernetes control plane, or a real etcd
+// cluster, for tests: on loopback, in a folder of its own, without a container
+// runtime. One binary holds every program it needs, so there is one thing to
+// build and to cache. Which of them runs is decided by the name it is called by
+// (a symlink named kubectl is kubectl) or else by its first argument.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"controlplane/internal/etcd"
+	"controlplane/internal/kube"
+)
+
+// command runs one program or subcommand. args[0] is its name, as in os.Args.
+type command func(args []string) (exitCode int)
+
+// subcommands are this program's own; programs (programs.go) are the parts of
+// Kubernetes and etcd that it carries.
+var subcommands = map[string]command{
+	"up":           kube.Up,
+	"etcd-cluster": etcd.Cluster,
+}
+
+const usage = `usage: controlplane COMMAND [ARGUMENTS]
+
+Own commands; each prints one JSON line when everything is ready, then reads
+commands from standard input and stops everything at its end:
+  up            a Kubernetes control plane (etcd, API server, controller manager)
+  etcd-cluster  a stand-alone etcd cluster
+  Try "controlplane up -h" for their options.
+
+Programs inside, also reached through a symlink of their name:
+  kube-apiserver  kube-controller-manager  kubectl  etcd  etcdctl
+`
+
+func main() {
+	os.Exit(run(os.Args))
+}
+
+func run(args []string) int {
+	name := filepath.Base(args[0])
+	if program, ok := programs[name]; ok {
+		return program(append([]string{name}, args[1:]...))
+	}
+	if len(args) < 2 {
+		fmt.Fprint(os.Stderr, usage)
+		return 2
+	}
+	name, rest := args[1], args[1:]
+	if subcommand, ok := subcommands[name]; ok {
+		return subcommand(rest)
+	}
+	if program, ok := programs[name]; ok {
+		return program(rest)
+	}
+	var out io.Writer = os.Stderr
+	code := 2
+	if slices.Contains([]string{"help", "-h", "-help", "--help"}, name) {
+		out, code = os.Stdout, 0
+	} else {
+		fmt.Fprintf(out, "controlplane: unknown command %q\n\n", name)
+	}
+	fmt.Fprint(out, usage)
+	return code
+}

@@ -1,0 +1,399 @@
+//! The test control plane itself: that it is a real one, and that it leaves
+//! nothing behind however a test ends.
+
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::Duration,
+};
+
+use crate::harness::{
+    API_SERVER, CONTROLLER_MANAGER, ControlPlane, EtcdCluster, EtcdOptions, bin, eventually, free_port,
+};
+
+/// For what a healthy control plane does within a second or two, on a machine
+/// that is busy with other tests.
+const SOON: Duration = Duration::from_secs(30);
+
+/// One control plane for the tests that do not disturb it.
+fn shared() -> &'static ControlPlane {
+    static SHARED: OnceLock<ControlPlane> = OnceLock::new();
+    SHARED.get_or_init(ControlPlane::start)
+}
+
+fn stateful_set(namespace: &str) -> String {
+    format!(
+        r#"
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {namespace}}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: etcd, namespace: {namespace}}}
+spec:
+  serviceName: etcd
+  selector: {{matchLabels: {{app: etcd}}}}
+  template:
+    metadata: {{labels: {{app: etcd}}}}
+    spec: {{containers: [{{name: etcd, image: etcd}}]}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {{name: defrag, namespace: {namespace}}}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec:
+      template:
+        spec: {{restartPolicy: Never, containers: [{{name: defrag, image: defrag}}]}}
+"#
+    )
+}
+
+#[test]
+fn controllers_act_on_objects_and_a_namespace_can_be_deleted() {
+    let cluster = shared();
+    cluster.apply(&stateful_set("controllers"));
+    let pod = eventually("the StatefulSet controller makes a pod", SOON, || {
+        cluster.get(&["pod", "etcd-0", "-n", "controllers"])
+    });
+    assert_eq!(pod["metadata"]["ownerReferences"][0]["kind"], "StatefulSet");
+    assert_eq!(pod["status"]["phase"], "Pending");
+
+    let job = ["create", "job", "now", "--from=cronjob/defrag", "-n", "controllers"];
+    cluster.kubectl_ok(&job);
+    eventually("the Job controller makes a pod", SOON, || {
+        let pods = cluster.get(&["pods", "-n", "controllers", "-l", "job-name=now"])?;
+        (pods["items"].as_array()?.len() == 1).then_some(())
+    });
+
+    cluster.kubectl_ok(&["delete", "namespace", "controllers", "--timeout=30s"]);
+    assert!(cluster.get(&["namespace", "controllers"]).is_none());
+}
+
+#[test]
+fn programs_report_the_version_they_were_built_from() {
+    let cluster = shared();
+    let text = cluster.kubectl_ok(&["version", "-o", "json"]);
+    let versions: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for side in ["clientVersion", "serverVersion"] {
+        assert_eq!(versions[side]["gitVersion"], cluster.version());
+        assert_eq!(versions[side]["major"], "1");
+    }
+    let module = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/controlplane/go.mod"));
+    assert!(module.contains(&format!("k8s.io/kubernetes {}\n", cluster.version())));
+}
+
+#[test]
+fn the_audit_log_tells_who_wrote_what() {
+    let cluster = shared();
+    let mark = cluster.audit_mark();
+    cluster.kubectl_ok(&["create", "namespace", "audited"]);
+    cluster.kubectl_ok(&["create", "configmap", "real", "-n", "audited"]);
+    cluster.kubectl_ok(&["create", "configmap", "dry", "-n", "audited", "--dry-run=server"]);
+    let denied = ["create", "configmap", "no", "-n", "audited", "--as=somebody"];
+    assert!(!cluster.kubectl(denied).status.success());
+
+    eventually("four creates are logged", SOON, || {
+        let events = cluster.audit_since(mark).by_agent("kubectl/");
+        (events.count(|event| event.verb == "create") == 4).then_some(())
+    });
+    let events = cluster.audit_since(mark).in_namespace("audited").of("configmaps");
+    let real = events.clone().filter(|event| event.name == "real");
+    assert_eq!(real.len(), 1);
+    for event in real {
+        assert_eq!((event.verb.as_str(), event.code), ("create", 201));
+        assert_eq!((event.user.as_str(), event.dry_run), ("admin", false));
+        assert!(event.is_write());
+    }
+    assert_eq!(events.count(|event| event.dry_run), 1);
+    let refused = events.by_user("somebody").writes();
+    assert_eq!(refused.count(|event| event.code == 403), refused.len());
+    assert_eq!(refused.len(), 1);
+}
+
+#[test]
+fn a_service_account_has_the_rights_it_was_given() {
+    let cluster = shared();
+    cluster.kubectl_ok(&["create", "namespace", "rights"]);
+    cluster.kubectl_ok(&["create", "serviceaccount", "reader", "-n", "rights"]);
+    cluster.kubectl_ok(&[
+        "create",
+        "rolebinding",
+        "reader",
+        "--clusterrole=view",
+        "--serviceaccount=rights:reader",
+        "-n",
+        "rights",
+    ]);
+    let kubeconfig = cluster.service_account_kubeconfig("rights", "reader");
+    let succeeds = |args: &[&str]| {
+        let mut command = cluster.kubectl_command();
+        let output = command.env("KUBECONFIG", &kubeconfig).args(args).output();
+        output.expect("kubectl runs").status.success()
+    };
+    assert!(succeeds(&["get", "configmaps"]));
+    assert!(!succeeds(&["get", "configmaps", "-n", "default"]));
+    assert!(!succeeds(&["create", "configmap", "mine"]));
+}
+
+#[test]
+fn two_run_side_by_side_and_parts_can_be_stopped_and_started() {
+    let (one, two) = thread::scope(|scope| {
+        let other = scope.spawn(ControlPlane::start);
+        (ControlPlane::start(), other.join().expect("it starts"))
+    });
+    one.kubectl_ok(&["create", "namespace", "only-here"]);
+    assert!(two.get(&["namespace", "only-here"]).is_none());
+    assert_ne!(one.server(), two.server());
+
+    let api = one.component(API_SERVER);
+    api.stop();
+    assert!(api.pid().is_none());
+    assert!(!one.kubectl(["get", "namespaces"]).status.success());
+    let refused = api.attempt("stop").expect_err("it does not run");
+    assert!(refused.contains("does not run"), "{refused}");
+    api.start();
+    assert!(one.get(&["namespace", "only-here"]).is_some());
+    assert!(two.get(&["namespaces"]).is_some());
+
+    let before = one.component(CONTROLLER_MANAGER).pid();
+    one.component(CONTROLLER_MANAGER).restart();
+    assert_ne!(before, one.component(CONTROLLER_MANAGER).pid());
+    one.apply(&stateful_set("after-restart"));
+    eventually("controllers act after both restarts", SOON, || one.get(&["pod", "etcd-0", "-n", "after-restart"]));
+
+    api.pause();
+    let frozen = ["get", "namespaces", "--request-timeout=1s"];
+    assert!(!one.kubectl(frozen).status.success());
+    api.resume();
+    one.kubectl_ok(&["get", "namespaces"]);
+}
+
+#[test]
+fn an_etcd_cluster_fills_defragments_and_survives_a_hung_member() {
+    let quota = 16 << 20;
+    let cluster = EtcdCluster::start(&EtcdOptions {
+        quota: Some(quota),
+        hosts: vec!["etcd-0.etcd.db.svc".to_owned()],
+        ..EtcdOptions::default()
+    });
+    let value = "x".repeat(500 << 10);
+    for key in 0..10 {
+        cluster.put(&format!("key-{key}"), &value);
+    }
+    cluster.etcdctl_ok(&["del", "", "--prefix"]);
+    let full = cluster.status();
+    assert_eq!(full.len(), 3);
+    assert_eq!(full.iter().filter(|member| member.is_leader).count(), 1);
+    for member in &full {
+        assert!(member.db_size > 5 << 20, "{member:?}");
+        assert_eq!(member.quota, quota);
+        assert!(member.errors.is_empty(), "{member:?}");
+        let revision = member.revision.to_string();
+        if member.is_leader {
+            cluster.etcdctl_ok(&["compact", "--physical", &revision]);
+        }
+    }
+    eventually("compaction frees pages on every member", SOON, || {
+        // A member counts its free pages when it commits; an idle one is stale.
+        cluster.put("tick", "tock");
+        let status = cluster.status();
+        let small = |bytes| bytes < 1 << 20;
+        status.iter().all(|member| small(member.db_size_in_use)).then_some(())
+    });
+    cluster.etcdctl_ok(&["defrag"]);
+    for member in cluster.status() {
+        assert!(member.db_size < 1 << 20, "{member:?}");
+    }
+
+    cluster.member(2).pause();
+    cluster.put("with-two-members", "yes");
+    let endpoint = format!("--endpoints={}", cluster.endpoints()[2]);
+    let hung = [&endpoint, "--command-timeout=1s", "endpoint", "status"];
+    assert!(!cluster.etcdctl(hung).status.success());
+    cluster.member(2).resume();
+    cluster.member(2).restart();
+    cluster.etcdctl_ok(&["endpoint", "health"]);
+}
+
+/// What the process of [`child_process`] does once its cluster runs.
+const CHILD_MODE: &str = "ETCD_DEFRAG_TEST_CHILD";
+
+/// Not a test of its own: the tests below start this test program again, with
+/// this test only, to see what is left after it has ended badly.
+#[test]
+#[ignore = "started by other tests"]
+fn child_process() {
+    let Ok(mode) = std::env::var(CHILD_MODE) else {
+        return;
+    };
+    let control_plane;
+    let etcd;
+    let dir = if mode == "control-plane" {
+        control_plane = ControlPlane::start();
+        control_plane.dir()
+    } else {
+        etcd = EtcdCluster::start(&EtcdOptions { members: 1, ..EtcdOptions::default() });
+        etcd.dir()
+    };
+    println!("\ndir={}", dir.display());
+    assert!(mode != "panic", "as asked");
+    thread::sleep(Duration::from_mins(2));
+}
+
+/// Starts [`child_process`] in a process group of its own and returns it with
+/// the folder of its cluster.
+fn start_child(mode: &str) -> (Child, PathBuf) {
+    let prefix = module_path!().split_once("::").map_or("", |(_, module)| module);
+    let name = format!("{prefix}::child_process");
+    let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
+        .args(["--exact", name.trim_start_matches("::"), "--ignored", "--nocapture"])
+        .env(CHILD_MODE, mode)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("this program runs again");
+    let output = BufReader::new(child.stdout.take().expect("it is piped"));
+    let dir = output
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("dir=").map(PathBuf::from))
+        .expect("the child says where its cluster is");
+    (child, dir)
+}
+
+/// Ids of the processes that have the folder in their command line: the
+/// supervisor and every component.
+fn processes_of(dir: &Path) -> Vec<u32> {
+    let dir = dir.to_str().expect("a temporary folder with a plain name");
+    let entries = std::fs::read_dir("/proc").expect("/proc is mounted");
+    let of_cluster = |pid: &u32| {
+        let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command_line).contains(dir)
+    };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(of_cluster).collect()
+}
+
+fn signal(name: &str, target: &str) {
+    let status = Command::new("kill").args(["-s", name, "--", target]).status().expect("kill runs");
+    assert!(status.success(), "kill -s {name} {target}");
+}
+
+fn expect_no_process(dir: &Path) {
+    eventually("every process of the cluster ends", SOON, || processes_of(dir).is_empty().then_some(()));
+}
+
+#[test]
+fn sigkill_of_a_test_leaves_no_process_and_no_folder() {
+    let (mut child, dir) = start_child("control-plane");
+    assert_eq!(processes_of(&dir).len(), 4);
+    child.kill().expect("the child is killed");
+    child.wait().expect("the child has ended");
+    expect_no_process(&dir);
+    eventually("the folder is removed", SOON, || (!dir.exists()).then_some(()));
+}
+
+#[test]
+fn ctrl_c_leaves_no_process_and_no_folder() {
+    let (mut child, dir) = start_child("etcd");
+    assert_eq!(processes_of(&dir).len(), 2);
+    // As a terminal does it: the whole foreground group is signalled.
+    signal("INT", &format!("-{}", child.id()));
+    child.wait().expect("the child has ended");
+    expect_no_process(&dir);
+    eventually("the folder is removed", SOON, || (!dir.exists()).then_some(()));
+}
+
+#[test]
+fn sigkill_of_the_supervisor_leaves_no_process() {
+    let (mut child, dir) = start_child("etcd");
+    let supervisor = processes_of(&dir)
+        .into_iter()
+        .find(|pid| {
+            let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&command_line).contains("etcd-cluster")
+        })
+        .expect("the supervisor runs");
+    signal("KILL", &supervisor.to_string());
+    expect_no_process(&dir);
+    child.kill().expect("the child is killed");
+    child.wait().expect("the child has ended");
+    // Nobody was left to do it.
+    std::fs::remove_dir_all(&dir).expect("the folder is removed");
+}
+
+#[test]
+fn a_panic_leaves_no_process_and_keeps_the_logs() {
+    let (mut child, dir) = start_child("panic");
+    let status = child.wait().expect("the child has ended");
+    assert!(!status.success());
+    assert!(processes_of(&dir).is_empty(), "the child waits for them");
+    assert!(dir.join("logs/etcd-0.log").is_file());
+    std::fs::remove_dir_all(&dir).expect("the folder is removed");
+}
+
+#[test]
+fn a_failed_start_shows_the_log() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut supervisor = Command::new(bin("controlplane"))
+        .args(["etcd-cluster", "--members=1", "--extra=etcd=--no-such-flag", "--dir"])
+        .arg(dir.path().join("cluster"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("controlplane runs");
+    // Held open: its end asks the supervisor to stop.
+    let stdin = supervisor.stdin.take();
+    let output = supervisor.wait_with_output().expect("it ends");
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(1));
+    for text in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8_lossy(text);
+        assert!(text.contains("etcd-0 ended before it was ready"), "{text}");
+        assert!(text.contains("logs/etcd-0.log"), "{text}");
+        assert!(text.contains("no-such-flag"), "{text}");
+    }
+}
+
+#[test]
+fn a_component_that_dies_ends_the_cluster_with_an_error() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut supervisor = Command::new(bin("controlplane"))
+        .args(["etcd-cluster", "--members=1", "--dir"])
+        .arg(dir.path().join("cluster"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("controlplane runs");
+    let mut report = String::new();
+    BufReader::new(supervisor.stdout.as_mut().expect("it is piped")).read_line(&mut report).expect("it reports");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    signal("KILL", &report["components"][0]["pid"].to_string());
+    // Held open: its end asks the supervisor to stop.
+    let stdin = supervisor.stdin.take();
+    let status = supervisor.wait().expect("it ends");
+    drop(stdin);
+    assert_eq!(status.code(), Some(1));
+    let mut errors = String::new();
+    let mut stderr = supervisor.stderr.take().expect("it is piped");
+    stderr.read_to_string(&mut errors).expect("text");
+    assert!(errors.contains("etcd-0 ended by itself (signal: killed)"), "{errors}");
+}
+
+#[test]
+fn a_free_port_can_be_listened_on() {
+    let port = free_port();
+    std::net::TcpListener::bind(("127.0.0.1", port)).expect("nothing listens on it");
+}

@@ -1,0 +1,76 @@
+//! The real CronJob controller makes a Job of our CronJob, and the real engine takes its arguments.
+
+use std::{process::Command, time::Duration};
+
+use serde_json::Value;
+
+use super::support::{etcd, namespace, world};
+use crate::harness::{EtcdCluster, EtcdOptions, eventually};
+
+/// A schedule whose next run is at most a minute away would be refused, so the run is asked for as people do it.
+#[test]
+fn the_job_of_the_cronjob_has_the_pod_template_that_was_built() {
+    let world = world();
+    let ns = namespace(&world.plane, "job");
+    ns.accepts(&etcd(&ns.name, "e", &[]));
+    let cronjob = ns.cronjob("e");
+    ns.run(&["create", "job", "by-hand", "--from=cronjob/e-defrag-job"]);
+    let job = ns.get("job", "by-hand").unwrap();
+    let built = &cronjob["spec"]["jobTemplate"]["spec"];
+    assert_eq!(job["spec"]["template"]["spec"], built["template"]["spec"]);
+    assert_eq!(job["spec"]["backoffLimit"], built["backoffLimit"]);
+    // Pod Security "restricted" is enforced in this namespace: the Job controller gets its pod only if that is content.
+    let pods = eventually("the pod of the Job", Duration::from_secs(30), || {
+        let pods = ns.plane.get(&["-n", &ns.name, "pods", "-l", "job-name=by-hand"])?;
+        pods["items"].as_array().filter(|items| !items.is_empty()).cloned()
+    });
+    assert_eq!(pods[0]["spec"]["containers"][0]["args"], built["template"]["spec"]["containers"][0]["args"]);
+}
+
+/// The controller itself fires: the schedule is due in the minute that comes, and the starting deadline is generous.
+#[test]
+fn the_controller_starts_a_job_when_the_schedule_is_due() {
+    let world = world();
+    let ns = namespace(&world.plane, "due");
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(65);
+    let due = soon.to_zoned(jiff::tz::TimeZone::UTC);
+    let schedule = format!("{} {} * * *", due.minute(), due.hour());
+    ns.accepts(&etcd(&ns.name, "e", &[("schedule", &schedule), ("time-zone", "Etc/UTC")]));
+    let cronjob = ns.cronjob("e");
+    let job = eventually("the Job of the schedule", Duration::from_secs(150), || {
+        let jobs = ns.plane.get(&["-n", &ns.name, "jobs"])?;
+        jobs["items"].as_array()?.first().cloned()
+    });
+    assert_eq!(job["metadata"]["ownerReferences"][0]["uid"], cronjob["metadata"]["uid"]);
+    assert_eq!(job["spec"]["template"]["spec"], cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]);
+}
+
+/// The arguments go to the real engine, with the paths of the mounted files and the endpoints of the members exchanged
+/// for those of a real cluster on this machine.
+#[test]
+fn the_engine_takes_the_arguments() {
+    let world = world();
+    let ns = namespace(&world.plane, "engine");
+    ns.accepts(&etcd(&ns.name, "e", &[("auto-disalarm", "true")]));
+    let cronjob = ns.cronjob("e");
+    if Command::new("etcd-defrag").arg("--version").output().is_err() {
+        println!("SKIPPED: the_engine_takes_the_arguments: etcd-defrag is not on PATH");
+        return;
+    }
+    let cluster = EtcdCluster::start(&EtcdOptions::default());
+    let container = &cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0];
+    let args = container["args"].as_array().unwrap().iter().filter_map(Value::as_str).map(|arg| {
+        let file = |name: &str, path: Option<&std::path::Path>| format!("--{name}={}", path.unwrap().display());
+        match arg.split_once('=').unwrap().0 {
+            "--endpoints" => format!("--endpoints={}", cluster.endpoints().join(",")),
+            "--cacert" => file("cacert", cluster.ca_file()),
+            "--cert" => file("cert", cluster.client_cert_file()),
+            "--key" => file("key", cluster.client_key_file()),
+            _ => arg.to_owned(),
+        }
+    });
+    let output = Command::new("etcd-defrag").args(args).arg("--dry-run").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("[Dry run]") || said.to_lowercase().contains("dry run"), "{said}");
+}

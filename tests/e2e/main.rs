@@ -1,0 +1,13 @@
+//! End to end: the real binary against a real API server, controller manager and etcd.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod admission;
+mod controlplane;
+mod failures;
+mod jobs;
+mod lifecycle;
+mod rescue;
+mod schedules;
+mod support;

@@ -1,0 +1,103 @@
+//! A rescue is never blocked: not by our presence, not by our absence, whatever state our settings are in.
+
+use serde_json::json;
+
+use super::support::{etcd, namespace, stderr};
+use crate::harness::{ControlPlane, Serve};
+
+const RESCUES: &[(&str, &str)] = &[
+    (
+        "image",
+        r#"{"spec":{"template":{"spec":{"containers":[{"name":"etcd","image":"quay.io/coreos/etcd:v3.5.21"}]}}}}"#,
+    ),
+    (
+        "resources",
+        r#"{"spec":{"template":{"spec":{"containers":[{"name":"etcd","resources":{"limits":{"memory":"8Gi"}}}]}}}}"#,
+    ),
+    (
+        "quota",
+        r#"{"spec":{"template":{"spec":{"containers":[{"name":"etcd","command":["etcd","--quota-backend-bytes=17179869184"],"args":null}]}}}}"#,
+    ),
+    ("replicas", r#"{"spec":{"replicas":2}}"#),
+    ("a foreign annotation", r#"{"metadata":{"annotations":{"example.org/note":"by night"}}}"#),
+];
+
+#[test]
+fn with_the_webhook_down_everything_but_our_own_keys_can_be_edited() {
+    let plane = ControlPlane::start();
+    let serve = Serve::start(&plane);
+    let ns = namespace(&plane, "down");
+    ns.accepts(&etcd(&ns.name, "e", &[]));
+    ns.accepts(&etcd(&ns.name, "f", &[]));
+    ns.cronjob("e");
+    assert!(serve.stop(), "serve did not end cleanly");
+
+    for (what, patch) in RESCUES {
+        let output = ns.kubectl(&["patch", "statefulset", "e", "-p", patch]);
+        assert!(output.status.success(), "{what} is blocked: {}", stderr(&output));
+    }
+    ns.run(&["scale", "statefulset", "e", "--replicas=3"]);
+    ns.run(&[
+        "patch",
+        "statefulset",
+        "e",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        r#"{"status":{"replicas":3}}"#,
+    ]);
+    let said = ns.refused(&["annotate", "statefulset", "e", "etcd-defrag.io/schedule=1 1 * * *", "--overwrite"]);
+    assert!(said.contains("etcd-defrag-webhook"), "the refusal does not name its source: {said}");
+    ns.refused(&["label", "statefulset", "e", "etcd-defrag.io/enabled-"]);
+    ns.run(&["delete", "statefulset", "f"]);
+    ns.run(&["delete", "cronjob", "f-defrag-job", "--ignore-not-found"]);
+}
+
+#[test]
+fn settings_in_violation_block_no_edit_of_anything_else() {
+    let plane = ControlPlane::start();
+    let ns = namespace(&plane, "violation");
+    // Written before the webhook was there.
+    ns.accepts(&etcd(&ns.name, "e", &[("schedule", "* * * * *"), ("suspend", "yes")]));
+    let serve = Serve::start(&plane);
+    let note = ns.event("e", "SettingsRefused");
+    assert!(note.contains("etcd-defrag.io/"), "{note}");
+    for (what, patch) in RESCUES {
+        let output = ns.kubectl(&["patch", "statefulset", "e", "-p", patch]);
+        assert!(output.status.success(), "{what} is blocked: {}", stderr(&output));
+        assert!(serve.probe("/healthz").is_some());
+    }
+    ns.run(&["scale", "statefulset", "e", "--replicas=5"]);
+    ns.refused(&["annotate", "statefulset", "e", "etcd-defrag.io/schedule=*/2 * * * *", "--overwrite"]);
+    ns.run(&["annotate", "statefulset", "e", "etcd-defrag.io/schedule=5 5 * * *", "--overwrite"]);
+    ns.run(&["annotate", "statefulset", "e", "etcd-defrag.io/suspend-"]);
+    ns.cronjob("e");
+    ns.run(&["delete", "statefulset", "e"]);
+    ns.no_cronjob("e");
+}
+
+#[test]
+fn what_slipped_past_a_sleeping_webhook_is_found() {
+    let plane = ControlPlane::start();
+    let serve = Serve::start(&plane);
+    let ns = namespace(&plane, "slipped");
+    ns.accepts(&etcd(&ns.name, "e", &[]));
+    let good = ns.cronjob("e");
+    let port = serve.port;
+    assert!(serve.stop());
+
+    // Deleting the registrations is how an administrator breaks the glass.
+    plane.kubectl_ok(&["delete", "validatingwebhookconfigurations,mutatingwebhookconfigurations", "--all"]);
+    ns.run(&["annotate", "statefulset", "e", "etcd-defrag.io/rule=dbSize >", "--overwrite"]);
+    ns.run(&["annotate", "statefulset", "e", "etcd-defrag.io/defaulted-"]);
+    ns.accepts(&etcd(&ns.name, "late", &[]));
+
+    let options = crate::harness::ServeOptions { register: true, port, ..crate::harness::ServeOptions::default() };
+    let _serve = Serve::start_with(&plane, options);
+    let note = ns.event("e", "SettingsRefused");
+    assert!(note.contains("rule"), "{note}");
+    ns.cronjob("late");
+    assert_eq!(ns.cronjob("e")["spec"], good["spec"], "an invalid setting keeps the last good CronJob");
+    let live = ns.get("statefulset", "e").unwrap();
+    assert_eq!(live["metadata"]["annotations"]["etcd-defrag.io/rule"], json!("dbSize >"));
+}

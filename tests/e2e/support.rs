@@ -1,0 +1,157 @@
+//! A control plane with `serve`, shared by the tests that run at the same time, and words to talk to it.
+
+use std::{
+    process::Output,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{ControlPlane, Serve, eventually};
+
+/// What the reconciler needs at most for one step, with room for a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(15);
+
+/// A control plane with `serve` running against it.
+pub(crate) struct World {
+    // Dropped first: it must not outlive its API server.
+    pub(crate) serve: Serve,
+    pub(crate) plane: ControlPlane,
+}
+
+/// The shared world. It lives as long as a test holds it, so nothing is left behind after the last one.
+pub(crate) fn world() -> Arc<World> {
+    static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
+    let mut shared = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(world) = shared.upgrade() {
+        return world;
+    }
+    let plane = ControlPlane::start();
+    let serve = Serve::start(&plane);
+    let world = Arc::new(World { serve, plane });
+    *shared = Arc::downgrade(&world);
+    world
+}
+
+/// A namespace of a test's own on a control plane.
+pub(crate) struct Namespace<'a> {
+    pub(crate) plane: &'a ControlPlane,
+    pub(crate) name: String,
+}
+
+/// Makes a namespace that enforces Pod Security "restricted".
+pub(crate) fn namespace<'a>(plane: &'a ControlPlane, purpose: &str) -> Namespace<'a> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("{purpose}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    });
+    plane.apply(&manifest.to_string());
+    Namespace { plane, name }
+}
+
+/// The StatefulSet of the example, in a namespace and under a name, with annotations of ours.
+pub(crate) fn etcd(namespace: &str, name: &str, annotations: &[(&str, &str)]) -> Value {
+    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
+    object["metadata"]["namespace"] = json!(namespace);
+    object["metadata"]["name"] = json!(name);
+    for (key, value) in annotations {
+        object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
+    }
+    object
+}
+
+/// The same object without the label.
+pub(crate) fn unlabelled(mut object: Value) -> Value {
+    object["metadata"]["labels"].as_object_mut().unwrap().remove("etcd-defrag.io/enabled");
+    object
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+impl Namespace<'_> {
+    /// `kubectl -n NAMESPACE ARGS`, whether it succeeds or not.
+    pub(crate) fn kubectl(&self, args: &[&str]) -> Output {
+        self.plane.kubectl(["-n", &self.name].iter().chain(args))
+    }
+
+    /// The same, which has to succeed.
+    #[track_caller]
+    pub(crate) fn run(&self, args: &[&str]) -> String {
+        let output = self.kubectl(args);
+        assert!(output.status.success(), "kubectl {}: {}", args.join(" "), stderr(&output));
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output))
+    }
+
+    /// The same, which has to be refused; returns what kubectl prints.
+    #[track_caller]
+    pub(crate) fn refused(&self, args: &[&str]) -> String {
+        let output = self.kubectl(args);
+        assert!(!output.status.success(), "kubectl {} was accepted", args.join(" "));
+        stderr(&output)
+    }
+
+    /// Applies an object, which has to be accepted; returns kubectl's words, warnings included.
+    #[track_caller]
+    pub(crate) fn accepts(&self, object: &Value) -> String {
+        let output = self.plane.kubectl_stdin(["apply", "-f", "-"], &object.to_string());
+        assert!(output.status.success(), "refused: {}", stderr(&output));
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output))
+    }
+
+    /// Applies an object, which has to be refused; returns kubectl's words.
+    #[track_caller]
+    pub(crate) fn rejects(&self, object: &Value) -> String {
+        let output = self.plane.kubectl_stdin(["apply", "-f", "-"], &object.to_string());
+        assert!(!output.status.success(), "accepted: {}", String::from_utf8_lossy(&output.stdout));
+        stderr(&output)
+    }
+
+    /// An object, if it is there.
+    pub(crate) fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        self.plane.get(&["-n", &self.name, kind, name])
+    }
+
+    /// Waits for the CronJob of a StatefulSet.
+    #[track_caller]
+    pub(crate) fn cronjob(&self, statefulset: &str) -> Value {
+        self.cronjob_that(statefulset, "exist", |_| true)
+    }
+
+    /// Waits until the CronJob of a StatefulSet is as wanted.
+    #[track_caller]
+    pub(crate) fn cronjob_that(&self, statefulset: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let name = format!("{statefulset}-defrag-job");
+        eventually(&format!("CronJob {}/{name} to {what}", self.name), SOON, || {
+            self.get("cronjob", &name).filter(|cronjob| wanted(cronjob))
+        })
+    }
+
+    /// Waits until the StatefulSet has no CronJob.
+    #[track_caller]
+    pub(crate) fn no_cronjob(&self, statefulset: &str) {
+        let name = format!("{statefulset}-defrag-job");
+        eventually(&format!("CronJob {}/{name} to go", self.name), SOON, || {
+            self.get("cronjob", &name).is_none().then_some(())
+        });
+    }
+
+    /// Waits for an event on an object whose reason and note are as wanted; returns the note.
+    #[track_caller]
+    pub(crate) fn event(&self, object: &str, reason: &str) -> String {
+        eventually(&format!("event {reason} on {}/{object}", self.name), SOON, || {
+            let events = self.plane.get(&["-n", &self.name, "events.events.k8s.io"])?;
+            events["items"].as_array()?.iter().find_map(|event| {
+                (event["regarding"]["name"] == object && event["reason"] == reason)
+                    .then(|| event["note"].as_str().unwrap_or_default().to_owned())
+            })
+        })
+    }
+}

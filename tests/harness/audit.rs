@@ -1,0 +1,209 @@
+//! The API server's audit log: every request, by whom and with what result.
+
+use std::{
+    fs,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+/// A place in the audit log; see [`super::ControlPlane::audit_mark`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AuditMark(usize);
+
+impl AuditMark {
+    /// The start of the log.
+    pub(crate) const START: Self = Self(0);
+}
+
+/// One answered request.
+///
+/// A watch is in the log when it has ended, everything else when it was
+/// answered. The answer can reach the client a moment earlier than the log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "RawEvent")]
+pub(crate) struct AuditEvent {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`,
+    /// `deletecollection`.
+    pub(crate) verb: String,
+    /// Such as `apps`; empty for the core group.
+    pub(crate) api_group: String,
+    /// Plural, such as `statefulsets`; empty for a path that is no resource.
+    pub(crate) resource: String,
+    /// Such as `status`; empty without one.
+    pub(crate) subresource: String,
+    pub(crate) namespace: String,
+    /// Empty for a list, and for a create that leaves the name to the server.
+    pub(crate) name: String,
+    /// The impersonated user if there is one, else the authenticated one.
+    pub(crate) user: String,
+    pub(crate) user_agent: String,
+    /// HTTP status of the answer.
+    pub(crate) code: u16,
+    /// Asked for by the query. A delete that asks for it in its body only is not
+    /// recognised: bodies are not logged.
+    pub(crate) dry_run: bool,
+    /// Path and query.
+    pub(crate) request_uri: String,
+    /// When it was answered: RFC 3339 in UTC with microseconds, so that text
+    /// order is time order.
+    pub(crate) time: String,
+}
+
+impl AuditEvent {
+    /// Whether it asked to change stored objects, successfully or not. Reviews
+    /// (of access, of tokens) are creates of objects that are not stored.
+    pub(crate) fn is_write(&self) -> bool {
+        let changes = matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
+        changes && !self.dry_run && !self.resource.ends_with("reviews")
+    }
+}
+
+/// Answered requests, in the order in which they were logged.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Audit(Vec<AuditEvent>);
+
+impl Audit {
+    /// The events for which `wanted` holds.
+    pub(crate) fn filter(self, wanted: impl FnMut(&AuditEvent) -> bool) -> Self {
+        Self(self.0.into_iter().filter(wanted).collect())
+    }
+
+    /// Changes of stored objects; see [`AuditEvent::is_write`].
+    pub(crate) fn writes(self) -> Self {
+        self.filter(AuditEvent::is_write)
+    }
+
+    /// Requests for a resource, such as `cronjobs`, subresources included.
+    pub(crate) fn of(self, resource: &str) -> Self {
+        self.filter(|event| event.resource == resource)
+    }
+
+    /// Requests in a namespace.
+    pub(crate) fn in_namespace(self, namespace: &str) -> Self {
+        self.filter(|event| event.namespace == namespace)
+    }
+
+    /// Requests of a user, such as `system:serviceaccount:default:default`.
+    pub(crate) fn by_user(self, user: &str) -> Self {
+        self.filter(|event| event.user == user)
+    }
+
+    /// Requests of a program, by the start of its user agent.
+    pub(crate) fn by_agent(self, prefix: &str) -> Self {
+        self.filter(|event| event.user_agent.starts_with(prefix))
+    }
+
+    /// How many events there are for which `wanted` holds.
+    pub(crate) fn count(&self, wanted: impl Fn(&AuditEvent) -> bool) -> usize {
+        self.0.iter().filter(|event| wanted(event)).count()
+    }
+}
+
+impl Deref for Audit {
+    type Target = [AuditEvent];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl IntoIterator for Audit {
+    type Item = AuditEvent;
+    type IntoIter = std::vec::IntoIter<AuditEvent>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// The log file.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct AuditLog(PathBuf);
+
+impl AuditLog {
+    pub(super) fn mark(&self) -> AuditMark {
+        AuditMark(complete_lines(&self.read()).len())
+    }
+
+    #[track_caller]
+    pub(super) fn since(&self, mark: AuditMark) -> Audit {
+        let text = self.read();
+        let lines = complete_lines(&text).get(mark.0..).unwrap_or_default();
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("audit log, line {line}: {error}"));
+        Audit(lines.lines().map(parse).collect())
+    }
+
+    fn read(&self) -> String {
+        let path: &Path = &self.0;
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+}
+
+/// The text without a last line that is still being written.
+fn complete_lines(text: &str) -> &str {
+    text.rfind('\n').and_then(|end| text.get(..=end)).unwrap_or_default()
+}
+
+/// An event as it is logged (`audit.k8s.io/v1`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawEvent {
+    verb: String,
+    #[serde(rename = "requestURI")]
+    request_uri: String,
+    user: RawUser,
+    impersonated_user: Option<RawUser>,
+    #[serde(default)]
+    user_agent: String,
+    #[serde(default)]
+    object_ref: RawObject,
+    #[serde(default)]
+    response_status: RawStatus,
+    stage_timestamp: String,
+}
+
+#[derive(Deserialize)]
+struct RawUser {
+    #[serde(default)]
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawObject {
+    api_group: String,
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawStatus {
+    code: u16,
+}
+
+impl From<RawEvent> for AuditEvent {
+    fn from(raw: RawEvent) -> Self {
+        let query = raw.request_uri.split_once('?').map_or("", |(_, query)| query);
+        Self {
+            dry_run: query.split('&').any(|pair| pair == "dryRun=All"),
+            verb: raw.verb,
+            api_group: raw.object_ref.api_group,
+            resource: raw.object_ref.resource,
+            subresource: raw.object_ref.subresource,
+            namespace: raw.object_ref.namespace,
+            name: raw.object_ref.name,
+            user: raw.impersonated_user.unwrap_or(raw.user).username,
+            user_agent: raw.user_agent,
+            code: raw.response_status.code,
+            request_uri: raw.request_uri,
+            time: raw.stage_timestamp,
+        }
+    }
+}

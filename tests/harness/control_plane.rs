@@ -1,0 +1,222 @@
+//! A Kubernetes control plane without nodes.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    audit::{Audit, AuditLog, AuditMark},
+    expect_success, run,
+    supervised::{Base, Component, Supervised},
+};
+
+/// The component that stores everything.
+pub(crate) const ETCD: &str = "etcd";
+/// The component that serves the API.
+pub(crate) const API_SERVER: &str = "kube-apiserver";
+/// The component that runs the controllers, such as those of StatefulSets and
+/// CronJobs.
+pub(crate) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+
+/// What the supervisor says once the control plane is ready.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    #[serde(flatten)]
+    base: Base,
+    version: String,
+    server: String,
+    kubeconfig: PathBuf,
+    ca_file: PathBuf,
+    client_cert_file: PathBuf,
+    client_key_file: PathBuf,
+    audit_log: AuditLog,
+    etcd_endpoint: String,
+}
+
+/// A running control plane of one's own: etcd, API server (RBAC, admission
+/// webhooks, Pod Security, audit log) and controller manager.
+///
+/// There is no node: pods are made and stay Pending. Dropping it stops
+/// everything and removes its folder; while a panic unwinds, the folder stays
+/// and its path is printed.
+pub(crate) struct ControlPlane {
+    supervised: Supervised,
+    report: Report,
+}
+
+impl ControlPlane {
+    /// Starts one, on ports and in a folder of its own; takes some 4 s on an idle
+    /// machine with 2 cores.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with further arguments, as pairs of program and argument:
+    /// `(API_SERVER, "--feature-gates=…")`. The last value of a flag counts.
+    pub(crate) fn start_with(extra: &[(&str, &str)]) -> Self {
+        let args: Vec<String> =
+            extra.iter().map(|(program, argument)| format!("--extra={program}={argument}")).collect();
+        let (supervised, report) = Supervised::start("up", &args);
+        Self { supervised, report }
+    }
+
+    /// Its folder: keys, data, logs. Removed at the end, with whatever a test has
+    /// put there.
+    pub(crate) fn dir(&self) -> &Path {
+        self.supervised.dir()
+    }
+
+    /// The folder of the components' logs.
+    pub(crate) fn logs(&self) -> &Path {
+        &self.report.base.logs
+    }
+
+    /// The kubeconfig of an administrator (group `system:masters`); it refers to
+    /// no other file.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.report.kubeconfig
+    }
+
+    /// The URL of the API server.
+    pub(crate) fn server(&self) -> &str {
+        &self.report.server
+    }
+
+    /// The certificate of the authority that signed the API server's, as PEM.
+    pub(crate) fn ca_file(&self) -> &Path {
+        &self.report.ca_file
+    }
+
+    /// The administrator's certificate, as PEM.
+    pub(crate) fn client_cert_file(&self) -> &Path {
+        &self.report.client_cert_file
+    }
+
+    /// The administrator's private key, as PEM.
+    pub(crate) fn client_key_file(&self) -> &Path {
+        &self.report.client_key_file
+    }
+
+    /// The URL of the etcd below the API server: plain HTTP, loopback only.
+    pub(crate) fn etcd_endpoint(&self) -> &str {
+        &self.report.etcd_endpoint
+    }
+
+    /// The version of Kubernetes, such as `v1.37.2`.
+    pub(crate) fn version(&self) -> &str {
+        &self.report.version
+    }
+
+    /// How long it took from the start of the supervisor until all was ready.
+    pub(crate) fn start_time(&self) -> Duration {
+        Duration::from_millis(self.report.base.start_millis)
+    }
+
+    /// One of [`ETCD`], [`API_SERVER`] and [`CONTROLLER_MANAGER`], to stop, start
+    /// or freeze it.
+    pub(crate) fn component<'a>(&'a self, name: &'a str) -> Component<'a> {
+        self.supervised.component(name)
+    }
+
+    /// The path of a program, such as `kubectl` or `etcdctl`.
+    #[expect(clippy::unused_self, reason = "reads better where a control plane is at hand")]
+    pub(crate) fn bin(&self, name: &str) -> PathBuf {
+        super::bin(name)
+    }
+
+    /// A `kubectl` command against this control plane, as its administrator.
+    pub(crate) fn kubectl_command(&self) -> Command {
+        let mut command = Command::new(super::bin("kubectl"));
+        command
+            .env("KUBECONFIG", self.kubeconfig())
+            // Neither the user's cache nor the user's preferences.
+            .env("KUBECACHEDIR", self.dir().join("kubectl-cache"))
+            .env("KUBERC", "off");
+        command
+    }
+
+    /// Runs `kubectl`, whether it succeeds or not.
+    pub(crate) fn kubectl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
+        let mut command = self.kubectl_command();
+        command.args(args);
+        run(command, None)
+    }
+
+    /// Runs `kubectl` with text on its standard input (`-f -`).
+    pub(crate) fn kubectl_stdin<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, stdin: &str) -> Output {
+        let mut command = self.kubectl_command();
+        command.args(args);
+        run(command, Some(stdin))
+    }
+
+    /// Runs `kubectl`, which has to succeed, and returns its standard output.
+    #[track_caller]
+    pub(crate) fn kubectl_ok(&self, args: &[&str]) -> String {
+        expect_success(&self.kubectl(args), "kubectl", args)
+    }
+
+    /// Applies a manifest (YAML or JSON), which has to succeed.
+    #[track_caller]
+    pub(crate) fn apply(&self, manifest: &str) -> String {
+        let args = ["apply", "-f", "-"];
+        expect_success(&self.kubectl_stdin(args, manifest), "kubectl", &args)
+    }
+
+    /// `kubectl get ARGS -o json`; `None` when it fails, as for an object that is
+    /// not there.
+    pub(crate) fn get(&self, args: &[&str]) -> Option<Value> {
+        let output = self.kubectl(["get", "-o", "json"].iter().chain(args));
+        if !output.status.success() {
+            return None;
+        }
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// Writes a kubeconfig with a fresh token (1 h) of a service account, which
+    /// has to exist, so that a program runs with the rights it would have in a
+    /// pod. Returns its path.
+    #[track_caller]
+    pub(crate) fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> PathBuf {
+        let token = self.kubectl_ok(&["create", "token", "-n", namespace, name]);
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "controlplane", "cluster": {
+                "server": self.server(), "certificate-authority": self.ca_file(),
+            }}],
+            "users": [{"name": name, "user": {"token": token.trim()}}],
+            "contexts": [{"name": "controlplane", "context": {
+                "cluster": "controlplane", "user": name, "namespace": namespace,
+            }}],
+            "current-context": "controlplane",
+        });
+        let path = self.dir().join(format!("{namespace}.{name}.kubeconfig"));
+        fs::write(&path, config.to_string()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        path
+    }
+
+    /// All requests so far, those of the control plane's own parts included.
+    #[track_caller]
+    pub(crate) fn audit(&self) -> Audit {
+        self.audit_since(AuditMark::START)
+    }
+
+    /// A mark after the last request that is logged now.
+    pub(crate) fn audit_mark(&self) -> AuditMark {
+        self.report.audit_log.mark()
+    }
+
+    /// The requests that were logged after the mark.
+    #[track_caller]
+    pub(crate) fn audit_since(&self, mark: AuditMark) -> Audit {
+        self.report.audit_log.since(mark)
+    }
+}

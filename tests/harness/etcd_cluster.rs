@@ -1,0 +1,237 @@
+//! A stand-alone etcd cluster, to run the defragmentation engine against.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use super::{
+    expect_success, run,
+    supervised::{Base, Component, Supervised},
+};
+
+/// What an etcd cluster is like.
+#[derive(Debug, Clone)]
+pub(crate) struct EtcdOptions {
+    /// Number of members, at least 1.
+    pub(crate) members: usize,
+    /// TLS with client certificates, towards clients and between members.
+    pub(crate) tls: bool,
+    /// Backend quota in bytes; etcd's default (2 GiB) when `None`.
+    pub(crate) quota: Option<u64>,
+    /// Host names in the server certificate besides `127.0.0.1` and `localhost`.
+    pub(crate) hosts: Vec<String>,
+    /// Further arguments for every member.
+    pub(crate) extra: Vec<String>,
+}
+
+impl Default for EtcdOptions {
+    /// Three members with TLS.
+    fn default() -> Self {
+        Self { members: 3, tls: true, quota: None, hosts: Vec::new(), extra: Vec::new() }
+    }
+}
+
+/// What the supervisor says once the cluster is ready.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    #[serde(flatten)]
+    base: Base,
+    endpoints: Vec<String>,
+    ca_file: PathBuf,
+    client_cert_file: PathBuf,
+    client_key_file: PathBuf,
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Member {
+    name: String,
+    data_dir: PathBuf,
+}
+
+/// A running etcd cluster. Dropping it stops it and removes its folder; while a
+/// panic unwinds, the folder stays and its path is printed.
+pub(crate) struct EtcdCluster {
+    supervised: Supervised,
+    report: Report,
+}
+
+impl EtcdCluster {
+    /// Starts one and waits until every member is ready.
+    pub(crate) fn start(options: &EtcdOptions) -> Self {
+        let mut args = vec![format!("--members={}", options.members), format!("--tls={}", options.tls)];
+        args.extend(options.quota.map(|bytes| format!("--quota={bytes}")));
+        args.extend(options.hosts.iter().map(|host| format!("--san={host}")));
+        args.extend(options.extra.iter().map(|arg| format!("--extra=etcd={arg}")));
+        let (supervised, report) = Supervised::start("etcd-cluster", &args);
+        Self { supervised, report }
+    }
+
+    /// Its folder. Removed at the end, with whatever a test has put there.
+    pub(crate) fn dir(&self) -> &Path {
+        self.supervised.dir()
+    }
+
+    /// Client URLs, one for each member.
+    pub(crate) fn endpoints(&self) -> &[String] {
+        &self.report.endpoints
+    }
+
+    /// The certificate of the authority, as PEM; `None` without TLS.
+    pub(crate) fn ca_file(&self) -> Option<&Path> {
+        present(&self.report.ca_file)
+    }
+
+    /// A client certificate (user `root`), as PEM; `None` without TLS.
+    pub(crate) fn client_cert_file(&self) -> Option<&Path> {
+        present(&self.report.client_cert_file)
+    }
+
+    /// The private key of the client certificate, as PEM; `None` without TLS.
+    pub(crate) fn client_key_file(&self) -> Option<&Path> {
+        present(&self.report.client_key_file)
+    }
+
+    /// How long it took from the start of the supervisor until all was ready.
+    pub(crate) fn start_time(&self) -> Duration {
+        Duration::from_millis(self.report.base.start_millis)
+    }
+
+    /// The member at an index (from 0), to stop, start or freeze it.
+    #[track_caller]
+    pub(crate) fn member(&self, index: usize) -> Component<'_> {
+        self.supervised.component(&self.member_report(index).name)
+    }
+
+    /// The data folder of the member at an index (from 0).
+    #[track_caller]
+    pub(crate) fn data_dir(&self, index: usize) -> &Path {
+        &self.member_report(index).data_dir
+    }
+
+    #[track_caller]
+    fn member_report(&self, index: usize) -> &Member {
+        let members = &self.report.members;
+        members.get(index).unwrap_or_else(|| panic!("there are {} members, none at {index}", members.len()))
+    }
+
+    /// An `etcdctl` command with this cluster's endpoints and certificates.
+    pub(crate) fn etcdctl_command(&self) -> Command {
+        let mut command = Command::new(super::bin("etcdctl"));
+        command.env("ETCDCTL_ENDPOINTS", self.endpoints().join(","));
+        for (name, file) in [
+            ("ETCDCTL_CACERT", self.ca_file()),
+            ("ETCDCTL_CERT", self.client_cert_file()),
+            ("ETCDCTL_KEY", self.client_key_file()),
+        ] {
+            if let Some(file) = file {
+                command.env(name, file);
+            }
+        }
+        command
+    }
+
+    /// Runs `etcdctl`, whether it succeeds or not.
+    pub(crate) fn etcdctl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
+        let mut command = self.etcdctl_command();
+        command.args(args);
+        run(command, None)
+    }
+
+    /// Runs `etcdctl put KEY` with a value of any length, which has to succeed.
+    #[track_caller]
+    pub(crate) fn put(&self, key: &str, value: &str) {
+        let args = ["put", key];
+        let mut command = self.etcdctl_command();
+        command.args(args);
+        expect_success(&run(command, Some(value)), "etcdctl", &args);
+    }
+
+    /// Runs `etcdctl`, which has to succeed, and returns its standard output.
+    #[track_caller]
+    pub(crate) fn etcdctl_ok(&self, args: &[&str]) -> String {
+        expect_success(&self.etcdctl(args), "etcdctl", args)
+    }
+
+    /// The status of every member, in the order of [`Self::endpoints`]; all have
+    /// to answer.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Vec<MemberStatus> {
+        let text = self.etcdctl_ok(&["endpoint", "status", "-w", "json"]);
+        let raw: Vec<RawStatus> =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("etcdctl endpoint status wrote {text}: {error}"));
+        raw.into_iter().map(MemberStatus::from).collect()
+    }
+}
+
+fn present(path: &Path) -> Option<&Path> {
+    (!path.as_os_str().is_empty()).then_some(path)
+}
+
+/// The state of one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberStatus {
+    /// Its client URL.
+    pub(crate) endpoint: String,
+    /// Size of the database file, in bytes.
+    pub(crate) db_size: u64,
+    /// Bytes of it that hold data.
+    pub(crate) db_size_in_use: u64,
+    /// Backend quota in bytes.
+    pub(crate) quota: u64,
+    /// The revision of the store.
+    pub(crate) revision: i64,
+    pub(crate) is_leader: bool,
+    /// Alarms and other complaints.
+    pub(crate) errors: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawStatus {
+    #[serde(rename = "Endpoint")]
+    endpoint: String,
+    #[serde(rename = "Status")]
+    status: RawStatusBody,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawStatusBody {
+    header: RawHeader,
+    db_size: u64,
+    #[serde(default)]
+    db_size_in_use: u64,
+    #[serde(default)]
+    db_size_quota: u64,
+    leader: u64,
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawHeader {
+    member_id: u64,
+    revision: i64,
+}
+
+impl From<RawStatus> for MemberStatus {
+    fn from(raw: RawStatus) -> Self {
+        let status = raw.status;
+        Self {
+            endpoint: raw.endpoint,
+            db_size: status.db_size,
+            db_size_in_use: status.db_size_in_use,
+            quota: status.db_size_quota,
+            revision: status.header.revision,
+            is_leader: status.header.member_id == status.leader,
+            errors: status.errors,
+        }
+    }
+}

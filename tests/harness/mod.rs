@@ -1,0 +1,145 @@
+//! Real Kubernetes control planes and real etcd clusters for tests, benches and
+//! the demo: no container runtime, nothing left behind.
+//!
+//! ```text
+//! test ── stdin/stdout ── controlplane up ──┬── etcd
+//!   │                      (supervisor)     ├── kube-apiserver
+//!   └── kubectl, HTTPS ─────────────────────┘── kube-controller-manager
+//! ```
+//!
+//! The programs come from `tests/controlplane`; `scripts/controlplane.sh` builds
+//! them once and caches them. When the test process ends, in whatever way, the
+//! supervisor reads the end of its standard input and stops everything; if the
+//! supervisor itself is killed, the kernel ends its children.
+//!
+//! Everything here panics with a readable message instead of returning an error:
+//! without its control plane a test has nothing left to say.
+//!
+//! Environment:
+//! - `ETCD_DEFRAG_CONTROLPLANE_BIN`: folder with the programs, instead of asking
+//!   `scripts/controlplane.sh`.
+//! - `ETCD_DEFRAG_KEEP`: when set, folders with logs and data are never removed.
+
+#![allow(dead_code, reason = "tests, benches and examples include this module and use a part of it each")]
+#![expect(clippy::panic, reason = "a failed harness fails the test")]
+
+mod audit;
+mod control_plane;
+mod etcd_cluster;
+mod serve;
+mod supervised;
+
+#[allow(unused_imports, reason = "see dead_code above")]
+pub(crate) use self::{
+    audit::{Audit, AuditEvent, AuditMark},
+    control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD},
+    etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
+    serve::{Serve, ServeOptions, binary},
+    supervised::Component,
+};
+
+use std::{
+    ffi::OsStr,
+    fmt::Write as _,
+    io::Write as _,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Between two attempts of [`eventually`].
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The folder with `controlplane`, `kubectl`, `etcd`, `etcdctl`, `kube-apiserver`
+/// and `kube-controller-manager`. Builds them at the first call if need be, with
+/// progress on standard error.
+pub(crate) fn bin_dir() -> &'static Path {
+    static BIN_DIR: OnceLock<PathBuf> = OnceLock::new();
+    BIN_DIR.get_or_init(find_bin_dir)
+}
+
+/// The path of one program of [`bin_dir`].
+pub(crate) fn bin(name: &str) -> PathBuf {
+    bin_dir().join(name)
+}
+
+fn find_bin_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os("ETCD_DEFRAG_CONTROLPLANE_BIN") {
+        let dir = PathBuf::from(dir);
+        assert!(
+            dir.join("controlplane").is_file(),
+            "ETCD_DEFRAG_CONTROLPLANE_BIN is {}, which holds no program named controlplane",
+            dir.display()
+        );
+        return dir;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/controlplane.sh");
+    let output = Command::new(&script)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap_or_else(|error| panic!("run {}: {error}", script.display()));
+    assert!(output.status.success(), "{} failed ({}); it says why above", script.display(), output.status);
+    let text = String::from_utf8_lossy(&output.stdout);
+    PathBuf::from(text.lines().last().unwrap_or_default())
+}
+
+/// A TCP port on 127.0.0.1 that nothing listens on at the moment.
+///
+/// Another process can take it before it is used. A server that can be told to
+/// listen on port 0 and to say which port it got is better served that way.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .unwrap_or_else(|error| panic!("no free port on 127.0.0.1: {error}"))
+        .port()
+}
+
+/// Calls `probe` until it returns a value, for at most `limit`; panics with
+/// `what` when time is up.
+#[track_caller]
+pub(crate) fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(start.elapsed() < limit, "waited {} s in vain: {what}", limit.as_secs());
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Runs a command with the given text as its standard input.
+fn run(mut command: Command, stdin: Option<&str>) -> Output {
+    let name = command.get_program().to_owned();
+    let fail = |error: std::io::Error| -> ! { panic!("run {}: {error}", name.display()) };
+    command.stdin(stdin.map_or_else(Stdio::null, |_| Stdio::piped())).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| fail(error));
+    let pipe = child.stdin.take();
+    thread::scope(|scope| {
+        // Written beside the reading: both pipes can be full at the same time.
+        scope.spawn(move || {
+            if let (Some(mut pipe), Some(text)) = (pipe, stdin) {
+                // A program that does not read its input to the end says so in
+                // its status.
+                let _ = pipe.write_all(text.as_bytes());
+            }
+        });
+        child.wait_with_output().unwrap_or_else(|error| fail(error))
+    })
+}
+
+/// Standard output of a command that has to succeed.
+#[track_caller]
+fn expect_success(output: &Output, program: &str, args: &[impl AsRef<OsStr>]) -> String {
+    if !output.status.success() {
+        let mut shown = program.to_owned();
+        for arg in args {
+            let _ = write!(shown, " {}", arg.as_ref().display());
+        }
+        panic!("`{shown}` failed ({})\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

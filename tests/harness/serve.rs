@@ -1,0 +1,152 @@
+//! A running `etcd-defrag-webhook serve`: the real binary against a real control plane.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{ControlPlane, eventually, free_port};
+
+/// From start to ready, and from SIGTERM to the end, no longer than this.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How to run it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServeOptions {
+    /// Whether to register the webhooks with the API server.
+    pub(crate) register: bool,
+    /// The port of the webhook; 0 takes a free one.
+    pub(crate) port: u16,
+    /// The kubeconfig; without one the administrator's.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Further arguments.
+    pub(crate) args: Vec<String>,
+}
+
+/// A running process; ended when dropped.
+pub(crate) struct Serve {
+    child: Child,
+    /// The port of the webhook on 127.0.0.1.
+    pub(crate) port: u16,
+    /// The port of probes and metrics on 127.0.0.1.
+    pub(crate) probes: u16,
+    /// What it wrote.
+    pub(crate) log: PathBuf,
+    /// From exec to ready.
+    pub(crate) start_time: Duration,
+}
+
+impl Serve {
+    /// Starts it with the webhooks registered and waits until it is ready and the API server calls it.
+    pub(crate) fn start(plane: &ControlPlane) -> Self {
+        Self::start_with(plane, ServeOptions { register: true, ..ServeOptions::default() })
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start_with(plane: &ControlPlane, options: ServeOptions) -> Self {
+        let port = if options.port == 0 { free_port() } else { options.port };
+        let probes = free_port();
+        let certs = certificates(plane);
+        let log = plane.logs().join(format!("serve-{port}-{probes}.log"));
+        let file = File::create(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
+        let mut command = Command::new(binary());
+        command
+            .arg("serve")
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(["--probes-listen", &format!("127.0.0.1:{probes}")])
+            .arg("--tls-cert")
+            .arg(certs.join("tls.crt"))
+            .arg("--tls-key")
+            .arg(certs.join("tls.key"))
+            .args(["--identity", &format!("replica-{port}"), "--drain-delay", "0s"])
+            .args(&options.args)
+            .env("KUBECONFIG", options.kubeconfig.as_deref().unwrap_or_else(|| plane.kubeconfig()))
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap_or_else(|error| panic!("{error}")))
+            .stderr(file);
+        if options.register {
+            command
+                .args(["--register-webhooks", &format!("https://127.0.0.1:{port}")])
+                .arg("--ca-bundle")
+                .arg(certs.join("ca.crt"));
+        }
+        let begun = Instant::now();
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+        let mut serve = Self { child, port, probes, log, start_time: Duration::ZERO };
+        eventually("serve to become ready", PATIENCE, || {
+            if let Ok(Some(status)) = serve.child.try_wait() {
+                panic!("serve ended at once ({status}):\n{}", serve.log());
+            }
+            serve.probe("/readyz").filter(|answer| answer.starts_with("HTTP/1.1 200"))
+        });
+        serve.start_time = begun.elapsed();
+        serve
+    }
+
+    /// What it wrote so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The whole answer of a probe or of `/metrics`, head included; `None` where nothing answers.
+    pub(crate) fn probe(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.probes)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default() * 1024
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send SIG{name} to serve");
+    }
+
+    /// Ends it by SIGTERM and returns whether it exited with 0.
+    pub(crate) fn stop(mut self) -> bool {
+        self.signal("TERM");
+        eventually("serve to end after SIGTERM", PATIENCE, || self.child.try_wait().ok().flatten()).success()
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary under test: what cargo built for this test, or for an example the one beside it.
+pub(crate) fn binary() -> PathBuf {
+    if let Some(path) = option_env!("CARGO_BIN_EXE_etcd-defrag-webhook") {
+        return PathBuf::from(path);
+    }
+    let own = std::env::current_exe().unwrap_or_else(|error| panic!("the path of this program: {error}"));
+    let path = own.parent().and_then(Path::parent).map(|dir| dir.join("etcd-defrag-webhook")).unwrap_or_default();
+    assert!(path.is_file(), "{} is missing: run `cargo build` first", path.display());
+    path
+}
+
+/// The folder with the certificates that every `serve` of a control plane shares.
+fn certificates(plane: &ControlPlane) -> PathBuf {
+    let dir = plane.dir().join("webhook-certs");
+    if !dir.join("tls.key").is_file() {
+        let made = Command::new(binary()).arg("certs").arg("--out").arg(&dir).output();
+        let made = made.unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+        assert!(made.status.success(), "certs failed: {}", String::from_utf8_lossy(&made.stderr));
+    }
+    dir
+}
