@@ -82,7 +82,8 @@ pub fn answer(entry: Entry, uid: &str, body: &[u8], policy: &Policy, now: Timest
         request: Some(request),
     };
     if !request.ours {
-        let warning = format!("etcd-defrag-webhook judges StatefulSets only; fix the registration for {}", request.resource);
+        let warning =
+            format!("etcd-defrag-webhook judges StatefulSets only; fix the registration for {}", request.resource);
         return allow(vec![shorten(&warning, WARNING_LIMIT)], request);
     }
     let Some(object) = &request.object else { return allow(Vec::new(), request) };
@@ -102,9 +103,11 @@ pub fn answer(entry: Entry, uid: &str, body: &[u8], policy: &Policy, now: Timest
 #[must_use]
 pub fn failed(entry: Entry, uid: &str, failure: Failure) -> Answer {
     let (code, reason, text) = match failure {
-        Failure::Panicked => {
-            (500, "InternalError", "the judgement failed on this object, which is a bug; the webhook's log has the place")
-        }
+        Failure::Panicked => (
+            500,
+            "InternalError",
+            "the judgement failed on this object, which is a bug; the webhook's log has the place",
+        ),
         Failure::TimedOut => (504, "Timeout", "the judgement of this object took too long; try again"),
     };
     unjudged(entry, uid, Outcome::Failed, code, reason, text)

@@ -101,13 +101,14 @@ fn judge_change(write: Write<'_>, policy: &Policy, now: Timestamp) -> Decision {
         old.as_ref().is_some_and(|(old, before)| stood(finding, &before.findings, old, write.object))
     };
     let refusals: Vec<Finding> = judgement.denials().filter(|finding| !stood_before(finding)).cloned().collect();
-    let standing = judgement.denials().filter(|finding| stood_before(finding));
     let risks = judgement.findings.iter().filter(|finding| !finding.denies());
-    let mut warnings: Vec<String> = standing.chain(risks).map(|finding| finding.brief.clone()).collect();
-    if refusals.is_empty()
-        && let Some(plan) = &judgement.plan
-    {
-        warnings.extend(plan.effective(now));
+    let mut warnings: Vec<String> = Vec::new();
+    if refusals.is_empty() {
+        warnings.extend(judgement.denials().map(|standing| standing.brief.clone()));
+        warnings.extend(risks.map(|finding| finding.brief.clone()));
+        warnings.extend(judgement.plan.iter().flat_map(|plan| plan.effective(now)));
+    } else {
+        warnings.extend(risks.map(|finding| finding.brief.clone()));
     }
     Decision { refusals, warnings: fit(warnings), patch: Patch::default(), findings: judgement.findings }
 }

@@ -103,7 +103,10 @@ impl Server {
                 }
                 failed => {
                     self.metrics.handshake_failures.inc();
-                    let error = failed.map_or_else(|late| late.to_string(), |done| done.err().map_or_else(String::new, |error| error.to_string()));
+                    let error = failed.map_or_else(
+                        |late| late.to_string(),
+                        |done| done.err().map_or_else(String::new, |error| error.to_string()),
+                    );
                     tracing::debug!(error, "a TLS handshake failed");
                 }
             },
@@ -126,7 +129,9 @@ impl Server {
         let builder = self.builder(multiplexed);
         let io = TokioIo::new(Tap { io, activity: Arc::clone(&activity) });
         let mut connection = pin!(builder.serve_connection(io, service));
-        let mut watch = interval((self.limits.headers.min(self.limits.idle) / 4).clamp(Duration::from_millis(10), Duration::from_secs(1)));
+        let mut watch = interval(
+            (self.limits.headers.min(self.limits.idle) / 4).clamp(Duration::from_millis(10), Duration::from_secs(1)),
+        );
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut closing = false;
         loop {

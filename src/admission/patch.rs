@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use json_patch::{
-    AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation,
-    jsonptr::PointerBuf,
-};
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf};
 use serde_json::Value;
 
 use crate::defrag::{defaulting::Change, keys::PREFIX, statefulset::StatefulSet};
@@ -18,7 +15,7 @@ pub fn annotations(object: &StatefulSet, changes: &[Change]) -> Patch {
     let wanted: BTreeMap<&str, Option<&str>> = changes
         .iter()
         .filter(|change| change.annotation.starts_with(PREFIX))
-        .map(|change| (change.annotation.as_str(), change.value.as_deref()))
+        .map(|change| (change.annotation, change.value.as_deref()))
         .collect();
     let Some(present) = &object.metadata.annotations else {
         let all: serde_json::Map<String, Value> =

@@ -183,8 +183,9 @@ fn rule(operations: &[&str], resources: &[&str]) -> RuleWithOperations {
     }
 }
 
+/// What a person sees where the webhook refuses or cannot be reached, so it names its source.
 fn webhook_name(entry: Entry) -> String {
-    format!("{entry}.etcd-defrag.io")
+    format!("{entry}.{NAME}.etcd-defrag.io")
 }
 
 fn metadata() -> ObjectMeta {
@@ -202,8 +203,11 @@ mod tests {
     #[test]
     fn the_configurations_leave_no_field_to_a_default() {
         let service = Target::Service { namespace: "defrag".to_owned(), name: "webhook".to_owned(), port: 443 };
-        let registration =
-            Registration { target: service, ca_bundle: Some("CA".to_owned()), own_namespace: Some("defrag".to_owned()) };
+        let registration = Registration {
+            target: service,
+            ca_bundle: Some("CA".to_owned()),
+            own_namespace: Some("defrag".to_owned()),
+        };
         insta::assert_snapshot!("mutating", serde_saphyr::to_string(&registration.mutating()).unwrap());
         insta::assert_snapshot!("validating", serde_saphyr::to_string(&registration.validating()).unwrap());
     }
@@ -215,7 +219,13 @@ mod tests {
             ca_bundle: None,
             own_namespace: Some("kube-system".to_owned()),
         };
-        let urls: Vec<_> = registration.validating().webhooks.unwrap().into_iter().map(|hook| hook.client_config.url.unwrap()).collect();
+        let urls: Vec<_> = registration
+            .validating()
+            .webhooks
+            .unwrap()
+            .into_iter()
+            .map(|hook| hook.client_config.url.unwrap())
+            .collect();
         assert_eq!(urls, ["https://127.0.0.1:9443/validate", "https://127.0.0.1:9443/warn"]);
         let namespaces = registration.namespace_selector().match_expressions.unwrap().remove(0).values.unwrap();
         assert_eq!(namespaces, ["kube-system"]);

@@ -104,7 +104,9 @@ pub fn invalid(object: &StatefulSet, findings: &[Finding]) -> Status {
     };
     let message = match causes.as_slice() {
         [only] => line(only),
-        several => several.iter().fold(format!("{} findings:", findings.len()), |text, cause| text + "\n* " + &line(cause)),
+        several => {
+            several.iter().fold(format!("{} findings:", findings.len()), |text, cause| text + "\n* " + &line(cause))
+        }
     };
     Status {
         details: Some(StatusDetails {

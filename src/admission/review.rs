@@ -34,7 +34,7 @@ pub enum Unreadable {
         reason: String,
     },
     /// There is nothing to judge.
-    #[error("the request carries no object, which a {0} must have")]
+    #[error("the request carries no object, and {0} needs one")]
     NoObject(&'static str),
 }
 
@@ -91,6 +91,7 @@ struct Envelope<T> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a request")]
 struct Identity {
     uid: Option<String>,
 }
@@ -107,6 +108,7 @@ struct Attributes {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "group, version and resource")]
 struct Resource {
     group: String,
     version: String,
@@ -185,7 +187,8 @@ pub fn request(body: &[u8]) -> Result<Request, Unreadable> {
     };
     if request.ours && operation != Operation::Other {
         let NewObject { object } = part(body).map_err(|reason| Unreadable::Object { field: "object", reason })?;
-        let OldObject { old_object } = part(body).map_err(|reason| Unreadable::Object { field: "oldObject", reason })?;
+        let OldObject { old_object } =
+            part(body).map_err(|reason| Unreadable::Object { field: "oldObject", reason })?;
         let mut object = object.ok_or(Unreadable::NoObject(operation.as_str()))?;
         if object.metadata.namespace.is_none() && !request.namespace.is_empty() {
             object.metadata.namespace = Some(request.namespace.clone());

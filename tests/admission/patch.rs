@@ -9,7 +9,7 @@ use etcd_defrag_webhook::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-mod fixtures;
+use crate::fixtures;
 
 fn patched(object: &Value, changes: &[Change]) -> (usize, Value) {
     let lean: StatefulSet = serde_json::from_value(object.clone()).unwrap();
@@ -19,8 +19,13 @@ fn patched(object: &Value, changes: &[Change]) -> (usize, Value) {
     (patch.len(), result)
 }
 
+/// Known keys are static; a test invents more.
+fn leak(key: String) -> &'static str {
+    Box::leak(key.into_boxed_str())
+}
+
 fn change(key: &str, value: Option<&str>) -> Change {
-    Change { annotation: format!("etcd-defrag.io/{key}"), value: value.map(str::to_owned) }
+    Change { annotation: leak(format!("etcd-defrag.io/{key}")), value: value.map(str::to_owned) }
 }
 
 #[test]
@@ -51,7 +56,7 @@ fn operations_say_what_they_do() {
         change("free-above", None),
         change("suspend", Some("true")),
         change("time-zone", Some("Europe/Berlin")),
-        Change { annotation: "example.com/owner".to_owned(), value: None },
+        Change { annotation: "example.com/owner", value: None },
     ];
     let patch = serde_json::to_string_pretty(&patch::annotations(&object, &changes)).unwrap();
     insta::assert_snapshot!(patch, @r#"
@@ -101,7 +106,7 @@ proptest! {
             };
         }
         let changes: Vec<Change> =
-            changes.into_iter().map(|(annotation, value)| Change { annotation, value }).collect();
+            changes.into_iter().map(|(annotation, value)| Change { annotation: leak(annotation), value }).collect();
         let (operations, mut result) = patched(&object, &changes);
         let annotations = result["metadata"]["annotations"].clone();
         prop_assert_eq!(serde_json::from_value::<Option<BTreeMap<String, String>>>(annotations).unwrap().unwrap_or_default(), expected.clone());

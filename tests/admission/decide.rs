@@ -11,8 +11,7 @@ use etcd_defrag_webhook::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-mod fixtures;
-use fixtures::{annotated, etcd, with};
+use crate::fixtures::{annotated, etcd, set, with};
 
 fn read(object: &Value) -> StatefulSet {
     serde_json::from_value(object.clone()).unwrap()
@@ -76,8 +75,8 @@ fn quota_image_and_replicas_can_always_be_edited() {
     let mut unclear = etcd();
     unclear["metadata"]["labels"]["etcd-defrag.io/enabled"] = json!("yes");
     let edits: [(&str, Value); 8] = [
-        ("/spec/template/spec/containers/0/args/1", json!("--quota-backend-bytes=17179869184")),
-        ("/spec/template/spec/containers/0/args/1", json!("--quota-backend-bytes=nonsense")),
+        ("/spec/template/spec/containers/0/command/14", json!("--quota-backend-bytes=17179869184")),
+        ("/spec/template/spec/containers/0/command/14", json!("--quota-backend-bytes=nonsense")),
         ("/spec/template/spec/containers/0/image", json!("registry.example/etcd:debug")),
         ("/spec/template/spec/containers/0/resources", json!({"limits": {"memory": "64Gi"}})),
         ("/spec/replicas", json!(0)),
@@ -88,7 +87,7 @@ fn quota_image_and_replicas_can_always_be_edited() {
     for old in [&healthy, &in_violation, &unclear] {
         for (pointer, value) in &edits {
             let mut object = old.clone();
-            fixtures::set(&mut object, pointer, value.clone());
+            set(&mut object, pointer, value.clone());
             for entry in Entry::ALL {
                 let decision = run(entry, Operation::Update, &object, Some(old));
                 assert_eq!(codes(&decision), NONE, "{entry} {pointer}");
