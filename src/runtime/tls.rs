@@ -252,15 +252,14 @@ impl Certificates {
                 self.note(None);
                 continue;
             }
-            match self.take(read, clock) {
+            if let Ok(pem) = self.take(read, clock) {
+                seen = pem;
+                continue;
+            }
+            sleep(SETTLE).await;
+            match self.take(files.read().await, clock) {
                 Ok(pem) => seen = pem,
-                Err(_) => {
-                    sleep(SETTLE).await;
-                    match self.take(files.read().await, clock) {
-                        Ok(pem) => seen = pem,
-                        Err(error) => self.note(Some(error.to_string())),
-                    }
-                }
+                Err(error) => self.note(Some(error.to_string())),
             }
         }
     }

@@ -60,7 +60,7 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
         Certificates::follow(files(dir.path()), metrics.tls.clone(), clock, poll, stop.clone()).await.unwrap();
     let admission = admission(&quick(), AdmissionMetrics::default());
     let server = Server::start_tls(admission, quick(), &certificates, old.ca_pem.clone()).await;
-    let serves =
+    let is_served =
         async |pair: &Pair| connect(server.address, &[&pair.ca_pem], &rustls::version::TLS13, H1).await.is_ok();
     let mut one = server.client(H1).await;
     let mut two = server.client(H2).await;
@@ -77,11 +77,11 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
         ),
         "{note}"
     );
-    assert!(serves(&old).await, "a bad pair took the good one's place");
+    assert!(is_served(&old).await, "a bad pair took the good one's place");
 
     project(dir.path(), "three", &new.cert_pem, &new.key_pem);
-    until("the new pair is served", async || serves(&new).await).await;
-    assert!(!serves(&old).await);
+    until("the new pair is served", async || is_served(&new).await).await;
+    assert!(!is_served(&old).await);
     assert!(!certificates.check(Timestamp::now()).unwrap().contains("refused"));
     one.works().await;
     two.works().await;
@@ -96,7 +96,7 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
         certificates.check(Timestamp::now()).unwrap().contains("cannot be read")
     })
     .await;
-    assert!(serves(&new).await);
+    assert!(is_served(&new).await);
     stop.cancel();
 }
 

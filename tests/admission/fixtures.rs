@@ -40,7 +40,7 @@ pub(crate) fn set(object: &mut Value, pointer: &str, value: Value) {
 
 pub(crate) const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 
-/// An AdmissionReview as the API server sends it.
+/// An `AdmissionReview` as the API server sends it.
 pub(crate) fn review(operation: &str, sub_resource: &str, object: Value, old_object: Value) -> Value {
     let name = object["metadata"]["name"].clone();
     let mut request = json!({

@@ -231,6 +231,8 @@ async fn odd_objects_get_a_sound_answer() {
             for (operation, old) in [("CREATE", json!(null)), ("UPDATE", etcd()), ("UPDATE", json!(null))] {
                 let answer = answer(entry, &review(operation, "", object.clone(), old)).await;
                 assert!(answer["allowed"].is_boolean());
+                let code = answer["status"]["code"].as_u64().unwrap_or(422);
+                assert_eq!(code, 422, "not judged: {answer}");
                 assert!(answer.to_string().len() < 64 << 10, "an answer of {} bytes", answer.to_string().len());
             }
         }
