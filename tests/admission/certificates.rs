@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::{H1, H2, Server, connect, quick},
+    client::{H1, H2, PATIENCE, Server, connect, quick},
     reviews::admission,
 };
 
@@ -42,7 +42,7 @@ fn files(dir: &Path) -> Files {
 async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let started = Instant::now();
     while !holds().await {
-        assert!(started.elapsed() < Duration::from_secs(5), "never: {what}");
+        assert!(started.elapsed() < PATIENCE, "never: {what}");
         sleep(Duration::from_millis(20)).await;
     }
 }

@@ -28,12 +28,15 @@ use crate::{
     reviews::admission,
 };
 
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 pub(crate) const H1: &[u8] = b"http/1.1";
 pub(crate) const H2: &[u8] = b"h2";
 
-/// Limits that let a test end soon.
+/// Limits that let a test end soon, but not because the machine is busy.
 pub(crate) fn quick() -> Limits {
-    Limits { drain_delay: Duration::ZERO, drain: Duration::from_secs(5), ..Limits::default() }
+    Limits { drain_delay: Duration::ZERO, drain: PATIENCE, request: PATIENCE, handshake: PATIENCE, ..Limits::default() }
 }
 
 pub(crate) struct Server {

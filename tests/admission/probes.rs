@@ -1,11 +1,8 @@
 //! Probes and metrics.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use axum::{body::Body, http::Request};
@@ -27,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
+    client::PATIENCE,
     fixtures::{annotated, etcd, review},
     reviews::admission,
 };
@@ -110,5 +108,5 @@ async fn probes_are_served_over_plain_http_until_the_end() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok\n"), "{answer}");
     shutdown.cancel();
-    timeout(Duration::from_secs(3), running).await.expect("the probes never end").unwrap();
+    timeout(PATIENCE, running).await.expect("the probes never end").unwrap();
 }

@@ -24,7 +24,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use crate::fixtures::{UID, annotated, etcd, review, set, with};
+use crate::{
+    client::quick,
+    fixtures::{UID, annotated, etcd, review, set, with},
+};
 
 /// Admission under the built-in policy at the epoch.
 pub(crate) fn admission(limits: &Limits, metrics: Metrics) -> Admission {
@@ -33,7 +36,7 @@ pub(crate) fn admission(limits: &Limits, metrics: Metrics) -> Admission {
 }
 
 fn service() -> Router {
-    router(&admission(&Limits::default(), Metrics::default()))
+    router(&admission(&quick(), Metrics::default()))
 }
 
 async fn call(service: Router, method: Method, path: &str, body: Body) -> (StatusCode, Value) {
@@ -209,6 +212,8 @@ async fn what_cannot_be_judged_is_still_answered() {
 #[tokio::test]
 async fn odd_objects_get_a_sound_answer() {
     let long = "n".repeat(253);
+    let typos: serde_json::Map<String, Value> =
+        (0..5000).map(|number| (format!("etcd-defrag.io/shedule-or-something-{number}"), json!(""))).collect();
     let odd = [
         with("/spec/template/spec/containers", json!([])),
         with(
@@ -223,8 +228,9 @@ async fn odd_objects_get_a_sound_answer() {
         with("/metadata/annotations/etcd-defrag.io~1schedule", json!("*,".repeat(128 << 10))),
         with("/metadata/annotations/etcd-defrag.io~1schedule", json!("\u{0}\u{202e}\n")),
         with("/metadata/labels/etcd-defrag.io~1enabled", json!("")),
+        with("/metadata/annotations", typos.into()),
         json!({}),
-        json!({"metadata": {"labels": {"etcd-defrag.io/enabled": "true"}}, "spec": null}),
+        json!({"metadata": {"labels": {"etcd-defrag.io/enabled": "true"}}}),
     ];
     for object in odd {
         for entry in Entry::ALL {
