@@ -1,2 +1,7 @@
-//! Wiring only.
-fn main() {}
+//! Wiring only; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    etcd_defrag_webhook::cli::run()
+}

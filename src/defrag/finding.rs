@@ -44,6 +44,12 @@ macro_rules! codes {
                 match self { $(Self::$variant => $name,)+ }
             }
 
+            /// The page for people: what was found, why it hurts, how to mend it, an example. Markdown.
+            #[must_use]
+            pub const fn page(self) -> &'static str {
+                match self { $(Self::$variant => include_str!(concat!("../../docs/findings/", $name, ".md")),)+ }
+            }
+
             /// The severity under the built-in policy.
             #[must_use]
             pub const fn severity(self) -> Severity {

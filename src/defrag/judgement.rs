@@ -228,9 +228,7 @@ impl Plan {
         };
         let source = self.etcd.quota.as_ref().map_or("", |quota| quota.source.as_str());
         let fires = match self.fires_above {
-            Some(bytes) => {
-                format!("a run defragments a database above {} when it is mostly free", quantity::human(bytes))
-            }
+            Some(bytes) => format!("a run defragments a mostly free database {}", from(bytes)),
             None => "no database size makes the rule fire".to_owned(),
         };
         [runs, format!("quota {} ({source})", quantity::human(self.quota)), fires]

@@ -1,6 +1,6 @@
 //! Every schedule of the facts table, through the real API server.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::{

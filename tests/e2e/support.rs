@@ -19,7 +19,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(15);
 /// A control plane with `serve` running against it.
 pub(crate) struct World {
     // Dropped first: it must not outlive its API server.
-    pub(crate) serve: Serve,
+    _serve: Serve,
     pub(crate) plane: ControlPlane,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn world() -> Arc<World> {
     }
     let plane = ControlPlane::start();
     let serve = Serve::start(&plane);
-    let world = Arc::new(World { serve, plane });
+    let world = Arc::new(World { _serve: serve, plane });
     *shared = Arc::downgrade(&world);
     world
 }

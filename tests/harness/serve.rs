@@ -84,6 +84,10 @@ impl Serve {
             serve.probe("/readyz").filter(|answer| answer.starts_with("HTTP/1.1 200"))
         });
         serve.start_time = begun.elapsed();
+        if options.register {
+            // The API server takes a moment to learn of the registrations.
+            eventually("the API server to call the webhook", PATIENCE, || (!accepts_nonsense(plane)).then_some(()));
+        }
         serve
     }
 
@@ -127,6 +131,15 @@ impl Drop for Serve {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether a StatefulSet whose label makes no sense gets through.
+fn accepts_nonsense(plane: &ControlPlane) -> bool {
+    let object = r#"{"apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "nonsense", "namespace": "default", "labels": {"etcd-defrag.io/enabled": "nonsense"}},
+        "spec": {"serviceName": "x", "selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "c"}]}}}}"#;
+    plane.kubectl_stdin(["create", "--dry-run=server", "-f", "-"], object).status.success()
 }
 
 /// The binary under test: what cargo built for this test, or for an example the one beside it.

@@ -252,17 +252,8 @@ impl<'a> Bounds<'a> {
             Binary::Subtract => Integers::spanning(&[a.low.checked_sub(b.high), a.high.checked_sub(b.low)]),
             Binary::Multiply => Integers::spanning(&ends.map(|(a, b)| a.checked_mul(b))),
             _ => {
-                
-                match (a.single(), b.single()) {
-                    (_, Some(0)) => Integers::NONE,
-                    (Some(a), Some(b)) if operator == Binary::Divide => Integers::point(a.wrapping_div(b)),
-                    (Some(a), Some(b)) => Integers::point(a.wrapping_rem(b)),
-                    (None, Some(b)) if operator == Binary::Divide => {
-                        Integers::spanning(&[a.low.checked_div(b), a.high.checked_div(b)])
-                    }
-                    _ if operator == Binary::Remainder && a.low >= 0 => Integers { low: 0, high: a.high },
-                    _ => Integers::ALL,
-                }
+                self.fails |= b.contains_zero();
+                if b.single() == Some(0) { Integers::NONE } else { quotients(operator, a, b) }
             }
         }
     }
@@ -398,6 +389,29 @@ impl<'a> Bounds<'a> {
 
 fn whole_line(integers: Integers) -> Option<Line> {
     integers.single().and_then(|value| Set::integer(value).line)
+}
+
+/// Whole quotients or remainders by the numbers of `b` other than zero.
+fn quotients(operator: Binary, a: Integers, b: Integers) -> Integers {
+    let single = a.single().zip(b.single());
+    if operator == Binary::Divide {
+        if let Some((a, b)) = single {
+            return Integers::point(a.wrapping_div(b));
+        }
+        if !b.contains_zero() {
+            let ends = [(a.low, b.low), (a.low, b.high), (a.high, b.low), (a.high, b.high)];
+            return Integers::spanning(&ends.map(|(a, b)| a.checked_div(b)));
+        }
+        // A divisor of one or minus one gives the largest quotients.
+        return Integers::spanning(&[Some(a.low), Some(a.high), a.low.checked_neg(), a.high.checked_neg()]);
+    }
+    if let Some((a, b)) = single {
+        return Integers::point(a.wrapping_rem(b));
+    }
+    // A remainder has the sign of the dividend and is smaller than the divisor.
+    let most = b.low.unsigned_abs().max(b.high.unsigned_abs()).saturating_sub(1);
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    Integers { low: a.low.max(-most).min(0), high: a.high.min(most).max(0) }
 }
 
 /// Bit operations: exact for one number on each side, by the number of bits where nothing is negative.

@@ -130,5 +130,7 @@ mod tests {
         let line = Line::exact(1.0, 0.0, 0.0).multiply(Line::exact(0.0, 0.0, 0.1), LIMIT).unwrap();
         assert!(line.error > 1e9 * f64::EPSILON);
         assert_eq!(line.multiply(line, LIMIT), None);
+        let (low, high) = line.range(&[(3.0, 0.0); 5], LIMIT);
+        assert!(low < 0.3 && 0.3 < high && high - low < 1e-4);
     }
 }

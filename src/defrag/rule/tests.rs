@@ -263,6 +263,22 @@ fn rules_as_people_write_them_are_decided() {
 }
 
 #[test]
+fn a_single_state_among_billions_is_found() {
+    let state = |db_size| State { db_size, db_size_in_use: 0, quota: QUOTA };
+    let needle = Some(12_345_679);
+    let size = |verdict: Verdict| verdict.counterexample().map(|state| state.db_size);
+    assert_eq!(size(analysed("1 / (dbSize - 12345679) < 99").never_fails), needle);
+    assert_eq!(size(analysed("10 / ((dbSize << 0) - 12345679) >= -99").never_fails), needle);
+    assert_eq!(size(analysed("10 % ((dbSize << 0) - 12345679) >= -99").never_fails), needle);
+    let rule = "0 % (dbSize - 12345679) >= 0";
+    assert_eq!(Rule::parse(rule).unwrap().evaluate(&state(12_345_679)), Ok(false));
+    assert_eq!(analysed(rule).not_always_true, Verdict::Proven);
+    assert_eq!(analysed("dbSize != 12345679").not_always_true, Verdict::Proven);
+    assert_eq!(analysed("dbSizeFree == 12345679").fires_above, needle);
+    assert_eq!(analysed("dbSizeFree == 12345679.5").not_always_false.counterexample(), Some(state(QUOTA)));
+}
+
+#[test]
 fn thresholds_and_floors_are_exact() {
     let analysis = analysed("dbQuotaUsage > 0.8 && dbSize - dbSizeInUse > 100*1024*1024");
     assert_eq!(analysis.fires_above, Some(6_871_947_674));

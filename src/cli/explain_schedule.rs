@@ -1,0 +1,132 @@
+//! `explain schedule`: whether Kubernetes accepts a schedule, when it fires, and what would hurt.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Format, Outcome, output};
+use crate::defrag::{
+    duration::in_words,
+    finding::Finding,
+    policy::Policy,
+    schedule::{self, Judged, Schedule, ScheduleError, TimeZone},
+};
+
+/// Explains a CronJob schedule as Kubernetes understands it
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The schedule: five fields, a macro such as @daily, or @every with a duration; H stands for a hashed number
+    #[arg(allow_hyphen_values = true)]
+    schedule: String,
+    /// An IANA time zone such as Europe/Rome; without it the controller manager's zone holds, and UTC is shown
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+    /// Show the fire times after this instant (RFC 3339) instead of now
+    #[arg(long, value_name = "RFC3339")]
+    from: Option<Timestamp>,
+    /// How many fire times to show
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    count: u16,
+    /// The namespace that H is resolved for
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// The StatefulSet that H is resolved for
+    #[arg(long, default_value = "etcd")]
+    name: String,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Explanation {
+    valid: bool,
+    findings: Vec<Finding>,
+    resolved: Option<String>,
+    next: Vec<String>,
+    min_interval: Option<u64>,
+    max_interval: Option<u64>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let now = args.from.unwrap_or_else(Timestamp::now);
+    let limits = Policy::built_in().limits;
+    let limits = schedule::Limits {
+        min_interval: limits.min_interval,
+        max_interval: limits.max_interval,
+        windows: None,
+    };
+    let place = schedule::Place {
+        schedule_field: "schedule".to_owned(),
+        zone_field: "time-zone".to_owned(),
+        namespace: args.namespace.clone(),
+        name: args.name.clone(),
+    };
+    let judged = schedule::judge(&args.schedule, args.time_zone.as_deref(), &place, &limits, now);
+    let next = next(&judged, now, usize::from(args.count));
+    let outcome = Outcome::of(&judged.findings);
+    if args.output == Format::Text {
+        output::print(&text(args, &judged, &next))?;
+    } else {
+        let intervals = judged.resolved.as_ref().and_then(|resolved| resolved.intervals);
+        let explanation = Explanation {
+            valid: judged.resolved.is_some(),
+            findings: judged.findings,
+            resolved: judged.resolved.map(|resolved| resolved.text),
+            next: next.iter().map(ToString::to_string).collect(),
+            min_interval: intervals.map(|intervals| intervals.shortest.as_secs()),
+            max_interval: intervals.map(|intervals| intervals.longest.as_secs()),
+        };
+        output::data(args.output, &explanation)?;
+    }
+    Ok(outcome)
+}
+
+fn next(judged: &Judged, now: Timestamp, count: usize) -> Vec<Timestamp> {
+    let Some(resolved) = &judged.resolved else { return Vec::new() };
+    let utc = TimeZone::utc();
+    resolved.schedule.fire_times(now, resolved.zone.as_ref().unwrap_or(&utc)).take(count).collect()
+}
+
+fn text(args: &Args, judged: &Judged, next: &[Timestamp]) -> String {
+    let mut page = format!("{}\n", args.schedule);
+    if let Some(error) = error(args) {
+        let _ = writeln!(page, "{}{}", " ".repeat(error.column.saturating_sub(1)), "^".repeat(error.length.max(1)));
+    }
+    if let Some(resolved) = &judged.resolved {
+        if resolved.text != args.schedule {
+            let _ = writeln!(page, "  H for {}/{}: {}", args.namespace, args.name, resolved.text);
+        }
+        let _ = writeln!(page, "  {}", resolved.schedule.describe(resolved.zone.as_ref()));
+        let utc = TimeZone::utc();
+        let zone = resolved.zone.as_ref().unwrap_or(&utc);
+        for (index, time) in next.iter().enumerate() {
+            let label = if index == 0 { "next" } else { "" };
+            let local = time.to_zoned(zone.rules().clone()).strftime("%a %Y-%m-%d %H:%M:%S %Z");
+            let _ = writeln!(page, "  {label:<9}{local}");
+        }
+        if let Some(intervals) = resolved.intervals {
+            let (shortest, longest) = (in_words(intervals.shortest), in_words(intervals.longest));
+            let _ = writeln!(page, "  gaps     from {shortest} to {longest}");
+        }
+    }
+    let verdict = match (judged.resolved.is_some(), judged.findings.iter().any(Finding::denies)) {
+        (false, _) => "refused: Kubernetes would not take it",
+        (true, true) => "refused: Kubernetes would take it, and it would hurt",
+        (true, false) => "accepted",
+    };
+    let _ = writeln!(page, "  verdict  {verdict}");
+    output::findings(&mut page, &judged.findings);
+    page
+}
+
+/// The place of the error in the text, where there is one and `H` is not in the way.
+fn error(args: &Args) -> Option<ScheduleError> {
+    schedule::resolve_hash(&args.schedule, &args.namespace, &args.name).map_or_else(
+        Some,
+        |text| if text == args.schedule { Schedule::parse(&text).err() } else { None },
+    )
+}

@@ -1,0 +1,220 @@
+//! `serve`: the webhook, the reconciler, probes and metrics in one process.
+
+use std::{
+    fmt::Debug,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use axum::http::{HeaderValue, header::USER_AGENT};
+use jiff::Timestamp;
+use kube::{
+    Api, Client, Config, Resource, ResourceExt as _,
+    api::{Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::Outcome;
+use crate::{
+    admission::{
+        Limits,
+        registration::{Registration, Target},
+        server::{self, Admission},
+    },
+    controller,
+    defrag::{cronjob::MANAGER, policy::Policy},
+    runtime::{
+        leadership,
+        probes::{self, Probes},
+        selfsigned,
+        shutdown::Shutdown,
+        telemetry::{self, LogFormat, Metrics},
+        tls::{self, Certificates},
+    },
+};
+
+/// The Lease that elects the one replica that reconciles.
+const LEASE: &str = "etcd-defrag-webhook";
+
+/// How this program names itself to the API server, as audit logs show it.
+const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// How long one call to the API server may take to connect; watches may stay open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs the webhook, the reconciler, probes and metrics
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the webhook listens
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:10250")]
+    listen: SocketAddr,
+    /// Where /healthz, /readyz and /metrics are served, in plain HTTP
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    probes_listen: SocketAddr,
+    /// The serving certificate with its chain, in PEM; followed when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the serving certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// For development: register the webhooks under this URL; without --tls-cert the certificate is made in memory
+    #[arg(long, value_name = "URL")]
+    register_webhooks: Option<String>,
+    /// The CA of --tls-cert for --register-webhooks, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    ca_bundle: Option<PathBuf>,
+    /// The kubeconfig; without it the environment's, else the one of the pod
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The namespace of this process, in which the Lease is
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    namespace: String,
+    /// The name of this replica in the Lease and in Events; without it the host's name
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
+    /// Reconcile without an election; only where this is the one replica
+    #[arg(long)]
+    no_leader_election: bool,
+    /// How many StatefulSets are reconciled at once
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+    /// How long connections are still accepted after SIGTERM, as a Go duration
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = crate::defrag::duration::parse_unsigned)]
+    drain_delay: Duration,
+    /// The form of log lines: auto, text or json
+    #[arg(long, default_value_t)]
+    log_format: LogFormat,
+}
+
+/// Runs the command until a signal ends it.
+pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+    telemetry::init(args.log_format).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(serve(args))?;
+    Ok(Outcome::Clean)
+}
+
+async fn serve(args: &Args) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signals().context("handle signals")?;
+    let mut metrics = Metrics::default();
+    let reconciler_metrics = controller::metrics::Metrics::default();
+    reconciler_metrics.register(metrics.registry_mut());
+
+    let (certificates, ca) = certificates(args, &metrics, &shutdown).await?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
+    let probes_listener =
+        TcpListener::bind(args.probes_listen).await.with_context(|| format!("listen on {}", args.probes_listen))?;
+    let client = client(args).await?;
+
+    let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
+    let (_policy, policy) = watch::channel(Arc::new(Policy::built_in()));
+    let admission = Admission::new(policy.clone(), metrics.admission.clone(), &limits);
+    let config = certificates.server_config()?;
+    let webhook = tokio::spawn(server::run(listener, admission, config, limits, shutdown.token()));
+    info!(address = %args.listen, "the webhook serves TLS");
+
+    if let Some(url) = &args.register_webhooks {
+        register(&client, url, ca).await?;
+    }
+    let probes = Probes::new(metrics).check("tls", move || certificates.check(Timestamp::now()));
+    // The probes answer until everything else has ended.
+    let all_ended = CancellationToken::new();
+    let probes = tokio::spawn(probes::run(probes_listener, Arc::new(probes), all_ended.clone()));
+
+    let identity = args.identity.clone().unwrap_or_else(host_name);
+    let lease =
+        (!args.no_leader_election).then(|| leadership::Config::new(&args.namespace, LEASE, identity.clone()));
+    let options = controller::Options { concurrency: args.concurrency.into(), namespace: None, identity };
+    controller::run(client, policy, options, lease, reconciler_metrics, stop_signal(&shutdown)).await;
+
+    webhook.await.context("the webhook")??;
+    all_ended.cancel();
+    probes.await.context("the probes")?;
+    info!("ended");
+    Ok(())
+}
+
+/// The reconciler's signal to stop.
+fn stop_signal(shutdown: &Shutdown) -> watch::Receiver<bool> {
+    let (stop, stopped) = watch::channel(false);
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        shutdown.started().await;
+        let _ = stop.send(true);
+    });
+    stopped
+}
+
+/// The serving certificate, and the CA that it is trusted by where that is known.
+async fn certificates(
+    args: &Args,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> anyhow::Result<(Arc<Certificates>, Option<String>)> {
+    if let (Some(certificate), Some(key)) = (args.tls_cert.clone(), args.tls_key.clone()) {
+        let ca = args
+            .ca_bundle
+            .as_ref()
+            .map(|file| std::fs::read_to_string(file).with_context(|| format!("read {}", file.display())))
+            .transpose()?;
+        let files = tls::Files { certificate, key };
+        let clock = Arc::new(Timestamp::now);
+        let followed = Certificates::follow(files, metrics.tls.clone(), clock, tls::POLL, shutdown.token()).await?;
+        return Ok((followed, ca));
+    }
+    let Some(url) = &args.register_webhooks else {
+        anyhow::bail!("no certificate: name one with --tls-cert and --tls-key, or use --register-webhooks for development");
+    };
+    let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split([':', '/']).next().unwrap_or_default();
+    let pair = selfsigned::issue(&[host.to_owned()])?;
+    let made = Certificates::from_pem(&pair.cert_pem, &pair.key_pem, metrics.tls.clone(), Timestamp::now())?;
+    Ok((made, Some(pair.ca_pem)))
+}
+
+async fn client(args: &Args) -> anyhow::Result<Client> {
+    let mut config = match &args.kubeconfig {
+        Some(file) => {
+            let kubeconfig = Kubeconfig::read_from(file)?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+        }
+        None => Config::infer().await.context("find a cluster: neither a kubeconfig nor a pod's credentials are there")?,
+    };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
+    Client::try_from(config).context("connect to the API server")
+}
+
+async fn register(client: &Client, url: &str, ca_bundle: Option<String>) -> anyhow::Result<()> {
+    let target = Target::Url(url.trim_end_matches('/').to_owned());
+    let registration = Registration { target, ca_bundle, own_namespace: None };
+    apply(client, registration.mutating()).await?;
+    apply(client, registration.validating()).await?;
+    info!(url, "the webhooks are registered");
+    Ok(())
+}
+
+/// Applies an object of the whole cluster.
+async fn apply<K>(client: &Client, object: K) -> anyhow::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let name = object.name_any();
+    let parameters = PatchParams::apply(MANAGER).force();
+    let applied = Api::<K>::all(client.clone()).patch(&name, &parameters, &Patch::Apply(&object)).await;
+    applied.with_context(|| format!("register {} {name}", K::kind(&())))?;
+    Ok(())
+}
+
+/// The name of this host, as a pod sees its own.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    format!("{}-{}", if name.is_empty() { "etcd-defrag-webhook" } else { name }, std::process::id())
+}

@@ -1,0 +1,178 @@
+//! The writes: applying, repairing and deleting a CronJob.
+
+use k8s_openapi::api::batch::v1::CronJob;
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy};
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::{
+    Context, Error, ObjectKey,
+    drift::{FINDINGS, LAST_DEFRAG_NOW, drift},
+    seen::LAST_APPLIED,
+};
+use crate::defrag::cronjob::MANAGER;
+
+/// What an application came to.
+#[derive(Debug)]
+pub(super) struct Applied {
+    /// The CronJob as it is now.
+    pub(super) live: CronJob,
+    /// The fields that are not as asked for, because the cluster insists.
+    pub(super) remaining: Vec<String>,
+}
+
+/// Makes a CronJob that is not there. It is applied without force: should a foreign one have appeared meanwhile, its
+/// fields conflict and it stays untouched.
+pub(super) async fn create(context: &Context, desired: &CronJob) -> Result<Applied, Error> {
+    let live = server_side(context, desired, false).await?;
+    finish(context, live, desired).await
+}
+
+/// Brings a CronJob that is ours, or is to become ours, into the desired shape.
+///
+/// Applying sets our fields; what others added to the specification it cannot remove, so that is replaced where needed.
+/// With `adopt`, the specification is replaced first: merged into another author's lists, ours would not be valid.
+pub(super) async fn update(
+    context: &Context,
+    live: &CronJob,
+    desired: &CronJob,
+    adopt: bool,
+) -> Result<Applied, Error> {
+    let mut pinned = desired.clone();
+    // A CronJob that was deleted and made again by somebody else has another uid, and the API server then refuses.
+    pinned.metadata.uid.clone_from(&live.metadata.uid);
+    if adopt {
+        replace(context, live, desired).await?;
+    }
+    let applied = match server_side(context, &pinned, true).await {
+        Err(Error::Kube(kube::Error::Api(status))) if status.is_invalid() && !adopt => {
+            replace(context, live, desired).await?;
+            server_side(context, &pinned, true).await?
+        }
+        other => other?,
+    };
+    finish(context, applied, desired).await
+}
+
+/// Replaces what an application left over, once; what is different even then is what the cluster insists on.
+async fn finish(context: &Context, live: CronJob, desired: &CronJob) -> Result<Applied, Error> {
+    let live = if drift(&live, desired).is_empty() { live } else { replace(context, &live, desired).await? };
+    let remaining = drift(&live, desired);
+    Ok(Applied { live, remaining })
+}
+
+async fn server_side(context: &Context, desired: &CronJob, force: bool) -> Result<CronJob, Error> {
+    context.may_write()?;
+    let (api, name) = api(context, &desired.metadata);
+    let params = PatchParams { force, ..PatchParams::apply(MANAGER) };
+    Ok(api.patch(&name, &params, &Patch::Apply(desired)).await?)
+}
+
+/// Replaces the specification and the controller, provided that the CronJob is still the one that was looked at.
+async fn replace(context: &Context, live: &CronJob, desired: &CronJob) -> Result<CronJob, Error> {
+    context.may_write()?;
+    let (api, name) = api(context, &desired.metadata);
+    let patch: json_patch::Patch = serde_json::from_value(replacement(live, desired)).map_err(Error::Patch)?;
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    info!(cronjob = %ObjectKey::of(&desired.metadata), "replacing what applying leaves over");
+    Ok(api.patch(&name, &params, &Patch::Json::<()>(patch)).await?)
+}
+
+fn replacement(live: &CronJob, desired: &CronJob) -> Value {
+    let mut owners: Vec<_> = live
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .filter(|owner| owner.controller != Some(true))
+        .cloned()
+        .collect();
+    owners.retain(|owner| desired.metadata.owner_references.iter().flatten().all(|ours| ours.uid != owner.uid));
+    owners.extend(desired.metadata.owner_references.iter().flatten().cloned());
+    let mut patch = vec![
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": live.metadata.resource_version}),
+        json!({"op": "replace", "path": "/spec", "value": desired.spec}),
+        json!({"op": "add", "path": "/metadata/ownerReferences", "value": owners}),
+    ];
+    // kubectl's copy would bring the old settings back with its next three-way merge.
+    for key in [LAST_APPLIED, FINDINGS, LAST_DEFRAG_NOW] {
+        let has = |meta: &ObjectMeta| meta.annotations.as_ref().is_some_and(|all| all.contains_key(key));
+        if has(&live.metadata) && !has(&desired.metadata) {
+            patch.push(json!({"op": "remove", "path": format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"))}));
+        }
+    }
+    Value::Array(patch)
+}
+
+/// Sets or removes one annotation of a CronJob of ours whose specification stays as it is.
+pub(super) async fn annotate(
+    context: &Context,
+    live: &CronJob,
+    key: &str,
+    value: Option<&str>,
+) -> Result<CronJob, Error> {
+    context.may_write()?;
+    let (api, name) = api(context, &live.metadata);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = json!({"metadata": {"uid": live.metadata.uid, "annotations": {key: value}}});
+    Ok(api.patch(&name, &params, &Patch::Merge(&patch)).await?)
+}
+
+/// Deletes exactly this CronJob, with its Jobs. That it is gone already is just as well.
+pub(super) async fn delete(context: &Context, live: &CronJob) -> Result<bool, Error> {
+    context.may_write()?;
+    let (api, name) = api(context, &live.metadata);
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions { uid: live.metadata.uid.clone(), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&name, &params).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn api(context: &Context, meta: &ObjectMeta) -> (Api<CronJob>, String) {
+    let key = ObjectKey::of(meta);
+    (Api::namespaced(context.client.clone(), &key.namespace), key.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cronjob(value: Value) -> CronJob {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_replacement_swaps_the_controller_and_spares_what_is_not_ours() {
+        let owner = |uid: &str, controller: bool| json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "etcd", "uid": uid, "controller": controller});
+        let live = cronjob(json!({
+            "metadata": {"name": "x", "resourceVersion": "7",
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "team": "a", "etcd-defrag.io/findings": "single-member"},
+                "ownerReferences": [owner("old", true), owner("other", false)]},
+        }));
+        let desired = cronjob(json!({
+            "metadata": {"name": "x", "annotations": {"etcd-defrag.io/statefulset": "etcd"}, "ownerReferences": [owner("new", true)]},
+            "spec": {"schedule": "@daily", "jobTemplate": {}},
+        }));
+        let patch: json_patch::Patch = serde_json::from_value(replacement(&live, &desired)).unwrap();
+        let mut document = serde_json::to_value(&live).unwrap();
+        document["spec"] = json!({"schedule": "@hourly", "timeZone": "Etc/UTC"});
+        json_patch::patch(&mut document, &patch).unwrap();
+        let uids: Vec<_> = document["metadata"]["ownerReferences"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|owner| owner["uid"].clone())
+            .collect();
+        assert_eq!(uids, ["other", "new"]);
+        assert_eq!(document["metadata"]["annotations"], json!({"team": "a"}));
+        assert_eq!(document["spec"]["timeZone"], Value::Null);
+        document["metadata"]["resourceVersion"] = json!("8");
+        assert!(json_patch::patch(&mut document, &patch).is_err(), "another version is not overwritten");
+    }
+}

@@ -1,0 +1,148 @@
+//! What is remembered of one StatefulSet between two looks at it, in this process only.
+
+use std::{
+    collections::BTreeMap,
+    hash::{Hash, Hasher as _},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Something that is reported once, and again only after it changed or went away and came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Topic {
+    Refused,
+    Foreign,
+    Rival,
+    Unsettled,
+    Contested,
+    ApplyFailed,
+    Pending,
+}
+
+/// What an enrolled StatefulSet counts as in the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Not enrolled.
+    #[default]
+    None,
+    /// Enrolled, with its CronJob.
+    Sound,
+    /// Enrolled, with refused settings.
+    Refused,
+    /// Enrolled, but the name of its CronJob is taken.
+    Foreign,
+}
+
+/// What a live CronJob settled on after we applied ours, and something in the cluster changed it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settled {
+    /// The CronJob.
+    pub(super) uid: Option<String>,
+    /// The fingerprint of what we asked for.
+    pub(super) desired: u64,
+    /// The fingerprint of what the API server made of it.
+    pub(super) live: u64,
+}
+
+/// The memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory {
+    /// The fingerprint of the desired CronJob that was last seen in place.
+    pub(super) in_place: Option<u64>,
+    /// What the API server insists on.
+    pub(super) settled: Option<Settled>,
+    /// The `defrag-now` token that was served last.
+    pub(super) served: Option<String>,
+    /// The repairs of late.
+    pub(super) repairs: Allowance,
+    /// How it counts.
+    pub(super) standing: Standing,
+    reported: BTreeMap<Topic, u64>,
+}
+
+impl Memory {
+    /// Whether this has not been reported yet; it counts as reported from now on.
+    pub(super) fn is_news(&mut self, topic: Topic, content: &impl Hash) -> bool {
+        let mut hasher = std::hash::DefaultHasher::new();
+        content.hash(&mut hasher);
+        let digest = hasher.finish();
+        self.reported.insert(topic, digest) != Some(digest)
+    }
+
+    /// Forgets a topic, so that it is reported when it comes back.
+    pub(super) fn over(&mut self, topic: Topic) {
+        self.reported.remove(&topic);
+    }
+}
+
+/// How many repairs of one CronJob are at hand: a burst at once, then a few a minute. Whoever keeps changing it back,
+/// a person or a tool, is not outrun at full speed.
+#[derive(Clone, Debug)]
+pub(super) struct Allowance {
+    left: u32,
+    since: Option<Instant>,
+}
+
+/// Repairs that follow each other at once.
+const BURST: u32 = 30;
+/// The time after which one more is allowed.
+const REFILL: Duration = Duration::from_secs(10);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { left: BURST, since: None }
+    }
+}
+
+impl Allowance {
+    /// Takes one, or says how long to wait for the next.
+    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let since = *self.since.get_or_insert(now);
+        let passed = now.saturating_duration_since(since);
+        let earned = u32::try_from(passed.as_secs() / REFILL.as_secs()).unwrap_or(BURST);
+        if earned > 0 {
+            self.left = self.left.saturating_add(earned).min(BURST);
+            self.since = Some(since + REFILL * earned);
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(REFILL.saturating_sub(now.saturating_duration_since(self.since.unwrap_or(now)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_repairs_is_at_hand_and_then_a_few_a_minute() {
+        let (mut allowance, start) = (Allowance::default(), Instant::now());
+        for _ in 0..BURST {
+            assert_eq!(allowance.take(start), Ok(()));
+        }
+        assert_eq!(allowance.take(start + Duration::from_secs(4)), Err(Duration::from_secs(6)));
+        assert_eq!(allowance.take(start + Duration::from_secs(10)), Ok(()));
+        assert!(allowance.take(start + Duration::from_secs(11)).is_err());
+        let later = start + Duration::from_secs(100_000);
+        for _ in 0..BURST {
+            assert_eq!(allowance.take(later), Ok(()), "it fills up to the burst");
+        }
+        assert!(allowance.take(later).is_err(), "and not above");
+    }
+
+    #[test]
+    fn news_is_news_once_until_it_changes_or_comes_back() {
+        let mut memory = Memory::default();
+        assert!(memory.is_news(Topic::Refused, &"a"));
+        assert!(!memory.is_news(Topic::Refused, &"a"));
+        assert!(memory.is_news(Topic::Foreign, &"a"));
+        assert!(memory.is_news(Topic::Refused, &"b"));
+        memory.over(Topic::Refused);
+        assert!(memory.is_news(Topic::Refused, &"b"));
+    }
+}

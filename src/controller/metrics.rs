@@ -1,0 +1,78 @@
+//! What the reconciler counts.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// How a reconciliation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Outcome {
+    /// Nothing had to be written.
+    Unchanged,
+    /// Something was written.
+    Changed,
+    /// It will be tried again.
+    Failed,
+}
+
+/// The labels of the reconciliation counter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Labels {
+    /// How it ended.
+    pub result: Outcome,
+}
+
+/// The reconciler's metrics; a clone counts into the same numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Reconciliations by result.
+    pub reconciliations: Family<Labels, Counter>,
+    /// CronJobs that somebody had edited or deleted and that were repaired.
+    pub repairs: Counter,
+    /// Runs that failed.
+    pub failed_runs: Counter,
+    /// StatefulSets that are enrolled; zero where another replica leads.
+    pub enrolled: Gauge,
+    /// Enrolled StatefulSets whose settings are refused.
+    pub refused: Gauge,
+    /// Enrolled StatefulSets whose CronJob's name belongs to somebody else.
+    pub foreign: Gauge,
+    /// 1 where this replica leads.
+    pub leader: Gauge,
+}
+
+impl Metrics {
+    /// Adds the metrics to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("reconciliations", "Reconciliations by result", self.reconciliations.clone());
+        registry.register("repairs", "CronJobs that were edited or deleted and repaired", self.repairs.clone());
+        registry.register("failed_runs", "Defragmentation Jobs that failed", self.failed_runs.clone());
+        registry.register("enrolled", "Enrolled StatefulSets", self.enrolled.clone());
+        registry.register("refused", "Enrolled StatefulSets with refused settings", self.refused.clone());
+        registry.register("foreign", "Enrolled StatefulSets whose CronJob name is taken", self.foreign.clone());
+        registry.register("leader", "Whether this replica leads the reconciler", self.leader.clone());
+    }
+
+    pub(super) fn count(&self, result: Outcome) {
+        self.reconciliations.get_or_create(&Labels { result }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_shows_what_was_counted() {
+        let (metrics, mut registry, mut text) =
+            (Metrics::default(), Registry::with_prefix("etcd_defrag_webhook"), String::new());
+        metrics.register(&mut registry);
+        metrics.count(Outcome::Changed);
+        metrics.leader.set(1);
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("etcd_defrag_webhook_reconciliations_total{result=\"Changed\"} 1"), "{text}");
+        assert!(text.contains("etcd_defrag_webhook_leader 1"), "{text}");
+    }
+}

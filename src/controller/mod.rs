@@ -1,0 +1,171 @@
+//! The reconciler: for each enrolled StatefulSet exactly one CronJob, as the judgement wants it.
+//!
+//! ```text
+//! watches ──► caches ──► queue ──► one look at one StatefulSet                  (as many at once as `concurrency`)
+//!   StatefulSets, CronJobs, Jobs     fetch ─► judge ─► build ─► apply ─► report
+//! ```
+//!
+//! Only fetch, apply and report see a client. A look at an object that is as it should be asks and writes nothing: the
+//! caches answer. A stale cache never decides over what exists: before an object is changed or deleted, the live one is
+//! read, and the write is bound to its uid; a CronJob that the caches do not show is applied without force, so that one
+//! of somebody else makes that fail.
+
+mod apply;
+mod cache;
+mod defrag_now;
+pub mod drift;
+mod memory;
+pub mod metrics;
+pub mod ownership;
+mod queue;
+mod reconcile;
+mod report;
+mod seen;
+mod steps;
+mod term;
+mod watches;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use kube::{Client, api::ObjectMeta};
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use self::{metrics::Metrics, term::Term};
+use crate::{
+    defrag::policy::Policy,
+    runtime::leadership::{self, Leadership},
+};
+
+/// The namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ObjectKey {
+    namespace: String,
+    name: String,
+}
+
+impl ObjectKey {
+    fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    fn of(meta: &ObjectMeta) -> Self {
+        Self::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// How the reconciler runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many StatefulSets are looked at at once; at least one.
+    pub concurrency: usize,
+    /// The only namespace to look at; `None` for all.
+    pub namespace: Option<String>,
+    /// Who this process is, as Events name it.
+    pub identity: String,
+}
+
+/// Why a look at a StatefulSet ended early.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{}", brief(.0))]
+    Kube(#[from] kube::Error),
+    #[error("a patch could not be made: {0}")]
+    Patch(#[source] serde_json::Error),
+    #[error("another replica leads")]
+    NotLeading,
+    #[error("no end after {0:?}")]
+    TimedOut(Duration),
+}
+
+/// An error in one line. kube's own text repeats the whole answer of the API server.
+fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => {
+            format!("the API server answers {} {}: {}", status.code, status.reason, status.message)
+        }
+        other => format!("the API server cannot be asked: {other}"),
+    }
+}
+
+/// What every look shares.
+struct Context {
+    client: Client,
+    leadership: Leadership,
+    identity: String,
+    metrics: Metrics,
+}
+
+impl Context {
+    /// To be asked right before each write.
+    fn may_write(&self) -> Result<(), Error> {
+        if self.leadership.is_leader() { Ok(()) } else { Err(Error::NotLeading) }
+    }
+}
+
+/// Runs the reconciler until `shutdown` becomes true (or its sender is gone): stands for election where there is one,
+/// and while leading keeps every CronJob as it should be. A changed policy is taken up at once.
+///
+/// At the end looks under way are waited for, and the Lease is given back after the last write.
+pub async fn run(
+    client: Client,
+    policy: watch::Receiver<Arc<Policy>>,
+    options: Options,
+    lease: Option<leadership::Config>,
+    metrics: Metrics,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    // Dropped when the work has ended, also when this future is dropped: only then may another replica begin.
+    let (work, work_ended) = oneshot::channel::<()>();
+    let (mut leadership, election) = match lease {
+        Some(config) => {
+            let (leadership, election) = leadership::election(client.clone(), config);
+            let stop = async {
+                let _ = work_ended.await;
+            };
+            (leadership, Some(tokio::spawn(election.run(stop))))
+        }
+        None => (Leadership::always(), None),
+    };
+    let context = Arc::new(Context {
+        client,
+        leadership: leadership.clone(),
+        identity: options.identity.clone(),
+        metrics: metrics.clone(),
+    });
+    loop {
+        tokio::select! {
+            () = stopped(&mut shutdown) => break,
+            () = leadership.gained() => {}
+        }
+        info!("the reconciler starts");
+        metrics.leader.set(1);
+        let term = Term::new(Arc::clone(&context), &options, policy.clone());
+        let end = term.run(&mut leadership, &mut shutdown).await;
+        for gauge in [&metrics.leader, &metrics.enrolled, &metrics.refused, &metrics.foreign] {
+            gauge.set(0);
+        }
+        match end {
+            term::End::Shutdown => break,
+            term::End::LeadershipLost => warn!("the reconciler stops, because another replica may lead by now"),
+        }
+    }
+    drop(work);
+    if let Some(election) = election
+        && let Err(error) = election.await
+    {
+        warn!(%error, "the election ended badly");
+    }
+}
+
+/// Waits until the shutdown is asked for.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left who could ask: that is an end, too.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}

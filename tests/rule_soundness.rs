@@ -1,0 +1,211 @@
+//! Verdicts of the analysis against random states and corners, and its counterexamples against the engine's library.
+//!
+//! `SOUND_RULES` and `SOUND_STATES` set how many, `SOUND_SEED` where the sequence starts.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may fail loudly, and its numbers are small"
+)]
+
+mod support;
+
+use etcd_defrag_webhook::defrag::{
+    policy::{Limits, Policy},
+    quantity::MIB,
+    rule::{Analysis, Rule, State, Verdict, analyse},
+};
+use support::{QUOTAS, Random, ask, setting, sound_rule, state};
+
+/// Rules as people write them, with generated numbers.
+fn plausible(random: &mut Random) -> String {
+    let bytes = |random: &mut Random| format!("{}*1024*1024", 1 + random.below(9000));
+    let ratio = |random: &mut Random| format!("0.{}", 1 + random.below(99));
+    let part = |random: &mut Random| match random.below(12) {
+        0 => format!("dbSizeFree > {}", bytes(random)),
+        1 => format!("dbSize - dbSizeInUse > {}", bytes(random)),
+        2 => format!("dbQuotaUsage > {}", ratio(random)),
+        3 => format!("dbSize > dbQuota*{}/100", random.below(120)),
+        4 => format!("dbSize > {}", bytes(random)),
+        5 => format!("dbSizeFree / dbSize > {}", ratio(random)),
+        6 => format!("dbSizeInUse < {} * dbSize", ratio(random)),
+        7 => format!("dbSizeFree > {} * dbSize", ratio(random)),
+        8 => format!("dbSizeInUse / dbQuota > {}", ratio(random)),
+        9 => format!("dbSize - dbSizeInUse >= dbQuota / {}", 1 + random.below(40)),
+        10 => format!("dbSizeFree * dbQuotaUsage > {}", bytes(random)),
+        _ => format!("dbSizeFree >= {}", random.below(3)),
+    };
+    let mut text = part(random);
+    for _ in 0..random.below(3) {
+        let other = part(random);
+        text = match random.below(4) {
+            0 => format!("{text} && {other}"),
+            1 => format!("{text} || {other}"),
+            2 => format!("{text} || ({other} && {})", part(random)),
+            _ => format!("!({text}) && {other}"),
+        };
+    }
+    text
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    rules: u64,
+    states: u64,
+    proven: u64,
+    refuted: u64,
+    undecided: u64,
+    with_undecided: u64,
+    /// Rules with an undecided property, among those that never fail for certain.
+    most_regions: usize,
+}
+
+fn verdicts(analysis: &Analysis) -> [Verdict; 5] {
+    [
+        analysis.never_fails,
+        analysis.not_always_true,
+        analysis.not_always_false,
+        analysis.fires_above_ceiling,
+        analysis.never_futile,
+    ]
+}
+
+fn missed(state: &State, limits: &Limits) -> bool {
+    state.db_size as f64 / state.quota as f64 > limits.quota_ceiling
+        && state.free() > limits.enough_to_reclaim(state.quota)
+}
+
+/// A property that is said to hold must hold here.
+fn check(text: &str, rule: &Rule, analysis: &Analysis, state: &State, limits: &Limits) {
+    let value = rule.evaluate(state);
+    let contradiction = match value {
+        Err(_) => analysis.never_fails == Verdict::Proven,
+        Ok(_) => false,
+    } || (value == Ok(false)
+        && state.db_size >= MIB.min(state.quota / 16)
+        && matches!(analysis.not_always_true, Verdict::Refuted(_)))
+        || (value == Ok(true) && matches!(analysis.not_always_false, Verdict::Refuted(_)))
+        || (value != Ok(true) && missed(state, limits) && analysis.fires_above_ceiling == Verdict::Proven)
+        || (value == Ok(true) && state.free() < MIB && analysis.never_futile == Verdict::Proven)
+        || (value == Ok(true) && analysis.floor.is_some_and(|floor| state.free() < floor))
+        || (value == Ok(true)
+            && state.db_size_in_use == 0
+            && analysis.fires_above.is_some_and(|least| state.db_size < least))
+        || (value == Ok(true)
+            && state.db_size_in_use == state.db_size
+            && analysis.fires_above_compact.is_some_and(|least| state.db_size < least));
+    assert!(!contradiction, "{text:?} is {value:?} at {state:?}, against {analysis:?}");
+}
+
+/// A counterexample must be one.
+fn confirm(text: &str, rule: &Rule, analysis: &Analysis, limits: &Limits) {
+    for (verdict, fits) in verdicts(analysis).into_iter().zip([
+        (|value, _, _| value != Some(true) && value != Some(false)) as fn(Option<bool>, &State, &Limits) -> bool,
+        |value, _, _| value == Some(true),
+        |value, _, _| value != Some(true),
+        |value, state, limits| value != Some(true) && missed(state, limits),
+        |value, state, _| value == Some(true) && state.free() < MIB,
+    ]) {
+        if let Verdict::Refuted(state) = verdict {
+            assert!(
+                fits(rule.evaluate(&state).ok(), &state, limits),
+                "{text:?}: {state:?} shows nothing: {analysis:?}"
+            );
+            assert!(state.db_size <= analysis.size_limit && state.db_size_in_use <= state.db_size);
+        }
+    }
+    for (least, in_use) in [(analysis.fires_above, 0), (analysis.fires_above_compact, 1)] {
+        let Some(size) = least else { continue };
+        let quota = analysis_quota(analysis);
+        let state = State { db_size: size, db_size_in_use: size * in_use, quota };
+        assert_eq!(rule.evaluate(&state), Ok(true), "{text:?} at {state:?}");
+    }
+}
+
+fn analysis_quota(analysis: &Analysis) -> u64 {
+    analysis.size_limit / 5 * 4
+}
+
+#[test]
+fn no_state_contradicts_a_verdict() {
+    let (rules, states, seed) = (setting("SOUND_RULES", 2_000), setting("SOUND_STATES", 300), setting("SOUND_SEED", 1));
+    let limits = Policy::built_in().limits;
+    let mut random = Random(seed);
+    let (mut plain, mut wild) = (Counts::default(), Counts::default());
+    let mut questions: Vec<(String, Vec<State>)> = Vec::new();
+    let mut answers: Vec<String> = Vec::new();
+    while plain.rules + wild.rules < rules {
+        let likely = random.chance(50);
+        let text = if likely { plausible(&mut random) } else { sound_rule(&mut random) };
+        let Ok(rule) = Rule::parse(&text) else {
+            continue;
+        };
+        // A quota of which a quarter is whole MiB, so that the test knows it from the limit.
+        let quota = QUOTAS[random.below(4) as usize];
+        let analysis = analyse(&rule, quota, &limits);
+        confirm(&text, &rule, &analysis, &limits);
+        let counts = if likely { &mut plain } else { &mut wild };
+        counts.rules += 1;
+        counts.states += states;
+        let mut undecided = false;
+        for verdict in verdicts(&analysis) {
+            match verdict {
+                Verdict::Proven => counts.proven += 1,
+                Verdict::Refuted(_) => counts.refuted += 1,
+                Verdict::Undecided => {
+                    counts.undecided += 1;
+                    undecided = true;
+                }
+            }
+        }
+        counts.with_undecided += u64::from(undecided);
+        if undecided && std::env::var_os("SOUND_SHOW").is_some() {
+            println!("undecided: {text:?} {analysis:?}");
+        }
+        counts.most_regions = counts.most_regions.max(analysis.regions);
+        for _ in 0..states {
+            check(&text, &rule, &analysis, &state(&mut random, quota, analysis.size_limit), &limits);
+        }
+        let shown: Vec<State> = verdicts(&analysis).iter().filter_map(Verdict::counterexample).collect();
+        if !shown.is_empty() {
+            let values = shown.iter().map(|state| match rule.evaluate(state) {
+                Ok(true) => '1',
+                Ok(false) => '0',
+                Err(error) if error.to_string().contains("remainder") => 'p',
+                Err(_) => 'e',
+            });
+            answers.push(values.collect());
+            questions.push((text, shown));
+        }
+    }
+    println!("seed {seed}: rules as people write them {plain:?}");
+    println!("seed {seed}: rules by the grammar {wild:?}");
+    if let Some(confirmed) = ask(&questions) {
+        let states: usize = questions.iter().map(|(_, states)| states.len()).sum();
+        for (((text, states), ours), theirs) in questions.iter().zip(&answers).zip(&confirmed) {
+            assert_eq!(ours, theirs, "{text:?} at {states:?}");
+        }
+        println!("{states} counterexamples confirmed by the engine's library");
+    }
+    assert!(plain.with_undecided * 100 <= plain.rules, "too much is undecided: {plain:?}");
+}
+
+#[test]
+fn every_state_of_a_small_etcd_agrees_with_the_verdicts() {
+    let limits = Policy::built_in().limits;
+    let mut random = Random(setting("SOUND_SEED", 7));
+    for _ in 0..setting("SOUND_RULES", 2_000) / 20 {
+        let text = sound_rule(&mut random);
+        let Ok(rule) = Rule::parse(&text) else { continue };
+        let analysis = analyse(&rule, 8, &limits);
+        // The limit is rounded up to a whole MiB; the smallest sizes are where the edges of such rules lie.
+        for db_size in 0..40 {
+            for db_size_in_use in 0..=db_size {
+                check(&text, &rule, &analysis, &State { db_size, db_size_in_use, quota: 8 }, &limits);
+            }
+        }
+    }
+}
