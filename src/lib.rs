@@ -1,4 +1,19 @@
-//! Placeholder.
+//! Label an etcd StatefulSet, and a safe, current, correctly aimed defragmentation CronJob exists for it from then on; a
+//! setting that would hurt that etcd is refused when it is written.
+//!
+//! ```text
+//! kubectl ── API server ──► admission ──┐                          ┌─► warnings, a patch, or a refusal
+//!                                       ├─► defrag::resolve ───────┤
+//!            API server ──► controller ─┤   (pure: StatefulSet,    └─► cronjob::build ─► server-side apply
+//! manifests ───────────────► cli ───────┘    policy, now)
+//! ```
+//!
+//! One function judges a StatefulSet, and webhook, reconciler and command line all call it. Imports point one way:
+//! [`defrag`] knows nothing of the others; [`admission`] and [`controller`] know it; [`runtime`] carries them; [`cli`]
+//! wires everything.
+
 pub mod admission;
+pub mod cli;
+pub mod controller;
 pub mod defrag;
 pub mod runtime;

@@ -5,3 +5,4 @@ pub mod selfsigned;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod leadership;
