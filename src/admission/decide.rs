@@ -211,7 +211,7 @@ mod tests {
         assert!(stood(&on_rule, &before, &object("x"), &object("x")));
         assert!(!stood(&on_rule, &before, &object("x"), &object("y")));
         assert!(stood(&on_spec, &before, &object("x"), &object("y")));
-        assert!(!stood(&on_spec, &[on_rule.clone()], &object("x"), &object("x")));
+        assert!(!stood(&on_spec, std::slice::from_ref(&on_rule), &object("x"), &object("x")));
         let other_code = Finding { code: Code::RuleAlwaysTrue, ..on_rule.clone() };
         assert!(!stood(&other_code, &before, &object("x"), &object("x")));
         let only_warned = [on_rule.clone().with_severity(crate::defrag::finding::Severity::Warn)];
