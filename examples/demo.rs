@@ -23,7 +23,10 @@ fn main() {
     let plane = ControlPlane::start();
     say(&format!("{} is ready after {:.1} s", plane.version(), plane.start_time().as_secs_f64()));
     let serve = Serve::start(&plane);
-    say(&format!("etcd-defrag-webhook serve is ready after {} ms, its webhooks registered", serve.start_time.as_millis()));
+    say(&format!(
+        "etcd-defrag-webhook serve is ready after {} ms, its webhooks registered",
+        serve.start_time.as_millis()
+    ));
 
     let demo = Demo { plane };
     demo.label();
@@ -76,7 +79,15 @@ impl Demo {
         step("The CronJob is edited, then deleted; each time it is put right");
         let before = self.cronjob(|_| true);
         let spec = before["spec"].clone();
-        self.kubectl(&["patch", "cronjob", "kamaji-etcd-defrag-job", "-n", NAMESPACE, "-p", r#"{"spec":{"schedule":"* * * * *"}}"#]);
+        self.kubectl(&[
+            "patch",
+            "cronjob",
+            "kamaji-etcd-defrag-job",
+            "-n",
+            NAMESPACE,
+            "-p",
+            r#"{"spec":{"schedule":"* * * * *"}}"#,
+        ]);
         let edited = Instant::now();
         self.cronjob(|now| now["spec"] == spec);
         say(&format!("edited: as it was after {} ms", edited.elapsed().as_millis()));
@@ -84,7 +95,14 @@ impl Demo {
         let deleted = Instant::now();
         self.cronjob(|now| now["metadata"]["uid"] != before["metadata"]["uid"]);
         say(&format!("deleted: there again after {} ms", deleted.elapsed().as_millis()));
-        self.run(&["get", "events.events.k8s.io", "-n", NAMESPACE, "-o", "custom-columns=REASON:.reason,OBJECT:.regarding.name,NOTE:.note"]);
+        self.run(&[
+            "get",
+            "events.events.k8s.io",
+            "-n",
+            NAMESPACE,
+            "-o",
+            "custom-columns=REASON:.reason,OBJECT:.regarding.name,NOTE:.note",
+        ]);
     }
 
     fn defrag_sh(&self) {

@@ -320,7 +320,7 @@ fn defrag_sh_applies_with_the_same_flags() {
     let path = folder.path().to_str().unwrap();
     let output = sh(&["-e", "a", "-s", "b", "-n", "c", "-j", "0 1 * * *"], path);
     assert_eq!(stdout(&output), "cronjob|--apply|-e|a|-s|b|-n|c|-j|0 1 * * *|");
-    let output = sh(&[], "/nonexistent");
+    let output = sh(&[], "/nonexistent:/bin:/usr/bin");
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("not on PATH"));
 }

@@ -74,7 +74,7 @@ impl Registration {
             namespace_selector: Some(self.namespace_selector()),
             object_selector: Some(object_selector()),
             reinvocation_policy: Some("IfNeeded".to_owned()),
-            rules: Some(vec![rule(&["CREATE", "UPDATE"], &["statefulsets"])]),
+            rules: Some(vec![rule(&["CREATE", "UPDATE"], &["statefulsets", "statefulsets/status"])]),
             side_effects: "None".to_owned(),
             timeout_seconds: Some(TIMEOUT_SECONDS),
         };

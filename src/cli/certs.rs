@@ -18,7 +18,7 @@ use crate::runtime::selfsigned;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The folder to write to; it is made where it is missing
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = "certs")]
     out: PathBuf,
     /// A DNS name or IP address that the certificate is for besides localhost; may be repeated
     #[arg(long = "name", value_name = "NAME", default_value = "etcd-defrag-webhook.etcd-defrag-system.svc")]

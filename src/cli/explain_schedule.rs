@@ -54,11 +54,8 @@ struct Explanation {
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let now = args.from.unwrap_or_else(Timestamp::now);
     let limits = Policy::built_in().limits;
-    let limits = schedule::Limits {
-        min_interval: limits.min_interval,
-        max_interval: limits.max_interval,
-        windows: None,
-    };
+    let limits =
+        schedule::Limits { min_interval: limits.min_interval, max_interval: limits.max_interval, windows: None };
     let place = schedule::Place {
         schedule_field: "schedule".to_owned(),
         zone_field: "time-zone".to_owned(),
@@ -125,8 +122,6 @@ fn text(args: &Args, judged: &Judged, next: &[Timestamp]) -> String {
 
 /// The place of the error in the text, where there is one and `H` is not in the way.
 fn error(args: &Args) -> Option<ScheduleError> {
-    schedule::resolve_hash(&args.schedule, &args.namespace, &args.name).map_or_else(
-        Some,
-        |text| if text == args.schedule { Schedule::parse(&text).err() } else { None },
-    )
+    schedule::resolve_hash(&args.schedule, &args.namespace, &args.name)
+        .map_or_else(Some, |text| if text == args.schedule { Schedule::parse(&text).err() } else { None })
 }

@@ -1,14 +1,9 @@
 //! `serve`: the webhook, the reconciler, probes and metrics in one process.
 
-use std::{
-    fmt::Debug,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Debug, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use axum::http::{HeaderValue, header::USER_AGENT};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Config, Resource, ResourceExt as _,
@@ -41,6 +36,9 @@ use crate::{
 
 /// The Lease that elects the one replica that reconciles.
 const LEASE: &str = "etcd-defrag-webhook";
+
+/// How this program names itself to the API server, as audit logs show it.
+const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// How long one call to the API server may take to connect; watches may stay open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -125,8 +123,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let probes = tokio::spawn(probes::run(probes_listener, Arc::new(probes), all_ended.clone()));
 
     let identity = args.identity.clone().unwrap_or_else(host_name);
-    let lease =
-        (!args.no_leader_election).then(|| leadership::Config::new(&args.namespace, LEASE, identity.clone()));
+    let lease = (!args.no_leader_election).then(|| leadership::Config::new(&args.namespace, LEASE, identity.clone()));
     let options = controller::Options { concurrency: args.concurrency.into(), namespace: None, identity };
     controller::run(client, policy, options, lease, reconciler_metrics, stop_signal(&shutdown)).await;
 
@@ -166,9 +163,12 @@ async fn certificates(
         return Ok((followed, ca));
     }
     let Some(url) = &args.register_webhooks else {
-        anyhow::bail!("no certificate: name one with --tls-cert and --tls-key, or use --register-webhooks for development");
+        anyhow::bail!(
+            "no certificate: name one with --tls-cert and --tls-key, or use --register-webhooks for development"
+        );
     };
-    let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split([':', '/']).next().unwrap_or_default();
+    let host =
+        url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split([':', '/']).next().unwrap_or_default();
     let pair = selfsigned::issue(&[host.to_owned()])?;
     let made = Certificates::from_pem(&pair.cert_pem, &pair.key_pem, metrics.tls.clone(), Timestamp::now())?;
     Ok((made, Some(pair.ca_pem)))
@@ -180,9 +180,12 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
             let kubeconfig = Kubeconfig::read_from(file)?;
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
         }
-        None => Config::infer().await.context("find a cluster: neither a kubeconfig nor a pod's credentials are there")?,
+        None => {
+            Config::infer().await.context("find a cluster: neither a kubeconfig nor a pod's credentials are there")?
+        }
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     Client::try_from(config).context("connect to the API server")
 }
 

@@ -3,7 +3,6 @@
 
 #![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
-
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     os::unix::process::CommandExt as _,

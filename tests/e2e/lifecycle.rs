@@ -61,7 +61,7 @@ fn a_label_brings_the_cronjob_that_render_prints() {
     let statefulset = ns.get("statefulset", "kamaji-etcd").unwrap();
     assert_eq!(owner["uid"], statefulset["metadata"]["uid"]);
     assert_eq!(owner["controller"], json!(true));
-    ns.event("kamaji-etcd", "CronJobCreated");
+    ns.event("kamaji-etcd", "Created");
 }
 
 /// What `render` prints for an object: its CronJob.
@@ -101,7 +101,7 @@ fn a_deleted_or_edited_cronjob_is_repaired() {
     }});
     ns.run(&["patch", "cronjob", "e-defrag-job", "-p", &edit.to_string()]);
     ns.cronjob_that("e", "be as it was", |now| now["spec"] == before["spec"]);
-    ns.event("e", "DriftRepaired");
+    ns.event("e", "Repaired");
 
     ns.run(&["label", "cronjob", "e-defrag-job", "team=platform"]);
     ns.run(&["label", "cronjob", "e-defrag-job", "app.kubernetes.io/managed-by-"]);
@@ -195,7 +195,7 @@ fn the_cronjob_of_defrag_sh_is_adopted() {
         cronjob["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet" && cronjob["spec"] == render(&object)["spec"]
     });
     assert_eq!(ours["metadata"]["uid"], theirs["metadata"]["uid"], "adopted means kept, with its history");
-    ns.event("kamaji-etcd", "CronJobAdopted");
+    ns.event("kamaji-etcd", "Adopted");
 }
 
 #[test]

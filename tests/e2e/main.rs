@@ -3,6 +3,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod accepted;
 mod admission;
 mod controlplane;
 mod failures;

@@ -16,7 +16,7 @@ const RESCUES: &[(&str, &str)] = &[
     ),
     (
         "quota",
-        r#"{"spec":{"template":{"spec":{"containers":[{"name":"etcd","command":["etcd","--quota-backend-bytes=17179869184"],"args":null}]}}}}"#,
+        r#"{"spec":{"template":{"spec":{"containers":[{"name":"etcd","command":["etcd","--quota-backend-bytes=4294967296"],"args":null}]}}}}"#,
     ),
     ("replicas", r#"{"spec":{"replicas":2}}"#),
     ("a foreign annotation", r#"{"metadata":{"annotations":{"example.org/note":"by night"}}}"#),

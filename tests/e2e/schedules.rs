@@ -20,7 +20,7 @@ pub(crate) async fn client(kubeconfig: &Path) -> Client {
 }
 
 /// Asks the API server in a dry run whether it takes a CronJob with this schedule and zone.
-async fn asked(api: &Api<CronJob>, schedule: &str, zone: Option<&str>) -> bool {
+pub(crate) async fn asked(api: &Api<CronJob>, schedule: &str, zone: Option<&str>) -> bool {
     let cronjob: CronJob = serde_json::from_value(json!({
         "metadata": {"name": "asked"},
         "spec": {"schedule": schedule, "timeZone": zone, "jobTemplate": {"spec": {"template": {"spec": {

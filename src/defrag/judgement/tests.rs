@@ -57,7 +57,8 @@ fn settings_that_hurt_are_refused_with_a_cure() {
 fn a_schedule_may_be_denser_when_the_rule_has_a_floor() {
     let quarter = ("schedule", "*/15 * * * *");
     assert!(judged(annotated(&[quarter])).plan.is_some());
-    let codes: Vec<Code> = judged(annotated(&[quarter, ("rule", "dbQuotaUsage > 0.5")])).denials().map(|f| f.code).collect();
+    let codes: Vec<Code> =
+        judged(annotated(&[quarter, ("rule", "dbQuotaUsage > 0.5")])).denials().map(|f| f.code).collect();
     assert!(codes.contains(&Code::ScheduleTooOften), "{codes:?}");
 }
 

@@ -254,10 +254,12 @@ impl<'a> Parser<'a> {
 
     fn trigger(&mut self) -> (Trigger, Key) {
         let rule = self.take(Key::Rule);
-        let usage_above =
-            self.threshold(Key::QuotaUsageAbove, "80%", |value| ratio::parse(value).map_err(|error| format!("{error}.")));
+        let usage_above = self
+            .threshold(Key::QuotaUsageAbove, "80%", |value| ratio::parse(value).map_err(|error| format!("{error}.")));
         let free_above = self.threshold(Key::FreeAbove, "200Mi", |value| match quantity::parse(value) {
-            Ok(0) => Err("is nothing: every run would defragment for nothing. Write a value such as \"200Mi\".".to_owned()),
+            Ok(0) => {
+                Err("is nothing: every run would defragment for nothing. Write a value such as \"200Mi\".".to_owned())
+            }
             Ok(bytes) => Ok(bytes),
             Err(error) => Err(format!("{error}. Write a value such as \"200Mi\".")),
         });

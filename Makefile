@@ -1,0 +1,43 @@
+# The targets that people and CI use. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: controlplane ## The main job on a control plane of its own, from a label to refusals and repairs
+	cargo build --locked
+	cargo run --locked --example demo
+
+.PHONY: test
+test: ## All tests, end to end on a real control plane; the last line has the totals
+	@scripts/test.sh
+
+.PHONY: lint
+lint: ## Format, clippy, dependencies, documentation
+	@.ci/run lint
+
+.PHONY: bench
+bench: controlplane ## How quick, quiet and small `serve` is with a fleet of 1,000
+	cargo bench --locked --bench fleet
+
+.PHONY: controlplane
+controlplane: ## Build the test control plane (about 10 min on 2 cores, once; then cached)
+	@scripts/controlplane.sh >/dev/null
+
+.PHONY: oracle
+oracle: ## Millions of schedules and rules against the Go modules that decide in a cluster
+	ORACLE_REQUIRED=1 ORACLE_SCHEDULES=2000000 ORACLE_FIRES=200000 ORACLE_RULES=2000000 \
+	  cargo test --locked --release --test oracle_schedule --test rule_oracle -- --nocapture
+
+.PHONY: static
+static: ## A statically linked release binary for this machine
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST)
+	@scripts/static-check.sh $(or $(CARGO_TARGET_DIR),target)/$(HOST)/release/etcd-defrag-webhook
