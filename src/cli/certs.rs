@@ -1,4 +1,4 @@
-//! `certs`: a development CA and serving certificate.
+//! `certs`: a development CA and a serving certificate of it.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,48 +7,52 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::{Outcome, output};
 use crate::runtime::selfsigned;
 
-/// Makes a development CA and a serving certificate for localhost; for production use cert-manager
+/// Make a certificate authority and a serving certificate for development
+///
+/// Writes ca.crt, tls.crt and tls.key. The key of the CA is not kept, so nothing else can be signed with it.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The folder for ca.crt, tls.crt and tls.key
-    #[arg(long, default_value = "certs")]
+pub(super) struct Args {
+    /// The folder to write to; it is made where it is missing
+    #[arg(long, value_name = "DIR", default_value = "certs")]
     out: PathBuf,
-    /// A further DNS name or IP address that the certificate is for
-    #[arg(long = "name", value_name = "NAME")]
+    /// A DNS name or IP address that the certificate is for besides localhost; may be repeated
+    #[arg(long = "name", value_name = "NAME", default_value = "etcd-defrag-webhook.etcd-defrag-system.svc")]
     names: Vec<String>,
     /// Replace files that are there
     #[arg(long)]
     force: bool,
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let files = ["ca.crt", "tls.crt", "tls.key"].map(|name| args.out.join(name));
-    if let Some(there) = files.iter().find(|file| file.exists())
-        && !args.force
-    {
-        anyhow::bail!("{} is there already: write --force to replace it", there.display());
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let pair = selfsigned::issue(&args.names).context("cannot make the certificates")?;
+    let files =
+        [("ca.crt", &pair.ca_pem, 0o644), ("tls.crt", &pair.cert_pem, 0o644), ("tls.key", &pair.key_pem, 0o600)];
+    fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    for (name, _, _) in &files {
+        let path = args.out.join(name);
+        if !args.force && path.symlink_metadata().is_ok() {
+            bail!("{} exists already; --force replaces it", path.display());
+        }
     }
-    let pair = selfsigned::issue(&args.names)?;
-    fs::create_dir_all(&args.out).with_context(|| format!("make the folder {}", args.out.display()))?;
-    for (file, (text, mode)) in
-        files.iter().zip([(&pair.ca_pem, 0o644), (&pair.cert_pem, 0o644), (&pair.key_pem, 0o600)])
-    {
-        write(file, text, mode).with_context(|| format!("write {}", file.display()))?;
-        output::diagnostic(&format!("wrote {}", file.display()));
+    for (name, text, mode) in files {
+        write(&args.out.join(name), text, mode)?;
     }
+    output::say(&format!("wrote ca.crt, tls.crt and tls.key to {}", args.out.display()));
     Ok(Outcome::Clean)
 }
 
-/// Writes a file that is made with its mode, so that a key is at no time readable by others.
-fn write(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
-    if path.exists() {
-        fs::remove_file(path)?;
+/// Writes a file that is never readable to more than `mode` says, not even for a moment.
+fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    // A new file, because an existing one would keep its mode, or be a link to somewhere else.
+    if path.symlink_metadata().is_ok() {
+        fs::remove_file(path).with_context(cannot)?;
     }
-    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(text.as_bytes())
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).with_context(cannot)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(cannot)
 }

@@ -1,187 +1,175 @@
-//! `cronjob`: what kamaji-etcd's defrag.sh does, with the same flags and defaults.
+//! `cronjob`: what kamaji-etcd's defrag.sh does, with its flags and defaults, under the same judgement as everything
+//! else here.
+
+mod apply;
+mod assumed;
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-};
-use serde_json::{Value, json};
+use k8s_openapi::api::batch::v1::CronJob;
 
-use super::{
-    Format, Outcome, check,
-    input::{self, Place},
-    output,
-};
+use super::{Format, Outcome, input, output};
 use crate::defrag::{
-    self, Enrollment,
-    cronjob::{self, MANAGED_BY},
+    cronjob,
+    judgement::{Enrollment, Judgement, resolve},
     keys::{ENABLED, Key},
     policy::Policy,
     statefulset::StatefulSet,
 };
 
-/// Makes the defragmentation CronJob of one etcd, with the flags of kamaji-etcd's defrag.sh
+/// Print the CronJob of one etcd, or apply it, with the flags of kamaji-etcd's defrag.sh
+///
+/// Without --apply no cluster is contacted: a StatefulSet as the kamaji-etcd chart installs it is assumed, or read from
+/// a file. DEBUG=1 in the environment traces every step on standard error.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The etcd StatefulSet
-    #[arg(short = 'e', value_name = "etcd_name", default_value = "kamaji-etcd")]
-    name: String,
-    /// Its headless Service; without it kamaji-etcd, or with -f and --apply the StatefulSet's own
-    #[arg(short = 's', value_name = "etcd_service")]
-    service: Option<String>,
-    /// Its namespace
-    #[arg(short = 'n', value_name = "namespace", default_value = "kamaji-system")]
-    namespace: String,
-    /// The schedule; without it the StatefulSet's own, or 0 0 * * *
-    #[arg(short = 'j', value_name = "schedule", allow_hyphen_values = true)]
+pub(super) struct Args {
+    /// The name of the StatefulSet [default: kamaji-etcd]
+    #[arg(short = 'e', long, value_name = "etcd_name", value_parser = dns_subdomain)]
+    etcd_name: Option<String>,
+    /// The headless Service of its members [default: kamaji-etcd, or what the StatefulSet says]
+    #[arg(short = 's', long, value_name = "etcd_service", value_parser = dns_label)]
+    etcd_service: Option<String>,
+    /// The namespace [default: kamaji-system]
+    #[arg(short, long, value_name = "namespace", value_parser = dns_label)]
+    namespace: Option<String>,
+    /// When to run [default: 0 0 * * *, or what the StatefulSet says]
+    #[arg(short = 'j', long, value_name = "schedule", allow_hyphen_values = true)]
     schedule: Option<String>,
-    /// Read the StatefulSet from a manifest instead of assuming kamaji-etcd's chart; - is standard input
-    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "apply")]
-    file: Option<PathBuf>,
-    /// Read the live StatefulSet and apply the CronJob to the cluster of the current kubeconfig
+    /// Read the StatefulSet from the cluster of the current kubeconfig, and apply its CronJob there
     #[arg(long)]
     apply: bool,
-    /// The form of what is printed
-    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    /// Read the StatefulSet from a manifest instead of assuming one ("-" for standard input)
+    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "apply")]
+    file: Option<PathBuf>,
+    /// How to print the CronJob
+    #[arg(short, long, value_enum, default_value = "yaml", conflicts_with = "apply")]
     output: Format,
 }
 
-/// The server-side-apply field manager of `--apply`.
-const FIELD_MANAGER: &str = "etcd-defrag-webhook-cronjob";
+/// The name that defrag.sh gives to etcd and Service.
+const NAME: &str = "kamaji-etcd";
+/// The namespace in which defrag.sh looks.
+const NAMESPACE: &str = "kamaji-system";
 
-/// Says a step on standard error where `DEBUG=1` asks for it, as defrag.sh does.
-fn trace(step: &str) {
-    if std::env::var_os("DEBUG").is_some_and(|value| value == "1") {
-        output::diagnostic(&format!("+ {step}"));
+impl Args {
+    fn name(&self) -> &str {
+        self.etcd_name.as_deref().unwrap_or(NAME)
+    }
+
+    fn service(&self) -> &str {
+        self.etcd_service.as_deref().unwrap_or(NAME)
+    }
+
+    fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(NAMESPACE)
+    }
+
+    /// `object` with what the flags ask for, as if its owner had written it.
+    fn enrolled(&self, mut object: StatefulSet) -> StatefulSet {
+        object.metadata.labels.get_or_insert_default().insert(ENABLED.to_owned(), "true".to_owned());
+        let annotations = object.metadata.annotations.get_or_insert_default();
+        if let Some(schedule) = &self.schedule {
+            annotations.insert(Key::Schedule.annotation().to_owned(), schedule.clone());
+        }
+        if let Some(service) = self.etcd_service.as_ref().filter(|service| **service != object.spec.service_name) {
+            annotations.insert(Key::Service.annotation().to_owned(), service.clone());
+        }
+        object
     }
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if args.apply {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        return runtime.block_on(apply(args));
+        return apply::run(args);
     }
-    let (object, place) = match &args.file {
-        Some(file) => from_manifest(args, file)?,
-        None => (assumed(args)?, Place { file: "assumed".to_owned(), document: 1, line: 1 }),
+    let object = match &args.file {
+        Some(file) => from_file(args, file)?,
+        None => assumed::statefulset(args.name(), args.service(), args.namespace())?,
     };
-    build(args, object, &place, |cronjob| {
-        let format = if args.output == Format::Text { Format::Yaml } else { args.output };
-        output::data(format, &cronjob)
-    })
-}
-
-/// The StatefulSet of a manifest.
-fn from_manifest(args: &Args, file: &PathBuf) -> anyhow::Result<(StatefulSet, Place)> {
-    trace(&format!("read {}", file.display()));
-    for document in input::read(std::slice::from_ref(file))? {
-        if let Some(object) = document.statefulset()?
-            && object.name() == args.name
-        {
-            return Ok((object, document.place));
+    if args.file.is_none() {
+        for line in assumed::notes(&object) {
+            output::note(&line);
         }
     }
-    bail!("{} holds no StatefulSet named {}: name it with -e", file.display(), args.name)
-}
-
-/// What kamaji-etcd's chart makes of these names by default: three members, a quota of 8 GiB, its own Secrets.
-fn assumed(args: &Args) -> anyhow::Result<StatefulSet> {
-    output::diagnostic(&format!(
-        "assuming {}/{} is a kamaji-etcd of three members with a quota of 8Gi; -f FILE reads the real StatefulSet, --apply \
-         asks the cluster",
-        args.namespace, args.name
-    ));
-    let Args { name, namespace, .. } = args;
-    let service = args.service.as_deref().unwrap_or("kamaji-etcd");
-    let object = json!({
-        "apiVersion": "apps/v1", "kind": "StatefulSet",
-        "metadata": {"name": name, "namespace": namespace, "annotations": {
-            (Key::CaSecret.annotation()): format!("{name}-certs:ca.crt"),
-            (Key::ClientSecret.annotation()): format!("{name}-root-client-certs:tls.crt,tls.key"),
-        }},
-        "spec": {"replicas": 3, "serviceName": service, "template": {"spec": {"containers": [{
-            "name": "etcd",
-            "image": "quay.io/coreos/etcd:v3.5.21",
-            "command": [
-                "etcd",
-                format!("--advertise-client-urls=https://$(POD_NAME).{service}.{namespace}.svc.cluster.local:2379"),
-                "--client-cert-auth=true", "--trusted-ca-file=/etc/etcd/pki/ca.crt",
-                "--auto-compaction-mode=periodic", "--auto-compaction-retention=5m",
-                "--quota-backend-bytes=8589934592",
-            ],
-            "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
-        }]}}},
-    });
-    Ok(serde_json::from_value(object)?)
-}
-
-/// Judges the StatefulSet with the schedule of the command line and hands its CronJob on, or says what refuses it.
-fn build(
-    args: &Args,
-    mut object: StatefulSet,
-    place: &Place,
-    then: impl FnOnce(Value) -> anyhow::Result<()>,
-) -> anyhow::Result<Outcome> {
-    object.metadata.labels.get_or_insert_default().insert(ENABLED.to_owned(), "true".to_owned());
-    let annotations = object.metadata.annotations.get_or_insert_default();
-    for (key, value) in [(Key::Schedule, &args.schedule), (Key::Service, &args.service)] {
-        if let Some(value) = value {
-            annotations.insert(key.annotation().to_owned(), value.clone());
-        }
-    }
-    trace(&format!("judge {}/{}", object.namespace(), object.name()));
-    let policy = Policy::built_in();
-    let judgement = defrag::resolve(&object, &policy, Timestamp::now());
-    let findings = check::report(place, &object, &judgement.findings);
-    if !findings.is_empty() {
-        output::diagnostic(findings.trim_end());
-    }
-    let Some(plan) = &judgement.plan else { return Ok(Outcome::Refused) };
-    trace(&format!("build CronJob {}/{}", plan.namespace, cronjob::name(&plan.name)));
-    then(serde_json::to_value(cronjob::build(plan, &policy))?)?;
+    let Some(cronjob) = build(args, object)? else { return Ok(Outcome::Refused) };
+    output::data(args.output, &cronjob)?;
     Ok(Outcome::Clean)
 }
 
-async fn apply(args: &Args) -> anyhow::Result<Outcome> {
-    trace("connect to the cluster of the current kubeconfig");
-    let client = Client::try_default().await.context("connect to the cluster of the current kubeconfig")?;
-    let (namespace, name) = (&args.namespace, &args.name);
-    trace(&format!("get StatefulSet {namespace}/{name}"));
-    let statefulsets = Api::<StatefulSet>::namespaced(client.clone(), namespace);
-    let object =
-        statefulsets.get_opt(name).await.with_context(|| format!("get StatefulSet {namespace}/{name}"))?.with_context(
-            || format!("there is no StatefulSet {name} in namespace {namespace}: name it with -e and -n"),
-        )?;
-    if Enrollment::of(&object) == Enrollment::Enrolled {
-        bail!(
-            "StatefulSet {namespace}/{name} carries {ENABLED}: its CronJob is kept by the webhook's reconciler, which would \
-             undo this; tune it by annotations, such as kubectl annotate -n {namespace} statefulset {name} {}=…",
-            Key::Schedule.annotation()
-        );
+/// Judges the StatefulSet with what the flags ask for and builds its CronJob. The findings go to standard error; there
+/// is no CronJob where one of them refuses.
+fn build(args: &Args, object: StatefulSet) -> anyhow::Result<Option<CronJob>> {
+    let place = format!("{}/{}", object.namespace(), object.name());
+    if Enrollment::of(&object) == Enrollment::OptedOut {
+        bail!("the StatefulSet {place} opts out with the label {ENABLED}=false; remove the label first");
     }
-    let place = Place { file: format!("StatefulSet {namespace}/{name}"), document: 1, line: 1 };
-    let mut cronjob = None;
-    let outcome = build(args, object, &place, |built| {
-        cronjob = Some(built);
-        Ok(())
-    })?;
-    let Some(mut cronjob) = cronjob else { return Ok(outcome) };
-    // Without the label the reconciler leaves it alone, and takes it over once the StatefulSet is enrolled.
-    if let Some(labels) = cronjob["metadata"]["labels"].as_object_mut() {
-        labels.remove(MANAGED_BY);
+    let object = args.enrolled(object);
+    trace(&format!("judging the StatefulSet {place}"));
+    let policy = Policy::built_in();
+    let now = Timestamp::now();
+    let Judgement { findings, plan, .. } = resolve(&object, &policy, now);
+    for finding in &findings {
+        output::say(output::finding(&place, finding).trim_end());
     }
-    let cronjobs = Api::<k8s_openapi::api::batch::v1::CronJob>::namespaced(client, namespace);
-    let cronjob_name = cronjob::name(name);
-    trace(&format!("apply CronJob {namespace}/{cronjob_name}"));
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    cronjobs
-        .patch(&cronjob_name, &parameters, &Patch::Apply(&cronjob))
-        .await
-        .with_context(|| format!("apply CronJob {namespace}/{cronjob_name}"))?;
-    output::print(&format!("cronjob.batch/{cronjob_name} applied\n"))?;
-    Ok(outcome)
+    let Some(plan) = plan else { return Ok(None) };
+    for line in plan.effective(now) {
+        trace(&line);
+    }
+    trace(&format!("building the CronJob {}", cronjob::name(&plan.name)));
+    Ok(Some(cronjob::build(&plan, &policy)))
+}
+
+/// The StatefulSet of a manifest: the one that is asked for, or the only one.
+fn from_file(args: &Args, file: &PathBuf) -> anyhow::Result<StatefulSet> {
+    trace(&format!("reading {}", file.display()));
+    let mut found = Vec::new();
+    for document in input::read(std::slice::from_ref(file))? {
+        let Some(mut object) = document.statefulset()? else { continue };
+        object.metadata.namespace.get_or_insert_with(|| args.namespace().to_owned());
+        let wanted = args.etcd_name.as_deref().is_none_or(|name| name == object.name())
+            && args.namespace.as_deref().is_none_or(|namespace| namespace == object.namespace());
+        if wanted {
+            found.push(object);
+        }
+    }
+    let several = found.len() > 1;
+    let file = file.display();
+    match found.pop() {
+        Some(object) if !several => Ok(object),
+        Some(_) => bail!("{file} holds several StatefulSets; name one with -e and -n"),
+        None => bail!("{file} holds no StatefulSet of that name and namespace"),
+    }
+}
+
+/// With `DEBUG=1`, a line on standard error for each step, as a shell does it under `set -x`.
+fn trace(step: &str) {
+    if std::env::var_os("DEBUG").is_some_and(|value| value == "1") {
+        output::say(&format!("+ {step}"));
+    }
+}
+
+/// Needed to name a StatefulSet or its pods (RFC 1123).
+fn dns_subdomain(text: &str) -> Result<String, String> {
+    if text.len() <= 253 && text.split('.').all(|part| dns_label(part).is_ok()) {
+        return Ok(text.to_owned());
+    }
+    Err("a name consists of lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit"
+        .to_owned())
+}
+
+/// Needed to name a namespace or a Service (RFC 1123).
+fn dns_label(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-') {
+        return Ok(text.to_owned());
+    }
+    Err("a name consists of at most 63 lower-case letters, digits and '-', and begins and ends with a letter or digit"
+        .to_owned())
+}
+
+/// The name of a built CronJob.
+fn cronjob_name(cronjob: &CronJob) -> anyhow::Result<&str> {
+    cronjob.metadata.name.as_deref().context("the CronJob has no name")
 }

@@ -14,7 +14,7 @@ use crate::defrag::{
 
 /// Explains an etcd-defrag rule and proves what it does, or shows a state in which it does not
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The rule, such as 'dbSizeFree > 200*1024*1024'
     #[arg(allow_hyphen_values = true)]
     rule: String,
@@ -57,7 +57,7 @@ impl From<State> for Counterexample {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let judged = rule::judge(&args.rule, args.quota, &Policy::built_in().limits, "rule");
     let outcome = Outcome::of(&judged.findings);
     if args.output == Format::Text {

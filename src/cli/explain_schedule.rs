@@ -15,7 +15,7 @@ use crate::defrag::{
 
 /// Explains a CronJob schedule as Kubernetes understands it
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The schedule: five fields, a macro such as @daily, or @every with a duration; H stands for a hashed number
     #[arg(allow_hyphen_values = true)]
     schedule: String,
@@ -51,7 +51,7 @@ struct Explanation {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let now = args.from.unwrap_or_else(Timestamp::now);
     let limits = Policy::built_in().limits;
     let limits =

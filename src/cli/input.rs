@@ -1,192 +1,328 @@
-//! Manifests from files, folders and standard input: a stream of documents, each with its place.
+//! Manifests from files, folders and standard input.
+
+mod tree;
 
 use std::{
-    fmt, fs,
-    io::{self, Read as _},
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
+use serde_path_to_error::Segment;
 
+use self::tree::{Node, Placed, join};
+use super::output;
 use crate::defrag::statefulset::StatefulSet;
 
-/// The name of standard input on the command line.
-const STDIN: &str = "-";
-/// The endings of manifests in a folder.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+/// The largest input, in bytes; a cluster's worth of StatefulSets is a tenth of it.
+const LIMIT: u64 = 64 << 20;
 
-/// Where a document stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file as it was named.
-    pub file: String,
-    /// The number of the document in it, from 1.
-    pub document: usize,
-    /// The line at which it starts, from 1.
-    pub line: usize,
+/// Which manifests to read.
+#[derive(Debug, clap::Args)]
+pub(super) struct Files {
+    /// Manifests in YAML or JSON; a folder stands for its *.yaml, *.yml and *.json files, "-" for standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// The namespace of manifests that name none
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
+    namespace: String,
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
-    }
-}
-
-/// A document with its place.
+/// One object of the input.
 #[derive(Clone, Debug)]
-pub struct Document {
-    /// Where it stands.
-    pub place: Place,
-    /// All of it.
-    pub value: Value,
+pub(super) struct Document {
+    /// The object, whole.
+    pub(super) value: Value,
+    origin: Origin,
+    lines: BTreeMap<String, u64>,
 }
 
-impl Document {
-    /// The StatefulSet that it is, if it is one.
-    pub fn statefulset(&self) -> anyhow::Result<Option<StatefulSet>> {
-        if self.value["kind"] != "StatefulSet" || self.value["apiVersion"] != "apps/v1" {
-            return Ok(None);
-        }
-        let object = <StatefulSet as serde::Deserialize>::deserialize(&self.value);
-        let place = &self.place;
-        object.map(Some).map_err(|error| {
-            anyhow::anyhow!("{place}: document {} is no StatefulSet of apps/v1: {error}", place.document)
-        })
+/// Where an object comes from.
+#[derive(Clone, Debug)]
+struct Origin {
+    file: String,
+    /// Which document of the file, from 1; empty ones do not count.
+    number: usize,
+    line: u64,
+    /// The lines of the file that the parser did not see.
+    before: u64,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: document {}", self.file, self.line, self.number)
     }
 }
 
-/// Reads every document of every file in order; lists are taken apart.
-pub fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
-    let mut documents = Vec::new();
-    for file in files {
-        if file.is_dir() {
-            for entry in manifests(file)? {
-                read_file(&entry, &mut documents)?;
-            }
-        } else {
-            read_file(file, &mut documents)?;
+impl Files {
+    /// Reads everything, in the order it was asked for, lists unrolled.
+    pub(super) fn read(&self) -> anyhow::Result<Vec<Document>> {
+        read(&self.files)
+    }
+
+    /// The StatefulSet that a document is, if it is one.
+    pub(super) fn statefulset(&self, document: &Document) -> anyhow::Result<Option<StatefulSet>> {
+        let Some(mut object) = document.statefulset()? else { return Ok(None) };
+        object.metadata.namespace.get_or_insert_with(|| self.namespace.clone());
+        Ok(Some(object))
+    }
+
+    /// Says so where nothing of the input concerns us: an empty answer must not look like a good one.
+    pub(super) fn note_if_none(statefulsets: usize) {
+        if statefulsets == 0 {
+            output::note("there is no StatefulSet in the input");
         }
+    }
+}
+
+/// The objects of files and folders, in order, lists unrolled.
+pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
+    let mut documents = Vec::new();
+    for path in expand(paths)? {
+        let (name, bytes) = load(&path)?;
+        documents.extend(parse(&name, &bytes)?);
     }
     Ok(documents)
 }
 
-/// The manifests of a folder by name; folders in it are left out, as kubectl does.
-fn manifests(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let reading = || format!("read the folder {}", folder.display());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).with_context(reading)? {
-        let path = entry.with_context(reading)?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if path.is_file() && ENDINGS.contains(&ending) {
-            files.push(path);
+impl Document {
+    /// The file, as it was named.
+    pub(super) fn file(&self) -> &str {
+        &self.origin.file
+    }
+
+    /// The line of a field, or of what is nearest around it.
+    pub(super) fn line(&self, field: &str) -> u64 {
+        let mut path = field;
+        loop {
+            if let Some(line) = self.lines.get(path) {
+                return *line;
+            }
+            // A key in brackets may hold dots.
+            let cut = if path.ends_with(']') { path.rfind('[') } else { path.rfind(['.', '[']) };
+            match cut.and_then(|cut| path.get(..cut)) {
+                Some(parent) => path = parent,
+                None => return self.origin.line,
+            }
         }
     }
-    files.sort();
-    if files.is_empty() {
-        bail!("the folder {} holds no .yaml, .yml or .json file", folder.display());
+
+    fn kind(&self) -> (Option<&str>, Option<&str>) {
+        let text = |key| self.value.get(key).and_then(Value::as_str);
+        (text("apiVersion"), text("kind"))
+    }
+
+    /// The StatefulSet that this is, if it is one.
+    pub(super) fn statefulset(&self) -> anyhow::Result<Option<StatefulSet>> {
+        match self.kind() {
+            (Some("apps/v1"), Some("StatefulSet")) => {}
+            (version, Some("StatefulSet")) => bail!(
+                "{}: a StatefulSet of apiVersion {}; the only version that Kubernetes serves is apps/v1",
+                self.origin,
+                version.map_or_else(|| "unknown".to_owned(), |version| format!("\"{version}\""))
+            ),
+            _ => return Ok(None),
+        }
+        let object: StatefulSet = serde_path_to_error::deserialize(&self.value).map_err(|error| {
+            let path = error.path().iter().fold(String::new(), |path, segment| match segment {
+                Segment::Seq { index } => format!("{path}[{index}]"),
+                Segment::Map { key } => join(&path, key),
+                Segment::Enum { .. } | Segment::Unknown => path,
+            });
+            let line = self.line(&path);
+            let Origin { file, number, .. } = &self.origin;
+            anyhow::anyhow!("{file}:{line}: document {number}: {path}: {}", error.inner())
+        })?;
+        if object.name().is_empty() {
+            bail!("{}: the StatefulSet has no metadata.name", self.origin);
+        }
+        Ok(Some(object))
+    }
+}
+
+/// Folders replaced with the manifests right inside them, sorted by name, as kubectl does it.
+fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let cannot = || format!("cannot list {}", path.display());
+        let mut inside = Vec::new();
+        for entry in path.read_dir().with_context(cannot)? {
+            let entry = entry.with_context(cannot)?.path();
+            let manifest = entry.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json");
+            if manifest && entry.is_file() {
+                inside.push(entry);
+            }
+        }
+        if inside.is_empty() {
+            bail!("{} holds no *.yaml, *.yml or *.json file", path.display());
+        }
+        inside.sort();
+        files.extend(inside);
     }
     Ok(files)
 }
 
-fn read_file(path: &Path, documents: &mut Vec<Document>) -> anyhow::Result<()> {
-    let (name, bytes) = if path.as_os_str() == STDIN {
+fn load(path: &Path) -> anyhow::Result<(String, Vec<u8>)> {
+    let read = |reader: &mut dyn Read| -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).context("read standard input")?;
-        ("standard input".to_owned(), bytes)
-    } else {
-        (path.display().to_string(), fs::read(path).with_context(|| format!("read {}", path.display()))?)
+        reader.take(LIMIT + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
     };
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count();
-        anyhow::anyhow!("{name}:{line}: the file is not UTF-8")
-    })?;
-    for (index, (line, part)) in split(text.trim_start_matches('\u{feff}')).into_iter().enumerate() {
-        let place = Place { file: name.clone(), document: index + 1, line };
-        let value = parse(&part, &place)?;
-        take_apart(value, &place, documents);
+    let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
+    let bytes = if path == Path::new("-") {
+        read(&mut io::stdin().lock())
+    } else {
+        File::open(path).and_then(|mut file| read(&mut file))
+    };
+    let bytes = bytes.with_context(|| format!("cannot read {name}"))?;
+    if bytes.len() as u64 > LIMIT {
+        bail!("{name} is larger than {} MiB", LIMIT >> 20);
     }
-    Ok(())
+    Ok((name, bytes))
 }
 
-fn parse(text: &str, place: &Place) -> anyhow::Result<Value> {
-    serde_saphyr::from_str(text).map_err(|error| {
-        let line =
-            place.line + error.location().map_or(0, |at| usize::try_from(at.line()).unwrap_or(1).saturating_sub(1));
-        let plain = error.without_snippet().to_string();
-        anyhow::anyhow!("{}:{line}: document {} is not valid YAML: {plain}", place.file, place.document)
+/// The objects of one input. What the API server would not read is an error that names file, document and line.
+fn parse(name: &str, bytes: &[u8]) -> anyhow::Result<Vec<Document>> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    if !utf16 && let Err(error) = std::str::from_utf8(bytes) {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        bail!("{name}:{}: not UTF-8", 1 + breaks(before));
+    }
+    let roots = match yaml(bytes, 0) {
+        Ok(roots) => roots,
+        // YAML holds JSON, but not a stream of objects without separators.
+        Err(broken) => match json(bytes) {
+            Some(Ok(roots)) => roots,
+            Some(Err(broken)) if name.ends_with(".json") => bail!("{name}:{broken}"),
+            _ => bail!("{name}:{broken}"),
+        },
+    };
+    let mut documents = Vec::new();
+    for (index, Root { before, line, node: root }) in roots.into_iter().enumerate() {
+        let origin = Origin { file: name.to_owned(), number: index + 1, line, before };
+        if !matches!(root, Node::Mapping(_)) {
+            bail!("{origin}: not a Kubernetes object: a mapping with apiVersion and kind is expected");
+        }
+        if root.text("kind").is_none() {
+            output::note(&format!("{origin}: without a kind, so not a Kubernetes object; left out"));
+            continue;
+        }
+        unroll(origin, root, &mut documents);
+    }
+    Ok(documents)
+}
+
+/// Why an input cannot be read.
+struct Broken {
+    line: u64,
+    number: usize,
+    message: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: document {}: {}", self.line, self.number, self.message)
+    }
+}
+
+/// A document of an input.
+struct Root {
+    /// The lines of the file that the parser did not see.
+    before: u64,
+    /// Where it begins in the file.
+    line: u64,
+    node: Node,
+}
+
+fn yaml(mut bytes: &[u8], before: u64) -> Result<Vec<Root>, Broken> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 8_000_000,
+            max_nodes: 4_000_000,
+            max_documents: 100_000,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
+        emit_comments: false,
+        // As Kubernetes reads `defaultMode: 0440`.
+        legacy_octal_numbers: true,
+        with_snippet: false,
+    };
+    let mut roots = Vec::new();
+    for root in serde_saphyr::read_with_options::<_, Placed>(&mut bytes, options) {
+        let root = root.map_err(|error| Broken {
+            line: before + error.location().map_or(1, |location| location.line()),
+            number: roots.len() + 1,
+            message: error.to_string(),
+        })?;
+        roots.push(Root { before, line: before + root.referenced.line(), node: root.value });
+    }
+    Ok(roots)
+}
+
+/// A stream of JSON objects; nothing where the input does not look like one.
+fn json(bytes: &[u8]) -> Option<Result<Vec<Root>, Broken>> {
+    bytes.trim_ascii_start().starts_with(b"{").then(|| {
+        let mut roots = Vec::new();
+        let mut stream = serde_json::Deserializer::from_slice(bytes).into_iter::<&RawValue>();
+        let (mut lines, mut seen) = (0, 0);
+        while let Some(object) = stream.next() {
+            let number = roots.len() + 1;
+            let object =
+                object.map_err(|error| Broken { line: error.line() as u64, number, message: error.to_string() })?;
+            let end = stream.byte_offset();
+            let start = end.saturating_sub(object.get().len());
+            lines += breaks(bytes.get(seen..start).unwrap_or_default());
+            roots.extend(yaml(object.get().as_bytes(), lines).map_err(|broken| Broken { number, ..broken })?);
+            lines += breaks(bytes.get(start..end).unwrap_or_default());
+            seen = end;
+        }
+        Ok(roots)
     })
 }
 
-/// Keeps what is a document; empty ones are none, and a list is its items.
-fn take_apart(mut value: Value, place: &Place, documents: &mut Vec<Document>) {
-    let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-    match value.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) if is_list => {
-            documents.extend(items.into_iter().map(|value| Document { place: place.clone(), value }));
-        }
-        Some(other) => {
-            value["items"] = other;
-            documents.push(Document { place: place.clone(), value });
-        }
-        None if value.is_null() => {}
-        None => documents.push(Document { place: place.clone(), value }),
-    }
+fn breaks(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// The documents of a stream with the line at which each starts. A marker is `---` at the start of a line, alone or
-/// before a blank; inside a block scalar it would be indented.
-fn split(text: &str) -> Vec<(usize, String)> {
-    let mut parts = vec![(1, String::new())];
-    for (index, line) in text.lines().enumerate() {
-        let rest = line.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
-        if let Some(rest) = rest {
-            parts.push((index + 1, String::new()));
-            if let Some((_, part)) = parts.last_mut() {
-                // What stands beside the marker belongs to the document; blanks keep its column.
-                part.push_str("   ");
-                part.push_str(rest);
-                part.push('\n');
+/// Adds the object, or for a list each of its items.
+fn unroll(origin: Origin, mut node: Node, documents: &mut Vec<Document>) {
+    let list_of = node.text("kind").and_then(|kind| kind.strip_suffix("List")).map(str::to_owned);
+    if let (Some(kind), Node::Mapping(entries)) = (list_of, &mut node)
+        && let Some(position) =
+            entries.iter().position(|(key, item)| key.value == "items" && matches!(item.value, Node::List(_)))
+    {
+        let (_, items) = entries.swap_remove(position);
+        let version = node.text("apiVersion").map(str::to_owned);
+        let Node::List(items) = items.value else { return };
+        for item in items {
+            let mut item_node = item.value;
+            // The API server leaves these out of the items of a typed list.
+            if !kind.is_empty() {
+                item_node.supply("kind", &kind);
+                item_node.supply("apiVersion", version.as_deref().unwrap_or_default());
             }
-        } else if let Some((_, part)) = parts.last_mut() {
-            part.push_str(line);
-            part.push('\n');
+            let line = origin.before + item.referenced.line();
+            unroll(Origin { line, ..origin.clone() }, item_node, documents);
         }
+        return;
     }
-    parts.retain(|(_, part)| part.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
-    parts
+    let mut lines = BTreeMap::new();
+    let value = node.into_value("", &mut |path, line| {
+        if line > 0 {
+            lines.insert(path, origin.before + line);
+        }
+    });
+    documents.push(Document { value, origin, lines });
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn documents_are_split_at_markers_and_keep_their_lines() {
-        let text = "# only a comment\n---\na: 1\n---\n\n--- {b: 2}\n---\nc: |\n  ---\n  x\n";
-        let parts: Vec<(usize, Value)> =
-            split(text).into_iter().map(|(line, part)| (line, serde_saphyr::from_str(&part).unwrap())).collect();
-        let expected = [
-            (2, serde_json::json!({"a": 1})),
-            (6, serde_json::json!({"b": 2})),
-            (7, serde_json::json!({"c": "---\nx\n"})),
-        ];
-        assert_eq!(parts, expected);
-    }
-
-    #[test]
-    fn a_list_is_its_items() {
-        let place = Place { file: "f".to_owned(), document: 1, line: 1 };
-        let mut documents = Vec::new();
-        take_apart(
-            serde_json::json!({"kind": "List", "items": [{"kind": "A"}, {"kind": "B"}]}),
-            &place,
-            &mut documents,
-        );
-        take_apart(serde_json::json!({"kind": "ConfigMap", "items": 1}), &place, &mut documents);
-        take_apart(Value::Null, &place, &mut documents);
-        let kinds: Vec<&str> = documents.iter().filter_map(|document| document.value["kind"].as_str()).collect();
-        assert_eq!(kinds, ["A", "B", "ConfigMap"]);
-    }
-}
+mod tests;

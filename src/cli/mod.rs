@@ -1,26 +1,30 @@
 //! The command line: one file for each command. Data goes to standard output, everything else to standard error.
 
-pub mod certs;
-pub mod check;
-pub mod cronjob;
-pub mod explain;
-pub mod explain_rule;
-pub mod explain_schedule;
-pub mod input;
-pub mod output;
-pub mod render;
-pub mod serve;
+mod certs;
+mod check;
+mod completion;
+mod cronjob;
+mod explain;
+mod explain_rule;
+mod explain_schedule;
+mod input;
+mod output;
+mod render;
+mod serve;
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::defrag::finding::Finding;
 
+/// What stands below the help.
+const EXIT_CODES: &str = "Exit codes: 0 clean, 1 findings that refuse, 2 usage, input or output";
+
 /// Keeps etcd StatefulSets defragmented: safely, currently, and only when it is worth it
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110)]
-pub struct Cli {
+#[command(version, max_term_width = 110, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -40,15 +44,12 @@ enum Command {
     /// Make a development CA and serving certificate
     Certs(certs::Args),
     /// Print a completion script for a shell
-    Completion {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
+    Completion(completion::Args),
 }
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+enum Format {
     /// For people
     #[default]
     Text,
@@ -60,7 +61,7 @@ pub enum Format {
 
 /// How a command ended, where nothing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+enum Outcome {
     /// Nothing to object to.
     Clean,
     /// Findings that refuse.
@@ -70,7 +71,7 @@ pub enum Outcome {
 impl Outcome {
     /// Refused if any finding denies.
     #[must_use]
-    pub fn of(findings: &[Finding]) -> Self {
+    fn of(findings: &[Finding]) -> Self {
         if findings.iter().any(Finding::denies) { Self::Refused } else { Self::Clean }
     }
 }
@@ -96,23 +97,26 @@ pub fn run() -> ExitCode {
         Command::Cronjob(args) => cronjob::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Certs(args) => certs::run(args),
-        Command::Completion { shell } => completion(*shell),
+        Command::Completion(args) => completion::run(args),
     };
     match outcome {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Refused) => ExitCode::from(1),
-        // The reader of a pipe has seen enough.
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::diagnostic(&format!("error: {error:#}"));
+            output::error(&error);
             ExitCode::from(TROUBLE)
         }
     }
 }
 
-fn completion(shell: clap_complete::Shell) -> anyhow::Result<Outcome> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_PKG_NAME"), &mut script);
-    io::Write::write_all(&mut io::stdout().lock(), &script)?;
-    Ok(Outcome::Clean)
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
 }

@@ -1,84 +1,173 @@
-//! Printing: data on standard output, diagnostics on standard error, no panic when a pipe closes.
+//! Writing to people and to programs.
+//!
+//! Colour appears only on a terminal and never with `NO_COLOR`. A reader that goes away, as `head` does, is no error.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write as _},
-};
+use std::io::{self, Write as _};
 
-use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::Format;
 use crate::defrag::finding::{Finding, Severity};
 
-/// The width that messages are wrapped to, in characters.
+const DENY: Style = AnsiColor::Red.on_default().bold();
+const WARN: Style = AnsiColor::Yellow.on_default().bold();
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Where messages are broken, in characters.
 const WIDTH: usize = 100;
 
-/// Prints text on standard output; colours go only to a terminal, and not where `NO_COLOR` is set.
-pub fn print(text: &str) -> io::Result<()> {
+/// Writes data to standard output.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = anstream::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+    gone_is_fine(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+        .context("cannot write to standard output")
 }
 
-/// Prints a value as JSON or YAML.
-pub fn data(format: Format, value: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = match format {
-        Format::Json | Format::Text => serde_json::to_string_pretty(value)?,
-        Format::Yaml => serde_saphyr::to_string(value)?,
-    };
-    if !text.ends_with('\n') {
-        text.push('\n');
+fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
     }
-    Ok(print(&text)?)
 }
 
-/// Prints a line on standard error.
-pub fn diagnostic(line: &str) {
-    eprintln!("{line}");
+/// Writes a value as JSON, else as YAML: for objects there is no text but that.
+pub(super) fn data(format: Format, value: &impl Serialize) -> anyhow::Result<()> {
+    print(&match format {
+        Format::Json => json(value)?,
+        Format::Text | Format::Yaml => yaml(value)?,
+    })
 }
 
-/// Appends findings as people read them: severity and code, the field, and the message wrapped below.
-pub fn findings(page: &mut String, findings: &[Finding]) {
+/// Writes a line to standard error. That nobody listens there is no reason to stop.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Tells of something worth knowing.
+pub(super) fn note(text: &str) {
+    say(&format!("{BOLD}note:{BOLD:#} {}", plain(text)));
+}
+
+/// Reports why the command could not do its work.
+pub(super) fn error(error: &anyhow::Error) {
+    say(&format!("{DENY}error:{DENY:#} {}", plain(&format!("{error:#}"))));
+}
+
+/// Appends findings to a page: severity and code, the field, and the message wrapped below.
+pub(super) fn findings(page: &mut String, findings: &[Finding]) {
     for finding in findings {
-        let style = severity_style(finding.severity);
-        let _ = writeln!(page, "\n  {style}{}{style:#} {} {}", finding.severity, finding.code, finding.field);
-        page.push_str(&wrap(&finding.message, "    "));
+        page.push_str("\n  ");
+        page.push_str(&headed(finding));
     }
 }
 
-/// The colour of a severity.
-#[must_use]
-pub fn severity_style(severity: Severity) -> Style {
-    let colour = match severity {
-        Severity::Deny => AnsiColor::Red,
-        Severity::Warn => AnsiColor::Yellow,
+fn headed(finding: &Finding) -> String {
+    let style = match finding.severity {
+        Severity::Deny => DENY,
+        Severity::Warn => WARN,
     };
-    Style::new().bold().fg_color(Some(colour.into()))
+    format!(
+        "{style}{} {}{style:#}\n    {DIM}{}{DIM:#}\n{}",
+        finding.severity,
+        finding.code,
+        plain(&finding.field),
+        wrap(&plain(&finding.message), 4)
+    )
 }
 
-/// Wraps text at blanks, each line indented and ended.
-#[must_use]
-pub fn wrap(text: &str, indent: &str) -> String {
-    let mut page = String::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && indent.len() + line.chars().count() + 1 + word.chars().count() > WIDTH {
-            let _ = writeln!(page, "{indent}{line}");
-            line.clear();
+/// A finding for people: where and what on the first line, then the field and the message.
+pub(super) fn finding(place: &str, finding: &Finding) -> String {
+    format!("{BOLD}{}{BOLD:#}: {}", plain(place), headed(finding))
+}
+
+/// `text` with line breaks kept and other control characters, which a terminal might obey, made visible.
+fn plain(text: &str) -> String {
+    let visible = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(visible).collect()
+}
+
+/// `text` in lines of at most [`WIDTH`] characters, each indented; a word that is longer has a line of its own.
+fn wrap(text: &str, indent: usize) -> String {
+    let mut wrapped = String::new();
+    for line in text.lines() {
+        let mut column = 0;
+        for word in line.split_whitespace() {
+            let length = word.chars().count();
+            if column > 0 && column + 1 + length > WIDTH {
+                wrapped.push('\n');
+                column = 0;
+            }
+            if column == 0 {
+                wrapped.extend(std::iter::repeat_n(' ', indent));
+                column = indent;
+            } else {
+                wrapped.push(' ');
+                column += 1;
+            }
+            wrapped.push_str(word);
+            column += length;
         }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
+        wrapped.push('\n');
     }
-    let _ = writeln!(page, "{indent}{line}");
-    page
+    wrapped
 }
 
-/// Whether an error is only that nobody reads any more.
-#[must_use]
-pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+/// `value` as a YAML document, long strings on one line so that they can be searched for.
+pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
+    let options = serde_saphyr::ser_options! { min_fold_chars: usize::MAX, folded_wrap_chars: usize::MAX };
+    serde_saphyr::to_string_with_options(value, options).context("cannot write YAML")
+}
+
+/// `value` as indented JSON with a line break at the end.
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value).context("cannot write JSON")? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_went_away_is_no_error() {
+        assert!(gone_is_fine(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(gone_is_fine(Err(io::ErrorKind::StorageFull.into())).is_err());
+    }
+
+    #[test]
+    fn words_are_wrapped_and_long_ones_kept_whole() {
+        let text = wrap(&format!("one {} two", "x".repeat(WIDTH)), 4);
+        assert_eq!(text, format!("    one\n    {}\n    two\n", "x".repeat(WIDTH)));
+        assert!(wrap(&"word ".repeat(100), 4).lines().all(|line| line.len() <= WIDTH));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_made_visible() {
+        assert_eq!(plain("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\nc");
+    }
+
+    #[test]
+    fn yaml_quotes_what_the_api_server_would_read_as_something_else() {
+        for text in [
+            "true",
+            "yes",
+            "on",
+            "null",
+            "~",
+            "1e3",
+            "0x10",
+            "012",
+            "1_000",
+            "*/5 * * * *",
+            "12:30:45",
+            "",
+            " a",
+            "# b",
+        ] {
+            let written = yaml(&[text]).unwrap();
+            assert!(written.contains(&format!("\"{text}\"")) || written.contains(&format!("'{text}'")), "{written}");
+        }
+    }
 }

@@ -1,84 +1,115 @@
-//! `render`: what the webhook and the reconciler would make of manifests.
+//! `render`: what would be on the cluster, without one.
 
-use std::path::PathBuf;
-
+use anyhow::Context as _;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Format, Outcome, check, input, output};
-use crate::defrag::{self, Enrollment, cronjob, defaulting, policy::Policy};
+use super::{
+    Format, Outcome,
+    input::{Document, Files},
+    output,
+};
+use crate::defrag::{
+    cronjob,
+    defaulting::{self, Change},
+    judgement::{Enrollment, resolve},
+    policy::Policy,
+    statefulset::StatefulSet,
+};
 
-/// Shows StatefulSets as the webhook would fill them in, and the CronJobs that would exist
+/// Print the enrolled StatefulSets as the webhook would store them, and their CronJobs
+///
+/// No cluster is contacted. A StatefulSet that would be refused is left out; its findings are on standard error and the
+/// exit code is 1.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// A manifest, a folder of manifests, or - for standard input
-    #[arg(short, long = "filename", value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
-    /// Pass other documents through, in their order
+pub(super) struct Args {
+    #[command(flatten)]
+    files: Files,
+    /// Pass everything else through, in order
     #[arg(long)]
     all: bool,
-    /// The form: a stream of YAML documents, or a list in JSON
-    #[arg(short, long, value_enum, default_value_t)]
+    /// How to print: a stream of YAML documents, or one JSON object of kind List
+    #[arg(short, long, value_enum, default_value = "yaml")]
     output: Format,
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let policy = Policy::built_in();
+    let now = Timestamp::now();
+    let mut objects = Vec::new();
     let mut outcome = Outcome::Clean;
-    let mut rendered = Vec::new();
-    for document in input::read(&args.files)? {
-        let Some(object) = document.statefulset()? else {
-            rendered.extend(args.all.then_some(document.value));
-            continue;
-        };
-        let judgement = defrag::resolve(&object, &policy, Timestamp::now());
-        if !matches!(judgement.enrollment, Enrollment::Enrolled | Enrollment::Unclear) {
-            rendered.extend(args.all.then_some(document.value));
-            continue;
-        }
-        if let Some(plan) = &judgement.plan {
-            let mut value = document.value;
-            fill_in(&mut value, defaulting::changes(&object, None, &policy));
-            rendered.push(value);
-            rendered.push(serde_json::to_value(cronjob::build(plan, &policy))?);
-        } else {
-            outcome = Outcome::Refused;
-            output::diagnostic(check::report(&document.place, &object, &judgement.findings).trim_end());
+    let mut enrolled = 0;
+    for document in args.files.read()? {
+        let object = args.files.statefulset(&document)?;
+        let enrollment = object.as_ref().map_or(Enrollment::NotEnrolled, Enrollment::of);
+        match object {
+            Some(object) if matches!(enrollment, Enrollment::Enrolled | Enrollment::Unclear) => {
+                enrolled += 1;
+                match rendered(&document, &object, &policy, now)? {
+                    Some(pair) => objects.extend(pair),
+                    None => outcome = Outcome::Refused,
+                }
+            }
+            _ if args.all => objects.push(document.value),
+            _ => {}
         }
     }
-    print(args.output, &rendered)?;
+    if enrolled == 0 {
+        output::note(
+            "there is no enrolled StatefulSet in the input; the label etcd-defrag.io/enabled: \"true\" enrols one",
+        );
+    }
+    output::print(&match args.output {
+        Format::Json => output::json(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))?,
+        Format::Text | Format::Yaml => {
+            let documents: Vec<String> = objects.iter().map(output::yaml).collect::<anyhow::Result<_>>()?;
+            documents.join("---\n")
+        }
+    })?;
     Ok(outcome)
 }
 
-fn print(format: Format, rendered: &[Value]) -> anyhow::Result<()> {
-    if format == Format::Json {
-        return output::data(format, &json!({"apiVersion": "v1", "kind": "List", "items": rendered}));
+/// The StatefulSet as mutated and its CronJob; nothing where it is refused.
+fn rendered(
+    document: &Document,
+    object: &StatefulSet,
+    policy: &Policy,
+    now: Timestamp,
+) -> anyhow::Result<Option<[Value; 2]>> {
+    let mut value = document.value.clone();
+    apply(&mut value, &defaulting::changes(object, None, policy));
+    let mut mutated: StatefulSet =
+        serde_json::from_value(value.clone()).context("the mutated StatefulSet cannot be read")?;
+    mutated.metadata.namespace.clone_from(&object.metadata.namespace);
+    let judgement = resolve(&mutated, policy, now);
+    let name = format!("{}/{}", object.namespace(), object.name());
+    for finding in &judgement.findings {
+        let place = format!("{}:{}: {name}", document.file(), document.line(&finding.field));
+        output::say(output::finding(&place, finding).trim_end());
     }
-    let mut stream = String::new();
-    for (index, value) in rendered.iter().enumerate() {
-        if index > 0 {
-            stream.push_str("---\n");
-        }
-        stream.push_str(&serde_saphyr::to_string(value)?);
-        if !stream.ends_with('\n') {
-            stream.push('\n');
-        }
+    let Some(plan) = judgement.plan else { return Ok(None) };
+    for line in plan.effective(now) {
+        output::note(&format!("{name}: {}", line.strip_prefix("etcd-defrag: ").unwrap_or(&line)));
     }
-    Ok(output::print(&stream)?)
+    let cronjob = serde_json::to_value(cronjob::build(&plan, policy)).context("the CronJob cannot be written")?;
+    Ok(Some([value, cronjob]))
 }
 
-/// Makes the changes on the whole document, of which nothing else is touched.
-fn fill_in(value: &mut Value, changes: Vec<defaulting::Change>) {
-    if !value["metadata"]["annotations"].is_object() {
-        value["metadata"]["annotations"] = json!({});
+/// Changes annotations of a whole object and nothing else of it.
+fn apply(object: &mut Value, changes: &[Change]) {
+    if changes.is_empty() {
+        return;
     }
-    if let Some(annotations) = value["metadata"]["annotations"].as_object_mut() {
-        for change in changes {
-            match change.value {
-                Some(value) => annotations.insert(change.annotation.to_owned(), value.into()),
-                None => annotations.remove(change.annotation),
-            };
-        }
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let annotations = metadata.entry("annotations").or_insert(Value::Null);
+    if annotations.is_null() {
+        *annotations = Value::Object(Map::new());
+    }
+    let Some(annotations) = annotations.as_object_mut() else { return };
+    for Change { annotation, value } in changes {
+        match value {
+            Some(value) => annotations.insert((*annotation).to_owned(), Value::String(value.clone())),
+            None => annotations.remove(*annotation),
+        };
     }
 }

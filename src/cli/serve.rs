@@ -45,7 +45,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the webhook, the reconciler, probes and metrics
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where the webhook listens
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:10250")]
     listen: SocketAddr,
@@ -88,7 +88,7 @@ pub struct Args {
 }
 
 /// Runs the command until a signal ends it.
-pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     telemetry::init(args.log_format).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(serve(args))?;

@@ -1,0 +1,170 @@
+use super::*;
+
+fn documents(text: &str) -> Vec<Document> {
+    parse("f.yaml", text.as_bytes()).unwrap()
+}
+
+fn refused(text: impl AsRef<[u8]>) -> String {
+    parse("f.yaml", text.as_ref()).unwrap_err().to_string()
+}
+
+const STATEFULSET: &str = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata:\n  name: etcd\n";
+
+#[test]
+fn a_stream_keeps_its_lines() {
+    let read = documents(
+        "# a comment\n---\nkind: A\n---\n# only this\n---\n\n---\nkind: B\ntext: |\n  ---\n  kind: X\n--- {kind: C}\n...\n---\nkind: D\n",
+    );
+    let found: Vec<_> = read.iter().map(|read| (read.value["kind"].as_str().unwrap(), read.origin.line)).collect();
+    assert_eq!(found, [("A", 3), ("B", 9), ("C", 13), ("D", 16)]);
+    assert_eq!(read[1].value["text"], "---\nkind: X\n");
+    assert_eq!(read[1].line("text"), 10);
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
+    let read = documents("\u{feff}kind: A\r\ntext: a b\r\n---\r\nkind: B\r\n");
+    assert_eq!(read[0].value["text"], "a b");
+    assert_eq!(read[1].origin.line, 4);
+    let utf16: Vec<u8> =
+        [0xfeff_u16].into_iter().chain("kind: A\n".encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    assert_eq!(parse("f", &utf16).unwrap()[0].value["kind"], "A");
+}
+
+#[test]
+fn a_field_has_its_line_or_that_of_what_is_around_it() {
+    let read = documents(&format!(
+        "{STATEFULSET}  annotations:\n    etcd-defrag.io/schedule: x\nspec:\n  template:\n    spec:\n      containers:\n      - name: a\n      - name: b\n        image: i\n"
+    ));
+    let lines: Vec<_> = [
+        "metadata.annotations[etcd-defrag.io/schedule]",
+        "metadata.annotations[etcd-defrag.io/quota]",
+        "metadata.labels[etcd-defrag.io/enabled]",
+        "spec.template.spec.containers[1].image",
+        "spec.template.spec.containers[1].command",
+        "spec.replicas",
+        "status.nothing",
+    ]
+    .map(|field| read[0].line(field))
+    .into();
+    assert_eq!(lines, [6, 5, 3, 13, 12, 7, 1]);
+}
+
+#[test]
+fn lists_are_unrolled() {
+    let list = format!(
+        "kind: List\nitems:\n- kind: A\n- kind: List\n  items:\n  - kind: B\n- kind: C\n---\napiVersion: apps/v1\nkind: StatefulSetList\nitems:\n- metadata: {{name: etcd}}\n---\nkind: AccessList\n---\n{STATEFULSET}"
+    );
+    let read = documents(&list);
+    let kinds: Vec<_> = read.iter().map(|read| read.value["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["A", "B", "C", "StatefulSet", "AccessList", "StatefulSet"]);
+    assert_eq!(read[2].origin.line, 7);
+    assert_eq!(read[3].statefulset().unwrap().unwrap().name(), "etcd");
+}
+
+#[test]
+fn json_is_read_as_one_object_or_as_a_stream() {
+    let read = documents("{\"kind\": \"A\"}\n{\"kind\":\n\"B\"}\n{\"kind\": \"C\"}");
+    let found: Vec<_> = read.iter().map(|read| (read.value["kind"].as_str().unwrap(), read.origin.number)).collect();
+    assert_eq!(found, [("A", 1), ("B", 2), ("C", 3)]);
+    assert_eq!((read[1].origin.line, read[1].line("kind"), read[2].line("kind")), (2, 2, 4));
+    let tabs = documents("{\n\t\"kind\": \"A\",\n\t\"metadata\": {\"name\": \"\\ud83d\\ude00\\/\"}\n}\n");
+    assert_eq!(tabs[0].value["metadata"]["name"], "😀/");
+    assert!(
+        parse("f.json", b"{\"kind\": \"A\",\n \"b\": [,}")
+            .unwrap_err()
+            .to_string()
+            .starts_with("f.json:2: document 1: ")
+    );
+}
+
+#[test]
+fn values_are_read_as_kubernetes_reads_them() {
+    let read = documents(
+        "kind: A\nmode: 0440\non: yes\ntext: \"yes\"\nbig: 9223372036854775807\nhalf: 0.5\nnothing: ~\nempty:\n",
+    );
+    assert_eq!(
+        read[0].value,
+        serde_json::json!({
+            "kind": "A", "mode": 288, "on": true, "text": "yes", "big": i64::MAX, "half": 0.5, "nothing": null, "empty": null
+        })
+    );
+}
+
+#[test]
+fn anchors_are_resolved_and_bombs_are_not() {
+    let read = documents("kind: A\nx: &x {a: 1}\ny: *x\nz:\n  <<: *x\n  b: 2\n");
+    assert_eq!(read[0].value["y"], serde_json::json!({"a": 1}));
+    assert_eq!(read[0].value["z"], serde_json::json!({"a": 1, "b": 2}));
+
+    let mut bomb = "kind: A\na0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for level in 1..12 {
+        bomb += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(","));
+    }
+    assert!(refused(bomb).starts_with("f.yaml:"));
+    let deep = format!("kind: A\nx: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(refused(deep).starts_with("f.yaml:2: document 1: "));
+}
+
+#[test]
+fn what_cannot_be_read_names_file_line_and_document() {
+    for (text, line, document) in [
+        ("kind: A\nx: [1\n", 2, 1),
+        ("kind: A\n---\nkind: B\n  x: 1\n", 4, 2),
+        ("kind: A\nx: 1\nx: 2\n", 3, 1),
+        ("kind: A\nx: *nowhere\n", 2, 1),
+        ("kind: A\nx: .inf\n", 2, 1),
+        ("kind: A\n\tx: 1\n", 1, 1),
+        ("kind: A\nx: {{ .Values.name }}\n", 2, 1),
+        ("kind: A\n---\njust text\n", 3, 2),
+        ("- kind: A\n", 1, 1),
+        ("{\"kind\": \"A\", \"kind\": \"B\"}", 1, 1),
+    ] {
+        let message = refused(text);
+        assert!(message.starts_with(&format!("f.yaml:{line}: document {document}: ")), "{text:?}: {message}");
+    }
+    assert_eq!(refused(b"kind: A\nx: \xff\n"), "f.yaml:2: not UTF-8");
+}
+
+#[test]
+fn a_field_of_the_wrong_type_is_named() {
+    let message = |more: &str| documents(&format!("{STATEFULSET}{more}"))[0].statefulset().unwrap_err().to_string();
+    let replicas = message("spec:\n  replicas: three\n");
+    assert!(replicas.starts_with("f.yaml:6: document 1: spec.replicas: invalid type: string \"three\""), "{replicas}");
+    let label = message("  labels:\n    etcd-defrag.io/enabled: true\n");
+    assert!(
+        label.starts_with("f.yaml:6: document 1: metadata.labels[etcd-defrag.io/enabled]: invalid type: boolean"),
+        "{label}"
+    );
+    let image = message("spec:\n  template:\n    spec:\n      containers:\n      - image: 3\n");
+    assert!(image.starts_with("f.yaml:9: document 1: spec.template.spec.containers[0].image: "), "{image}");
+    assert!(
+        documents("apiVersion: apps/v1beta1\nkind: StatefulSet\n")[0]
+            .statefulset()
+            .unwrap_err()
+            .to_string()
+            .contains("apps/v1beta1")
+    );
+    assert!(
+        documents("apiVersion: apps/v1\nkind: StatefulSet\n")[0]
+            .statefulset()
+            .unwrap_err()
+            .to_string()
+            .contains("metadata.name")
+    );
+    assert!(documents("apiVersion: v1\nkind: Secret\n")[0].statefulset().unwrap().is_none());
+}
+
+proptest::proptest! {
+    #[test]
+    fn nothing_makes_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        let _ = parse("f", &bytes);
+    }
+
+    #[test]
+    fn nothing_that_looks_like_yaml_makes_it_panic(text in "([-{}\\[\\]:,&*!|>'\"# \n\tkind]|---\n|: |- ){0,60}") {
+        for document in parse("f", text.as_bytes()).unwrap_or_default() {
+            let _ = document.statefulset();
+        }
+    }
+}
