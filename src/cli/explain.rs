@@ -104,7 +104,8 @@ mod tests {
     use super::*;
 
     const INDEX: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/findings/README.md"));
-    const SECTIONS: [&str; 4] = ["\n## What was found\n", "\n## Why it hurts\n", "\n## How to mend it\n", "\n## Example\n"];
+    const SECTIONS: [&str; 4] =
+        ["\n## What was found\n", "\n## Why it hurts\n", "\n## How to mend it\n", "\n## Example\n"];
 
     const fn verb(severity: Severity) -> &'static str {
         match severity {
@@ -121,7 +122,10 @@ mod tests {
             assert!(page.starts_with(&head) && !summary(*code).is_empty(), "{code}: title, summary and severity");
             let places: Vec<_> = SECTIONS.iter().map(|section| page.find(section)).collect();
             assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{code}: sections {places:?}");
-            assert!(page.split("\n## ").skip(1).all(|part| part.lines().nth(1).is_some_and(|line| !line.is_empty())), "{code}");
+            assert!(
+                page.split("\n## ").skip(1).all(|part| part.lines().nth(1).is_some_and(|line| !line.is_empty())),
+                "{code}"
+            );
         }
     }
 
