@@ -11,6 +11,11 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[path = "../support/schedules.rs"]
+mod generated;
+#[path = "../support/random.rs"]
+mod random;
+
 mod accepted;
 mod admission;
 mod controlplane;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use etcd_defrag_webhook::defrag::schedule::Schedule;
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::{
     Api, Client, Config,
@@ -10,7 +11,11 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::harness::ControlPlane;
+use super::{
+    generated::{any_schedule, fields, known},
+    random::Random,
+    support::world,
+};
 
 /// A client of the control plane, as its administrator.
 pub(crate) async fn client(kubeconfig: &Path) -> Client {
@@ -39,21 +44,37 @@ pub(crate) async fn asked(api: &Api<CronJob>, schedule: &str, zone: Option<&str>
 /// `tests/data/schedules.txt` says `accept` or `refuse` for each; the real API server has to say the same.
 #[tokio::test]
 async fn every_string_of_the_table_agrees_with_the_api_server() {
-    let plane = ControlPlane::start();
-    let api = Api::<CronJob>::namespaced(client(plane.kubeconfig()).await, "default");
+    let world = world();
+    let api = Api::<CronJob>::namespaced(client(world.plane.kubeconfig()).await, "default");
+    let table = known();
     let mut disagreements = Vec::new();
-    let mut count = 0;
-    for line in include_str!("../data/schedules.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
-        let (verdict, text) = line.split_once(' ').unwrap();
-        let schedule: String = serde_json::from_str(text).unwrap();
-        let theirs = asked(&api, &schedule, None).await;
-        if theirs != (verdict == "accept") {
-            disagreements.push(format!("{schedule:?}: the table says {verdict}"));
+    for (accepted, schedule) in &table {
+        if asked(&api, schedule, None).await != *accepted {
+            disagreements.push(format!("{schedule:?}: the table says accepted: {accepted}"));
         }
-        count += 1;
     }
     assert_eq!(disagreements, Vec::<String>::new());
-    assert!(count > 100, "only {count} schedules were tried");
-    println!("{count} schedules, 0 disagreements");
+    assert!(table.len() > 100, "only {} schedules were tried", table.len());
+    println!("{} schedules of the table, 0 disagreements", table.len());
+}
+
+/// Half of them by the grammar, so that many are accepted.
+#[tokio::test]
+async fn a_sample_of_generated_schedules_agrees_with_the_api_server() {
+    const SAMPLE: usize = 500;
+    let world = world();
+    let api = Api::<CronJob>::namespaced(client(world.plane.kubeconfig()).await, "default");
+    let (table, mut random) = (known(), Random::new());
+    let (mut disagreements, mut accepted) = (Vec::new(), 0);
+    for index in 0..SAMPLE {
+        let schedule = if index % 2 == 0 { fields(&mut random) } else { any_schedule(&mut random, &table) };
+        let ours = Schedule::parse(&schedule).is_ok();
+        accepted += usize::from(ours);
+        if asked(&api, &schedule, None).await != ours {
+            disagreements.push(format!("{schedule:?}: we say accepted: {ours}"));
+        }
+    }
+    assert_eq!(disagreements, Vec::<String>::new());
+    assert!((SAMPLE / 10..SAMPLE).contains(&accepted), "{accepted} of {SAMPLE} were accepted");
+    println!("{SAMPLE} generated schedules, {accepted} accepted, 0 disagreements");
 }

@@ -1,0 +1,42 @@
+//! Random numbers that a seed repeats.
+
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+use std::env;
+
+/// A small reproducible generator (splitmix64); the seed is printed.
+pub struct Random(u64);
+
+impl Random {
+    /// Seeded from `ORACLE_SEED`, else from the clock.
+    pub fn new() -> Self {
+        let seed = env::var("ORACLE_SEED").map_or_else(
+            |_| std::time::UNIX_EPOCH.elapsed().map_or(1, |age| u64::try_from(age.as_nanos() & 0xffff_ffff).unwrap()),
+            |text| text.parse().expect("a number"),
+        );
+        println!("ORACLE_SEED={seed}");
+        Self(seed)
+    }
+
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.bits() % (end as u64)).unwrap()
+    }
+
+    /// Whether an event of probability 1/n happens.
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    pub fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
+        &from[self.below(from.len())]
+    }
+}
