@@ -56,25 +56,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         Some(What::Rule(args)) => return explain_rule::run(args),
         None => {}
     }
-    let text = match args.code.as_deref().filter(|code| *code != "list") {
-        Some(text) => {
-            let code = find(text)?;
-            match args.output {
-                Format::Text => code.page().to_owned(),
-                Format::Json => output::json(&Entry::of(code))?,
-                Format::Yaml => output::yaml(&Entry::of(code))?,
-            }
+    if let Some(text) = args.code.as_deref().filter(|code| *code != "list") {
+        let code = find(text)?;
+        match args.output {
+            Format::Text => output::print(code.page())?,
+            format => output::data(format, &Entry::of(code))?,
         }
-        None => {
-            let entries = || Code::ALL.iter().map(|code| Entry::of(*code)).collect::<Vec<_>>();
-            match args.output {
-                Format::Text => entries().iter().map(Entry::line).collect(),
-                Format::Json => output::json(&entries())?,
-                Format::Yaml => output::yaml(&entries())?,
-            }
+    } else {
+        let entries: Vec<Entry> = Code::ALL.iter().map(|code| Entry::of(*code)).collect();
+        match args.output {
+            Format::Text => output::print(&entries.iter().map(Entry::line).collect::<String>())?,
+            format => output::data(format, &entries)?,
         }
-    };
-    output::print(&text)?;
+    }
     Ok(Outcome::Clean)
 }
 
@@ -104,7 +98,8 @@ mod tests {
     use super::*;
 
     const INDEX: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/findings/README.md"));
-    const SECTIONS: [&str; 4] = ["\n## What was found\n", "\n## Why it hurts\n", "\n## How to mend it\n", "\n## Example\n"];
+    const SECTIONS: [&str; 4] =
+        ["\n## What was found\n", "\n## Why it hurts\n", "\n## How to mend it\n", "\n## Example\n"];
 
     const fn verb(severity: Severity) -> &'static str {
         match severity {
@@ -121,7 +116,10 @@ mod tests {
             assert!(page.starts_with(&head) && !summary(*code).is_empty(), "{code}: title, summary and severity");
             let places: Vec<_> = SECTIONS.iter().map(|section| page.find(section)).collect();
             assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{code}: sections {places:?}");
-            assert!(page.split("\n## ").skip(1).all(|part| part.lines().nth(1).is_some_and(|line| !line.is_empty())), "{code}");
+            assert!(
+                page.split("\n## ").skip(1).all(|part| part.lines().nth(1).is_some_and(|line| !line.is_empty())),
+                "{code}"
+            );
         }
     }
 

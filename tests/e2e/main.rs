@@ -6,6 +6,7 @@ mod harness;
 mod accepted;
 mod admission;
 mod controlplane;
+mod cronjob;
 mod failures;
 mod jobs;
 mod lifecycle;

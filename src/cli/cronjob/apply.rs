@@ -100,15 +100,15 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
 /// author's lists, ours would keep their volumes and mounts.
 async fn adopt(api: &Api<CronJob>, name: &str, existing: &CronJob, desired: &CronJob) -> anyhow::Result<()> {
     let Some(version) = &existing.metadata.resource_version else { bail!("it has no resourceVersion") };
-    let mut patch = vec![
+    let mut operations = vec![
         json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
         json!({"op": "replace", "path": "/spec", "value": desired.spec}),
     ];
     if existing.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(LAST_APPLIED)) {
-        let path = format!("/metadata/annotations/{}", LAST_APPLIED.replace('~', "~0").replace('/', "~1"));
-        patch.push(json!({"op": "remove", "path": path}));
+        let annotation = format!("/metadata/annotations/{}", LAST_APPLIED.replace('~', "~0").replace('/', "~1"));
+        operations.push(json!({"op": "remove", "path": annotation}));
     }
-    let patch: json_patch::Patch = serde_json::from_value(json!(patch))?;
+    let patch: json_patch::Patch = serde_json::from_value(json!(operations))?;
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     api.patch(name, &params, &Patch::Json::<()>(patch)).await?;
     Ok(())
