@@ -2,6 +2,8 @@
 //!
 //! Times stand beside the time of a plain API call of the same run, since machines differ and are noisy.
 
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "a benchmark that cannot go on ends")]
+
 #[path = "../tests/harness/mod.rs"]
 mod harness;
 
@@ -34,9 +36,9 @@ const REPAIRED: usize = 50;
 /// The whole fleet.
 const FLEET: usize = 1000;
 /// How long nothing may be written.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// For one step of the fleet.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -193,6 +195,7 @@ fn report(what: &str, times: &mut [Duration], against: Option<Duration>) -> Dura
     median
 }
 
+#[expect(clippy::cast_precision_loss, reason = "one decimal is printed")]
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

@@ -2,6 +2,8 @@
 //!
 //! Everything shown is real: the API server's answers as kubectl prints them, and the objects that are there.
 
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "a demo that cannot go on ends")]
+
 #[path = "../tests/harness/mod.rs"]
 mod harness;
 
@@ -32,7 +34,7 @@ fn main() {
     demo.label();
     demo.refusals();
     demo.repair();
-    demo.defrag_sh();
+    defrag_sh();
 
     step("Everything stops");
     assert!(serve.stop(), "serve did not end cleanly");
@@ -105,13 +107,6 @@ impl Demo {
         ]);
     }
 
-    fn defrag_sh(&self) {
-        step("The flags of defrag.sh, without a cluster");
-        let args = ["cronjob", "-e", "kamaji-etcd", "-s", "kamaji-etcd", "-n", NAMESPACE, "-j", "14 9 * * 1-5"];
-        let output = Command::new(binary()).args(args).output().unwrap_or_else(|error| panic!("{error}"));
-        show(&format!("etcd-defrag-webhook {} (first lines)", quoted(&args)), &head(output, 24));
-    }
-
     fn cronjob(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually("the CronJob of kamaji-etcd", PATIENCE, || {
             self.plane.get(&["-n", NAMESPACE, "cronjob", "kamaji-etcd-defrag-job"]).filter(|cronjob| wanted(cronjob))
@@ -131,6 +126,13 @@ impl Demo {
     fn kubectl(&self, args: &[&str]) {
         self.plane.kubectl_ok(args);
     }
+}
+
+fn defrag_sh() {
+    step("The flags of defrag.sh, without a cluster");
+    let args = ["cronjob", "-e", "kamaji-etcd", "-s", "kamaji-etcd", "-n", NAMESPACE, "-j", "14 9 * * 1-5"];
+    let output = Command::new(binary()).args(args).output().unwrap_or_else(|error| panic!("{error}"));
+    show(&format!("etcd-defrag-webhook {} (first lines)", quoted(&args)), &head(output, 24));
 }
 
 fn step(what: &str) {

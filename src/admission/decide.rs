@@ -169,6 +169,7 @@ fn fit(warnings: impl IntoIterator<Item = String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defrag::finding::Code;
 
     #[test]
     fn warnings_stay_whole_single_and_few() {
@@ -196,5 +197,24 @@ mod tests {
         assert_eq!(value_at("metadata.labels[etcd-defrag.io/enabled]", &object), Some("true"));
         assert_eq!(value_at("metadata.annotations[other]", &object), None);
         assert_eq!(value_at("spec.replicas", &object), None);
+    }
+
+    #[test]
+    fn a_violation_stands_only_where_nothing_of_ours_brings_it_in_anew() {
+        let object = |rule: &str| -> StatefulSet {
+            serde_json::from_value(serde_json::json!({"metadata": {"annotations": {"etcd-defrag.io/rule": rule}}}))
+                .unwrap()
+        };
+        let on_rule = Finding::new(Code::RuleInvalid, "metadata.annotations[etcd-defrag.io/rule]", "", "one");
+        let on_spec = Finding::new(Code::QuotaInvalid, "spec.template", "", "one");
+        let before = [on_rule.clone(), on_spec.clone()];
+        assert!(stood(&on_rule, &before, &object("x"), &object("x")));
+        assert!(!stood(&on_rule, &before, &object("x"), &object("y")));
+        assert!(stood(&on_spec, &before, &object("x"), &object("y")));
+        assert!(!stood(&on_spec, std::slice::from_ref(&on_rule), &object("x"), &object("x")));
+        let other_code = Finding { code: Code::RuleAlwaysTrue, ..on_rule.clone() };
+        assert!(!stood(&other_code, &before, &object("x"), &object("x")));
+        let only_warned = [on_rule.clone().with_severity(crate::defrag::finding::Severity::Warn)];
+        assert!(!stood(&on_rule, &only_warned, &object("x"), &object("x")));
     }
 }

@@ -39,7 +39,7 @@ impl Default for Limits {
             connections: 512,
             handshake: Duration::from_secs(5),
             headers: Duration::from_secs(10),
-            idle: Duration::from_secs(120),
+            idle: Duration::from_mins(2),
             streams: 64,
             drain_delay: Duration::from_secs(3),
             drain: Duration::from_secs(10),

@@ -1,4 +1,4 @@
-//! Decoding an AdmissionReview, as little of it as needed and in steps: first the request's uid, so that whatever is
+//! Decoding an `AdmissionReview`, as little of it as needed and in steps: first the request's uid, so that whatever is
 //! wrong behind it is still answered, then the request, then each object.
 
 use serde::Deserialize;
@@ -34,7 +34,7 @@ pub enum Unreadable {
         reason: String,
     },
     /// There is nothing to judge.
-    #[error("the request carries no object, which a {0} must have")]
+    #[error("the request carries no object, and {0} needs one")]
     NoObject(&'static str),
 }
 
@@ -91,6 +91,7 @@ struct Envelope<T> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a request")]
 struct Identity {
     uid: Option<String>,
 }
@@ -107,10 +108,12 @@ struct Attributes {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "group, version and resource")]
 struct Resource {
     group: String,
     version: String,
-    resource: String,
+    #[serde(rename = "resource")]
+    plural: String,
 }
 
 #[derive(Deserialize)]
@@ -168,13 +171,13 @@ pub fn request(body: &[u8]) -> Result<Request, Unreadable> {
         "UPDATE" => Operation::Update,
         _ => Operation::Other,
     };
-    let Resource { group, version, resource } = attributes.resource;
+    let Resource { group, version, plural } = attributes.resource;
     let sub_resource = attributes.sub_resource.unwrap_or_default();
     let mut request = Request {
         operation,
-        ours: group == "apps" && resource == "statefulsets" && matches!(sub_resource.as_str(), "" | "status"),
+        ours: group == "apps" && plural == "statefulsets" && matches!(sub_resource.as_str(), "" | "status"),
         resource: shorten(
-            &format!("{resource}.{version}.{group}{}{sub_resource}", if sub_resource.is_empty() { "" } else { "/" }),
+            &format!("{plural}.{version}.{group}{}{sub_resource}", if sub_resource.is_empty() { "" } else { "/" }),
             80,
         ),
         namespace: attributes.namespace.unwrap_or_default(),

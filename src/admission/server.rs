@@ -124,13 +124,11 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
         let message = format!("{} requests are under way already; try again", admission.limits.requests);
         return Err((StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
     };
-    let body = match timeout_at(deadline, read(request.into_body(), admission.limits.body)).await {
-        Ok(body) => body?,
-        Err(_) => {
-            let message = format!("the body was not complete within {:?}", admission.limits.request);
-            return Err((StatusCode::REQUEST_TIMEOUT, "Timeout", message));
-        }
+    let Ok(body) = timeout_at(deadline, read(request.into_body(), admission.limits.body)).await else {
+        let message = format!("the body was not complete within {:?}", admission.limits.request);
+        return Err((StatusCode::REQUEST_TIMEOUT, "Timeout", message));
     };
+    let body = body?;
     let uid = review::uid(&body).map_err(|error| (StatusCode::BAD_REQUEST, "BadRequest", error.to_string()))?;
     let policy = Arc::clone(&admission.policy.borrow());
     let clock = Arc::clone(&admission.clock);

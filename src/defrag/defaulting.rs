@@ -36,7 +36,8 @@ pub fn changes(object: &StatefulSet, old: Option<&StatefulSet>, policy: &Policy)
     let own_trigger = Key::TRIGGERS.iter().any(theirs);
     let given: BTreeMap<Key, &str> = Key::DEFAULTABLE
         .iter()
-        .filter(|key| !theirs(key) && !(own_trigger && Key::TRIGGERS.contains(key)))
+        .filter(|key| !theirs(key))
+        .filter(|key| !own_trigger || !Key::TRIGGERS.contains(key))
         .filter_map(|key| Some((*key, policy.defaults.get(key)?.as_str())))
         .collect();
 
@@ -90,7 +91,7 @@ mod tests {
         object
     }
 
-    fn get<'a>(object: &'a StatefulSet, key: Key) -> Option<&'a str> {
+    fn get(object: &StatefulSet, key: Key) -> Option<&str> {
         annotation(object, key)
     }
 

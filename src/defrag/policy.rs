@@ -77,8 +77,8 @@ impl Policy {
         Self {
             defaults: BTreeMap::from([(Key::Schedule, "0 0 * * *".to_owned()), (Key::Rule, DEFAULT_RULE.to_owned())]),
             limits: Limits {
-                min_interval: Duration::from_secs(10 * 60),
-                min_interval_without_floor: Duration::from_secs(60 * 60),
+                min_interval: Duration::from_mins(10),
+                min_interval_without_floor: Duration::from_hours(1),
                 max_interval: None,
                 quota_ceiling: 0.9,
                 single_member: Severity::Warn,

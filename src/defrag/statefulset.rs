@@ -13,10 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct StatefulSet {
     /// Name, namespace, labels, annotations.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub metadata: ObjectMeta,
     /// The desired state.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub spec: Spec,
 }
 

@@ -97,7 +97,7 @@ impl Metrics {
         &mut self.registry
     }
 
-    /// All metrics in the OpenMetrics text format.
+    /// All metrics in the `OpenMetrics` text format.
     ///
     /// # Errors
     /// The encoder's; none is known.

@@ -16,7 +16,10 @@ use prometheus_client::{
 use rustls::{
     ServerConfig,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -54,13 +57,13 @@ pub enum Error {
         path: PathBuf,
     },
     /// The certificate file has none.
-    #[error("the certificate file has no CERTIFICATE in PEM{0}")]
-    NoCertificate(String),
+    #[error("the certificate file {0}; write the whole chain in PEM, the leaf first")]
+    NoCertificate(&'static str),
     /// The key file has none.
-    #[error("the key file has no private key in PEM that can be used: {0}")]
-    NoKey(String),
+    #[error("the key file {0}; write the certificate's private key in PEM, unencrypted (PKCS #8, PKCS #1 or SEC1)")]
+    NoKey(&'static str),
     /// The leaf cannot be parsed.
-    #[error("the first certificate of the file cannot be parsed: {0}")]
+    #[error("the first certificate of the file is garbled ({0}); write the whole chain in PEM, the leaf first")]
     Leaf(String),
     /// Certificate and key belong to different pairs.
     #[error("the private key does not belong to the certificate; write both of one pair")]
@@ -117,14 +120,18 @@ async fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Judges a pair: parsed, belonging together, valid now.
-fn load(pem: &Pem, now: Timestamp) -> Result<Loaded, Error> {
-    let chain = CertificateDer::pem_slice_iter(&pem.certificate)
+fn load(pair: &Pem, now: Timestamp) -> Result<Loaded, Error> {
+    let chain = CertificateDer::pem_slice_iter(&pair.certificate)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Error::NoCertificate(format!(" that can be read: {error}")))?;
-    let leaf = chain.first().ok_or_else(|| Error::NoCertificate(String::new()))?;
+        .map_err(|_| Error::NoCertificate("is cut off or garbled"))?;
+    let leaf = chain.first().ok_or_else(|| Error::NoCertificate("has no certificate"))?;
     let (not_before, not_after) = validity(leaf)?;
-    let key = PrivateKeyDer::from_pem_slice(&pem.key).map_err(|error| Error::NoKey(error.to_string()))?;
-    let signing = ring::sign::any_supported_type(&key).map_err(|error| Error::NoKey(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|error| match error {
+        pem::Error::NoItemsFound => Error::NoKey("has no private key"),
+        _ => Error::NoKey("is cut off or garbled"),
+    })?;
+    let signing =
+        ring::sign::any_supported_type(&key).map_err(|_| Error::NoKey("has a key of a kind that is not supported"))?;
     let key = CertifiedKey::new(chain, signing);
     key.keys_match().map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => Error::Mismatch,
@@ -245,15 +252,14 @@ impl Certificates {
                 self.note(None);
                 continue;
             }
-            match self.take(read, clock) {
+            if let Ok(pem) = self.take(read, clock) {
+                seen = pem;
+                continue;
+            }
+            sleep(SETTLE).await;
+            match self.take(files.read().await, clock) {
                 Ok(pem) => seen = pem,
-                Err(_) => {
-                    sleep(SETTLE).await;
-                    match self.take(files.read().await, clock) {
-                        Ok(pem) => seen = pem,
-                        Err(error) => self.note(Some(error.to_string())),
-                    }
-                }
+                Err(error) => self.note(Some(error.to_string())),
             }
         }
     }

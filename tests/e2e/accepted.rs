@@ -168,7 +168,6 @@ async fn every_time_zone_agrees_with_the_api_server() {
         "/Europe",
         "US/Pacific-New",
         "Factory",
-       
         "Etc/GMT-14",
         "Pacific/Apia",
         "A/VeryLongPartOfAZone",

@@ -29,7 +29,7 @@ fn the_reconciler_survives_a_restart_of_the_api_server() {
 fn two_replicas_neither_duplicate_nor_fight() {
     let plane = ControlPlane::start();
     let first = Serve::start(&plane);
-    let second = Serve::start_with(&plane, ServeOptions::default());
+    let second = Serve::start_with(&plane, &ServeOptions::default());
     let ns = namespace(&plane, "replicas");
     let mark = plane.audit_mark();
     for index in 0..10 {

@@ -1,5 +1,13 @@
 //! End to end: the real binary against a real API server, controller manager and etcd.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
 #[path = "../harness/mod.rs"]
 mod harness;
 

@@ -93,7 +93,7 @@ fn what_slipped_past_a_sleeping_webhook_is_found() {
     ns.accepts(&etcd(&ns.name, "late", &[]));
 
     let options = crate::harness::ServeOptions { register: true, port, ..crate::harness::ServeOptions::default() };
-    let _serve = Serve::start_with(&plane, options);
+    let _serve = Serve::start_with(&plane, &options);
     let note = ns.event("e", "SettingsRefused");
     assert!(note.contains("rule"), "{note}");
     ns.cronjob("late");

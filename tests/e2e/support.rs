@@ -31,7 +31,7 @@ pub(crate) fn world() -> Arc<World> {
         return world;
     }
     let plane = ControlPlane::start();
-    let serve = Serve::start_with(&plane, with_its_own_rights(&plane));
+    let serve = Serve::start_with(&plane, &with_its_own_rights(&plane));
     let world = Arc::new(World { _serve: serve, plane });
     *shared = Arc::downgrade(&world);
     world

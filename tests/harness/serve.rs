@@ -43,11 +43,11 @@ pub(crate) struct Serve {
 impl Serve {
     /// Starts it with the webhooks registered and waits until it is ready and the API server calls it.
     pub(crate) fn start(plane: &ControlPlane) -> Self {
-        Self::start_with(plane, ServeOptions { register: true, ..ServeOptions::default() })
+        Self::start_with(plane, &ServeOptions { register: true, ..ServeOptions::default() })
     }
 
     /// Starts it and waits until it is ready.
-    pub(crate) fn start_with(plane: &ControlPlane, options: ServeOptions) -> Self {
+    pub(crate) fn start_with(plane: &ControlPlane, options: &ServeOptions) -> Self {
         let port = if options.port == 0 { free_port() } else { options.port };
         let probes = free_port();
         let certs = certificates(plane);

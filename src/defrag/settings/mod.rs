@@ -17,9 +17,9 @@ use super::{
 /// The pause between two members where nothing else is asked for.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 /// The shortest time-out for one member: under it the engine goes on to the next member while the first still works.
-pub const MIN_COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+pub const MIN_COMMAND_TIMEOUT: Duration = Duration::from_mins(1);
 /// No wait and no time-out is longer: a run of a whole day collides with the next.
-pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_DURATION: Duration = Duration::from_hours(24);
 /// The share of the quota below which an alarm is lifted where nothing else is asked for.
 pub const DEFAULT_DISALARM_BELOW: f64 = 0.9;
 

@@ -1,0 +1,168 @@
+//! The serving certificate: judged, followed, swapped.
+
+use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
+
+use etcd_defrag_webhook::{
+    admission::Metrics as AdmissionMetrics,
+    runtime::{
+        selfsigned::{self, Pair},
+        telemetry::Metrics,
+        tls::{Certificates, Files},
+    },
+};
+use jiff::{Timestamp, civil::date};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    client::{H1, H2, PATIENCE, Server, connect, quick},
+    reviews::admission,
+};
+
+/// Writes a pair as the kubelet does: a folder of its own behind a `..data` link that is renamed into place.
+fn project(dir: &Path, generation: &str, certificate: &str, key: &str) {
+    let folder = dir.join(format!("..{generation}"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("tls.crt"), certificate).unwrap();
+    fs::write(folder.join("tls.key"), key).unwrap();
+    let fresh = dir.join("..data_tmp");
+    symlink(format!("..{generation}"), &fresh).unwrap();
+    fs::rename(&fresh, dir.join("..data")).unwrap();
+    for name in ["tls.crt", "tls.key"] {
+        if !dir.join(name).exists() {
+            symlink(format!("..data/{name}"), dir.join(name)).unwrap();
+        }
+    }
+}
+
+fn files(dir: &Path) -> Files {
+    Files { certificate: dir.join("tls.crt"), key: dir.join("tls.key") }
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < PATIENCE, "never: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (selfsigned::issue(&[]).unwrap(), selfsigned::issue(&[]).unwrap());
+    project(dir.path(), "one", &old.cert_pem, &old.key_pem);
+    let metrics = Metrics::default();
+    let stop = CancellationToken::new();
+    let poll = Duration::from_millis(30);
+    let clock: etcd_defrag_webhook::admission::server::Clock = Arc::new(Timestamp::now);
+    let certificates =
+        Certificates::follow(files(dir.path()), metrics.tls.clone(), clock, poll, stop.clone()).await.unwrap();
+    let admission = admission(&quick(), AdmissionMetrics::default());
+    let server = Server::start_tls(admission, quick(), &certificates, old.ca_pem.clone()).await;
+    let is_served =
+        async |pair: &Pair| connect(server.address, &[&pair.ca_pem], &rustls::version::TLS13, H1).await.is_ok();
+    let mut one = server.client(H1).await;
+    let mut two = server.client(H2).await;
+    one.works().await;
+    two.works().await;
+
+    // Half of a pair: the certificate is there, the key is still the old one.
+    project(dir.path(), "two", &new.cert_pem, &old.key_pem);
+    until("the bad pair is noticed", async || certificates.check(Timestamp::now()).unwrap().contains("refused")).await;
+    let note = certificates.check(Timestamp::now()).unwrap();
+    assert!(
+        note.ends_with(
+            "; the files were refused: the private key does not belong to the certificate; write both of one pair"
+        ),
+        "{note}"
+    );
+    assert!(is_served(&old).await, "a bad pair took the good one's place");
+
+    project(dir.path(), "three", &new.cert_pem, &new.key_pem);
+    until("the new pair is served", async || is_served(&new).await).await;
+    assert!(!is_served(&old).await);
+    assert!(!certificates.check(Timestamp::now()).unwrap().contains("refused"));
+    one.works().await;
+    two.works().await;
+    let text = metrics.encode().unwrap();
+    for line in ["certificate_reloads_total{result=\"accepted\"} 1", "certificate_reloads_total{result=\"refused\"} 1"]
+    {
+        assert!(text.contains(line), "{line} is missing:\n{text}");
+    }
+
+    fs::remove_file(dir.path().join("..data")).unwrap();
+    until("missing files are noticed", async || {
+        certificates.check(Timestamp::now()).unwrap().contains("cannot be read")
+    })
+    .await;
+    assert!(is_served(&new).await);
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn every_bad_pair_is_refused_in_words() {
+    let good = selfsigned::issue(&[]).unwrap();
+    let other = selfsigned::issue(&[]).unwrap();
+    let past = selfsigned::issue_for(&[], date(2020, 1, 1), date(2021, 1, 1)).unwrap();
+    let future = selfsigned::issue_for(&[], date(2090, 1, 1), date(2091, 1, 1)).unwrap();
+    let half = &good.cert_pem[..good.cert_pem.len() / 2];
+    let garbled = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let mut lines = String::new();
+    for (what, certificate, key) in [
+        ("empty", "", ""),
+        ("no key", &good.cert_pem, ""),
+        ("half a certificate", half, &good.key_pem),
+        ("garbled certificate", garbled, &good.key_pem),
+        ("the certificate twice", &good.cert_pem, &good.cert_pem),
+        ("swapped", &good.key_pem, &good.cert_pem),
+        ("another key", &good.cert_pem, &other.key_pem),
+        ("expired", &past.cert_pem, &past.key_pem),
+        ("not yet valid", &future.cert_pem, &future.key_pem),
+    ] {
+        let now = "2026-06-01T00:00:00Z".parse().unwrap();
+        let error = Certificates::from_pem(certificate, key, Metrics::default().tls, now).unwrap_err();
+        lines.push_str(&format!("{what}: {error}\n"));
+    }
+    insta::assert_snapshot!(lines);
+}
+
+#[tokio::test]
+async fn missing_and_oversized_files_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = || -> etcd_defrag_webhook::admission::server::Clock { Arc::new(Timestamp::now) };
+    let open = || {
+        Certificates::follow(
+            files(dir.path()),
+            Metrics::default().tls,
+            clock(),
+            Duration::from_secs(9),
+            CancellationToken::new(),
+        )
+    };
+    let error = open().await.unwrap_err().to_string();
+    assert!(error.contains("tls.crt cannot be read: No such file"), "{error}");
+    fs::write(dir.path().join("tls.crt"), vec![b'x'; (1 << 20) + 1]).unwrap();
+    let error = open().await.unwrap_err().to_string();
+    assert!(error.ends_with("tls.crt is larger than 1 MiB; a certificate chain in PEM was expected"), "{error}");
+}
+
+#[test]
+fn an_expired_certificate_is_no_longer_ready() {
+    let pair = selfsigned::issue_for(&[], date(2026, 1, 1), date(2026, 2, 1)).unwrap();
+    let during = "2026-01-15T00:00:00Z".parse().unwrap();
+    let certificates = Certificates::from_pem(&pair.cert_pem, &pair.key_pem, Metrics::default().tls, during).unwrap();
+    assert_eq!(certificates.check(during).unwrap(), "certificate valid until 2026-02-01T00:00:00Z");
+    let after = "2026-02-01T00:00:00Z".parse().unwrap();
+    assert_eq!(certificates.check(after).unwrap_err(), "the serving certificate expired at 2026-02-01T00:00:00Z");
+}
+
+#[test]
+fn development_certificates_take_names_and_addresses_and_no_nonsense() {
+    let names = ["webhook.defrag.svc".to_owned(), "10.0.0.7".to_owned(), "localhost".to_owned()];
+    let pair = selfsigned::issue(&names).unwrap();
+    assert!(pair.cert_pem.starts_with("-----BEGIN CERTIFICATE-----"));
+    assert!(pair.key_pem.starts_with("-----BEGIN PRIVATE KEY-----"));
+    let error = selfsigned::issue(&["bücher".to_owned()]).err().unwrap().to_string();
+    assert!(error.starts_with("no development certificate can be made for these names: "), "{error}");
+}

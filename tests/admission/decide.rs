@@ -1,0 +1,168 @@
+//! The decision on a write, without any transport.
+
+use etcd_defrag_webhook::{
+    admission::{
+        Entry,
+        decide::{Decision, Write, decide},
+        review::Operation,
+    },
+    defrag::{finding::Code, policy::Policy, statefulset::StatefulSet},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::fixtures::{annotated, etcd, set, with};
+
+fn read(object: &Value) -> StatefulSet {
+    serde_json::from_value(object.clone()).unwrap()
+}
+
+fn run(entry: Entry, operation: Operation, object: &Value, old: Option<&Value>) -> Decision {
+    let (object, old) = (read(object), old.map(read));
+    let write = Write { operation, object: &object, old: old.as_ref() };
+    decide(entry, write, &Policy::built_in(), Timestamp::UNIX_EPOCH)
+}
+
+fn create(object: &Value) -> Vec<Code> {
+    codes(&run(Entry::Validate, Operation::Create, object, None))
+}
+
+fn update(old: &Value, object: &Value) -> Vec<Code> {
+    codes(&run(Entry::Validate, Operation::Update, object, Some(old)))
+}
+
+fn codes(decision: &Decision) -> Vec<Code> {
+    decision.refusals.iter().map(|finding| finding.code).collect()
+}
+
+const NONE: [Code; 0] = [];
+
+#[test]
+fn a_sound_etcd_may_be_created_and_a_typo_may_not() {
+    assert_eq!(create(&etcd()), NONE);
+    assert_eq!(create(&annotated(&[("etcd-defrag.io/shedule", "0 0 * * *")])), [Code::AnnotationUnknown]);
+    assert_eq!(create(&with("/metadata/labels/etcd-defrag.io~1enabled", json!("yes"))), [Code::EnabledInvalid]);
+}
+
+#[test]
+fn an_object_that_is_not_enrolled_is_none_of_our_business() {
+    let mut object = annotated(&[("etcd-defrag.io/shedule", "x")]);
+    for labels in [json!({"app": "etcd"}), json!({"etcd-defrag.io/enabled": "false"}), json!(null)] {
+        object["metadata"]["labels"] = labels;
+        assert_eq!(create(&object), NONE);
+        let decision = run(Entry::Validate, Operation::Create, &object, None);
+        assert!(decision.findings.is_empty() && decision.warnings.is_empty());
+    }
+}
+
+#[test]
+fn deleting_passes_whatever_the_object_says() {
+    let bad = annotated(&[("etcd-defrag.io/shedule", "x")]);
+    for entry in Entry::ALL {
+        assert!(codes(&run(entry, Operation::Other, &bad, None)).is_empty());
+        let mut deleting = bad.clone();
+        deleting["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let decision = run(entry, Operation::Update, &deleting, Some(&etcd()));
+        assert!(decision.refusals.is_empty() && decision.warnings.is_empty() && decision.patch.is_empty());
+    }
+}
+
+/// The rescue path: no edit elsewhere is refused, whatever state our settings are in.
+#[test]
+fn quota_image_and_replicas_can_always_be_edited() {
+    let healthy = etcd();
+    let in_violation = annotated(&[("etcd-defrag.io/shedule", "x"), ("etcd-defrag.io/rule", "true")]);
+    let mut unclear = etcd();
+    unclear["metadata"]["labels"]["etcd-defrag.io/enabled"] = json!("yes");
+    let edits: [(&str, Value); 8] = [
+        ("/spec/template/spec/containers/0/command/14", json!("--quota-backend-bytes=17179869184")),
+        ("/spec/template/spec/containers/0/command/14", json!("--quota-backend-bytes=nonsense")),
+        ("/spec/template/spec/containers/0/image", json!("registry.example/etcd:debug")),
+        ("/spec/template/spec/containers/0/resources", json!({"limits": {"memory": "64Gi"}})),
+        ("/spec/replicas", json!(0)),
+        ("/spec/replicas", json!(i32::MAX)),
+        ("/spec/template/spec/containers", json!([])),
+        ("/metadata/annotations/example.com~1note", json!("rescue")),
+    ];
+    for old in [&healthy, &in_violation, &unclear] {
+        for (pointer, value) in &edits {
+            let mut object = old.clone();
+            set(&mut object, pointer, value.clone());
+            for entry in Entry::ALL {
+                let decision = run(entry, Operation::Update, &object, Some(old));
+                assert_eq!(codes(&decision), NONE, "{entry} {pointer}");
+                // A patch would turn the edit into a change of our keys.
+                assert!(decision.patch.is_empty(), "{entry} {pointer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_edit_elsewhere_is_told_what_is_wrong() {
+    let old = annotated(&[("etcd-defrag.io/shedule", "x")]);
+    let mut object = old.clone();
+    object["spec"]["replicas"] = json!(5);
+    let decision = run(Entry::Warn, Operation::Update, &object, Some(&old));
+    assert!(decision.warnings.iter().any(|line| line.starts_with("annotation-unknown: ")), "{decision:?}");
+    // The refusing entry answers for a change of our keys; the same words must not come twice.
+    let decision = run(Entry::Warn, Operation::Update, &old, Some(&etcd()));
+    assert!(decision.warnings.is_empty() && decision.refusals.is_empty());
+}
+
+#[test]
+fn a_change_of_our_keys_is_refused_for_what_it_adds_only() {
+    let one = [("etcd-defrag.io/shedule", "x")];
+    let bad = annotated(&one);
+    assert_eq!(update(&etcd(), &bad), [Code::AnnotationUnknown]);
+    // Repairing something else while a violation stands.
+    let better = annotated(&[one[0], ("etcd-defrag.io/suspend", "true")]);
+    assert_eq!(update(&bad, &better), NONE);
+    let decision = run(Entry::Validate, Operation::Update, &better, Some(&bad));
+    assert!(decision.warnings.iter().any(|line| line.starts_with("annotation-unknown: ")), "{decision:?}");
+    // Adding a second violation.
+    let worse = annotated(&[one[0], ("etcd-defrag.io/no-such-thing", "x")]);
+    assert_eq!(update(&bad, &worse), [Code::AnnotationUnknown]);
+    // Removing it.
+    assert_eq!(update(&bad, &etcd()), NONE);
+}
+
+#[test]
+fn enrolling_is_judged_as_a_whole() {
+    let bad = annotated(&[("etcd-defrag.io/shedule", "x")]);
+    for label in [json!("false"), json!("yes"), json!(null)] {
+        let mut old = bad.clone();
+        old["metadata"]["labels"]["etcd-defrag.io/enabled"] = label;
+        if old["metadata"]["labels"]["etcd-defrag.io/enabled"].is_null() {
+            old["metadata"].as_object_mut().unwrap().remove("labels");
+        }
+        assert_eq!(update(&old, &bad), [Code::AnnotationUnknown]);
+    }
+}
+
+#[test]
+fn opting_out_is_never_refused() {
+    let bad = annotated(&[("etcd-defrag.io/shedule", "x")]);
+    let mut out = bad.clone();
+    out["metadata"]["labels"]["etcd-defrag.io/enabled"] = json!("false");
+    assert_eq!(update(&bad, &out), NONE);
+    out["metadata"].as_object_mut().unwrap().remove("labels");
+    assert_eq!(update(&bad, &out), NONE);
+}
+
+#[test]
+fn a_label_that_stays_unclear_is_no_new_violation_but_another_one_is() {
+    let mut old = etcd();
+    old["metadata"]["labels"]["etcd-defrag.io/enabled"] = json!("yes");
+    let mut object = old.clone();
+    object["metadata"]["annotations"] = json!({"etcd-defrag.io/suspend": "true"});
+    assert_eq!(update(&old, &object), NONE);
+    object["metadata"]["labels"]["etcd-defrag.io/enabled"] = json!("on");
+    assert_eq!(update(&old, &object), [Code::EnabledInvalid]);
+}
+
+#[test]
+fn an_update_without_its_old_object_is_judged_as_new() {
+    let bad = annotated(&[("etcd-defrag.io/shedule", "x")]);
+    assert_eq!(codes(&run(Entry::Validate, Operation::Update, &bad, None)), [Code::AnnotationUnknown]);
+}

@@ -1,0 +1,66 @@
+//! StatefulSets and reviews to send.
+
+use serde_json::{Value, json};
+
+/// A labelled etcd in the shape that kamaji-etcd's chart gives it.
+pub(crate) fn etcd() -> Value {
+    let mut object: Value = serde_saphyr::from_str(include_str!("../fixtures/charts/kamaji-etcd.yaml")).unwrap();
+    let metadata = &mut object["metadata"];
+    metadata["uid"] = json!("8d8a4f4c-6c9b-4a52-9c0c-5a2f4c7f6b01");
+    metadata["labels"] = json!({"etcd-defrag.io/enabled": "true", "app.kubernetes.io/name": "kamaji-etcd"});
+    metadata["annotations"] = json!({"example.com/owner": "platform"});
+    object
+}
+
+/// The same with annotations.
+pub(crate) fn annotated(annotations: &[(&str, &str)]) -> Value {
+    let mut object = etcd();
+    for (key, value) in annotations {
+        object["metadata"]["annotations"][*key] = json!(value);
+    }
+    object
+}
+
+/// The same with one value elsewhere.
+pub(crate) fn with(pointer: &str, value: Value) -> Value {
+    let mut object = etcd();
+    set(&mut object, pointer, value);
+    object
+}
+
+/// Sets the value at a JSON pointer; its parent must exist.
+pub(crate) fn set(object: &mut Value, pointer: &str, value: Value) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let key = key.replace("~1", "/").replace("~0", "~");
+    match object.pointer_mut(parent).unwrap() {
+        Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+        parent => parent[key] = value,
+    }
+}
+
+pub(crate) const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
+
+/// An `AdmissionReview` as the API server sends it.
+pub(crate) fn review(operation: &str, sub_resource: &str, object: Value, old_object: Value) -> Value {
+    let name = object["metadata"]["name"].clone();
+    let mut request = json!({
+        "uid": UID,
+        "kind": {"group": "apps", "version": "v1", "kind": "StatefulSet"},
+        "resource": {"group": "apps", "version": "v1", "resource": "statefulsets"},
+        "requestKind": {"group": "apps", "version": "v1", "kind": "StatefulSet"},
+        "requestResource": {"group": "apps", "version": "v1", "resource": "statefulsets"},
+        "name": name,
+        "namespace": "kamaji-system",
+        "operation": operation,
+        "userInfo": {"username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"]},
+        "object": object,
+        "oldObject": old_object,
+        "dryRun": false,
+        "options": {"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "kubectl-annotate"},
+    });
+    if !sub_resource.is_empty() {
+        request["subResource"] = json!(sub_resource);
+        request["requestSubResource"] = json!(sub_resource);
+    }
+    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request})
+}

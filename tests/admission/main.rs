@@ -1,0 +1,20 @@
+//! Admission in process: decisions, patches, reviews through the router, and real TLS sockets.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+#![allow(clippy::format_push_string, clippy::needless_pass_by_value, reason = "tests are read, not tuned")]
+
+mod certificates;
+mod client;
+mod connections;
+mod decide;
+mod drain;
+mod fixtures;
+mod patch;
+mod probes;
+mod reviews;
