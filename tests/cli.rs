@@ -69,8 +69,9 @@ fn example(change: impl Fn(String) -> String) -> String {
 
 /// The example with annotations of ours.
 fn annotated(annotations: &[(&str, &str)]) -> String {
-    let lines: String =
+    let lines: Vec<String> =
         annotations.iter().map(|(key, value)| format!("    etcd-defrag.io/{key}: {}\n", json!(value))).collect();
+    let lines = lines.concat();
     example(|text| text.replace("\nspec:\n  serviceName", &format!("\n  annotations:\n{lines}spec:\n  serviceName")))
 }
 
