@@ -1,5 +1,11 @@
 //! The real binary, as people and scripts run it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the lints know test functions, but not the helpers of tests"
+)]
+
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -63,8 +69,9 @@ fn example(change: impl Fn(String) -> String) -> String {
 
 /// The example with annotations of ours.
 fn annotated(annotations: &[(&str, &str)]) -> String {
-    let lines: String =
+    let lines: Vec<String> =
         annotations.iter().map(|(key, value)| format!("    etcd-defrag.io/{key}: {}\n", json!(value))).collect();
+    let lines = lines.concat();
     example(|text| text.replace("\nspec:\n  serviceName", &format!("\n  annotations:\n{lines}spec:\n  serviceName")))
 }
 
@@ -336,6 +343,9 @@ fn explain_prints_pages() {
     assert!(stderr(&output).contains("did you mean schedule-never-fires?"));
     let all: Value = serde_json::from_slice(&run(&["explain", "-o", "json"]).stdout).unwrap();
     assert!(all.as_array().unwrap().len() > 40);
+    let list = stdout(&run(&["explain", "list"]));
+    assert_eq!(list.lines().count(), all.as_array().unwrap().len());
+    assert!(list.lines().all(|line| line.starts_with("deny ") || line.starts_with("warn ")), "{list}");
 }
 
 #[test]

@@ -56,25 +56,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         Some(What::Rule(args)) => return explain_rule::run(args),
         None => {}
     }
-    let text = match args.code.as_deref().filter(|code| *code != "list") {
-        Some(text) => {
-            let code = find(text)?;
-            match args.output {
-                Format::Text => code.page().to_owned(),
-                Format::Json => output::json(&Entry::of(code))?,
-                Format::Yaml => output::yaml(&Entry::of(code))?,
-            }
+    if let Some(text) = args.code.as_deref().filter(|code| *code != "list") {
+        let code = find(text)?;
+        match args.output {
+            Format::Text => output::print(code.page())?,
+            format => output::data(format, &Entry::of(code))?,
         }
-        None => {
-            let entries = || Code::ALL.iter().map(|code| Entry::of(*code)).collect::<Vec<_>>();
-            match args.output {
-                Format::Text => entries().iter().map(Entry::line).collect(),
-                Format::Json => output::json(&entries())?,
-                Format::Yaml => output::yaml(&entries())?,
-            }
+    } else {
+        let entries: Vec<Entry> = Code::ALL.iter().map(|code| Entry::of(*code)).collect();
+        match args.output {
+            Format::Text => output::print(&entries.iter().map(Entry::line).collect::<String>())?,
+            format => output::data(format, &entries)?,
         }
-    };
-    output::print(&text)?;
+    }
     Ok(Outcome::Clean)
 }
 

@@ -202,7 +202,9 @@ fn parse(name: &str, bytes: &[u8]) -> anyhow::Result<Vec<Document>> {
         // YAML holds JSON, but not a stream of objects without separators.
         Err(broken) => match json(bytes) {
             Some(Ok(roots)) => roots,
-            Some(Err(broken)) if name.ends_with(".json") => bail!("{name}:{broken}"),
+            Some(Err(broken)) if Path::new(name).extension().is_some_and(|ending| ending == "json") => {
+                bail!("{name}:{broken}")
+            }
             _ => bail!("{name}:{broken}"),
         },
     };
@@ -290,7 +292,7 @@ fn json(bytes: &[u8]) -> Option<Result<Vec<Root>, Broken>> {
 }
 
 fn breaks(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+    bytes.split(|byte| *byte == b'\n').skip(1).count() as u64
 }
 
 /// Adds the object, or for a list each of its items.

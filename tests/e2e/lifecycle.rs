@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::support::{etcd, namespace, stderr, unlabelled, world};
 
 /// The CronJob that kamaji-etcd's defrag.sh makes, by its facts: names, arguments, root user.
-fn defrag_sh_cronjob(namespace: &str, etcd: &str, service: &str) -> Value {
+pub(super) fn defrag_sh_cronjob(namespace: &str, etcd: &str, service: &str) -> Value {
     let endpoints: Vec<String> = (0..3)
         .map(|ordinal| format!("https://{etcd}-{ordinal}.{service}.{namespace}.svc.cluster.local:2379"))
         .collect();
@@ -38,7 +38,7 @@ fn defrag_sh_cronjob(namespace: &str, etcd: &str, service: &str) -> Value {
     })
 }
 
-fn foreign_cronjob(namespace: &str, name: &str) -> Value {
+pub(super) fn foreign_cronjob(namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name, "namespace": namespace},
         "spec": {"schedule": "1 1 * * *", "jobTemplate": {"spec": {"template": {"spec": {

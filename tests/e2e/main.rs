@@ -19,6 +19,7 @@ mod random;
 mod accepted;
 mod admission;
 mod controlplane;
+mod cronjob;
 mod failures;
 mod jobs;
 mod lifecycle;

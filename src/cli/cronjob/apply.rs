@@ -1,8 +1,8 @@
 //! `cronjob --apply`: the live StatefulSet judged, its CronJob applied.
 //!
-//! The CronJob has the reconciler's shape, annotations and owner reference, so that the reconciler takes it over once the
-//! StatefulSet is enrolled. Until then the label of what it manages is left out: it would delete the CronJob of a
-//! StatefulSet that is not enrolled. As there, a CronJob that belongs to somebody else stays untouched.
+//! The reconciler deletes what it manages where the StatefulSet is not enrolled, so what marks a CronJob as its own is left
+//! out: label, annotation and owner reference. Like the CronJob of defrag.sh this one stays then until somebody deletes
+//! it, and is adopted once the StatefulSet is enrolled. A CronJob that belongs to somebody else stays untouched.
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::batch::v1::CronJob;
@@ -17,7 +17,7 @@ use crate::{
     cli::{Outcome, output},
     controller::ownership::{Ownership, ownership},
     defrag::{
-        cronjob::MANAGED_BY,
+        cronjob::{MANAGED_BY, STATEFULSET},
         finding::{Code, Finding, Severity},
         judgement::Enrollment,
         keys::{ENABLED, Key},
@@ -58,25 +58,26 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
         );
     }
     let Some(mut cronjob) = build(args, live)? else { return Ok(Outcome::Refused) };
-    if let Some(labels) = &mut cronjob.metadata.labels {
-        labels.remove(MANAGED_BY);
-    }
+    unmark(&mut cronjob);
 
     let api = Api::namespaced(client, namespace);
     let job = cronjob_name(&cronjob)?;
     trace(&format!("reading the CronJob {namespace}/{job}"));
     let existing: Option<CronJob> = api.get_opt(job).await.with_context(|| format!("cannot read the CronJob {job}"))?;
-    let whose = existing.as_ref().map(|existing| ownership(existing, name));
-    if let Some(Ownership::Foreign { why }) = &whose {
-        output::say(output::finding(&place, &foreign(namespace, job, why)).trim_end());
+    if let Some(Ownership::Foreign { why }) = existing.as_ref().map(|existing| ownership(existing, name)) {
+        output::say(output::finding(&place, &foreign(namespace, job, &why)).trim_end());
         return Ok(Outcome::Refused);
     }
-    if let (Some(existing), Some(Ownership::Adoptable)) = (&existing, &whose) {
-        trace(&format!("replacing what defrag.sh wrote into {namespace}/{job}"));
-        adopt(&api, job, existing, &cronjob)
-            .await
-            .with_context(|| format!("cannot adopt the CronJob {namespace}/{job}"))?;
-    }
+    let verb = match &existing {
+        None => "created",
+        Some(existing) if applied_by_us(existing) => "configured",
+        Some(existing) => {
+            trace(&format!("replacing what was written into {namespace}/{job} before"));
+            let cannot = || format!("cannot adopt the CronJob {namespace}/{job}");
+            adopt(&api, job, existing, &cronjob).await.with_context(cannot)?;
+            "adopted"
+        }
+    };
     trace(&format!("applying the CronJob {namespace}/{job}"));
     // Where none was seen, one that appears meanwhile is somebody else's: without force its fields conflict.
     let params = PatchParams { force: existing.is_some(), ..PatchParams::apply(FIELD_MANAGER) };
@@ -84,31 +85,39 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
         .await
         .with_context(|| format!("cannot apply the CronJob {namespace}/{job}"))?;
 
-    let verb = match whose {
-        None => "created",
-        Some(Ownership::Adoptable) => "adopted from defrag.sh",
-        Some(_) => "configured",
-    };
     output::print(&format!("cronjob.batch/{job} {verb}\n"))?;
     output::note(&format!(
-        "enrolled, the CronJob would be kept current from now on: kubectl --namespace {namespace} label statefulset {name} {ENABLED}=true"
+        "nothing keeps this CronJob current; to have that done, enrol the StatefulSet: kubectl --namespace {namespace} label statefulset {name} {ENABLED}=true"
     ));
     Ok(Outcome::Clean)
+}
+
+/// Takes off what would make the reconciler take the CronJob for its own.
+fn unmark(cronjob: &mut CronJob) {
+    let metadata = &mut cronjob.metadata;
+    metadata.labels.get_or_insert_default().remove(MANAGED_BY);
+    metadata.annotations.get_or_insert_default().remove(STATEFULSET);
+    metadata.owner_references = None;
+}
+
+/// Whether this command applied the CronJob before.
+fn applied_by_us(existing: &CronJob) -> bool {
+    existing.metadata.managed_fields.iter().flatten().any(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER))
 }
 
 /// Replaces the specification, provided that the CronJob is still the one that was looked at: merged into another
 /// author's lists, ours would keep their volumes and mounts.
 async fn adopt(api: &Api<CronJob>, name: &str, existing: &CronJob, desired: &CronJob) -> anyhow::Result<()> {
     let Some(version) = &existing.metadata.resource_version else { bail!("it has no resourceVersion") };
-    let mut patch = vec![
+    let mut operations = vec![
         json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
         json!({"op": "replace", "path": "/spec", "value": desired.spec}),
     ];
     if existing.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(LAST_APPLIED)) {
-        let path = format!("/metadata/annotations/{}", LAST_APPLIED.replace('~', "~0").replace('/', "~1"));
-        patch.push(json!({"op": "remove", "path": path}));
+        let annotation = format!("/metadata/annotations/{}", LAST_APPLIED.replace('~', "~0").replace('/', "~1"));
+        operations.push(json!({"op": "remove", "path": annotation}));
     }
-    let patch: json_patch::Patch = serde_json::from_value(json!(patch))?;
+    let patch: json_patch::Patch = serde_json::from_value(json!(operations))?;
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     api.patch(name, &params, &Patch::Json::<()>(patch)).await?;
     Ok(())
