@@ -132,7 +132,12 @@ async fn reconcile(context: &Context, task: &Task, memory: &mut Memory) -> Resul
             *memory = Memory::default();
             remove(context, task, Some(&object)).await
         }
-        Intent::Keep => {
+        Intent::Follow(plan) if our_cronjob(task).is_some() => {
+            memory.standing = Standing::Refused;
+            report_findings(context, &object, &verdict, &rivals, memory).await;
+            Box::pin(Have { context, task, object: &object, plan, verdict: &verdict }.run(memory)).await
+        }
+        Intent::Follow(_) | Intent::Keep => {
             memory.standing = Standing::Refused;
             report_findings(context, &object, &verdict, &rivals, memory).await;
             keep(context, task, &verdict).await
@@ -184,13 +189,17 @@ async fn delete(context: &Context, task: &Task, seen: &Seen) -> Result<Option<St
     Ok(apply::delete(context, &live).await?.then(|| name.clone()))
 }
 
+/// The CronJob of a StatefulSet as the watch saw it, if it is there and ours.
+fn our_cronjob(task: &Task) -> Option<&Seen> {
+    let name = cronjob::name(&task.key.name);
+    task.seen.iter().find(|seen| {
+        seen.meta.name.as_deref() == Some(&name) && statefulset_of_ours(&seen.meta) == Some(&task.key.name)
+    })
+}
+
 /// Leaves the last good CronJob as it is, but for the findings that are written on it.
 async fn keep(context: &Context, task: &Task, verdict: &Verdict) -> Result<Looked, Error> {
-    let name = cronjob::name(&task.key.name);
-    let ours = task.seen.iter().find(|seen| {
-        seen.meta.name.as_deref() == Some(&name) && statefulset_of_ours(&seen.meta) == Some(&task.key.name)
-    });
-    let Some(seen) = ours else { return Ok(Looked::UNCHANGED) };
+    let Some(seen) = our_cronjob(task) else { return Ok(Looked::UNCHANGED) };
     let codes = steps::codes(&verdict.findings);
     if seen.meta.annotations.as_ref().and_then(|all| all.get(FINDINGS)) == codes.as_ref() {
         return Ok(Looked::UNCHANGED);

@@ -18,6 +18,8 @@ use crate::defrag::{
 pub(super) enum Intent {
     /// It should exist, and look like this plan.
     Have(Box<Plan>),
+    /// The pod template became one that is refused: a CronJob that is there follows it, but none is made.
+    Follow(Box<Plan>),
     /// The settings are refused: the last good one stays as it is.
     Keep,
     /// There should be none.
@@ -41,10 +43,11 @@ pub(super) fn judge(object: Option<&StatefulSet>, policy: &Policy, now: Timestam
     }
     let judgement = defrag::resolve(object, policy, now);
     let mut findings = judgement.findings;
-    let intent = match (judgement.enrollment, judgement.plan) {
-        (Enrollment::NotEnrolled | Enrollment::OptedOut, _) => Intent::Remove,
-        (Enrollment::Enrolled, Some(plan)) => Intent::Have(Box::new(plan)),
-        (Enrollment::Enrolled | Enrollment::Unclear, _) => Intent::Keep,
+    let intent = match (judgement.enrollment, judgement.plan, judgement.follow) {
+        (Enrollment::NotEnrolled | Enrollment::OptedOut, ..) => Intent::Remove,
+        (Enrollment::Enrolled, Some(plan), _) => Intent::Have(Box::new(plan)),
+        (Enrollment::Enrolled, None, Some(plan)) => Intent::Follow(Box::new(plan)),
+        (Enrollment::Enrolled | Enrollment::Unclear, ..) => Intent::Keep,
     };
     if judgement.enrollment == Enrollment::Enrolled {
         findings.extend(rivals.iter().map(|name| rival(name)));

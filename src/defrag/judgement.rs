@@ -50,6 +50,9 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// What to run; only for an enrolled object that nothing refuses.
     pub plan: Option<Plan>,
+    /// What a CronJob that is there already should follow: only the pod template is refused, after an edit that nobody
+    /// may block, and the settings are sound.
+    pub follow: Option<Plan>,
 }
 
 impl Judgement {
@@ -91,12 +94,14 @@ pub struct Plan {
 #[must_use]
 pub fn resolve(object: &StatefulSet, policy: &Policy, now: Timestamp) -> Judgement {
     let enrollment = Enrollment::of(object);
-    let (findings, plan) = match enrollment {
+    let (findings, buildable) = match enrollment {
         Enrollment::NotEnrolled | Enrollment::OptedOut => (Vec::new(), None),
         Enrollment::Unclear => (vec![unclear(object)], None),
         Enrollment::Enrolled => judge(object, policy, now),
     };
-    Judgement { enrollment, findings, plan }
+    let refused = findings.iter().any(Finding::denies);
+    let (plan, follow) = if refused { (None, buildable) } else { (buildable, None) };
+    Judgement { enrollment, findings, plan, follow }
 }
 
 fn unclear(object: &StatefulSet) -> Finding {
@@ -111,6 +116,7 @@ fn unclear(object: &StatefulSet) -> Finding {
     )
 }
 
+/// All findings, and the plan where no setting is refused and no fact is missing.
 fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>, Option<Plan>) {
     let (settings, mut findings) = settings::parse(object, policy);
     let etcd::Discovery { etcd, findings: discovered } = etcd::discover(object, &settings.overrides);
@@ -146,10 +152,11 @@ fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>
         findings.extend(redundant_compaction(&settings, etcd));
         findings.extend(missing_credentials(&settings, etcd));
     }
-    if findings.iter().any(Finding::denies) {
+    if findings.iter().any(|finding| finding.denies() && finding.field.starts_with("metadata.")) {
         return (findings, None);
     }
-    let plan = etcd.zip(quota).zip(judged_schedule.resolved).map(|((etcd, quota), resolved)| Plan {
+    let reachable = etcd.filter(|etcd| etcd.replicas == 0 || !etcd.endpoints.is_empty());
+    let plan = reachable.zip(quota).zip(judged_schedule.resolved).map(|((etcd, quota), resolved)| Plan {
         namespace: object.namespace().to_owned(),
         name: object.name().to_owned(),
         uid: object.metadata.uid.clone(),

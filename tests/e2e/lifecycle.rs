@@ -70,7 +70,8 @@ fn render(object: &Value) -> Value {
     command
         .args(["render", "-o", "json", "-f", "-"])
         .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped());
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null());
     let mut child = command.spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), object.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::support::{etcd, namespace, stderr};
+use super::support::{etcd, namespace, stderr, world};
 use crate::harness::{ControlPlane, Serve};
 
 const RESCUES: &[(&str, &str)] = &[
@@ -74,6 +74,20 @@ fn settings_in_violation_block_no_edit_of_anything_else() {
     ns.cronjob("e");
     ns.run(&["delete", "statefulset", "e"]);
     ns.no_cronjob("e");
+}
+
+#[test]
+fn the_cronjob_follows_a_rescue_that_makes_the_etcd_unsafe_and_says_so() {
+    let world = world();
+    let ns = namespace(&world.plane, "unsafe");
+    let object = etcd(&ns.name, "e", &[]);
+    ns.accepts(&object);
+    ns.cronjob("e");
+    // A quota that the volume cannot hold twice over, nor once.
+    ns.plane.apply(&object.to_string().replace("8589934592", "17179869184"));
+    ns.cronjob_that("e", "follow the quota", |cronjob| cronjob["spec"].to_string().contains("=17179869184"));
+    let note = ns.event("e", "SettingsRefused");
+    assert!(note.contains("volume-too-small"), "{note}");
 }
 
 #[test]

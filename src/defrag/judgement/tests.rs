@@ -72,6 +72,21 @@ fn an_etcd_with_a_root_password_wants_credentials() {
 }
 
 #[test]
+fn a_refused_pod_template_is_followed_and_a_refused_setting_is_not() {
+    let mut object = kamaji();
+    object["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] = json!("4Gi");
+    let judgement = judged(object.clone());
+    assert_eq!(judgement.denials().map(|finding| finding.code).collect::<Vec<_>>(), [Code::VolumeTooSmall]);
+    assert!(judgement.plan.is_none());
+    assert_eq!(judgement.follow.map(|plan| plan.quota), Some(8 * quantity::GIB));
+    object["metadata"]["annotations"]["etcd-defrag.io/suspend"] = json!("yes");
+    assert!(judged(object).follow.is_none());
+    let mut many = kamaji();
+    many["spec"]["replicas"] = json!(i32::MAX);
+    assert!(judged(many).follow.is_none(), "members without endpoints");
+}
+
+#[test]
 fn the_label_decides() {
     for (label, expected) in [
         (json!("true"), Enrollment::Enrolled),
