@@ -137,6 +137,9 @@ fn a_fleet_is_spread_evenly() {
         minutes[numbers.next().unwrap()] += 1;
         hours[numbers.next().unwrap()] += 1;
     }
+    let extremes = |counts: &[u32]| (counts.iter().min().copied(), counts.iter().max().copied());
+    println!("{NAMES} names of `H H * * *`: minutes {minutes:?}, hours {hours:?}");
+    println!("least and most in a minute {:?}, in an hour {:?}", extremes(&minutes), extremes(&hours));
     // Six standard deviations of an even spread: 167 ± 77 names a minute and 417 ± 120 an hour.
     assert!(minutes.iter().all(|count| count.abs_diff(NAMES / 60) < 77), "{minutes:?}");
     assert!(hours.iter().all(|count| count.abs_diff(NAMES / 24) < 120), "{hours:?}");
