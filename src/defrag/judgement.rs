@@ -204,7 +204,7 @@ fn missing_credentials(settings: &Settings, etcd: &Etcd) -> Option<Finding> {
             Key::UsernameSecret.field(),
             "etcd asks for a login: name its Secret in username-secret",
             format!(
-                "the container {} sets a root password, so this etcd asks every client to log in, and no Secret for that is named: each run would fail. Write {}: \"name:userKey,passwordKey\".",
+                "The container {} sets a root password, so this etcd asks every client to log in, and no Secret for that is named: each run would fail. Write {}: \"name:userKey,passwordKey\".",
                 quoted(&etcd.container),
                 Key::UsernameSecret.annotation()
             ),

@@ -101,7 +101,11 @@ pub fn judge(schedule_text: &str, zone_text: Option<&str>, at: &Place, limits: &
                 Some(zone) => format!("{found} is no time zone; write {}", quoted(zone)),
                 None => format!("{found} {}", error.reason),
             };
-            let message = format!("The time zone {error}. Kubernetes would refuse the CronJob.");
+            let cure = match error.suggestion {
+                Some(_) => "",
+                None => " Write an IANA name in its exact letters, such as \"Europe/Rome\", or remove the annotation.",
+            };
+            let message = format!("The time zone {error}. Kubernetes would refuse the CronJob.{cure}");
             findings.push(Finding::new(Code::TimeZoneInvalid, &at.zone_field, brief, message));
             None
         }

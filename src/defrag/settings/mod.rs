@@ -153,7 +153,7 @@ fn unknown_key(key: &str, name: &str, place: &str) -> Finding {
         format!("metadata.{place}s[{key}]"),
         format!("{name}: {advice}"),
         format!(
-            "there is no {place} {}: a setting with a wrong name would be ignored without a word. {advice}",
+            "There is no {place} {}: a setting with a wrong name would be ignored without a word. {advice}",
             quoted(key)
         ),
     )
