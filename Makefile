@@ -28,6 +28,10 @@ lint: ## Format, clippy, dependencies, documentation
 bench: controlplane ## How quick, quiet and small `serve` is with a fleet of 1,000
 	cargo bench --locked --bench fleet
 
+.PHONY: bench-judge
+bench-judge: ## How long judgements take, beside other crates and the Go modules (needs Go)
+	cargo run --locked --release --manifest-path benches/judge/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)
+
 .PHONY: controlplane
 controlplane: ## Build the test control plane (about 10 min on 2 cores, once; then cached)
 	@scripts/controlplane.sh >/dev/null

@@ -1,0 +1,104 @@
+//! A whole StatefulSet, from its JSON to the judgement and to the CronJob.
+
+use std::{fs, path::Path};
+
+use etcd_defrag_webhook::defrag::{cronjob, finding::Finding, policy::Policy, resolve, statefulset::StatefulSet};
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{Result, here, measure},
+    now,
+    table::Table,
+};
+
+/// From bytes to judgement, in nanoseconds.
+const GOAL: f64 = 100_000.0;
+
+fn annotated(object: &Value, annotations: &[(&str, &str)]) -> Value {
+    let mut object = object.clone();
+    for (key, value) in annotations {
+        object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
+    }
+    object
+}
+
+/// The object as an API server returns it: with a uid, who manages what, and a status.
+fn stored(object: &Value) -> Value {
+    let mut object = object.clone();
+    let spec = object["spec"].clone();
+    object["metadata"]["uid"] = json!("0e6bd1a3-7f1c-4a39-9d5e-0c6ee6a0c1c8");
+    object["metadata"]["managedFields"] = json!([
+        {"manager": "helm", "operation": "Apply", "apiVersion": "apps/v1", "time": "2026-11-01T00:00:00Z",
+         "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": owned(&spec)}},
+        {"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "apps/v1", "subresource": "status",
+         "time": "2026-11-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {"f:replicas": {}}}},
+    ]);
+    object["status"] = json!({"replicas": 3, "readyReplicas": 3, "updatedReplicas": 3, "observedGeneration": 4});
+    object
+}
+
+/// The tree of fields of a value.
+fn owned(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map.iter().map(|(key, value)| (format!("f:{key}"), owned(value))).collect(),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .map(|(index, value)| (format!("k:{{\"name\":\"{index}\"}}"), owned(value)))
+            .collect(),
+        _ => json!({}),
+    }
+}
+
+pub fn judge(table: &mut Table, root: &Path) -> Result {
+    let now = now()?;
+    let policy = Policy::built_in();
+    let kamaji: Value = serde_saphyr::from_str(&fs::read_to_string(root.join("examples/kamaji-etcd.yaml"))?)?;
+    let tuned = [
+        ("schedule", "H H(0-5) * * 1-5"),
+        ("time-zone", "Europe/Rome"),
+        ("quota-usage-above", "75%"),
+        ("free-above", "512Mi"),
+    ];
+    let tuned = annotated(&kamaji, &tuned);
+    let harmful = [
+        ("schedule", "* * * * *"),
+        ("time-zone", "Europe/Rom"),
+        ("rule", "dbQuotaUsage > 80/100"),
+        ("wait-between-members", "1 minute"),
+    ];
+    let inputs = [
+        ("kamaji-etcd", kamaji.clone()),
+        ("kamaji-etcd, four annotations", tuned.clone()),
+        ("the same as the API server stores it", stored(&tuned)),
+        ("kamaji-etcd, four harmful annotations", annotated(&kamaji, &harmful)),
+    ];
+    table.part("judge a StatefulSet, from JSON", &["decode alone", "judge alone", "serde_json::Value"]);
+    let mut plans = Vec::new();
+    for (name, object) in inputs {
+        let bytes = serde_json::to_vec(&object)?;
+        let decode = || serde_json::from_slice::<StatefulSet>(&bytes);
+        let decoded = decode()?;
+        let judgement = resolve(&decoded, &policy, now);
+        let refused = judgement.findings.iter().filter(|finding: &&Finding| finding.denies()).count();
+        let times = measure(vec![
+            here(|| decode().map(|object| resolve(&object, &policy, now))),
+            here(decode),
+            here(|| resolve(&decoded, &policy, now)),
+            here(|| serde_json::from_slice::<Value>(&bytes)),
+        ])?;
+        let said = if refused == 0 { String::new() } else { format!(", {refused} refusals") };
+        let input = format!("{name} ({:.1} KiB{said})", bytes.len() as f64 / 1024.0);
+        table.row(&input, &times.into_iter().map(Some).collect::<Vec<_>>(), Some(GOAL));
+        plans.extend(judgement.plan.map(|plan| (name, plan)));
+    }
+    table.part("build the CronJob", &["and write its JSON"]);
+    for (name, plan) in plans {
+        let times = measure(vec![
+            here(|| cronjob::build(&plan, &policy)),
+            here(|| serde_json::to_vec(&cronjob::build(&plan, &policy))),
+        ])?;
+        table.row(name, &times.into_iter().map(Some).collect::<Vec<_>>(), None);
+    }
+    Ok(())
+}
