@@ -46,8 +46,9 @@ pub use self::{
 
 use self::{eval::Value, program::Instruction};
 
-/// The longest rule that is read, in bytes.
-pub const MAX_LENGTH: usize = 4096;
+/// The longest rule that is read, in bytes. Nobody could tell what a longer one does, and every rule that is read has to be
+/// judged within a millisecond.
+pub const MAX_LENGTH: usize = 1024;
 
 /// How deep brackets, signs and choices may nest.
 pub const MAX_DEPTH: usize = 64;
