@@ -28,6 +28,7 @@ pub fn check(input: &[u8]) {
         Ok(rule) => rule,
         Err(error) => {
             assert!((1..=text.chars().count() + 1).contains(&error.column), "{text:?}: {error}");
+            assert!(!error.to_string().contains(char::is_control), "{error}");
             return;
         }
     };
