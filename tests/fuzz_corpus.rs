@@ -1,6 +1,7 @@
 //! The properties of the fuzz targets over their kept corpora; `make fuzz` looks for inputs that are not there yet.
 
-#[allow(dead_code, reason = "the fuzz targets use the rest")]
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 

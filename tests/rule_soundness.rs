@@ -16,9 +16,8 @@ mod support;
 mod verdicts;
 
 use etcd_defrag_webhook::defrag::{
-    policy::{Limits, Policy},
-    quantity::MIB,
-    rule::{Analysis, Rule, State, Verdict, analyse},
+    policy::Policy,
+    rule::{Rule, State, Verdict, analyse},
 };
 use support::{QUOTAS, Random, ask, setting, sound_rule, state};
 use verdicts::{check, confirm, verdicts};

@@ -16,6 +16,7 @@ pub(crate) fn verdicts(analysis: &Analysis) -> [Verdict; 5] {
     ]
 }
 
+#[expect(clippy::cast_precision_loss, reason = "the engine rounds in the same way")]
 fn missed(state: &State, limits: &Limits) -> bool {
     state.db_size as f64 / state.quota as f64 > limits.quota_ceiling
         && state.free() > limits.enough_to_reclaim(state.quota)
