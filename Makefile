@@ -41,6 +41,12 @@ oracle: ## Millions of schedules and rules against the Go modules that decide in
 	ORACLE_REQUIRED=1 ORACLE_SCHEDULES=2000000 ORACLE_FIRES=200000 ORACLE_RULES=2000000 \
 	  cargo test --locked --release --test oracle_schedule --test rule_oracle -- --nocapture
 
+SECONDS ?= 600
+JOBS ?= 1
+.PHONY: fuzz
+fuzz: ## Look for inputs that break the parsers and the judgement: SECONDS=600 each, JOBS=1 at a time
+	@scripts/fuzz.sh $(SECONDS) $(JOBS)
+
 .PHONY: static
 static: ## A statically linked release binary for this machine
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST)

@@ -12,13 +12,15 @@
 )]
 
 mod support;
+#[path = "support/verdicts.rs"]
+mod verdicts;
 
 use etcd_defrag_webhook::defrag::{
-    policy::{Limits, Policy},
-    quantity::MIB,
-    rule::{Analysis, Rule, State, Verdict, analyse},
+    policy::Policy,
+    rule::{Rule, State, Verdict, analyse},
 };
 use support::{QUOTAS, Random, ask, setting, sound_rule, state};
+use verdicts::{check, confirm, verdicts};
 
 /// Rules as people write them, with generated numbers.
 fn plausible(random: &mut Random) -> String {
@@ -63,72 +65,6 @@ struct Counts {
     most_regions: usize,
 }
 
-fn verdicts(analysis: &Analysis) -> [Verdict; 5] {
-    [
-        analysis.never_fails,
-        analysis.not_always_true,
-        analysis.not_always_false,
-        analysis.fires_above_ceiling,
-        analysis.never_futile,
-    ]
-}
-
-fn missed(state: &State, limits: &Limits) -> bool {
-    state.db_size as f64 / state.quota as f64 > limits.quota_ceiling
-        && state.free() > limits.enough_to_reclaim(state.quota)
-}
-
-/// A property that is said to hold must hold here.
-fn check(text: &str, rule: &Rule, analysis: &Analysis, state: &State, limits: &Limits) {
-    let value = rule.evaluate(state);
-    let contradiction = match value {
-        Err(_) => analysis.never_fails == Verdict::Proven,
-        Ok(_) => false,
-    } || (value == Ok(false)
-        && state.db_size >= MIB.min(state.quota / 16)
-        && matches!(analysis.not_always_true, Verdict::Refuted(_)))
-        || (value == Ok(true) && matches!(analysis.not_always_false, Verdict::Refuted(_)))
-        || (value != Ok(true) && missed(state, limits) && analysis.fires_above_ceiling == Verdict::Proven)
-        || (value == Ok(true) && state.free() < MIB && analysis.never_futile == Verdict::Proven)
-        || (value == Ok(true) && analysis.floor.is_some_and(|floor| state.free() < floor))
-        || (value == Ok(true)
-            && state.db_size_in_use == 0
-            && analysis.fires_above.is_some_and(|least| state.db_size < least))
-        || (value == Ok(true)
-            && state.db_size_in_use == state.db_size
-            && analysis.fires_above_compact.is_some_and(|least| state.db_size < least));
-    assert!(!contradiction, "{text:?} is {value:?} at {state:?}, against {analysis:?}");
-}
-
-/// A counterexample must be one.
-fn confirm(text: &str, rule: &Rule, analysis: &Analysis, limits: &Limits) {
-    for (verdict, fits) in verdicts(analysis).into_iter().zip([
-        (|value, _, _| value != Some(true) && value != Some(false)) as fn(Option<bool>, &State, &Limits) -> bool,
-        |value, _, _| value == Some(true),
-        |value, _, _| value != Some(true),
-        |value, state, limits| value != Some(true) && missed(state, limits),
-        |value, state, _| value == Some(true) && state.free() < MIB,
-    ]) {
-        if let Verdict::Refuted(state) = verdict {
-            assert!(
-                fits(rule.evaluate(&state).ok(), &state, limits),
-                "{text:?}: {state:?} shows nothing: {analysis:?}"
-            );
-            assert!(state.db_size <= analysis.size_limit && state.db_size_in_use <= state.db_size);
-        }
-    }
-    for (least, in_use) in [(analysis.fires_above, 0), (analysis.fires_above_compact, 1)] {
-        let Some(size) = least else { continue };
-        let quota = analysis_quota(analysis);
-        let state = State { db_size: size, db_size_in_use: size * in_use, quota };
-        assert_eq!(rule.evaluate(&state), Ok(true), "{text:?} at {state:?}");
-    }
-}
-
-fn analysis_quota(analysis: &Analysis) -> u64 {
-    analysis.size_limit / 5 * 4
-}
-
 #[test]
 fn no_state_contradicts_a_verdict() {
     let (rules, states, seed) = (setting("SOUND_RULES", 2_000), setting("SOUND_STATES", 300), setting("SOUND_SEED", 1));
@@ -143,10 +79,9 @@ fn no_state_contradicts_a_verdict() {
         let Ok(rule) = Rule::parse(&text) else {
             continue;
         };
-        // A quota of which a quarter is whole MiB, so that the test knows it from the limit.
         let quota = QUOTAS[random.below(4) as usize];
         let analysis = analyse(&rule, quota, &limits);
-        confirm(&text, &rule, &analysis, &limits);
+        confirm(&text, &rule, &analysis, quota, &limits);
         let counts = if likely { &mut plain } else { &mut wild };
         counts.rules += 1;
         counts.states += states;

@@ -195,13 +195,14 @@ pub struct Finding {
 impl Finding {
     /// A finding of `code` with the severity of the built-in policy.
     ///
-    /// `brief` is the message in a few words; it is cut to fit behind the code (see [`WARNING_LIMIT`]).
+    /// `brief` is the message in a few words; it is cut to fit behind the code (see [`WARNING_LIMIT`]). Control characters
+    /// are escaped, so that nothing in an object breaks a line of a log or speaks to a terminal.
     pub fn new(code: Code, field: impl Into<String>, brief: impl AsRef<str>, message: impl Into<String>) -> Self {
         Self {
             code,
             severity: code.severity(),
-            field: field.into(),
-            message: message.into(),
+            field: printable(&field.into()),
+            message: printable(&message.into()),
             brief: shorten(&format!("{code}: {}", brief.as_ref()), WARNING_LIMIT),
         }
     }
@@ -235,11 +236,12 @@ pub fn shorten(text: &str, limit: usize) -> String {
 /// A value that a person wrote, quoted for a message: control characters escaped and long text cut.
 #[must_use]
 pub fn quoted(value: &str) -> String {
-    let escaped: String = value
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect();
-    format!("\"{}\"", shorten(&escaped, 80))
+    format!("\"{}\"", shorten(&printable(value), 80))
+}
+
+fn printable(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
+    text.chars().flat_map(escaped).collect()
 }
 
 #[cfg(test)]
@@ -259,6 +261,13 @@ mod tests {
         let finding = Finding::new(Code::RuleInvalid, "x", "é".repeat(500), "m");
         assert_eq!(finding.brief.chars().count(), WARNING_LIMIT);
         assert!(finding.brief.ends_with('…'));
+    }
+
+    #[test]
+    fn no_part_of_a_finding_speaks_to_a_terminal() {
+        let finding = Finding::new(Code::RuleInvalid, "a[\n]", "b\u{1b}[2J", "c\r\u{1b}[2J");
+        assert_eq!((finding.field.as_str(), finding.message.as_str()), ("a[\\n]", "c\\r\\u{1b}[2J"));
+        assert!(!finding.brief.contains(char::is_control));
     }
 
     #[test]

@@ -352,7 +352,7 @@ fn name_hint(name: &str) -> Option<String> {
 }
 
 fn number_hint(text: &str) -> String {
-    if text.contains("db") && text.len() <= 60 {
+    if text.contains("db") && text.len() <= 60 && !text.contains(char::is_control) {
         format!("compare it with a threshold: {} > …", text.trim())
     } else {
         "compare a variable with it, as in dbQuotaUsage > 0.8".to_owned()

@@ -340,6 +340,14 @@ fn extreme_quotas_do_no_harm() {
     }
 }
 
+#[test]
+fn a_hint_repeats_no_line_breaks_and_no_control_characters() {
+    for text in ["dbSize\n+ 1", "dbSize /* \u{1b}[2J"] {
+        let error = Rule::parse(text).unwrap_err().to_string();
+        assert!(!error.contains(char::is_control), "{error}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_and_judged_without_panic(text in "\\PC{0,60}") {

@@ -1,0 +1,133 @@
+//! Input: an edit of `examples/kamaji-etcd.yaml` on each line, either an annotation without its prefix, `KEY: VALUE`,
+//! or a JSON pointer and what is to stand there, `/spec/replicas 5` (`-` at the end appends to a list).
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use etcd_defrag_webhook::defrag::{
+    Judgement, Plan,
+    cronjob::{NAME_LIMIT, build},
+    defaulting::{Change, changes},
+    finding::{Code, WARNING_LIMIT},
+    keys::{Key, PREFIX},
+    policy::Policy,
+    resolve,
+    schedule::Schedule,
+    statefulset::StatefulSet,
+};
+use serde_json::Value;
+
+use super::{NOW, readable};
+
+static EXAMPLE: LazyLock<Value> = LazyLock::new(|| {
+    serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).expect("the example is YAML")
+});
+
+static UNCHANGED: LazyLock<StatefulSet> =
+    LazyLock::new(|| serde_json::from_value(EXAMPLE.clone()).expect("the example is a StatefulSet"));
+
+pub fn check(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    let Ok(object) = serde_json::from_value::<StatefulSet>(edited(text)) else { return };
+    let policy = Policy::built_in();
+    let judgement = resolve(&object, &policy, NOW);
+    ends(&judgement, &policy);
+    fills_in_once(&object, &judgement, &policy);
+}
+
+fn edited(text: &str) -> Value {
+    let mut object = EXAMPLE.clone();
+    let mut annotations = BTreeMap::new();
+    for line in text.lines() {
+        if line.starts_with('/') {
+            let _ = set(&mut object, line);
+        } else if let Some((key, value)) = line.split_once(": ") {
+            annotations.insert(format!("{PREFIX}{key}"), value);
+        }
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("annotations".to_owned(), serde_json::json!(annotations));
+    }
+    object
+}
+
+/// Carries out `POINTER JSON`, where that is possible.
+fn set(object: &mut Value, line: &str) -> Option<()> {
+    let (pointer, value) = line.split_once(' ')?;
+    let value = serde_json::from_str(value).ok()?;
+    let (parent, leaf) = pointer.rsplit_once('/')?;
+    match object.pointer_mut(parent)? {
+        Value::Object(fields) => drop(fields.insert(leaf.to_owned(), value)),
+        Value::Array(items) if leaf == "-" => items.push(value),
+        Value::Array(items) => *items.get_mut(leaf.parse::<usize>().ok()?)? = value,
+        _ => {}
+    }
+    Some(())
+}
+
+/// An enrolled object has a plan or a refusal, and never both.
+fn ends(judgement: &Judgement, policy: &Policy) {
+    use etcd_defrag_webhook::defrag::Enrollment::{Enrolled, NotEnrolled, OptedOut, Unclear};
+    readable(&judgement.findings);
+    let refused = judgement.denials().next().is_some();
+    match judgement.enrollment {
+        Enrolled => assert_eq!(judgement.plan.is_none(), refused, "{judgement:?}"),
+        Unclear => assert!(judgement.plan.is_none() && refused, "{judgement:?}"),
+        NotEnrolled | OptedOut => assert!(judgement.plan.is_none() && judgement.findings.is_empty(), "{judgement:?}"),
+    }
+    if let Some(plan) = &judgement.plan {
+        runs(plan, policy);
+    }
+}
+
+/// The CronJob is one that Kubernetes takes, with arguments that reach the engine as they are meant.
+fn runs(plan: &Plan, policy: &Policy) {
+    for line in plan.effective(NOW) {
+        assert!(line.chars().count() <= WARNING_LIMIT && !line.contains(char::is_control), "{line:?}");
+    }
+    let cronjob = build(plan, policy);
+    assert!(cronjob.metadata.name.as_ref().is_some_and(|name| name.len() <= NAME_LIMIT), "{cronjob:?}");
+    assert!(Schedule::parse(&cronjob.spec.schedule).is_ok(), "{cronjob:?}");
+    assert!(plan.next_runs(NOW, 3).is_sorted());
+    let job = cronjob.spec.job_template.spec.as_ref().expect("a Job has a specification");
+    assert!(job.active_deadline_seconds.is_some_and(|seconds| seconds > 0), "{cronjob:?}");
+    let pod = job.template.spec.as_ref().expect("a pod has a specification");
+    let args = pod.containers.iter().flat_map(|container| container.args.iter().flatten());
+    for arg in args {
+        // The kubelet would expand a single dollar with a bracket.
+        assert!(!arg.replace("$$", "").contains('$'), "{arg:?}");
+        assert!(arg.starts_with("--") && arg.contains('='), "{arg:?}");
+    }
+}
+
+/// Filling in what the policy gives touches our own keys only, is done at once, and changes nothing about the plan.
+fn fills_in_once(object: &StatefulSet, judgement: &Judgement, policy: &Policy) {
+    let first = changes(object, None, policy);
+    assert!(first.iter().all(|change| Key::ALL.iter().any(|key| key.annotation() == change.annotation)), "{first:?}");
+    let filled = applied(object, first);
+    for old in [None, Some(object), Some(&filled), Some(&*UNCHANGED)] {
+        assert_eq!(changes(&filled, old, policy), [], "with {old:?}");
+        let again = applied(object, changes(object, old, policy));
+        assert_eq!(changes(&again, old, policy), [], "with {old:?}");
+    }
+    // A list of filled-in keys that a person wrote gives their values away.
+    if object.annotations().contains_key(Key::Defaulted.annotation()) {
+        return;
+    }
+    let after = resolve(&filled, policy, NOW);
+    let codes = |judgement: &Judgement| judgement.findings.iter().map(|finding| finding.code).collect::<Vec<Code>>();
+    assert_eq!(codes(&after), codes(judgement));
+    let cronjob = |judgement: &Judgement| judgement.plan.as_ref().map(|plan| build(plan, policy));
+    assert_eq!(cronjob(&after), cronjob(judgement));
+}
+
+fn applied(object: &StatefulSet, changes: Vec<Change>) -> StatefulSet {
+    let mut object = object.clone();
+    let annotations = object.metadata.annotations.get_or_insert_default();
+    for change in changes {
+        match change.value {
+            Some(value) => annotations.insert(change.annotation.to_owned(), value),
+            None => annotations.remove(change.annotation),
+        };
+    }
+    object
+}
