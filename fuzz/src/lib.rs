@@ -3,7 +3,7 @@
 //! The targets call these functions on what libFuzzer makes up; `tests/fuzz_corpus.rs` of the main package calls the
 //! same ones on the kept corpora, so it includes this file.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a property fails by panicking")]
+#![allow(clippy::expect_used, clippy::missing_panics_doc, clippy::panic, reason = "a property fails by panicking")]
 
 pub mod annotations;
 pub mod duration;
