@@ -319,10 +319,10 @@ async fn other_methods_and_paths_are_told_what_is_served() {
 
 #[tokio::test]
 async fn a_panic_and_a_stall_are_answered_under_the_uid() {
+    let panics = admission(&Limits::default(), Metrics::default()).with_clock(Arc::new(|| panic!("a bug")));
     let limits = Limits { request: Duration::from_millis(100), ..Limits::default() };
-    let panics = admission(&limits, Metrics::default()).with_clock(Arc::new(|| panic!("a bug")));
     let stalls = admission(&limits, Metrics::default()).with_clock(Arc::new(|| {
-        thread::sleep(Duration::from_millis(400));
+        thread::sleep(Duration::from_secs(2));
         Timestamp::UNIX_EPOCH
     }));
     let request = review("CREATE", "", etcd(), json!(null)).to_string();
