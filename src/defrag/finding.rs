@@ -240,6 +240,9 @@ pub fn quoted(value: &str) -> String {
 }
 
 fn printable(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return text.to_owned();
+    }
     let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { vec![c] };
     text.chars().flat_map(escaped).collect()
 }
