@@ -6,7 +6,6 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use k8s_openapi::{
-    DeepMerge as _,
     api::{
         batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec},
         core::v1::{
@@ -125,15 +124,17 @@ fn labels(statefulset: &str) -> BTreeMap<String, String> {
     ])
 }
 
-fn job(plan: &Plan, policy: &Policy, labels: BTreeMap<String, String>) -> JobSpec {
-    let mut spec = JobSpec {
+fn job(plan: &Plan, policy: &Policy, mut labels: BTreeMap<String, String>) -> JobSpec {
+    // A sidecar that never ends would keep the Job from ending. Istio's newer injectors read the label, older ones and
+    // Linkerd's the annotations.
+    labels.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
+    JobSpec {
         backoff_limit: Some(0),
         active_deadline_seconds: Some(i64::try_from(deadline(plan)).unwrap_or(i64::MAX)),
         ttl_seconds_after_finished: Some(policy.job.ttl_seconds_after_finished),
         template: PodTemplateSpec {
             metadata: Some(ObjectMeta {
                 labels: Some(labels),
-                // A sidecar that never ends would keep the Job from ending.
                 annotations: Some(BTreeMap::from([
                     ("linkerd.io/inject".to_owned(), "disabled".to_owned()),
                     ("sidecar.istio.io/inject".to_owned(), "false".to_owned()),
@@ -143,13 +144,7 @@ fn job(plan: &Plan, policy: &Policy, labels: BTreeMap<String, String>) -> JobSpe
             spec: Some(pod(plan, policy)),
         },
         ..JobSpec::default()
-    };
-    // Istio's newer injectors read the label, not the annotation.
-    spec.template.metadata.merge_from(Some(ObjectMeta {
-        labels: Some(BTreeMap::from([("sidecar.istio.io/inject".to_owned(), "false".to_owned())])),
-        ..ObjectMeta::default()
-    }));
-    spec
+    }
 }
 
 /// Seconds until the Job is ended: every member at its time-out and wait, once more for moving the leader and
