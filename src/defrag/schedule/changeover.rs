@@ -7,7 +7,7 @@ use super::{
     calendar::{Calendar, bits},
     gaps::Gap,
     next,
-    zone::{Clock, TimeZone, stretches},
+    zone::{Clock, Stretch, TimeZone, stretches},
 };
 
 /// How far ahead changeovers are looked at, in seconds: five years, as far as the controller itself searches. The rules of a
@@ -63,12 +63,16 @@ impl Effects {
     }
 }
 
-/// The effects from `now` (Unix seconds) on.
-pub(super) fn effects(calendar: &Calendar, zone: &TimeZone, now: i64) -> Effects {
+/// The stretches of a zone whose changeovers count from `now` (Unix seconds) on.
+pub(super) fn ahead(zone: &TimeZone, now: i64) -> Vec<Stretch> {
+    stretches(zone, now, now.saturating_add(HORIZON), MOST)
+}
+
+/// The effects of the changeovers between the stretches [`ahead`].
+pub(super) fn effects(calendar: &Calendar, zone: &TimeZone, ahead: &[Stretch]) -> Effects {
     let mut effects = Effects::default();
-    let known = stretches(zone, now, now.saturating_add(HORIZON), MOST);
-    let mut clock = Clock::knowing(zone, &known);
-    for (before, after) in known.iter().zip(known.iter().skip(1)) {
+    let mut clock = Clock::knowing(zone, ahead);
+    for (before, after) in ahead.iter().zip(ahead.iter().skip(1)) {
         if before.offset != after.offset {
             follow(calendar, &mut clock, (after.start, before.offset, after.offset), &mut effects);
         }

@@ -7,16 +7,16 @@ use jiff::{Timestamp, civil::DateTime, tz::Offset};
 use super::{
     Intervals, Schedule, Spec,
     calendar::Calendar,
-    changeover::{Crossing, Effects, Skipped, effects},
+    changeover::{Crossing, Effects, Skipped, ahead, effects},
     describe::WEEKDAYS,
     gaps::{Gap, Gaps, on_the_wall},
     hash,
     next::whole_seconds,
-    parse::WideStep,
+    parse::{self, WideStep},
     seconds,
     window::{Window, outside},
     year_of,
-    zone::{TimeZone, civil},
+    zone::{Stretch, TimeZone, civil},
 };
 use crate::defrag::{
     duration::in_words,
@@ -131,6 +131,7 @@ pub fn judge(schedule_text: &str, zone_text: Option<&str>, at: &Place, limits: &
         zone: zone.as_ref().and_then(Option::as_ref).unwrap_or(&utc),
         limits,
         now,
+        ahead: Vec::new(),
         field: &at.schedule_field,
         findings,
     };
@@ -146,6 +147,8 @@ struct Case<'a> {
     zone: &'a TimeZone,
     limits: &'a Limits,
     now: Timestamp,
+    /// For changeovers; none until it is known that the schedule fires.
+    ahead: Vec<Stretch>,
     field: &'a str,
     findings: Vec<Finding>,
 }
@@ -167,7 +170,8 @@ impl Case<'_> {
             self.never_fires();
             return None;
         };
-        let effects = effects(calendar, self.zone, whole_seconds(self.now));
+        self.ahead = ahead(self.zone, whole_seconds(self.now));
+        let effects = effects(calendar, self.zone, &self.ahead);
         let intervals = Intervals::of(&wall, &effects);
         self.too_often(calendar, &wall, &effects);
         self.too_rare(&wall, &effects);
@@ -370,7 +374,7 @@ impl Case<'_> {
     }
 
     fn intervals_of(&self, text: &str) -> Option<Intervals> {
-        Schedule::parse(text).ok()?.intervals(self.zone, self.now)
+        parse::parse(text).ok()?.intervals_across(&self.ahead, self.zone, self.now)
     }
 
     /// The schedule nearest to this one that is `fine`: with fewer minutes, fewer hours, then something plain.

@@ -18,6 +18,7 @@ mod field;
 mod gaps;
 mod hash;
 mod judge;
+mod nearest;
 mod next;
 mod parse;
 mod suggest;
@@ -28,7 +29,11 @@ use std::{str::FromStr, time::Duration};
 
 use jiff::Timestamp;
 
-use self::{calendar::Calendar, parse::WideStep, zone::Clock};
+use self::{
+    calendar::Calendar,
+    parse::WideStep,
+    zone::{Clock, Stretch},
+};
 pub use self::{
     error::{Problem, ScheduleError},
     field::Field,
@@ -95,6 +100,11 @@ impl Schedule {
     /// the change, a time that is repeated is close to itself, and one that is skipped leaves a hole.
     #[must_use]
     pub fn intervals(&self, zone: &TimeZone, now: Timestamp) -> Option<Intervals> {
+        self.intervals_across(&changeover::ahead(zone, next::whole_seconds(now)), zone, now)
+    }
+
+    /// [`Schedule::intervals`] for one who has the changeovers ahead at hand.
+    fn intervals_across(&self, ahead: &[Stretch], zone: &TimeZone, now: Timestamp) -> Option<Intervals> {
         let calendar = match &self.spec {
             Spec::Every(period) => {
                 let period = seconds(*period);
@@ -103,7 +113,7 @@ impl Schedule {
             Spec::Calendar(calendar) => calendar,
         };
         let wall = gaps::on_the_wall(calendar, year_of(now))?;
-        Some(Intervals::of(&wall, &changeover::effects(calendar, zone, next::whole_seconds(now))))
+        Some(Intervals::of(&wall, &changeover::effects(calendar, zone, ahead)))
     }
 
     /// The schedule in a sentence, such as `At 09:14, Monday to Friday, Europe/Rome`. Without a zone the controller

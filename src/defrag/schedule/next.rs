@@ -1,19 +1,12 @@
 //! The next fire time, step for step as robfig/cron v3's `SpecSchedule.Next` finds it: its answers around changeovers
 //! depend on the way it takes, so the way is kept. Only stretches in which every step is plain are jumped over.
 
-use jiff::{
-    Timestamp,
-    civil::{Date, DateTime, Time},
-};
+use jiff::{Timestamp, civil::Date};
 
 use super::{
     calendar::{Calendar, above, bits, last},
-    zone::{Clock, civil, seconds},
+    zone::{Clock, DAY, HOUR, MINUTE, Reading, civil, seconds},
 };
-
-const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
 
 /// The year in which the search gives up, counted from the year in which it begins.
 const SEARCH_YEARS: i16 = 5;
@@ -30,10 +23,10 @@ pub(super) fn next(calendar: &Calendar, clock: &mut Clock<'_>, after: i64) -> Op
         return None;
     }
     let at = after.checked_add(1)?;
-    let last_year = clock.civil(at)?.year().checked_add(SEARCH_YEARS)?;
+    let last_year = clock.read(at)?.date.year().checked_add(SEARCH_YEARS)?;
     let mut search = Search { calendar, clock, at, aligned: false, steps: STEPS };
     loop {
-        if search.now()?.year() > last_year {
+        if search.now()?.date.year() > last_year {
             return None;
         }
         if search.month()? && search.day()? && search.hour()? && search.minute()? && search.second()? {
@@ -54,8 +47,8 @@ struct Search<'c, 'z> {
 }
 
 impl Search<'_, '_> {
-    fn now(&mut self) -> Option<DateTime> {
-        self.clock.civil(self.at)
+    fn now(&mut self) -> Option<Reading> {
+        self.clock.read(self.at)
     }
 
     fn count(&mut self) -> Option<()> {
@@ -64,10 +57,10 @@ impl Search<'_, '_> {
     }
 
     /// Sets the wall clock; the first time only.
-    fn align(&mut self, wall: DateTime) -> Option<()> {
+    fn align(&mut self, wall: i64) -> Option<()> {
         if !self.aligned {
             self.aligned = true;
-            self.at = self.clock.instant(seconds(wall)?)?;
+            self.at = self.clock.instant(wall)?;
         }
         Some(())
     }
@@ -75,19 +68,18 @@ impl Search<'_, '_> {
     fn month(&mut self) -> Option<bool> {
         loop {
             let now = self.now()?;
-            if self.calendar.has_month(now.month()) {
+            if self.calendar.has_month(now.date.month()) {
                 return Some(true);
             }
             self.count()?;
-            self.align(now.date().first_of_month().at(0, 0, 0, 0))?;
+            self.align(now.wall - now.of_day() - (now.day() - 1) * DAY)?;
             let now = self.now()?;
-            let (year, month) =
-                if now.month() == 12 { (now.year().checked_add(1)?, 1) } else { (now.year(), now.month() + 1) };
+            let (year, month) = (now.date.year(), now.date.month());
+            let (year, month) = if month == 12 { (year.checked_add(1)?, 1) } else { (year, month + 1) };
             // A day that the month does not have counts on into the next one.
-            let days_on = i64::from(now.day() - 1) * DAY;
-            let wall = seconds(Date::new(year, month, 1).ok()?.to_datetime(now.time()))? + days_on;
-            self.at = self.clock.instant(wall)?;
-            if self.now()?.month() == 1 {
+            let first = seconds(Date::new(year, month, 1).ok()?.at(0, 0, 0, 0))?;
+            self.at = self.clock.instant(first + (now.day() - 1) * DAY + now.of_day())?;
+            if self.now()?.date.month() == 1 {
                 return Some(false);
             }
         }
@@ -96,20 +88,20 @@ impl Search<'_, '_> {
     fn day(&mut self) -> Option<bool> {
         loop {
             let now = self.now()?;
-            if self.calendar.days_around(now.date()) >> now.day() & 1 == 1 {
+            if self.calendar.days_around(now.date) >> now.day() & 1 == 1 {
                 return Some(true);
             }
             self.count()?;
-            self.align(now.date().at(0, 0, 0, 0))?;
+            self.align(now.wall - now.of_day())?;
             let now = self.now()?;
-            let until = above(self.calendar.days_around(now.date()), now.day()).unwrap_or(now.days_in_month() + 1);
-            let target = self.at + i64::from(until - now.day()) * DAY;
-            if now.time() == Time::midnight() && self.clock.is_settled(self.at, target) {
+            let month_end = i64::from(now.date.days_in_month()) + 1;
+            let until = above(self.calendar.days_around(now.date), now.day()).unwrap_or(month_end);
+            let target = self.at + (until - now.day()) * DAY;
+            if now.of_day() == 0 && self.clock.is_settled(self.at, target) {
                 self.at = target;
             } else {
-                let tomorrow = self.clock.wall(self.at)? + DAY;
-                self.at = self.clock.instant(tomorrow)?;
-                match i64::from(self.now()?.hour()) {
+                self.at = self.clock.instant(now.wall + DAY)?;
+                match self.now()?.hour() {
                     0 => {}
                     late @ 13.. => self.at += (24 - late) * HOUR,
                     early => self.at -= early * HOUR,
@@ -128,9 +120,9 @@ impl Search<'_, '_> {
                 return Some(true);
             }
             self.count()?;
-            self.align(now.date().at(now.hour(), 0, 0, 0))?;
+            self.align(now.wall - now.of_day() % HOUR)?;
             let hour = self.now()?.hour();
-            let steps = i64::from(above(self.calendar.hour, hour).unwrap_or(24) - hour);
+            let steps = above(self.calendar.hour, hour).unwrap_or(24) - hour;
             self.advance(steps, HOUR);
             if self.now()?.hour() == 0 {
                 return Some(false);
@@ -150,7 +142,7 @@ impl Search<'_, '_> {
                 self.at -= self.at.rem_euclid(MINUTE);
             }
             let minute = self.now()?.minute();
-            let steps = i64::from(above(self.calendar.minute, minute).unwrap_or(60) - minute);
+            let steps = above(self.calendar.minute, minute).unwrap_or(60) - minute;
             self.advance(steps, MINUTE);
             if self.now()?.minute() == 0 {
                 return Some(false);
@@ -160,7 +152,7 @@ impl Search<'_, '_> {
 
     fn second(&mut self) -> Option<bool> {
         loop {
-            let second = i64::from(self.now()?.second());
+            let second = self.now()?.second();
             if second == 0 {
                 return Some(true);
             }
@@ -185,18 +177,19 @@ pub(super) fn last_before(calendar: &Calendar, wall: i64) -> Option<i64> {
     if calendar.is_empty() {
         return None;
     }
-    let now = civil(wall.checked_sub(1)?)?;
-    let (mut year, mut month) = (now.year(), now.month());
+    let before = wall.checked_sub(1)?;
+    let today = civil(before)?.date();
+    let (mut year, mut month) = (today.year(), today.month());
     // In the month of `wall` only the days up to its own count.
-    let mut days = calendar.days_of(now.date()) & bits(0, now.day().unsigned_abs().into());
+    let mut days = calendar.days_of(today) & bits(0, today.day().unsigned_abs().into());
     for _ in 0..9 * 12 {
         while days != 0 {
             let day = last(days);
             days &= !(1 << day);
             let date = Date::new(year, month, i8::try_from(day).ok()?).ok()?;
-            let clock = if date == now.date() { (now.hour(), now.minute()) } else { (23, 59) };
-            if let Some((hour, minute)) = last_time(calendar, clock) {
-                return seconds(date.at(hour, minute, 0, 0));
+            let limit = if date == today { before.rem_euclid(DAY) } else { DAY - 1 };
+            if let Some(of_day) = last_time(calendar, limit) {
+                return Some(seconds(date.at(0, 0, 0, 0))? + of_day);
             }
         }
         (year, month) = if month == 1 { (year.checked_sub(1)?, 12) } else { (year, month - 1) };
@@ -205,19 +198,19 @@ pub(super) fn last_before(calendar: &Calendar, wall: i64) -> Option<i64> {
     None
 }
 
-/// The last matching hour and minute of a day up to `limit`.
-fn last_time(calendar: &Calendar, limit: (i8, i8)) -> Option<(i8, i8)> {
-    let upto = |set: u64, value: i8| -> Option<i8> {
+/// The last matching time of a day up to `limit`, both in seconds since midnight.
+fn last_time(calendar: &Calendar, limit: i64) -> Option<i64> {
+    let upto = |set: u64, value: i64| -> Option<i64> {
         let rest = set & bits(0, u64::try_from(value).ok()?);
-        if rest == 0 { None } else { i8::try_from(last(rest)).ok() }
+        (rest != 0).then(|| last(rest))
     };
-    if calendar.has_hour(limit.0)
-        && let Some(minute) = upto(calendar.minute, limit.1)
+    let hour = limit / HOUR;
+    if calendar.has_hour(hour)
+        && let Some(minute) = upto(calendar.minute, limit % HOUR / MINUTE)
     {
-        return Some((limit.0, minute));
+        return Some(hour * HOUR + minute * MINUTE);
     }
-    let hour = upto(calendar.hour, limit.0 - 1)?;
-    Some((hour, upto(calendar.minute, 59)?))
+    Some(upto(calendar.hour, hour - 1)? * HOUR + upto(calendar.minute, 59)? * MINUTE)
 }
 
 /// Unix seconds, rounded down as Go does before 1970.
