@@ -7,10 +7,10 @@ use jiff::tz;
 /// No name that takes more edits is offered.
 const FARTHEST: usize = 3;
 
-/// A name of the tz database, with what its distance from others is estimated by.
+/// A name of the tz database, with what its distance from others is found by.
 struct Known {
     name: String,
-    lower: String,
+    lower: Vec<char>,
     /// Where the part after the last slash begins.
     city: usize,
     letters: u64,
@@ -18,8 +18,8 @@ struct Known {
 
 static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     let known = |name: &str| {
-        let lower = name.to_lowercase();
-        let city = lower.rfind('/').map_or(0, |slash| slash + 1);
+        let lower: Vec<char> = name.to_lowercase().chars().collect();
+        let city = lower.iter().rposition(|letter| *letter == '/').map_or(0, |slash| slash + 1);
         Known { name: name.to_owned(), city, letters: letters(&lower), lower }
     };
     tz::db().available().map(|name| known(name.as_str())).collect()
@@ -28,11 +28,20 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
 /// The name that takes the fewest edits to become `wanted` (in lower case), the first in order of those; a city alone
 /// stands for its zone. None where more than a third of the name would have to be edited.
 pub(super) fn nearest(wanted: &str) -> Option<&'static str> {
-    let letters = letters(wanted);
+    let bytes = wanted.len();
+    let wanted: Vec<char> = wanted.chars().collect();
+    let letters = letters(&wanted);
     let mut best: Option<(usize, &str)> = None;
     for known in KNOWN.iter() {
-        let farthest = best.map_or(FARTHEST, |(distance, _)| distance);
-        if let Some(distance) = known.distance(wanted, letters, farthest) {
+        let distance = if known.lower.get(known.city..) == Some(wanted.as_slice()) {
+            Some(0)
+        } else {
+            let most = FARTHEST.min(known.lower.len() / 3);
+            let comparable = known.lower.len().abs_diff(bytes) <= most;
+            let most = best.map_or(most, |(least, _)| least.min(most));
+            if comparable && known.may_be_within(most, letters) { edits(&known.lower, &wanted, most) } else { None }
+        };
+        if let Some(distance) = distance {
             let found = (distance, known.name.as_str());
             best = Some(best.map_or(found, |best| best.min(found)));
         }
@@ -41,29 +50,35 @@ pub(super) fn nearest(wanted: &str) -> Option<&'static str> {
 }
 
 impl Known {
-    /// The edits between this name and `wanted`, if there are at most `farthest`.
-    fn distance(&self, wanted: &str, letters: u64, farthest: usize) -> Option<usize> {
-        if self.lower.get(self.city..) == Some(wanted) {
-            return Some(0);
-        }
-        let allowed = FARTHEST.min(self.lower.len() / 3);
-        if self.lower.len().abs_diff(wanted.len()) > allowed {
-            return None;
-        }
-        let allowed = allowed.min(farthest);
-        // An edit brings in one letter at most and takes one away at most.
-        let missing = [self.letters & !letters, letters & !self.letters].map(u64::count_ones);
-        if missing.iter().any(|missing| usize::try_from(*missing).is_ok_and(|missing| missing > allowed)) {
-            return None;
-        }
-        let distance = strsim::damerau_levenshtein(&self.lower, wanted);
-        (distance <= allowed).then_some(distance)
+    /// Whether a text with these letters can be `most` edits away: each brings in one letter and takes one away at most.
+    fn may_be_within(&self, most: usize, letters: u64) -> bool {
+        [self.letters & !letters, letters & !self.letters].iter().all(|missing| missing.count_ones() as usize <= most)
     }
 }
 
-/// The letters of a text as a set of bits; some share one, which only makes texts look nearer than they are.
-fn letters(text: &str) -> u64 {
-    text.chars().fold(0, |set, letter| set | 1 << (u32::from(letter) % u64::BITS))
+/// A set of letters. Some share a bit, which only makes texts look nearer than they are.
+fn letters(text: &[char]) -> u64 {
+    text.iter().fold(0, |set, letter| set | 1 << (u32::from(*letter) % u64::BITS))
+}
+
+/// The Damerau-Levenshtein distance, if it is at most `most`: letters put in, taken away, replaced, and two letters
+/// swapped, between which others may have been put in or taken away.
+fn edits(a: &[char], b: &[char], most: usize) -> Option<usize> {
+    let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (a.get(same..)?, b.get(same..)?);
+    if a.len().abs_diff(b.len()) > most {
+        return None;
+    }
+    let (Some((first, a_rest)), Some((second, b_rest))) = (a.split_first(), b.split_first()) else {
+        return Some(a.len().max(b.len()));
+    };
+    let after = |cost: usize, a: &[char], b: &[char]| Some(edits(a, b, most.checked_sub(cost)?)? + cost);
+    let swapped = (1..=most).flat_map(|cost| (0..cost).map(move |taken| (cost, taken, cost - 1 - taken)));
+    let swapped = swapped.filter_map(|(cost, taken, put)| {
+        let swaps = a_rest.get(taken) == Some(second) && b_rest.get(put) == Some(first);
+        if swaps { after(cost, a_rest.get(taken + 1..)?, b_rest.get(put + 1..)?) } else { None }
+    });
+    [after(1, a_rest, b_rest), after(1, a_rest, b), after(1, a, b_rest)].into_iter().flatten().chain(swapped).min()
 }
 
 #[cfg(test)]
@@ -96,18 +111,26 @@ mod tests {
     #[test]
     fn every_city_is_found_as_by_a_full_search() {
         for known in KNOWN.iter() {
-            let city = known.lower.get(known.city..).unwrap();
-            assert_eq!(nearest(city), searched(city).as_deref(), "{city}");
+            let city: String = known.lower.iter().skip(known.city).collect();
+            assert_eq!(nearest(&city), searched(&city).as_deref(), "{city}");
         }
     }
 
     proptest! {
         #[test]
+        fn edits_are_counted_as_by_the_whole_matrix(a in "[abc]{0,7}", b in "[abc]{0,7}", most in 0_usize..5) {
+            let distance = strsim::damerau_levenshtein(&a, &b);
+            let letters = |text: &str| text.chars().collect::<Vec<_>>();
+            let counted = edits(&letters(&a), &letters(&b), most);
+            prop_assert_eq!(counted, (distance <= most).then_some(distance), "{} {}", a, b);
+        }
+
+        #[test]
         fn a_mistyped_name_is_corrected_as_by_a_full_search(
             index in any::<prop::sample::Index>(),
             edits in prop::collection::vec((any::<prop::sample::Index>(), "[a-z/_+0-9é]?", 0_usize..3), 0..5),
         ) {
-            let mut text: Vec<char> = index.get(&KNOWN).lower.chars().collect();
+            let mut text = index.get(&KNOWN).lower.clone();
             for (at, with, taken) in edits {
                 let at = at.index(text.len() + 1);
                 text.splice(at..(at + taken).min(text.len()), with.chars());

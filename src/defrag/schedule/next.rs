@@ -23,10 +23,11 @@ pub(super) fn next(calendar: &Calendar, clock: &mut Clock<'_>, after: i64) -> Op
         return None;
     }
     let at = after.checked_add(1)?;
-    let last_year = clock.read(at)?.date.year().checked_add(SEARCH_YEARS)?;
-    let mut search = Search { calendar, clock, at, aligned: false, steps: STEPS };
+    let now = clock.read(at)?;
+    let last_year = now.date.year().checked_add(SEARCH_YEARS)?;
+    let mut search = Search { calendar, clock, at, now, aligned: false, steps: STEPS };
     loop {
-        if search.now()?.date.year() > last_year {
+        if search.now.date.year() > last_year {
             return None;
         }
         if search.month()? && search.day()? && search.hour()? && search.minute()? && search.second()? {
@@ -41,14 +42,18 @@ struct Search<'c, 'z> {
     calendar: &'c Calendar,
     clock: &'c mut Clock<'z>,
     at: i64,
+    /// What the wall shows then.
+    now: Reading,
     /// Whether the smaller fields were set to their beginnings, which happens once in a search.
     aligned: bool,
     steps: u32,
 }
 
 impl Search<'_, '_> {
-    fn now(&mut self) -> Option<Reading> {
-        self.clock.read(self.at)
+    fn go(&mut self, at: i64) -> Option<()> {
+        self.at = at;
+        self.now = self.clock.read(at)?;
+        Some(())
     }
 
     fn count(&mut self) -> Option<()> {
@@ -58,117 +63,98 @@ impl Search<'_, '_> {
 
     /// Sets the wall clock; the first time only.
     fn align(&mut self, wall: i64) -> Option<()> {
-        if !self.aligned {
-            self.aligned = true;
-            self.at = self.clock.instant(wall)?;
+        if self.aligned {
+            return Some(());
         }
-        Some(())
+        self.aligned = true;
+        self.go(self.clock.instant(wall)?)
     }
 
     fn month(&mut self) -> Option<bool> {
-        loop {
-            let now = self.now()?;
-            if self.calendar.has_month(now.date.month()) {
-                return Some(true);
-            }
+        while !self.calendar.has_month(self.now.date.month()) {
             self.count()?;
-            self.align(now.wall - now.of_day() - (now.day() - 1) * DAY)?;
-            let now = self.now()?;
-            let (year, month) = (now.date.year(), now.date.month());
+            self.align(self.now.midnight() - (self.now.day() - 1) * DAY)?;
+            let (year, month) = (self.now.date.year(), self.now.date.month());
             let (year, month) = if month == 12 { (year.checked_add(1)?, 1) } else { (year, month + 1) };
             // A day that the month does not have counts on into the next one.
             let first = seconds(Date::new(year, month, 1).ok()?.at(0, 0, 0, 0))?;
-            self.at = self.clock.instant(first + (now.day() - 1) * DAY + now.of_day())?;
-            if self.now()?.date.month() == 1 {
+            self.go(self.clock.instant(first + (self.now.day() - 1) * DAY + self.now.of_day())?)?;
+            if self.now.date.month() == 1 {
                 return Some(false);
             }
         }
+        Some(true)
     }
 
     fn day(&mut self) -> Option<bool> {
-        loop {
-            let now = self.now()?;
-            if self.calendar.days_around(now.date) >> now.day() & 1 == 1 {
-                return Some(true);
-            }
+        while self.calendar.days_around(self.now.date) >> self.now.day() & 1 == 0 {
             self.count()?;
-            self.align(now.wall - now.of_day())?;
-            let now = self.now()?;
-            let month_end = i64::from(now.date.days_in_month()) + 1;
-            let until = above(self.calendar.days_around(now.date), now.day()).unwrap_or(month_end);
-            let target = self.at + (until - now.day()) * DAY;
-            if now.of_day() == 0 && self.clock.is_settled(self.at, target) {
-                self.at = target;
+            self.align(self.now.midnight())?;
+            let end = i64::from(self.now.date.days_in_month()) + 1;
+            let until = above(self.calendar.days_around(self.now.date), self.now.day()).unwrap_or(end);
+            let target = self.at + (until - self.now.day()) * DAY;
+            if self.now.of_day() == 0 && self.clock.is_settled(self.at, target) {
+                self.go(target)?;
             } else {
-                self.at = self.clock.instant(now.wall + DAY)?;
-                match self.now()?.hour() {
+                self.go(self.clock.instant(self.now.wall + DAY)?)?;
+                match self.now.hour() {
                     0 => {}
-                    late @ 13.. => self.at += (24 - late) * HOUR,
-                    early => self.at -= early * HOUR,
+                    late @ 13.. => self.go(self.at + (24 - late) * HOUR)?,
+                    early => self.go(self.at - early * HOUR)?,
                 }
             }
-            if self.now()?.day() == 1 {
+            if self.now.day() == 1 {
                 return Some(false);
             }
         }
+        Some(true)
     }
 
     fn hour(&mut self) -> Option<bool> {
-        loop {
-            let now = self.now()?;
-            if self.calendar.has_hour(now.hour()) {
-                return Some(true);
-            }
+        while !self.calendar.has_hour(self.now.hour()) {
             self.count()?;
-            self.align(now.wall - now.of_day() % HOUR)?;
-            let hour = self.now()?.hour();
-            let steps = above(self.calendar.hour, hour).unwrap_or(24) - hour;
-            self.advance(steps, HOUR);
-            if self.now()?.hour() == 0 {
+            self.align(self.now.wall - self.now.of_day() % HOUR)?;
+            let hour = self.now.hour();
+            self.advance(above(self.calendar.hour, hour).unwrap_or(24) - hour, HOUR)?;
+            if self.now.hour() == 0 {
                 return Some(false);
             }
         }
+        Some(true)
     }
 
     fn minute(&mut self) -> Option<bool> {
-        loop {
-            let now = self.now()?;
-            if self.calendar.has_minute(now.minute()) {
-                return Some(true);
-            }
+        while !self.calendar.has_minute(self.now.minute()) {
             self.count()?;
             if !self.aligned {
                 self.aligned = true;
-                self.at -= self.at.rem_euclid(MINUTE);
+                self.go(self.at - self.at.rem_euclid(MINUTE))?;
             }
-            let minute = self.now()?.minute();
-            let steps = above(self.calendar.minute, minute).unwrap_or(60) - minute;
-            self.advance(steps, MINUTE);
-            if self.now()?.minute() == 0 {
+            let minute = self.now.minute();
+            self.advance(above(self.calendar.minute, minute).unwrap_or(60) - minute, MINUTE)?;
+            if self.now.minute() == 0 {
                 return Some(false);
             }
         }
+        Some(true)
     }
 
     fn second(&mut self) -> Option<bool> {
-        loop {
-            let second = self.now()?.second();
-            if second == 0 {
-                return Some(true);
-            }
+        while self.now.second() != 0 {
             self.count()?;
             self.aligned = true;
-            self.advance(60 - second, 1);
-            if self.now()?.second() == 0 {
+            self.advance(60 - self.now.second(), 1)?;
+            if self.now.second() == 0 {
                 return Some(false);
             }
         }
+        Some(true)
     }
 
     /// As many steps as stay at one offset, else one.
-    fn advance(&mut self, steps: i64, unit: i64) {
+    fn advance(&mut self, steps: i64, unit: i64) -> Option<()> {
         let target = self.at + steps * unit;
-        self.at = if self.clock.is_constant(self.at, target) { target } else { self.at + unit };
+        self.go(if self.clock.is_constant(self.at, target) { target } else { self.at + unit })
     }
 }
 

@@ -209,7 +209,7 @@ pub(super) struct Clock<'z> {
     /// Stretches that need not be looked up, in order.
     known: &'z [Stretch],
     now: Stretch,
-    /// The day that was shown last, in days since 1970, and its date.
+    /// The day that was read last, in days since 1970, and its date.
     today: Option<(i64, Date)>,
 }
 
@@ -225,6 +225,11 @@ impl Reading {
     /// Seconds since midnight.
     pub const fn of_day(self) -> i64 {
         self.wall.rem_euclid(DAY)
+    }
+
+    /// The wall at the last midnight.
+    pub const fn midnight(self) -> i64 {
+        self.wall - self.of_day()
     }
 
     pub const fn hour(self) -> i64 {
@@ -294,16 +299,15 @@ impl<'z> Clock<'z> {
         Some(instant + self.offset(instant)?)
     }
 
-    /// What the wall shows at an instant. A search stays in one day for most of its steps, so the date is kept.
+    /// What the wall shows at an instant. Whoever asks often stays in a day, so its date is remembered.
     pub fn read(&mut self, instant: i64) -> Option<Reading> {
         let wall = self.wall(instant)?;
         let at = Timestamp::from_second(wall).ok()?;
         let day = wall.div_euclid(DAY);
         let date = match self.today {
             Some((known, date)) if known == day => date,
-            _ => tz::Offset::UTC.to_datetime(at).date(),
+            _ => self.today.insert((day, tz::Offset::UTC.to_datetime(at).date())).1,
         };
-        self.today = Some((day, date));
         Some(Reading { wall, date })
     }
 
