@@ -95,6 +95,8 @@ fn follow(
     let (mut from, mut wall) = last_fire(calendar, clock, before, skipped.start)?;
     // A schedule of every hour loses and repeats runs at each changeover without a change in its pace.
     let paced = calendar.hour == bits(0, 23);
+    // And if it is of every day too, it goes on after the changeover as on any wall clock.
+    let steady = paced && calendar.has_every_day() && calendar.month == bits(1, 12);
     let settled = at + (before.offset - after.offset).max(0);
     let mut expected_from = skipped.end;
     for _ in 0..MOST_FIRES {
@@ -114,7 +116,7 @@ fn follow(
             }
         }
         (from, wall, expected_from) = (to, shown, shown + 60);
-        if to >= settled {
+        if to >= settled || steady {
             break;
         }
     }

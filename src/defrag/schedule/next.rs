@@ -25,6 +25,9 @@ pub(super) fn next(calendar: &Calendar, clock: &mut Clock<'_>, after: i64) -> Op
     let at = after.checked_add(1)?;
     let now = clock.read(at)?;
     let last_year = now.date.year().checked_add(SEARCH_YEARS)?;
+    if let Some(soon) = within_the_hour(calendar, clock, at, now) {
+        return Some(soon);
+    }
     let mut search = Search { calendar, clock, at, now, aligned: false, steps: STEPS };
     loop {
         if search.now.date.year() > last_year {
@@ -34,6 +37,22 @@ pub(super) fn next(calendar: &Calendar, clock: &mut Clock<'_>, after: i64) -> Op
             return Some(search.at);
         }
     }
+}
+
+/// The first fire time from `at` on in the same hour, where no step of the search would leave it.
+fn within_the_hour(calendar: &Calendar, clock: &Clock<'_>, at: i64, now: Reading) -> Option<i64> {
+    let second = now.second();
+    let day = calendar.has_month(now.date.month()) && calendar.days_around(now.date) >> now.day() & 1 == 1;
+    // Some offsets of old have seconds.
+    if !day || !calendar.has_hour(now.hour()) || at.rem_euclid(MINUTE) != second {
+        return None;
+    }
+    if second == 0 && calendar.has_minute(now.minute()) {
+        return Some(at);
+    }
+    let minutes = above(calendar.minute, now.minute())? - now.minute();
+    let start = at - second;
+    (minutes * MINUTE <= clock.steady(start)).then_some(start + minutes * MINUTE)
 }
 
 /// A search under way. Each field's method moves on to a time at which that field matches, and says `false` where it came
@@ -74,11 +93,9 @@ impl Search<'_, '_> {
         while !self.calendar.has_month(self.now.date.month()) {
             self.count()?;
             self.align(self.now.midnight() - (self.now.day() - 1) * DAY)?;
-            let (year, month) = (self.now.date.year(), self.now.date.month());
-            let (year, month) = if month == 12 { (year.checked_add(1)?, 1) } else { (year, month + 1) };
-            // A day that the month does not have counts on into the next one.
-            let first = seconds(Date::new(year, month, 1).ok()?.at(0, 0, 0, 0))?;
-            self.go(self.clock.instant(first + (self.now.day() - 1) * DAY + self.now.of_day())?)?;
+            // A day that the next month does not have counts on into the one after.
+            let length = i64::from(self.now.date.days_in_month());
+            self.go(self.clock.instant(self.now.wall + length * DAY)?)?;
             if self.now.date.month() == 1 {
                 return Some(false);
             }
@@ -92,9 +109,9 @@ impl Search<'_, '_> {
             self.align(self.now.midnight())?;
             let end = i64::from(self.now.date.days_in_month()) + 1;
             let until = above(self.calendar.days_around(self.now.date), self.now.day()).unwrap_or(end);
-            let target = self.at + (until - self.now.day()) * DAY;
-            if self.now.of_day() == 0 && self.clock.is_settled(self.at, target) {
-                self.go(target)?;
+            let days = (until - self.now.day()).min(self.clock.settled(self.at) / DAY);
+            if self.now.of_day == 0 && days > 0 {
+                self.go(self.at + days * DAY)?;
             } else {
                 self.go(self.clock.instant(self.now.wall + DAY)?)?;
                 match self.now.hour() {
@@ -113,7 +130,7 @@ impl Search<'_, '_> {
     fn hour(&mut self) -> Option<bool> {
         while !self.calendar.has_hour(self.now.hour()) {
             self.count()?;
-            self.align(self.now.wall - self.now.of_day() % HOUR)?;
+            self.align(self.now.wall - self.now.of_day % HOUR)?;
             let hour = self.now.hour();
             self.advance(above(self.calendar.hour, hour).unwrap_or(24) - hour, HOUR)?;
             if self.now.hour() == 0 {
@@ -153,8 +170,8 @@ impl Search<'_, '_> {
 
     /// As many steps as stay at one offset, else one.
     fn advance(&mut self, steps: i64, unit: i64) -> Option<()> {
-        let target = self.at + steps * unit;
-        self.go(if self.clock.is_constant(self.at, target) { target } else { self.at + unit })
+        let steps = steps.min(self.clock.steady(self.at) / unit).max(1);
+        self.go(self.at + steps * unit)
     }
 }
 

@@ -218,30 +218,27 @@ pub(super) struct Clock<'z> {
 pub(super) struct Reading {
     /// Seconds as if the wall were in UTC.
     pub wall: i64,
+    /// Seconds since midnight.
+    pub of_day: i64,
     pub date: Date,
 }
 
 impl Reading {
-    /// Seconds since midnight.
-    pub const fn of_day(self) -> i64 {
-        self.wall.rem_euclid(DAY)
-    }
-
     /// The wall at the last midnight.
     pub const fn midnight(self) -> i64 {
-        self.wall - self.of_day()
+        self.wall - self.of_day
     }
 
     pub const fn hour(self) -> i64 {
-        self.of_day() / HOUR
+        self.of_day / HOUR
     }
 
     pub const fn minute(self) -> i64 {
-        self.of_day() % HOUR / MINUTE
+        self.of_day % HOUR / MINUTE
     }
 
     pub const fn second(self) -> i64 {
-        self.of_day() % MINUTE
+        self.of_day % MINUTE
     }
 
     pub fn day(self) -> i64 {
@@ -308,28 +305,29 @@ impl<'z> Clock<'z> {
             Some((known, date)) if known == day => date,
             _ => self.today.insert((day, tz::Offset::UTC.to_datetime(at).date())).1,
         };
-        Some(Reading { wall, date })
+        Some(Reading { wall, of_day: wall - day * DAY, date })
     }
 
     /// The instant at which the wall shows this time, as Go's `time.Date` chooses it: the offset that holds at the wall's
     /// time taken for an instant of UTC leads to a guess, and the offset that holds at the guess decides.
     pub fn instant(&self, wall: i64) -> Option<i64> {
         let guess = wall - self.now.offset;
-        if self.is_settled(guess, guess) {
+        if self.now.contains(guess - SETTLED) && self.now.contains(guess + SETTLED) {
             return Some(guess);
         }
         let guess = wall - self.offset_elsewhere(wall)?;
         Some(wall - self.offset_elsewhere(guess)?)
     }
 
-    /// Whether both instants are in the remembered stretch of constant offset.
-    pub fn is_constant(&self, from: i64, to: i64) -> bool {
-        self.now.contains(from) && self.now.contains(to)
+    /// How long the remembered stretch of constant offset goes on after an instant inside it; else nothing.
+    pub fn steady(&self, instant: i64) -> i64 {
+        if self.now.contains(instant) { self.now.end - 1 - instant } else { 0 }
     }
 
-    /// Whether both instants are so deep inside that stretch that [`Clock::instant`] cannot leave it.
-    pub fn is_settled(&self, from: i64, to: i64) -> bool {
-        self.is_constant(from - SETTLED, to + SETTLED)
+    /// The same, ending so early and beginning so late that [`Clock::instant`] cannot leave the stretch; 0 and less for
+    /// nothing.
+    pub fn settled(&self, instant: i64) -> i64 {
+        if self.now.contains(instant - SETTLED) { self.steady(instant) - SETTLED } else { 0 }
     }
 }
 
