@@ -7,18 +7,22 @@ use super::{
     calendar::{Calendar, bits},
     gaps::Gap,
     next,
-    zone::{Clock, Stretch, TimeZone, stretches},
+    zone::{Clock, DAY, Stretch, TimeZone, stretches},
 };
 
 /// How far ahead changeovers are looked at, in seconds: five years, as far as the controller itself searches. The rules of a
 /// zone seldom live longer, and whoever judges again later sees further.
-const HORIZON: i64 = 1_827 * 86_400;
+const HORIZON: i64 = 1_827 * DAY;
 
 /// The most changeovers that are looked at: two a year, and four where Ramadan suspends summer time.
 const MOST: usize = 24;
 
 /// Fire times that are followed around one changeover, more than minutes in the largest one (24 hours).
 const MOST_FIRES: usize = 1_600;
+
+/// No weekly schedule is followed further from a changeover, in seconds: a week between two runs, and some more where the
+/// changeover costs one.
+const FAR: i64 = 21 * DAY;
 
 /// What happens to a schedule at the changeovers of the years ahead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,10 +78,23 @@ pub(super) fn effects(calendar: &Calendar, zone: &TimeZone, ahead: &[Stretch]) -
     let mut clock = Clock::knowing(zone, ahead);
     // A schedule may be rarer than changeovers: those before the fire time that was followed last are behind it.
     let mut reached = i64::MIN;
+    // Most zones change their clocks on the same weekday at the same time, so a weekly schedule meets two kinds of
+    // changeovers again and again.
+    let weekly = calendar.is_weekly() || calendar.has_every_day();
+    let repeats = weekly && calendar.month == bits(1, 12);
+    let mut met: Vec<(i64, i64, i64)> = Vec::new();
     for (before, after) in ahead.iter().zip(ahead.iter().skip(1)) {
-        if before.offset != after.offset && reached < after.start {
-            reached = follow(calendar, &mut clock, *before, *after, &mut effects).unwrap_or(reached);
+        if before.offset == after.offset || reached >= after.start {
+            continue;
         }
+        if repeats && before.length() > FAR && after.length() > FAR {
+            let kind = ((after.start + before.offset).rem_euclid(7 * DAY), before.offset, after.offset);
+            if met.contains(&kind) {
+                continue;
+            }
+            met.push(kind);
+        }
+        reached = follow(calendar, &mut clock, *before, *after, &mut effects).unwrap_or(reached);
     }
     effects
 }

@@ -29,11 +29,7 @@ use std::{str::FromStr, time::Duration};
 
 use jiff::Timestamp;
 
-use self::{
-    calendar::Calendar,
-    parse::WideStep,
-    zone::{Clock, Stretch},
-};
+use self::{calendar::Calendar, parse::WideStep, zone::Clock};
 pub use self::{
     error::{Problem, ScheduleError},
     field::Field,
@@ -100,11 +96,6 @@ impl Schedule {
     /// the change, a time that is repeated is close to itself, and one that is skipped leaves a hole.
     #[must_use]
     pub fn intervals(&self, zone: &TimeZone, now: Timestamp) -> Option<Intervals> {
-        self.intervals_across(&changeover::ahead(zone, next::whole_seconds(now)), zone, now)
-    }
-
-    /// [`Schedule::intervals`] for one who has the changeovers ahead at hand.
-    fn intervals_across(&self, ahead: &[Stretch], zone: &TimeZone, now: Timestamp) -> Option<Intervals> {
         let calendar = match &self.spec {
             Spec::Every(period) => {
                 let period = seconds(*period);
@@ -113,7 +104,8 @@ impl Schedule {
             Spec::Calendar(calendar) => calendar,
         };
         let wall = gaps::on_the_wall(calendar, year_of(now))?;
-        Some(Intervals::of(&wall, &changeover::effects(calendar, zone, ahead)))
+        let ahead = changeover::ahead(zone, next::whole_seconds(now));
+        Some(Intervals::of(&wall, &changeover::effects(calendar, zone, &ahead)))
     }
 
     /// The schedule in a sentence, such as `At 09:14, Monday to Friday, Europe/Rome`. Without a zone the controller

@@ -160,6 +160,10 @@ impl Stretch {
     const ALWAYS: Self = Self { start: i64::MIN / 4, end: i64::MAX / 4, offset: 0 };
     const NONE: Self = Self { start: 0, end: 0, offset: 0 };
 
+    pub const fn length(self) -> i64 {
+        self.end - self.start
+    }
+
     const fn contains(self, instant: i64) -> bool {
         self.start <= instant && instant < self.end
     }
