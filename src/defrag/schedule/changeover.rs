@@ -215,6 +215,10 @@ mod tests {
                 ("0 5 * * *", 9),
                 ("30 2 * * *", 9),
                 ("0 12 * * 5", 20),
+                ("30 2 * * 0", 20),
+                ("0 0 * * 5", 20),
+                ("*/30 1-3 * * 0,1", 20),
+                ("0 * * * *", 2),
             ] {
                 let schedule = Schedule::parse(text).unwrap();
                 let super::super::Spec::Calendar(calendar) = schedule.spec else { panic!() };
