@@ -28,6 +28,7 @@
 mod audit;
 mod control_plane;
 mod etcd_cluster;
+mod etcd_pods;
 mod node;
 mod serve;
 mod supervised;
@@ -37,6 +38,7 @@ pub(crate) use self::{
     audit::{Audit, AuditEvent, AuditMark},
     control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD},
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
+    etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_on_path, make_image, unavailable},
     serve::{Serve, ServeOptions, binary},
     supervised::Component,
