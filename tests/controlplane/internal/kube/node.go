@@ -144,6 +144,10 @@ func (c *cluster) scheduler(prober supervisor.Prober) supervisor.Component {
 func (c *cluster) nodeComponent(prober supervisor.Prober) supervisor.Component {
 	n := c.node
 	ready := func(ctx context.Context) error {
+		// What the API server knows may be from before a restart.
+		if err := prober.Get(ctx, "https://"+n.network.NodeIP()+":10250/healthz", ""); err != nil {
+			return err
+		}
 		return prober.Get(ctx, c.serverURL()+"/api/v1/nodes/"+n.network.Name(), `"reason":"KubeletReady"`)
 	}
 	return supervisor.Component{

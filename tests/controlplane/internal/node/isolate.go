@@ -12,7 +12,7 @@ import (
 
 // replaced are folders of the machine in which the programs of a node write
 // whatever they are told; the node gets its own instead.
-var replaced = []string{"/var/lib", "/var/log", "/run"}
+var replaced = []string{"/var/lib", "/var/log"}
 
 // sysctls that the kubelet sets for the whole machine. It is shown these values
 // and has nothing left to set.
@@ -41,6 +41,11 @@ func isolate(dir string) error {
 		if err := unix.Mount(own, folder, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", folder, err)
 		}
+	}
+	// Empty at each start, as after a boot: sockets that nobody listens on are not
+	// to be found.
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+		return fmt.Errorf("mount /run: %w", err)
 	}
 	if err := os.MkdirAll("/var/lib/kubelet", 0o755); err != nil {
 		return err
