@@ -39,7 +39,7 @@ pub(crate) use self::{
     control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD},
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
     etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
-    node::{ETCD_IMAGE, Engine, NODE, Node, engine_on_path, make_image, unavailable},
+    node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
     serve::{Serve, ServeOptions, binary},
     supervised::Component,
 };

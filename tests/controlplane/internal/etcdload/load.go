@@ -39,6 +39,7 @@ type options struct {
 	interval         time.Duration
 	timeout          time.Duration
 	duration         time.Duration
+	prefix           string
 }
 
 // Main runs the program.
@@ -57,6 +58,7 @@ func Main(args []string) int {
 	flags.DurationVar(&o.interval, "interval", 300*time.Millisecond, "stream: between the starts of two writes to a member")
 	flags.DurationVar(&o.timeout, "timeout", 2*time.Second, "stream: after which a write has failed")
 	flags.DurationVar(&o.duration, "duration", time.Hour, "stream: the longest it goes on")
+	flags.StringVar(&o.prefix, "prefix", prefix, "`start` of every key")
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
@@ -129,6 +131,7 @@ const writers = 32
 
 // fill leaves a database whose file is far larger than what is in use.
 func (o options) fill(ctx context.Context) (filled, error) {
+	prefix := o.prefix
 	var done filled
 	client, err := o.client(strings.Split(o.endpoints, ",")...)
 	if err != nil {
@@ -175,6 +178,15 @@ type streamed struct {
 	Failed   int64 `json:"failed"`
 	Slowest  int64 `json:"slowestMillis"`
 	ByMember []int `json:"failedByEndpoint"`
+	// Each of those that failed, in the order in which they did.
+	Failures []failure `json:"failures"`
+}
+
+type failure struct {
+	// By its place among the endpoints.
+	Endpoint int       `json:"endpoint"`
+	Began    time.Time `json:"began"`
+	Ended    time.Time `json:"ended"`
 }
 
 // stream writes through each member in turn, each with a client of its own, as
@@ -183,7 +195,7 @@ func (o options) stream(ctx context.Context) (streamed, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.duration)
 	defer cancel()
 	endpoints := strings.Split(o.endpoints, ",")
-	total := streamed{ByMember: make([]int, len(endpoints))}
+	total := streamed{ByMember: make([]int, len(endpoints)), Failures: []failure{}}
 	var lock sync.Mutex
 	var wait sync.WaitGroup
 	for member, endpoint := range endpoints {
@@ -204,14 +216,16 @@ func (o options) stream(ctx context.Context) (streamed, error) {
 				}
 				began := time.Now()
 				write, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.timeout)
-				_, err := client.Put(write, fmt.Sprintf("%sstream/%d", prefix, member), value)
+				_, err := client.Put(write, fmt.Sprintf("%sstream/%d", o.prefix, member), value)
 				cancel()
+				ended := time.Now()
 				lock.Lock()
 				total.Writes++
-				total.Slowest = max(total.Slowest, time.Since(began).Milliseconds())
+				total.Slowest = max(total.Slowest, ended.Sub(began).Milliseconds())
 				if err != nil {
 					total.Failed++
 					total.ByMember[member]++
+					total.Failures = append(total.Failures, failure{member, began, ended})
 				}
 				lock.Unlock()
 			}
