@@ -33,8 +33,6 @@ pub(crate) struct Run {
     /// Bytes, in all members together; negative where they have grown.
     pub(crate) reclaimed: i64,
     pub(crate) exit_code: i64,
-    /// Whether the kubelet started it again then.
-    pub(crate) again: bool,
     /// Seconds that the engine waits for a member.
     pub(crate) timeout: f64,
     /// Members that took longer.

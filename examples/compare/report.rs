@@ -54,11 +54,7 @@ fn row(run: &Run) -> String {
         0 => ("–".to_owned(), "–".to_owned()),
         _ => (format!("{:.1} s, {:.1} s", run.longest_blocked(), run.blocked_in_all()), run.reclaimed_in_words()),
     };
-    let end = match (run.exit_code, run.again) {
-        (0, _) => "exit 0".to_owned(),
-        (code, false) => format!("**exit {code}**"),
-        (code, true) => format!("**exit {code}**, begun again"),
-    };
+    let end = if run.exit_code == 0 { "exit 0".to_owned() } else { format!("**exit {}**", run.exit_code) };
     format!(
         "{} | {} of {} | {at_once} | {longest} | {reclaimed} | {} of {:.0} s | {end} | {} of {} | {:.1} s",
         run.who,

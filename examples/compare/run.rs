@@ -38,12 +38,6 @@ struct Failure {
     ended: Timestamp,
 }
 
-/// How the container of a Job ended the first time.
-struct Exit {
-    code: i64,
-    again: bool,
-}
-
 impl Etcd<'_> {
     /// Has a Job of the CronJob that is there now run, with writes through every member meanwhile.
     pub(crate) fn run(&self, who: &'static str, name: &str) -> Run {
@@ -56,10 +50,18 @@ impl Etcd<'_> {
         say(&format!("{who}: Job {name}"));
         let begun = Timestamp::now();
         pods.create_job(name);
-        let exit = self.wait_for_exit(name);
-        let log = self.log_of(name, exit.again);
+        let exit_code = self.wait_for_exit(name);
+        let log = self.log_of(name);
         // One run is what is compared. One that has failed is not started again, as `OnFailure` would.
-        self.node.kubectl_ok(&["-n", pods.namespace(), "delete", "job", name, "--cascade=foreground", "--grace-period=1"]);
+        self.node.kubectl_ok(&[
+            "-n",
+            pods.namespace(),
+            "delete",
+            "job",
+            name,
+            "--cascade=foreground",
+            "--grace-period=1",
+        ]);
         let found = self.finished_since(begun);
         let cpu_after = self.cpu_seconds();
         thread::sleep(MARGIN);
@@ -83,8 +85,7 @@ impl Etcd<'_> {
             lanes,
             length,
             reclaimed: self.reclaimed_since(begun),
-            exit_code: exit.code,
-            again: exit.again,
+            exit_code,
             writes: streamed.writes,
             failed: streamed.failed,
             slowest: Duration::from_millis(streamed.slowest_millis).as_secs_f64(),
@@ -143,24 +144,28 @@ impl Etcd<'_> {
         });
     }
 
-    /// Waits until the container of a Job has ended once.
-    fn wait_for_exit(&self, job: &str) -> Exit {
+    /// Waits until the container of a Job has ended once; returns its exit code.
+    fn wait_for_exit(&self, job: &str) -> i64 {
         let selector = format!("job-name={job}");
         eventually(&format!("Job {job} to end"), PATIENCE, || {
             thread::sleep(Duration::from_millis(200));
             let list = self.node.get(&["-n", self.pods().namespace(), "pods", "-l", &selector])?;
             let status = &list["items"][0]["status"]["containerStatuses"][0];
             let code = |state: &str| status[state]["terminated"]["exitCode"].as_i64();
-            let again = code("lastState").map(|code| Exit { code, again: true });
-            again.or_else(|| code("state").map(|code| Exit { code, again: false }))
+            // The kubelet may have started it again by now.
+            code("lastState").or_else(|| code("state"))
         })
     }
 
-    fn log_of(&self, job: &str, previous: bool) -> String {
+    /// What the engine wrote, the first time if it was started again.
+    fn log_of(&self, job: &str) -> String {
         let selector = format!("job-name={job}");
-        let previous = format!("--previous={previous}");
-        let args = ["-n", self.pods().namespace(), "logs", "--tail=-1", "-l", &selector, &previous];
-        String::from_utf8_lossy(&self.node.kubectl(args).stdout).into_owned()
+        let log = |previous: &str| {
+            let args = ["-n", self.pods().namespace(), "logs", "--tail=-1", "-l", &selector, previous];
+            String::from_utf8_lossy(&self.node.kubectl(args).stdout).into_owned()
+        };
+        let first = log("--previous=true");
+        if first.is_empty() { log("--previous=false") } else { first }
     }
 
     /// The defragmentations that have begun since, all of them finished: a member goes on when nobody waits any more.
