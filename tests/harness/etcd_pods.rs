@@ -127,6 +127,11 @@ pub(crate) struct Fill {
     pub(crate) size: usize,
     /// Keys that stay.
     pub(crate) keep: usize,
+    /// Whether to compact at the end; without it what was deleted still takes
+    /// its space.
+    pub(crate) compact: bool,
+    /// Whether to stop writing when etcd is full.
+    pub(crate) until_full: bool,
 }
 
 impl Fill {
@@ -136,7 +141,7 @@ impl Fill {
         // Two pages of 4 KiB in the file, header included.
         let size = 8000;
         let keys = usize::try_from(quota * percent / 100 / 8192).unwrap_or(usize::MAX);
-        Self { keys, size, keep: keys / 20 }
+        Self { keys, size, keep: keys / 20, compact: true, until_full: false }
     }
 }
 
@@ -161,11 +166,13 @@ impl<'a> EtcdPods<'a> {
         pods
     }
 
-    /// Creates it in a namespace that exists and waits until every member answers.
+    /// Creates it in a namespace that exists and waits until every member answers;
+    /// then it has its password, if any.
     pub(crate) fn start(plane: &'a ControlPlane, namespace: &str, options: PodsOptions) -> Self {
         let pods = Self::new(plane, namespace, options);
         pods.apply();
         pods.wait_ready();
+        pods.set_password();
         pods
     }
 
@@ -180,7 +187,7 @@ impl<'a> EtcdPods<'a> {
         format!("{said}{}", String::from_utf8_lossy(&output.stderr))
     }
 
-    /// Waits until every member answers, and turns RBAC on if that is wanted.
+    /// Waits until every member answers.
     #[track_caller]
     pub(crate) fn wait_ready(&self) {
         let (namespace, name) = (&self.namespace, self.name());
@@ -189,6 +196,11 @@ impl<'a> EtcdPods<'a> {
         eventually(&format!("every member of {namespace}/{name} to answer"), START, || {
             self.etcdctl(&["endpoint", "health"]).status.success().then_some(())
         });
+    }
+
+    /// Adds the user `root` and turns RBAC on, if there is a password.
+    #[track_caller]
+    fn set_password(&self) {
         if let Some(password) = &self.options.password {
             self.etcdctl_ok(&["user", "add", &format!("root:{password}")]);
             self.etcdctl_ok(&["user", "grant-role", "root", "root"]);
@@ -293,7 +305,9 @@ impl<'a> EtcdPods<'a> {
     pub(crate) fn fill(&self, fill: Fill) {
         let flag = |name: &str, value: usize| format!("--{name}={value}");
         let (keys, size, keep) = (flag("keys", fill.keys), flag("size", fill.size), flag("keep", fill.keep));
-        self.load(&["fill", &keys, &size, &keep]);
+        let compact = format!("--compact={}", fill.compact);
+        let until_full = format!("--until-full={}", fill.until_full);
+        self.load(&["fill", &keys, &size, &keep, &compact, &until_full]);
     }
 
     /// The status of every member, by ordinal; all have to answer.

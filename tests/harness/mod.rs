@@ -30,6 +30,7 @@ mod control_plane;
 mod etcd_cluster;
 mod etcd_pods;
 mod node;
+mod processes;
 mod serve;
 mod supervised;
 
@@ -40,6 +41,7 @@ pub(crate) use self::{
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
     etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_on_path, make_image, unavailable},
+    processes::Process,
     serve::{Serve, ServeOptions, binary},
     supervised::Component,
 };

@@ -20,6 +20,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/pkg/v3/logutil"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 )
@@ -298,10 +299,15 @@ func leads(status *clientv3.StatusResponse) bool { return status.Header.MemberId
 
 // with gives one request a client of its own and the time that it may take.
 func (o options) with(endpoints []string, request func(context.Context, *clientv3.Client) error) error {
+	// As the engine does: what the client tried again is in the log.
+	logger, err := logutil.CreateDefaultZapLogger(zap.InfoLevel)
+	if err != nil {
+		return err
+	}
 	config, err := clientv3.NewClientConfig(&clientv3.ConfigSpec{
 		Endpoints: endpoints, Secure: &o.secure, Auth: &o.auth,
 		DialTimeout: 2 * time.Second, KeepAliveTime: 2 * time.Second, KeepAliveTimeout: 6 * time.Second,
-	}, zap.NewNop())
+	}, logger)
 	if err != nil {
 		return err
 	}
