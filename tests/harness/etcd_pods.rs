@@ -21,6 +21,7 @@ use super::{ControlPlane, MemberStatus, eventually, expect_success};
 
 /// What an etcd of pods is like.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct PodsOptions {
     /// The StatefulSet and its headless Service.
     pub(crate) name: String,
@@ -154,7 +155,7 @@ pub(crate) struct EtcdPods<'a> {
 }
 
 /// From the first manifest until every member answers, on a busy machine.
-const START: Duration = Duration::from_secs(180);
+const START: Duration = Duration::from_mins(3);
 
 impl<'a> EtcdPods<'a> {
     /// Makes its certificates; nothing runs yet.

@@ -15,7 +15,7 @@ use crate::harness::{ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, S
 /// What the reconciler, the kubelet and the Job controller need at most for one step, with room for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// The same for a whole run.
-pub(crate) const RUN: Duration = Duration::from_secs(300);
+pub(crate) const RUN: Duration = Duration::from_mins(5);
 
 /// A node with `serve` on the machine beside it.
 pub(crate) struct World {
