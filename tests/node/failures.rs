@@ -44,9 +44,9 @@ fn a_client_certificate_that_etcd_does_not_know() {
     let end = pods.job_end("by-hand", RUN);
     assert!(!end.succeeded, "{}", pods.job_log("by-hand"));
     assert_eq!(begun(&pods), Vec::<String>::new());
-    let note = event(node, &pods, "DefragmentationFailed");
-    println!("{note}");
-    assert!(note.contains("by-hand") && note.contains("certificate"), "the report does not say why: {note}");
+    let report = event(node, &pods, "DefragmentationFailed");
+    println!("{report}");
+    assert!(report.contains("by-hand") && report.contains("certificate"), "the report does not say why: {report}");
     edit(&["annotate", "statefulset", pods.name(), "etcd-defrag.io/schedule=5 5 * * *", "--overwrite"]);
     edit(&["label", "statefulset", pods.name(), "etcd-defrag.io/enabled-"]);
     pods.wait_ready();
@@ -74,9 +74,9 @@ fn a_member_that_is_killed_in_the_middle_stops_the_run() {
     let end = pods.job_end("by-hand", RUN);
     let log = pods.job_log("by-hand");
     assert!(!end.succeeded, "{log}");
-    let note = event(node, &pods, "DefragmentationFailed");
-    println!("{note}");
-    assert!(note.contains("by-hand") && note.contains(&first), "the report does not say why: {note}\n{log}");
+    let report = event(node, &pods, "DefragmentationFailed");
+    println!("{report}");
+    assert!(report.contains("by-hand") && report.contains(&first), "the report does not say why: {report}\n{log}");
     assert_eq!(begun(&pods), Vec::<String>::new(), "the run went on to another member:\n{log}");
     let died = pods.log(&first, true);
     assert!(died.iter().any(|line| line.message == "starting defragment"));
@@ -97,9 +97,9 @@ fn a_run_that_takes_too_long_is_ended_by_its_deadline() {
     let end = pods.job_end("by-hand", RUN);
     assert_eq!((end.succeeded, end.reason.as_str()), (false, "DeadlineExceeded"));
     assert_eq!(begun(&pods).len(), 1, "more than one member, although the wait is an hour");
-    let note = event(node, &pods, "DefragmentationFailed");
-    println!("{note}");
-    assert!(note.contains("DeadlineExceeded"), "{note}");
+    let report = event(node, &pods, "DefragmentationFailed");
+    println!("{report}");
+    assert!(report.contains("DeadlineExceeded"), "{report}");
     eventually("the pod of the Job to go", SOON, || {
         let left = node.get(&["-n", pods.namespace(), "pods", "-l", "job-name=by-hand"])?;
         left["items"].as_array()?.is_empty().then_some(())
@@ -120,9 +120,9 @@ fn two_cronjobs_for_one_etcd_are_reported() {
     theirs["metadata"] = json!({"name": "nightly", "namespace": pods.namespace()});
     theirs["status"].take();
     node.apply(&theirs.to_string());
-    let note = event(node, &pods, "RivalDefragmenter");
-    println!("{note}");
-    assert!(note.contains("\"nightly\""), "{note}");
+    let report = event(node, &pods, "RivalDefragmenter");
+    println!("{report}");
+    assert!(report.contains("\"nightly\""), "{report}");
     let reported = eventually("the finding on our CronJob", SOON, || {
         let findings = pods.cronjob()["metadata"]["annotations"]["etcd-defrag.io/findings"].as_str()?.to_owned();
         findings.contains("rival-defragmenter").then_some(findings)

@@ -48,7 +48,7 @@ fn a_liveness_probe_kills_a_member_at_work_as_was_foretold() {
     let died = pods.log(&first, true);
     assert!(died.iter().any(|line| line.message == "starting defragment"));
     assert!(!died.iter().any(|line| line.message == "finished defragment"), "{first} was killed too late");
-    let note = event(node, &pods, "DefragmentationFailed");
-    println!("{note}");
+    let report = event(node, &pods, "DefragmentationFailed");
+    println!("{report}");
     pods.wait_ready();
 }
