@@ -271,14 +271,12 @@ impl<'a> EtcdPods<'a> {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let mut outputs = pods.iter().map(|pod| self.exec(pod, &args));
         let first = outputs.next().unwrap_or_else(|| panic!("an etcd has at least one member"));
-        // What kubectl says where it finds no container to run something in.
+        // What kubectl itself says, as where the container is not running.
         let nowhere = |output: &Output| {
-            !output.status.success() && {
-                let said = String::from_utf8_lossy(&output.stderr);
-                ["container not found", "does not have a host assigned", "NotFound", "unable to upgrade"]
-                    .iter()
-                    .any(|sign| said.contains(sign))
-            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            let signs =
+                ["error: Internal error", "error: unable to upgrade", "error: cannot exec", "Error from server"];
+            !output.status.success() && signs.iter().any(|sign| said.contains(sign))
         };
         if nowhere(&first) { outputs.find(|output| !nowhere(output)).unwrap_or(first) } else { first }
     }

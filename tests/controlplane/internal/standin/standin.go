@@ -33,6 +33,7 @@ type options struct {
 	quota             int64
 	rule              string
 	timeout, wait     time.Duration
+	dialTimeout       time.Duration
 	goOn, compaction  bool
 	moveLeader        bool
 	disalarm          bool
@@ -70,6 +71,7 @@ func parse(args []string) (options, error) {
 	flags.Int64Var(&o.quota, "etcd-storage-quota-bytes", 2<<30, "dbQuota of the rule")
 	flags.StringVar(&o.rule, "defrag-rule", "", "when to defragment a member; always without one")
 	flags.DurationVar(&o.timeout, "command-timeout", 30*time.Second, "for each request")
+	flags.DurationVar(&o.dialTimeout, "dial-timeout", 2*time.Second, "for logging in")
 	flags.DurationVar(&o.wait, "wait-between-defrags", 0, "after a member and after moving the leader")
 	flags.BoolVar(&o.goOn, "continue-on-error", true, "go on with the next member after a failure")
 	flags.BoolVar(&o.compaction, "compaction", true, "compact to the newest revision first")
@@ -320,7 +322,7 @@ func (o options) with(endpoints []string, request func(context.Context, *clientv
 	}
 	config, err := clientv3.NewClientConfig(&clientv3.ConfigSpec{
 		Endpoints: endpoints, Secure: &o.secure, Auth: &o.auth,
-		DialTimeout: 2 * time.Second, KeepAliveTime: 2 * time.Second, KeepAliveTimeout: 6 * time.Second,
+		DialTimeout: o.dialTimeout, KeepAliveTime: 2 * time.Second, KeepAliveTimeout: 6 * time.Second,
 	}, logger)
 	if err != nil {
 		return err
