@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::{RUN, SOON, event, namespace, waste, world};
-use crate::harness::{EtcdPods, JobEnd, Node, PodsOptions, eventually};
+use crate::harness::{EtcdPods, Fill, JobEnd, Node, PodsOptions, eventually};
 
 /// A Job made from the CronJob of an etcd, with a deadline of its own.
 fn job_with_deadline(node: &Node, pods: &EtcdPods<'_>, job: &str, seconds: u64) {
@@ -58,13 +58,17 @@ fn a_member_that_is_killed_in_the_middle_stops_the_run() {
     let node = &world.node;
     let options = PodsOptions { liveness: None, ..PodsOptions::default() }.annotated("wait-between-members", "1s");
     let pods = EtcdPods::start(node, &namespace(node, "killed"), options);
-    waste(&pods);
+    // Half of it stays: what a defragmentation has to copy.
+    let fill = Fill::to(pods.options().quota, 82);
+    pods.fill(Fill { keep: fill.keys / 2, ..fill });
     let leader = pods.leader();
     let first = pods.pods().into_iter().find(|pod| *pod != leader).unwrap();
     // So slow that there is a middle to be killed in.
     node.throttle(pods.namespace(), &first, Some(2));
     pods.create_job("by-hand");
-    eventually("the defragmentation to begin", RUN, || begun(&pods).contains(&first).then_some(()));
+    eventually("the defragmentation to begin", RUN, || {
+        pods.log(&first, false).iter().any(|line| line.message == "starting defragment").then_some(())
+    });
     let etcd = node.pod_processes(pods.namespace(), &first).into_iter().find(|process| process.name == "etcd");
     etcd.expect("a process named etcd").kill();
     node.throttle(pods.namespace(), &first, None);
