@@ -17,7 +17,7 @@ use std::{process::Output, time::Duration};
 use serde_json::{Value, json};
 
 use self::certificates::Certificates;
-use super::{ControlPlane, MemberStatus, eventually, expect_success};
+use super::{ControlPlane, MemberStatus, eventually, eventually_every, expect_success};
 
 /// What an etcd of pods is like.
 #[derive(Debug, Clone)]
@@ -194,7 +194,8 @@ impl<'a> EtcdPods<'a> {
         let (namespace, name) = (&self.namespace, self.name());
         let patience = format!("--timeout={}s", START.as_secs());
         self.plane.kubectl_ok(&["-n", namespace, "rollout", "status", &format!("statefulset/{name}"), &patience]);
-        eventually(&format!("every member of {namespace}/{name} to answer"), START, || {
+        let what = format!("every member of {namespace}/{name} to answer");
+        eventually_every(Duration::from_millis(300), &what, START, || {
             self.etcdctl(&["endpoint", "health"]).status.success().then_some(())
         });
     }

@@ -1,9 +1,11 @@
 //! Etcds of many shapes, each labelled, filled, emptied and defragmented.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::support::{Before, RUN, container, defragments, namespace, waste, world};
-use crate::harness::{EtcdPods, Fill, PodsOptions, Secrets, eventually};
+use crate::harness::{EtcdPods, Fill, PodsOptions, Secrets, eventually_every};
 
 /// Nothing but the label: every setting is the built-in one, the 30 s between members included.
 #[test]
@@ -32,7 +34,7 @@ fn plain_http_and_a_schedule_that_becomes_due() {
     let due = due.to_zoned(jiff::tz::TimeZone::UTC);
     let schedule = format!("etcd-defrag.io/schedule={} {} * * *", due.minute(), due.hour());
     node.kubectl_ok(&["-n", pods.namespace(), "annotate", "statefulset", pods.name(), "--overwrite", &schedule]);
-    let job = eventually("the Job of the schedule", RUN, || {
+    let job = eventually_every(Duration::from_secs(1), "the Job of the schedule", RUN, || {
         let jobs = node.get(&["-n", pods.namespace(), "jobs"])?;
         Some(jobs["items"].as_array()?.first()?["metadata"]["name"].as_str()?.to_owned())
     });
