@@ -17,10 +17,11 @@ use std::{process::Output, time::Duration};
 use serde_json::{Value, json};
 
 use self::certificates::Certificates;
-use super::{ControlPlane, MemberStatus, eventually, expect_success};
+use super::{ControlPlane, MemberStatus, eventually, eventually_every, expect_success};
 
 /// What an etcd of pods is like.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct PodsOptions {
     /// The StatefulSet and its headless Service.
     pub(crate) name: String,
@@ -127,6 +128,11 @@ pub(crate) struct Fill {
     pub(crate) size: usize,
     /// Keys that stay.
     pub(crate) keep: usize,
+    /// Whether to compact at the end; without it what was deleted still takes
+    /// its space.
+    pub(crate) compact: bool,
+    /// Whether to stop writing when etcd is full.
+    pub(crate) until_full: bool,
 }
 
 impl Fill {
@@ -136,7 +142,7 @@ impl Fill {
         // Two pages of 4 KiB in the file, header included.
         let size = 8000;
         let keys = usize::try_from(quota * percent / 100 / 8192).unwrap_or(usize::MAX);
-        Self { keys, size, keep: keys / 20 }
+        Self { keys, size, keep: keys / 20, compact: true, until_full: false }
     }
 }
 
@@ -149,7 +155,7 @@ pub(crate) struct EtcdPods<'a> {
 }
 
 /// From the first manifest until every member answers, on a busy machine.
-const START: Duration = Duration::from_secs(180);
+const START: Duration = Duration::from_mins(3);
 
 impl<'a> EtcdPods<'a> {
     /// Makes its certificates; nothing runs yet.
@@ -161,11 +167,13 @@ impl<'a> EtcdPods<'a> {
         pods
     }
 
-    /// Creates it in a namespace that exists and waits until every member answers.
+    /// Creates it in a namespace that exists and waits until every member answers;
+    /// then it has its password, if any.
     pub(crate) fn start(plane: &'a ControlPlane, namespace: &str, options: PodsOptions) -> Self {
         let pods = Self::new(plane, namespace, options);
         pods.apply();
         pods.wait_ready();
+        pods.set_password();
         pods
     }
 
@@ -180,15 +188,21 @@ impl<'a> EtcdPods<'a> {
         format!("{said}{}", String::from_utf8_lossy(&output.stderr))
     }
 
-    /// Waits until every member answers, and turns RBAC on if that is wanted.
+    /// Waits until every member answers.
     #[track_caller]
     pub(crate) fn wait_ready(&self) {
         let (namespace, name) = (&self.namespace, self.name());
         let patience = format!("--timeout={}s", START.as_secs());
         self.plane.kubectl_ok(&["-n", namespace, "rollout", "status", &format!("statefulset/{name}"), &patience]);
-        eventually(&format!("every member of {namespace}/{name} to answer"), START, || {
+        let what = format!("every member of {namespace}/{name} to answer");
+        eventually_every(Duration::from_millis(300), &what, START, || {
             self.etcdctl(&["endpoint", "health"]).status.success().then_some(())
         });
+    }
+
+    /// Adds the user `root` and turns RBAC on, if there is a password.
+    #[track_caller]
+    fn set_password(&self) {
         if let Some(password) = &self.options.password {
             self.etcdctl_ok(&["user", "add", &format!("root:{password}")]);
             self.etcdctl_ok(&["user", "grant-role", "root", "root"]);
@@ -258,14 +272,12 @@ impl<'a> EtcdPods<'a> {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let mut outputs = pods.iter().map(|pod| self.exec(pod, &args));
         let first = outputs.next().unwrap_or_else(|| panic!("an etcd has at least one member"));
-        // What kubectl says where it finds no container to run something in.
+        // What kubectl itself says, as where the container is not running.
         let nowhere = |output: &Output| {
-            !output.status.success() && {
-                let said = String::from_utf8_lossy(&output.stderr);
-                ["container not found", "does not have a host assigned", "NotFound", "unable to upgrade"]
-                    .iter()
-                    .any(|sign| said.contains(sign))
-            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            let signs =
+                ["error: Internal error", "error: unable to upgrade", "error: cannot exec", "Error from server"];
+            !output.status.success() && signs.iter().any(|sign| said.contains(sign))
         };
         if nowhere(&first) { outputs.find(|output| !nowhere(output)).unwrap_or(first) } else { first }
     }
@@ -293,7 +305,9 @@ impl<'a> EtcdPods<'a> {
     pub(crate) fn fill(&self, fill: Fill) {
         let flag = |name: &str, value: usize| format!("--{name}={value}");
         let (keys, size, keep) = (flag("keys", fill.keys), flag("size", fill.size), flag("keep", fill.keep));
-        self.load(&["fill", &keys, &size, &keep]);
+        let compact = format!("--compact={}", fill.compact);
+        let until_full = format!("--until-full={}", fill.until_full);
+        self.load(&["fill", &keys, &size, &keep, &compact, &until_full]);
     }
 
     /// The status of every member, by ordinal; all have to answer.

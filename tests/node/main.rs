@@ -13,5 +13,8 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod failures;
+mod liveness;
+mod measures;
 mod shapes;
 mod support;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{EtcdPods, eventually};
+use super::{EtcdPods, eventually, eventually_every};
 
 /// How a Job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl EtcdPods<'_> {
     #[track_caller]
     pub(crate) fn job_end(&self, job: &str, limit: Duration) -> JobEnd {
         let what = format!("Job {}/{job} to end", self.namespace);
-        eventually(&what, limit, || {
+        eventually_every(Duration::from_millis(500), &what, limit, || {
             let object = self.plane.get(&["-n", &self.namespace, "job", job])?;
             let conditions = object["status"]["conditions"].as_array()?;
             conditions.iter().find_map(|condition| {

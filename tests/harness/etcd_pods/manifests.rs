@@ -32,7 +32,7 @@ impl EtcdPods<'_> {
         json!({"name": name, "namespace": self.namespace})
     }
 
-    fn secret(&self, name: &str, data: Value) -> Value {
+    fn secret(&self, name: &str, data: &Value) -> Value {
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": self.metadata(name), "stringData": data})
     }
 
@@ -46,7 +46,7 @@ impl EtcdPods<'_> {
         if let Some(made) = &self.certificates {
             all.push(self.secret(
                 &self.certs_secret(),
-                json!({
+                &json!({
                     &names.ca_key: made.ca,
                     "server.pem": made.server.cert, "server-key.pem": made.server.key,
                     "peer.pem": made.peer.cert, "peer-key.pem": made.peer.key,
@@ -56,12 +56,12 @@ impl EtcdPods<'_> {
             let client = names.client.clone().unwrap_or_else(|| format!("{}-root-client-certs", self.name()));
             all.push(self.secret(
                 &client,
-                json!({&names.client_cert_key: made.client.cert, &names.client_key_key: made.client.key}),
+                &json!({&names.client_cert_key: made.client.cert, &names.client_key_key: made.client.key}),
             ));
         }
         if let Some(password) = &self.options.password {
             let name = format!("{}-root-user", self.name());
-            all.push(self.secret(&name, json!({"username": "root", "password": password})));
+            all.push(self.secret(&name, &json!({"username": "root", "password": password})));
         }
         all
     }

@@ -18,7 +18,9 @@ import (
 	"syscall"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 )
 
 const usage = `usage: etcd-load fill   [OPTIONS]   write keys, delete most of them, compact
@@ -36,6 +38,8 @@ type options struct {
 	user, password    string
 
 	keys, size, keep int
+	untilFull        bool
+	compact          bool
 	interval         time.Duration
 	timeout          time.Duration
 	duration         time.Duration
@@ -55,6 +59,8 @@ func Main(args []string) int {
 	flags.IntVar(&o.keys, "keys", 1000, "fill: `number` of keys to write")
 	flags.IntVar(&o.size, "size", 16<<10, "`bytes` of a value")
 	flags.IntVar(&o.keep, "keep", 0, "fill: `number` of keys not to delete")
+	flags.BoolVar(&o.untilFull, "until-full", false, "fill: stop writing when the quota is reached")
+	flags.BoolVar(&o.compact, "compact", true, "fill: compact at the end")
 	flags.DurationVar(&o.interval, "interval", 300*time.Millisecond, "stream: between the starts of two writes to a member")
 	flags.DurationVar(&o.timeout, "timeout", 2*time.Second, "stream: after which a write has failed")
 	flags.DurationVar(&o.duration, "duration", time.Hour, "stream: the longest it goes on")
@@ -96,6 +102,8 @@ func Main(args []string) int {
 func (o options) client(endpoints ...string) (*clientv3.Client, error) {
 	config := clientv3.Config{
 		Endpoints: endpoints, Username: o.user, Password: o.password, DialTimeout: 10 * time.Second,
+		// What fails is counted or returned.
+		Logger: zap.NewNop(),
 	}
 	if o.caFile != "" {
 		pem, err := os.ReadFile(o.caFile)
@@ -121,7 +129,7 @@ func (o options) client(endpoints ...string) (*clientv3.Client, error) {
 const prefix = "/etcd-load/"
 
 type filled struct {
-	Written  int   `json:"written"`
+	Written  int64 `json:"written"`
 	Deleted  int64 `json:"deleted"`
 	Revision int64 `json:"revision"`
 }
@@ -138,7 +146,7 @@ func (o options) fill(ctx context.Context) (filled, error) {
 		return done, err
 	}
 	defer client.Close()
-	var next atomic.Int64
+	var next, written atomic.Int64
 	var wait sync.WaitGroup
 	failures := make([]error, writers)
 	for writer := range writers {
@@ -151,10 +159,15 @@ func (o options) fill(ctx context.Context) (filled, error) {
 				}
 				// Values that differ, as real ones do.
 				_, _ = rand.Read(value)
-				if _, err := client.Put(ctx, fmt.Sprintf("%s%09d", prefix, i), string(value)); err != nil {
+				_, err := client.Put(ctx, fmt.Sprintf("%s%09d", prefix, i), string(value))
+				if o.untilFull && errors.Is(err, rpctypes.ErrNoSpace) {
+					return
+				}
+				if err != nil {
 					failures[writer] = err
 					return
 				}
+				written.Add(1)
 			}
 		})
 	}
@@ -162,12 +175,15 @@ func (o options) fill(ctx context.Context) (filled, error) {
 	if err := errors.Join(failures...); err != nil {
 		return done, err
 	}
-	done.Written = o.keys
+	done.Written = written.Load()
 	deleted, err := client.Delete(ctx, fmt.Sprintf("%s%09d", prefix, o.keep), clientv3.WithRange(prefix+"~"))
 	if err != nil {
 		return done, err
 	}
 	done.Deleted, done.Revision = deleted.Deleted, deleted.Header.Revision
+	if !o.compact {
+		return done, nil
+	}
 	// Physical: the space is free when this returns.
 	_, err = client.Compact(ctx, done.Revision, clientv3.WithCompactPhysical())
 	return done, err
