@@ -13,7 +13,7 @@ use crate::{
 const CELL: u64 = 64 << 10;
 /// The value of such a key: some room is for the key and the headers.
 const VALUE: u64 = CELL - 200;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Etcd<'a> {
     pub(super) node: &'a Node,

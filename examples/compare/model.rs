@@ -90,18 +90,20 @@ impl Run {
     }
 
     pub(crate) fn in_a_line(&self) -> String {
-        let members = match self.members_blocked() {
-            0 => return format!("no member blocked, {} of {} writes failed", self.failed, self.writes),
-            1 => "1 member".to_owned(),
-            members => format!("{members} members"),
-        };
-        format!(
-            "{members} blocked, {:.0} s in all; {} reclaimed; {} of {} writes failed",
-            self.blocked_in_all(),
-            self.reclaimed_in_words(),
-            self.failed,
-            self.writes
-        )
+        let writes = format!("{} of {} writes failed", self.failed, self.writes);
+        match self.members_blocked() {
+            0 => format!("no member blocked, {writes}"),
+            _ => format!("{:.0} s blocked, {} reclaimed, {writes}", self.blocked_in_all(), self.reclaimed_in_words()),
+        }
+    }
+
+    /// What was wrong with its end.
+    pub(crate) fn failure(&self) -> Option<String> {
+        match (self.exit_code, self.timeouts) {
+            (0, 0) => None,
+            (code, 0) => Some(format!("exit {code}")),
+            (code, timeouts) => Some(format!("{timeouts} time-outs, exit {code}")),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{Interval, Lane, Run, Scenario};
+use crate::model::{Interval, Lane, Scenario};
 
 const WIDTH: f64 = 960.0;
 const LABELS: f64 = 96.0;
@@ -19,11 +19,11 @@ const AXIS: f64 = 30.0;
 const STYLE: &str = "
   text { font: 12px system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #1f2328; }
   .name { font-weight: 600; font-size: 14px; } .title { font-weight: 600; font-size: 13px; }
-  .quiet { fill: #59636e; font-size: 11px; }
+  .quiet { fill: #59636e; font-size: 11px; } .bad { fill: #cf222e; font-weight: 600; }
   .lane { fill: #818b98; fill-opacity: .14; } .axis { stroke: #818b98; stroke-opacity: .6; }
   .blocked { fill: #d4870b; } .overlap { fill: #cf222e; } .failed { stroke: #cf222e; stroke-width: 1.4; }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3; } .quiet { fill: #9198a1; }
+    text { fill: #e6edf3; } .quiet { fill: #9198a1; } .bad { fill: #f4525c; }
     .blocked { fill: #db9a2c; } .overlap { fill: #f4525c; } .failed { stroke: #f4525c; }
   }
 ";
@@ -80,7 +80,10 @@ impl Drawing {
         self.label("title", 8.0, top + 14.0, "start", &scenario.title);
         for (side, run) in scenario.runs.iter().enumerate() {
             let scale = Scale { left: left(side), longest };
-            self.label("quiet", scale.left, top + 34.0, "start", &run.summary());
+            self.label("quiet", scale.left, top + 34.0, "start", &run.in_a_line());
+            if let Some(failure) = run.failure() {
+                self.label("bad", scale.left + PANEL, top + 14.0, "end", &failure);
+            }
             let mut y = top + TITLE;
             let overlaps = run.overlaps().0;
             for lane in &run.lanes {
@@ -158,17 +161,6 @@ impl Drawing {
     }
 }
 
-impl Run {
-    fn summary(&self) -> String {
-        let end = match (self.exit_code, self.timeouts) {
-            (0, _) => String::new(),
-            (code, 0) => format!("exit {code}; "),
-            (code, timeouts) => format!("{timeouts} time-outs, exit {code}; "),
-        };
-        format!("{end}{}", self.in_a_line())
-    }
-}
-
 fn left(side: usize) -> f64 {
     if side == 0 { LABELS } else { LABELS + PANEL + GAP }
 }
@@ -195,6 +187,7 @@ fn step(longest: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Run;
 
     #[test]
     fn lanes_hold_what_was_measured() {

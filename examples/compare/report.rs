@@ -16,8 +16,6 @@ pub(crate) struct Facts {
     pub(crate) wait: String,
     /// Thousandths of a CPU that a slow member has.
     pub(crate) limit: u32,
-    /// What that is to make of a defragmentation, in seconds.
-    pub(crate) slow: u32,
     pub(crate) etcd_version: String,
     pub(crate) kubernetes_version: String,
     pub(crate) engine: Engine,
@@ -28,7 +26,7 @@ pub(crate) fn markdown(scenarios: &[Scenario], facts: &Facts) -> String {
     let mut text = String::from(
         "# defrag.sh and this project, measured\n\n\
          Written by `make compare`; what is wrong here is wrong in `examples/compare`.\n\n\
-         | what | whose CronJob | members blocked | at the same time | longest, in all | reclaimed | time-outs | run | \
+         | what | whose CronJob | members blocked | at the same time | blocked: longest, in all | reclaimed | time-outs | run | \
          failed writes | slowest write |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
@@ -77,21 +75,22 @@ fn how(facts: &Facts) -> String {
     let memory = memory().map(|bytes| format!(", {} of memory", about(bytes))).unwrap_or_default();
     format!(
         "Three members with TLS, as pods of a StatefulSet on a real node, each with {live} live and a quota of {quota}.\n\
-         Writes go through every member all the time, one after another and at least 0.3 s apart; a write has failed when\n\
-         it is not answered within 2 s. A member is blocked from \"starting defragment\" to \"finished defragment\" in its log.\n\
-         Both CronJobs run {engine}; defrag.sh's with the arguments and the pod that the script gives it, ours as it is\n\
-         after one label, but for a wait of {wait} between members instead of 30 s. Runs are begun by hand, not by the\n\
-         schedule. A run that failed is compared as far as its first end; `restartPolicy: OnFailure` starts it once more.\n\n\
-         In the last pair each member has {limit} thousandths of a CPU, so that it takes about {slow} s where it took a few:\n\
-         what a slow disk makes of a database. Liveness probes are off; kamaji-etcd's would kill such a member in the\n\
-         middle, whoever defragments it, and `liveness-too-eager` warns of that.\n\n\
+         Writes go through every member all the time, one after another and at least 0.3 s apart; a write has failed\n\
+         when it is not answered within 2 s. A member is blocked from \"starting defragment\" to \"finished defragment\" in\n\
+         its log. What is reclaimed is that of all members together.\n\n\
+         Both CronJobs run {engine}. That of defrag.sh has the arguments and\n\
+         the pod that the script gives it, and ours is as it is after one label, but for a wait of {wait} between members\n\
+         instead of 30s. Runs are begun by hand, not by the schedule. A run that failed is looked at up to its first end\n\
+         and until every member is done; `restartPolicy: OnFailure` would then run it once more.\n\n\
+         Slow members have {limit} thousandths of a CPU each, which makes defragmentations as slow as a slow disk does.\n\
+         Liveness probes are off: kamaji-etcd's would kill such a member in the middle, whoever defragments it, and\n\
+         `liveness-too-eager` warns of that.\n\n\
          Machine: {cores} cores{memory}; etcd {etcd}, Kubernetes {kubernetes}. Times differ from run to run.\n\
          Other sizes: `make compare SIZE='--live 3Gi --free 512Mi'`; `--help` has all of them.\n",
         live = human(facts.live),
         quota = human(facts.quota),
         wait = facts.wait,
         limit = facts.limit,
-        slow = facts.slow,
         etcd = facts.etcd_version,
         kubernetes = facts.kubernetes_version,
     )

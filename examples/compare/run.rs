@@ -15,7 +15,7 @@ use crate::{
 
 /// Writes go on this long before a run and after it.
 const MARGIN: Duration = Duration::from_secs(4);
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// For a whole run.
 const PATIENCE: Duration = Duration::from_mins(20);
 /// The engine's own time-out for a member, where the CronJob gives none.
@@ -211,5 +211,5 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 
 fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines.iter().skip(lines.len().saturating_sub(count)).map(|line| format!("    {line}\n")).collect()
+    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }

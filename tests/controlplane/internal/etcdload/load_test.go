@@ -62,6 +62,14 @@ func TestStream(t *testing.T) {
 	if err != nil || total.Writes == 0 || total.ByMember[0] != 0 || int64(total.ByMember[1]) != total.Failed || total.Failed == 0 {
 		t.Errorf("%+v, %v", total, err)
 	}
+	if int64(len(total.Failures)) != total.Failed {
+		t.Errorf("%d failures are listed", len(total.Failures))
+	}
+	for _, f := range total.Failures {
+		if f.Endpoint != 1 || f.Ended.Before(f.Began) {
+			t.Errorf("%+v", f)
+		}
+	}
 }
 
 func TestUsage(t *testing.T) {
