@@ -15,15 +15,16 @@ const LANE: f64 = 26.0;
 const TITLE: f64 = 46.0;
 const AXIS: f64 = 30.0;
 
-/// Colours that are readable on white and on black, and those that change with the reader's scheme.
+/// Colours for light and dark. The paper is painted, too: a page can be of another scheme than the browser says.
 const STYLE: &str = "
   text { font: 12px system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #1f2328; }
   .name { font-weight: 600; font-size: 14px; } .title { font-weight: 600; font-size: 13px; }
   .quiet { fill: #59636e; font-size: 11px; } .bad { fill: #cf222e; font-weight: 600; }
+  .paper { fill: #fff; }
   .lane { fill: #818b98; fill-opacity: .14; } .axis { stroke: #818b98; stroke-opacity: .6; }
   .blocked { fill: #d4870b; } .overlap { fill: #cf222e; } .failed { stroke: #cf222e; stroke-width: 1.4; }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3; } .quiet { fill: #9198a1; } .bad { fill: #f4525c; }
+    .paper { fill: #0d1117; } text { fill: #e6edf3; } .quiet { fill: #9198a1; } .bad { fill: #f4525c; }
     .blocked { fill: #db9a2c; } .overlap { fill: #f4525c; } .failed { stroke: #f4525c; }
   }
 ";
@@ -38,7 +39,8 @@ pub(crate) fn svg(scenarios: &[Scenario]) -> String {
     }
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {top:.0}\" width=\"{WIDTH}\" height=\"{top:.0}\" \
-         role=\"img\" aria-label=\"When members of an etcd are blocked by defragmentation\">\n<style>{STYLE}</style>\n{}\
+         role=\"img\" aria-label=\"When members of an etcd are blocked by defragmentation\">\n<style>{STYLE}</style>\n\
+         <rect class=\"paper\" width=\"100%\" height=\"100%\" rx=\"6\"/>\n{}\
          </svg>\n",
         drawing.text
     )
