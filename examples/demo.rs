@@ -45,7 +45,8 @@ fn on_a_node() {
     if node.engine() == Engine::StandIn {
         say("etcd-defrag is not on PATH: a stand-in that sends the same requests takes its place in the pods of Jobs");
     }
-    restricted_namespace(&node);
+    node.kubectl_ok(&["create", "namespace", NAMESPACE]);
+    node.kubectl_ok(&["label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"]);
     // Its pods start while `serve` does.
     let pods = EtcdPods::new(&node, NAMESPACE, PodsOptions { enrolled: false, ..PodsOptions::default() });
     pods.apply();
@@ -78,7 +79,7 @@ fn on_a_control_plane(reason: &str) {
     let plane = ControlPlane::start();
     say(&format!("{} is ready after {:.1} s", plane.version(), plane.start_time().as_secs_f64()));
     let serve = start_serve(&plane);
-    restricted_namespace(&plane);
+    plane.kubectl_ok(&["create", "namespace", NAMESPACE]);
 
     let demo = Demo { plane: &plane };
     step("One label on an etcd StatefulSet (examples/kamaji-etcd.yaml), and its CronJob appears");
@@ -99,11 +100,6 @@ fn start_serve(plane: &ControlPlane) -> Serve {
     ));
     println!();
     serve
-}
-
-fn restricted_namespace(plane: &ControlPlane) {
-    plane.kubectl_ok(&["create", "namespace", NAMESPACE]);
-    plane.kubectl_ok(&["label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"]);
 }
 
 fn end(serve: Serve) {
@@ -192,6 +188,7 @@ impl Demo<'_> {
         let order = pods.defragmentations();
         let order: Vec<&str> = order.iter().map(|one| one.pod.as_str()).collect();
         say(&format!("Their own logs say: {}; {leader} was the leader.", order.join(", then ")));
+        println!();
     }
 
     fn cronjob(&self, wanted: impl Fn(&Value) -> bool) -> Value {
