@@ -96,7 +96,7 @@ fn last_words(log: &str) -> String {
     }
     // The etcd client logs in JSON what it tried again until its time was up; its error says nothing but that.
     if said.iter().any(|line| line.contains("deadline exceeded")) {
-        said.extend(lines.iter().rev().find_map(|line| error_of(line)));
+        said.extend(cause(lines.iter().rev().filter_map(|line| error_of(line))));
     }
     said.reverse();
     let said = said.join(" / ");
@@ -112,6 +112,17 @@ fn complains(line: &str) -> bool {
     let empty = line.ends_with("error:");
     ["fail", "invalid", "health: false", "panic"].iter().any(|word| line.contains(word))
         || (line.contains("error:") && !empty)
+}
+
+/// Of the errors of the attempts, newest first, the one that says most. With TLS 1.3 a client that is refused may write
+/// before it reads why, so that only some attempts know.
+fn cause(errors: impl Iterator<Item = String>) -> Option<String> {
+    let errors: Vec<String> = errors.collect();
+    let of_tls = |error: &&String| ["tls: ", "x509: "].iter().any(|word| error.contains(word));
+    let error = errors.iter().find(of_tls).or(errors.first())?;
+    let cut_off = ["broken pipe", "connection reset by peer"].iter().any(|word| error.contains(word));
+    let hint = if cut_off { " (with TLS this is most often a client certificate that the member refused)" } else { "" };
+    Some(format!("{error}{hint}"))
 }
 
 /// The error of a line of JSON.
@@ -169,6 +180,25 @@ mod tests {
         assert_eq!(
             last_words(log),
             "x509: certificate signed by unknown authority / \
+             Failed to get members' health info: context deadline exceeded"
+        );
+    }
+
+    #[test]
+    fn of_the_attempts_the_one_that_says_most_is_quoted() {
+        let attempt = |error: &str| format!("{{\"error\":\"{error}\"}}\n");
+        let end = "2026/11/25 04:29:33 Failed to get members' health info: context deadline exceeded\n";
+        let pipe = "latest balancer error: write tcp 198.51.100.8:51262->198.51.100.6:2379: write: broken pipe";
+        let refused = "latest balancer error: remote error: tls: bad certificate";
+        assert_eq!(
+            last_words(&[&attempt(refused), &attempt(pipe), end].concat()),
+            "latest balancer error: remote error: tls: bad certificate / \
+             Failed to get members' health info: context deadline exceeded"
+        );
+        assert_eq!(
+            last_words(&[&attempt(pipe), end].concat()),
+            "latest balancer error: write tcp 198.51.100.8:51262->198.51.100.6:2379: write: broken pipe (with TLS this \
+             is most often a client certificate that the member refused) / \
              Failed to get members' health info: context deadline exceeded"
         );
     }
