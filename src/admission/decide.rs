@@ -86,7 +86,7 @@ pub fn decide(entry: Entry, write: Write<'_>, policy: &Policy, now: Timestamp) -
 
 /// What `object` has to answer for; nothing where it is not enrolled.
 fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> Option<Judgement> {
-    match Enrollment::of(object) {
+    match Enrollment::of(object, policy) {
         Enrollment::NotEnrolled | Enrollment::OptedOut => None,
         Enrollment::Enrolled | Enrollment::Unclear => Some(defrag::resolve(object, policy, now)),
     }

@@ -102,7 +102,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 /// is no CronJob where one of them refuses.
 fn build(args: &Args, object: StatefulSet) -> anyhow::Result<Option<CronJob>> {
     let place = format!("{}/{}", object.namespace(), object.name());
-    if Enrollment::of(&object) == Enrollment::OptedOut {
+    if Enrollment::of(&object, &Policy::built_in()) == Enrollment::OptedOut {
         bail!("the StatefulSet {place} opts out with the label {ENABLED}=false; remove the label first");
     }
     let object = args.enrolled(object);

@@ -3,6 +3,7 @@
 mod certs;
 mod check;
 mod completion;
+mod crd;
 mod cronjob;
 mod explain;
 mod explain_rule;
@@ -41,6 +42,8 @@ enum Command {
     Cronjob(cronjob::Args),
     /// Explain a schedule, a rule or the code of a finding
     Explain(explain::Args),
+    /// Print the CustomResourceDefinition of DefragPolicy
+    Crd(crd::Args),
     /// Make a development CA and serving certificate
     Certs(certs::Args),
     /// Print a completion script for a shell
@@ -96,6 +99,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Cronjob(args) => cronjob::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Crd(args) => crd::run(args),
         Command::Certs(args) => certs::run(args),
         Command::Completion(args) => completion::run(args),
     };

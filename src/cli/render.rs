@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut enrolled = 0;
     for document in args.files.read()? {
         let object = args.files.statefulset(&document)?;
-        let enrollment = object.as_ref().map_or(Enrollment::NotEnrolled, Enrollment::of);
+        let enrollment = object.as_ref().map_or(Enrollment::NotEnrolled, |object| Enrollment::of(object, &policy));
         match object {
             Some(object) if matches!(enrollment, Enrollment::Enrolled | Enrollment::Unclear) => {
                 enrolled += 1;

@@ -50,7 +50,7 @@ pub(super) fn judge(object: Option<&StatefulSet>, policy: &Policy, now: Timestam
         (Enrollment::Enrolled | Enrollment::Unclear, ..) => Intent::Keep,
     };
     if judgement.enrollment == Enrollment::Enrolled {
-        findings.extend(rivals.iter().map(|name| rival(name)));
+        findings.extend(policy.limits.weigh(rivals.iter().map(|name| rival(name)).collect()));
     }
     Verdict { intent, findings }
 }

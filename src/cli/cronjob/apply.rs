@@ -21,6 +21,7 @@ use crate::{
         finding::{Code, Finding, Severity},
         judgement::Enrollment,
         keys::{ENABLED, Key},
+        policy::Policy,
         statefulset::StatefulSet,
     },
 };
@@ -51,7 +52,7 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
         .await
         .with_context(|| format!("cannot read the StatefulSet {place}"))?
         .with_context(|| format!("there is no StatefulSet {place}; name another one with -e and -n"))?;
-    if Enrollment::of(&live) == Enrollment::Enrolled {
+    if Enrollment::of(&live, &Policy::built_in()) == Enrollment::Enrolled {
         bail!(
             "the StatefulSet {place} is enrolled ({ENABLED}=true): the reconciler keeps its CronJob and would undo this; tune it with annotations: kubectl --namespace {namespace} annotate statefulset {name} '{}=…'",
             Key::Schedule.annotation()

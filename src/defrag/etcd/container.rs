@@ -19,7 +19,7 @@ fn runs_etcd(container: &Container) -> bool {
         && !words.next().is_some_and(|word| matches!(word.as_str(), "grpc-proxy" | "gateway"))
 }
 
-fn has_etcd_image(container: &Container) -> bool {
+pub(super) fn has_etcd_image(container: &Container) -> bool {
     let untagged = container.image.split('@').next().unwrap_or_default();
     untagged.rsplit('/').next().and_then(|last| last.split(':').next()) == Some("etcd")
 }

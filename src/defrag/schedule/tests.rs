@@ -259,7 +259,7 @@ fn judged(text: &str, zone: Option<&str>, limits: &Limits) -> Judged {
 
 #[test]
 fn findings_in_words() {
-    let night = Window { days: Weekdays::of(&[1, 2, 3, 4, 5]), from: 22 * 60, to: 4 * 60 };
+    let night = Window { days: Weekdays::of(&[1, 2, 3, 4, 5]), from: 22 * 60, to: 4 * 60, zone: None };
     let nights = Limits { windows: Some(vec![night]), ..limits() };
     let daily = Limits { max_interval: Some(Duration::from_hours(25)), ..limits() };
     let sparse = Limits { min_interval: Duration::from_hours(6), ..limits() };

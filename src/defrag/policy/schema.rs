@@ -1,0 +1,194 @@
+//! The parts of the schema that no type says by itself, and the whole CustomResourceDefinition.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::api::{DefragPolicy, LockableKey};
+
+/// A Go duration that is not negative. The bounds let the API server estimate what rules over it cost.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 32,
+        "pattern": r"^(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$",
+    })
+}
+
+/// A share strictly between 0 and 1, as a percentage or a number.
+pub(super) fn share(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 32,
+        "pattern": r"^([0-9]{1,2}(\.[0-9]+)?%|0\.[0-9]+)$",
+    })
+}
+
+/// A Kubernetes quantity of bytes.
+pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 32,
+        "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?$",
+    })
+}
+
+/// A label selector, as strict as the API server is about those of its own types.
+pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "default": {},
+        "x-kubernetes-map-type": "atomic",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels that have to be there with this value.",
+                "type": "object",
+                "maxProperties": 32,
+                "additionalProperties": {"type": "string", "maxLength": 63},
+            },
+            "matchExpressions": {
+                "description": "Requirements that all have to be met.",
+                "type": "array",
+                "maxItems": 32,
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {
+                            "description": "The label.",
+                            "type": "string", "minLength": 1, "maxLength": 317,
+                        },
+                        "operator": {
+                            "description": "In and NotIn compare with values; NotIn also holds where the label is missing. Exists and DoesNotExist ask only for the label.",
+                            "type": "string",
+                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                        },
+                        "values": {
+                            "description": "The values for In and NotIn.",
+                            "type": "array",
+                            "maxItems": 64,
+                            "x-kubernetes-list-type": "atomic",
+                            "items": {"type": "string", "maxLength": 63},
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0",
+                        "message": "In and NotIn need values, Exists and DoesNotExist take none: add values or remove them",
+                    }],
+                },
+            },
+        },
+    })
+}
+
+/// References to Secrets, each named once.
+pub(super) fn pull_secrets(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 8,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {"description": "The Secret.", "type": "string", "minLength": 1, "maxLength": 253},
+            },
+        },
+    })
+}
+
+/// Requests and limits, without the claims on devices that a defragmentation has no use for.
+pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
+    let quantities = |what: &str| {
+        json!({
+            "description": what,
+            "type": "object",
+            "maxProperties": 16,
+            "additionalProperties": {
+                "anyOf": [{"type": "integer"}, {"type": "string"}],
+                "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+                "x-kubernetes-int-or-string": true,
+            },
+        })
+    };
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "requests": quantities("What the container asks for."),
+            "limits": quantities("What the container may use at most."),
+        },
+    })
+}
+
+/// A rule over the spec: each locked key has a default.
+pub(super) fn locked_keys_have_defaults() -> String {
+    const TRIGGERS: &str =
+        "has(self.defaults.rule) || has(self.defaults.quotaUsageAbove) || has(self.defaults.freeAbove)";
+    let cases: Vec<String> = LockableKey::ALL
+        .iter()
+        .map(|(_, name, field)| match *name {
+            "rule" | "quota-usage-above" | "free-above" => format!("key == '{name}' && ({TRIGGERS})"),
+            _ => format!("key == '{name}' && has(self.defaults.{field})"),
+        })
+        .collect();
+    format!("!has(self.limits.lockedKeys) || self.limits.lockedKeys.all(key, {})", cases.join(" || "))
+}
+
+/// A rule over a range of shares: the least is below the greatest.
+pub(super) fn usage_in_order() -> String {
+    let number = |field: &str| {
+        format!("(self.{field}.endsWith('%') ? double(self.{field}.replace('%', '')) / 100.0 : double(self.{field}))")
+    };
+    format!("!has(self.min) || {} <= {}", number("min"), number("max"))
+}
+
+/// The CustomResourceDefinition of [`DefragPolicy`], as it is installed.
+#[must_use]
+pub fn crd() -> CustomResourceDefinition {
+    let crd = DefragPolicy::crd();
+    let Ok(mut value) = serde_json::to_value(&crd) else { return crd };
+    if let Some(schema) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        tidy(schema);
+        if let Some(schema) = schema.as_object_mut() {
+            schema.insert(
+                "x-kubernetes-validations".to_owned(),
+                json!([{
+                    "rule": "size(self.metadata.name) <= 63",
+                    "message": "the name of a policy stands in labels and reports: write at most 63 characters",
+                }]),
+            );
+        }
+    }
+    serde_json::from_value(value).unwrap_or(crd)
+}
+
+/// Makes a schema say what the API server is to do: absent fields are absent and not null, formats are those that it
+/// knows, and the default of an object leaves out what its fields have as defaults of their own.
+fn tidy(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    object.remove("nullable");
+    let unknown = |format: &Value| !matches!(format.as_str(), Some("int32" | "int64" | "double" | "date-time"));
+    if object.get("format").is_some_and(unknown) {
+        object.remove("format");
+    }
+    object.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten().for_each(|(_, one)| tidy(one));
+    let has_default: Vec<String> = object
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter(|(_, schema)| schema.get("default").is_some())
+        .map(|(name, _)| name.clone())
+        .collect();
+    if let Some(default) = object.get_mut("default").and_then(Value::as_object_mut) {
+        default.retain(|name, _| !has_default.contains(name));
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(schema) = object.get_mut(key) {
+            tidy(schema);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
