@@ -1,5 +1,7 @@
 //! Generated manifests are what the code says. `UPDATE_MANIFESTS=1 cargo test` writes them anew.
 
+#![allow(clippy::unwrap_used, reason = "the lint knows test functions, but not the helpers of tests")]
+
 use etcd_defrag_webhook::{
     admission::registration::{Registration, Target},
     defrag::policy,

@@ -154,10 +154,7 @@ fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>
     };
     let mut judged_rule =
         rule::judge(&rule_text, quota.unwrap_or(etcd::DEFAULT_QUOTA), &policy.limits, &settings.trigger_key.field());
-    if matches!(settings.trigger, Trigger::Thresholds { .. }) {
-        // The threshold itself has been judged.
-        judged_rule.findings.retain(|finding| finding.code != Code::FreeBelowMinimum);
-    }
+    judged_rule.findings.retain(|finding| !restates(finding, &findings));
     let judged_schedule = schedule::judge(
         &settings.schedule,
         settings.time_zone.as_deref(),
@@ -199,6 +196,16 @@ fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>
         fires_above: judged_rule.fires_above,
     });
     (findings, plan)
+}
+
+/// Whether a finding on the rule that thresholds compile to only says again what has been said of a threshold.
+pub(super) fn restates(finding: &Finding, said: &[Finding]) -> bool {
+    let of_threshold = match finding.code {
+        Code::FreeBelowMinimum => Code::FreeBelowMinimum,
+        Code::RuleMissesQuota => Code::QuotaUsageOutOfRange,
+        _ => return false,
+    };
+    said.iter().any(|one| one.code == of_threshold)
 }
 
 /// Compaction before each run drops history that watchers may still need, for nothing where etcd compacts itself.

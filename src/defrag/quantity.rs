@@ -177,6 +177,8 @@ pub fn short(bytes: u64) -> String {
 ///
 /// As [`parse`].
 pub fn canonical(text: &str) -> Result<String, QuantityError> {
+    const ONE: u128 = 1_000_000_000;
+    const SUFFIXES: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
     // Refuses what is no quantity at all, and what is too large.
     parse(text)?;
     let unsigned = text.trim_start_matches(['+', '-']);
@@ -199,12 +201,10 @@ pub fn canonical(text: &str) -> Result<String, QuantityError> {
         None if power >= 0 => return Err(QuantityError::TooLarge),
         None => 1,
     };
-    const ONE: u128 = 1_000_000_000;
     if binary > 0 && billionths.is_multiple_of(ONE) && billionths >= 1024 * ONE {
-        return Ok(u64::try_from(billionths / ONE).map(short).map_err(|_| QuantityError::TooLarge)?);
+        return u64::try_from(billionths / ONE).map(short).map_err(|_| QuantityError::TooLarge);
     }
     let (mut value, mut step) = (billionths, 0_usize);
-    const SUFFIXES: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
     while value.is_multiple_of(1000) && step + 1 < SUFFIXES.len() {
         (value, step) = (value / 1000, step + 1);
     }

@@ -23,9 +23,6 @@ const MEMBER: [&str; 9] = [
     "quota-backend-gb",
 ];
 
-/// Subcommands of the etcd program that run no member.
-const NO_MEMBER: [&str; 2] = ["grpc-proxy", "gateway"];
-
 /// What the pod template says of whether it runs an etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
@@ -84,7 +81,7 @@ pub fn evidence(sts: &StatefulSet) -> Evidence {
 fn start(container: &Container, options: &Options) -> Result<String, String> {
     let words: Vec<&str> = container.command.iter().chain(&container.args).map(String::as_str).collect();
     let image = quoted(&container.image);
-    if let Some(subcommand) = words.iter().take(2).find(|word| NO_MEMBER.contains(*word)) {
+    if let Some(subcommand) = words.iter().take(2).find(|word| container::is_proxy(word)) {
         return Err(format!("it is started as {subcommand}"));
     }
     match &options.program {
@@ -93,9 +90,7 @@ fn start(container: &Container, options: &Options) -> Result<String, String> {
         Some(program) if is_launcher(program) && container::has_etcd_image(container) => {
             Ok(format!("starts etcd by {}", quoted(program)))
         }
-        Some(program) if is_wrapper(program) && words.iter().skip(1).any(|word| is_etcd(word)) => {
-            Ok(format!("starts etcd by {}", quoted(program)))
-        }
+        Some(program) if container::wraps_etcd(container) => Ok(format!("starts etcd by {}", quoted(program))),
         Some(program) => Err(format!("its command is {}", quoted(program))),
         None if !container::has_etcd_image(container) => Err(format!("its image is {image}")),
         None => match words.first().filter(|word| !word.starts_with('-') && !is_etcd(word)) {
@@ -107,14 +102,6 @@ fn start(container: &Container, options: &Options) -> Result<String, String> {
 
 fn is_launcher(program: &str) -> bool {
     program.rsplit('/').next() == Some("etcd-launcher")
-}
-
-/// Programs that run what stands behind them.
-fn is_wrapper(program: &str) -> bool {
-    matches!(
-        program.rsplit('/').next(),
-        Some("tini" | "dumb-init" | "catatonit" | "env" | "exec" | "nice" | "ionice" | "gosu" | "su-exec" | "setpriv")
-    )
 }
 
 /// The first option of a member, in words.

@@ -137,15 +137,12 @@ fn volume(etcd: &Etcd, quota: &Quota, limits: &Limits) -> Option<Finding> {
     let (size, limit, ample) = (human(bytes), human(quota.bytes), human(advised));
     let (name, half) = (&volume.name, in_words(warned, "to half of the volume"));
     if bytes < needed {
-        let (brief, less) = match refused {
-            100 => {
-                (format!("the volume of {size} is smaller than the quota of {limit}"), format!("the quota of {limit}"))
-            }
-            _ => {
-                let least = human(needed);
-                let brief = format!("the volume of {size} is under {least}, {refused}% of the quota of {limit}");
-                (brief, format!("{least}, which is {refused}% of the quota of {limit}"))
-            }
+        let least = human(needed);
+        let (brief, less) = if refused == 100 {
+            (format!("the volume of {size} is smaller than the quota of {limit}"), format!("the quota of {limit}"))
+        } else {
+            let brief = format!("the volume of {size} is under {least}, {refused}% of the quota of {limit}");
+            (brief, format!("{least}, which is {refused}% of the quota of {limit}"))
         };
         let why = if bytes < quota.bytes { "the disk is full before the quota is reached, and " } else { "" };
         let message = format!(

@@ -7,7 +7,7 @@ use super::{
     hazards,
 };
 use crate::defrag::{
-    finding::{Code, Finding, Severity},
+    finding::{Code, Finding},
     policy::{Policy, Reaction},
     quantity::GIB,
     statefulset::StatefulSet,

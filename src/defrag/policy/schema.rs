@@ -19,7 +19,7 @@ pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn share(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string", "minLength": 1, "maxLength": 32,
-        "pattern": r"^([0-9]{1,2}(\.[0-9]+)?%|0\.[0-9]+)$",
+        "pattern": r"^(([1-9][0-9]?(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)%|0\.[0-9]*[1-9][0-9]*)$",
     })
 }
 
@@ -105,7 +105,6 @@ pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
             "type": "object",
             "maxProperties": 16,
             "additionalProperties": {
-                "anyOf": [{"type": "integer"}, {"type": "string"}],
                 "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
                 "x-kubernetes-int-or-string": true,
             },
@@ -134,12 +133,24 @@ pub(super) fn locked_keys_have_defaults() -> String {
     format!("!has(self.limits.lockedKeys) || self.limits.lockedKeys.all(key, {})", cases.join(" || "))
 }
 
+/// The number that a share stands for.
+fn number(field: &str) -> String {
+    format!("({field}.endsWith('%') ? double({field}.replace('%', '')) / 100.0 : double({field}))")
+}
+
 /// A rule over a range of shares: the least is below the greatest.
 pub(super) fn usage_in_order() -> String {
-    let number = |field: &str| {
-        format!("(self.{field}.endsWith('%') ? double(self.{field}.replace('%', '')) / 100.0 : double(self.{field}))")
-    };
-    format!("!has(self.min) || {} <= {}", number("min"), number("max"))
+    format!("!has(self.min) || {} <= {}", number("self.min"), number("self.max"))
+}
+
+/// A rule over the spec: the default of quota-usage-above is in the range of the limits.
+pub(super) fn usage_default_in_range() -> String {
+    let (given, range) = (number("self.defaults.quotaUsageAbove"), "self.limits.quotaUsage");
+    format!(
+        "!has(self.defaults.quotaUsageAbove) || ({given} <= {} && (!has({range}.min) || {given} >= {}))",
+        number(&format!("{range}.max")),
+        number(&format!("{range}.min")),
+    )
 }
 
 /// The CustomResourceDefinition of [`DefragPolicy`], as it is installed.

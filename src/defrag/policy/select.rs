@@ -93,10 +93,9 @@ impl Governing {
     #[must_use]
     pub fn why(&self) -> String {
         match &self.by {
-            Some(by) => format!(
-                "governed by DefragPolicy {}, the one of the highest priority ({}) that selects it",
-                by.name, by.priority
-            ),
+            Some(by) => {
+                format!("governed by DefragPolicy {} (priority {}, the highest that selects it)", by.name, by.priority)
+            }
             None => "governed by the built-in policy, since no DefragPolicy selects it".to_owned(),
         }
     }

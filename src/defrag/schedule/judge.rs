@@ -303,10 +303,8 @@ impl Case<'_> {
         let Some(windows) = &self.limits.windows else { return };
         let Some((weekday, minute)) = outside(calendar, self.zone, windows, self.now) else { return };
         let day = usize::try_from(weekday).ok().and_then(|day| WEEKDAYS.get(day)).copied().unwrap_or_default();
-        let zone = match windows.iter().any(|window| window.zone.is_some()) {
-            true => format!(" in {}", self.zone),
-            false => String::new(),
-        };
+        let zoned = windows.iter().any(|window| window.zone.is_some());
+        let zone = if zoned { format!(" in {}", self.zone) } else { String::new() };
         let time = format!("{day} at {}{zone}", clock(minute));
         let allowed: Vec<String> = windows.iter().map(Window::describe).collect();
         let message = format!(

@@ -146,10 +146,11 @@ impl Parser<'_> {
 fn in_seconds(duration: Duration, gap: &str) -> String {
     let seconds = duration.as_secs();
     if duration.subsec_nanos() == 0 && seconds <= 600 {
-        format!("{seconds}{gap}s")
-    } else {
-        duration::format_go(duration)
+        return format!("{seconds}{gap}s");
     }
+    let whole = duration::format_go(duration);
+    let minutes = whole.strip_suffix("m0s").map_or(whole.clone(), |minutes| format!("{minutes}m"));
+    minutes.strip_suffix("h0m").map_or(minutes.clone(), |hours| format!("{hours}h"))
 }
 
 /// A finding for each locked key that a person set to anything but the policy's value.
@@ -160,9 +161,12 @@ fn locked_keys(object: &StatefulSet, policy: &Policy) -> Vec<Finding> {
     others
         .map(|(key, value)| {
             let name = key.name();
-            let given = match policy.defaults.get(&key) {
-                Some(given) => format!("the policy gives {}", quoted(given)),
-                None => "the policy leaves it out".to_owned(),
+            let trigger = || Key::TRIGGERS.iter().find(|other| policy.defaults.contains_key(other));
+            let instead = trigger().filter(|_| Key::TRIGGERS.contains(&key));
+            let given = match (policy.defaults.get(&key), instead.and_then(|other| policy.defaults.get(other).zip(Some(other)))) {
+                (Some(given), _) => format!("the policy gives {}", quoted(given)),
+                (None, Some((given, other))) => format!("the policy gives {} {}", other.name(), quoted(given)),
+                (None, None) => "the policy leaves it out".to_owned(),
             };
             Finding::new(
                 Code::KeyLocked,
@@ -397,7 +401,8 @@ impl<'a> Parser<'a> {
         let (least, most) = (self.limits.quota_usage_min, self.limits.quota_ceiling);
         let Some(usage) = usage_above.filter(|usage| *usage < least || *usage > most) else { return };
         let found = quoted(self.take(Key::QuotaUsageAbove).unwrap_or_default());
-        let (least, most) = (ratio::percent(least), ratio::percent(most));
+        let (low, least, most) = (least, ratio::percent(least), ratio::percent(most));
+        let allowed = if low > 0.0 { format!("{least} to {most}") } else { format!("at most {most}") };
         let (range, why) = if usage > self.limits.quota_ceiling {
             let why = "an etcd that is defragmented so late can reach its quota and stop accepting writes while space could have been freed";
             (format!("above {most}"), why)
@@ -407,8 +412,8 @@ impl<'a> Parser<'a> {
         self.refuse(
             Code::QuotaUsageOutOfRange,
             Key::QuotaUsageAbove,
-            &format!("is {range}; the policy allows {least} to {most}"),
-            format!("{found} is {range}, and the policy allows {least} to {most}: {why}. Write a value from {least} to {most}."),
+            &format!("is {range}; the policy allows {allowed}"),
+            format!("{found} is {range}, and the policy allows {allowed}: {why}. Write a value of {allowed}."),
         );
     }
 

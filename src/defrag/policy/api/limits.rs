@@ -32,6 +32,9 @@ pub enum Reaction {
     Rule::new("duration(self.minCommandTimeout) >= duration('1s') && duration(self.minCommandTimeout) <= duration('24h')").field_path(".minCommandTimeout").message(
         "minCommandTimeout is from 1s to 24h, such as 60s: a member is blocked for as long as it defragments",
     ),
+    Rule::new("quantity(self.suggestedQuota).isGreaterThan(quantity('0'))").field_path(".suggestedQuota").message(
+        "a suggestedQuota of nothing would object to every etcd: write a size such as 8Gi, or aboveSuggestedQuota: Allow",
+    ),
     Rule::new("duration(self.minWaitBetweenMembers) <= duration('24h')").field_path(".minWaitBetweenMembers").message(
         "minWaitBetweenMembers is at most 24h, such as 30s: a longer run would collide with the next",
     ),

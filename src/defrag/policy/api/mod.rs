@@ -1,5 +1,8 @@
 //! `DefragPolicy` as people write it. The documentation of types and fields is what `kubectl explain` shows.
 
+#![allow(clippy::doc_markdown, reason = "kubectl explain shows plain text")]
+#![allow(clippy::duplicated_attributes, reason = "columns of one type")]
+
 mod job;
 mod limits;
 
@@ -49,6 +52,18 @@ pub use limits::{Day, Limits, LockableKey, Reaction, UsageRange, VolumeLimits, W
         "each locked key needs a value to be locked to: write it in spec.defaults, or take the key out of \
          spec.limits.lockedKeys",
     ),
+    Rule::new(schema::usage_default_in_range()).field_path(".defaults.quotaUsageAbove").message(
+        "spec.limits.quotaUsage excludes this default: write a value inside the range, or widen the range",
+    ),
+    Rule::new("!has(self.defaults.freeAbove) || !quantity(self.defaults.freeAbove).isLessThan(quantity(self.limits.minFree))")
+        .field_path(".defaults.freeAbove")
+        .message("spec.limits.minFree excludes this default: write at least that, or a lower minFree"),
+    Rule::new("!has(self.defaults.waitBetweenMembers) || duration(self.defaults.waitBetweenMembers) >= duration(self.limits.minWaitBetweenMembers)")
+        .field_path(".defaults.waitBetweenMembers")
+        .message("spec.limits.minWaitBetweenMembers excludes this default: write at least that, or a lower minWaitBetweenMembers"),
+    Rule::new("!has(self.defaults.commandTimeout) || duration(self.defaults.commandTimeout) >= duration(self.limits.minCommandTimeout)")
+        .field_path(".defaults.commandTimeout")
+        .message("spec.limits.minCommandTimeout excludes this default: write at least that, or a lower minCommandTimeout"),
     Rule::new("!self.allowOptOut || self.enrollment == 'All'").field_path(".allowOptOut").message(
         "allowOptOut speaks of etcds that enrollment: All enrols; with enrollment: Labeled everybody may take the label \
          off. Remove it, or write enrollment: All",
@@ -120,8 +135,8 @@ pub enum ValidationAction {
         "rule and the thresholds exclude each other, since each says when to defragment: write either rule, or \
          quotaUsageAbove and freeAbove",
     ),
-    Rule::new("!has(self.disalarmBelow) || (has(self.autoDisalarm) && self.autoDisalarm)").field_path(".disalarmBelow").message(
-        "disalarmBelow has an effect only with autoDisalarm: true: add that, or remove disalarmBelow",
+    Rule::new("!has(self.freeAbove) || quantity(self.freeAbove).isGreaterThan(quantity('0'))").field_path(".freeAbove").message(
+        "with a freeAbove of nothing every run would defragment for nothing: write a value such as 200Mi",
     ),
 ]))]
 pub struct Defaults {
@@ -236,7 +251,6 @@ pub struct Violation {
     /// The code of the finding; etcd-defrag-webhook explain shows its page.
     pub code: String,
     /// What was found, why it matters and what to write instead.
-    #[schemars(length(max = 4096))]
     pub message: String,
 }
 

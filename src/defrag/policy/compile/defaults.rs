@@ -10,7 +10,8 @@ use super::super::{
 };
 use crate::defrag::{
     etcd,
-    finding::{Code, Finding},
+    finding::{Code, Finding, quoted},
+    judgement,
     keys::Key,
     rule, schedule,
     settings::{self, Settings, Trigger},
@@ -54,7 +55,8 @@ pub(super) fn judge(written: &api::Defaults, limits: &Limits, now: Timestamp) ->
     }
     values.entry(Key::Schedule).or_insert_with(|| DEFAULT_SCHEDULE.to_owned());
     let (settings, mut findings) = settings::parse_defaults(&values, limits);
-    findings.extend(trigger_and_schedule(&settings, limits, now));
+    let judged = trigger_and_schedule(&settings, limits, &findings, now);
+    findings.extend(judged);
 
     let refused: BTreeSet<&str> = findings
         .iter()
@@ -69,9 +71,8 @@ pub(super) fn judge(written: &api::Defaults, limits: &Limits, now: Timestamp) ->
     (values, findings)
 }
 
-fn trigger_and_schedule(settings: &Settings, limits: &Limits, now: Timestamp) -> Vec<Finding> {
+fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], now: Timestamp) -> Vec<Finding> {
     let field = |key: Key| format!("spec.defaults.{}", key.policy_name());
-    let thresholds = matches!(settings.trigger, Trigger::Thresholds { .. });
     let text = match &settings.trigger {
         Trigger::Rule(text) => text.clone(),
         Trigger::Thresholds { usage_above, free_above } => rule::compile_within(*usage_above, *free_above, limits),
@@ -84,10 +85,11 @@ fn trigger_and_schedule(settings: &Settings, limits: &Limits, now: Timestamp) ->
         .findings
         .into_iter()
         .filter(|finding| large.findings.iter().any(|other| other.code == finding.code))
-        .filter(|finding| !(thresholds && finding.code == Code::FreeBelowMinimum))
+        .filter(|finding| !judgement::restates(finding, said))
         .collect();
 
     let limits = limits.of_schedule(small.floor.is_some() || large.floor.is_some());
+    let hashed = settings.schedule.contains('H');
     let judge = |sample: u32| {
         let place = schedule::Place {
             schedule_field: field(Key::Schedule),
@@ -95,9 +97,21 @@ fn trigger_and_schedule(settings: &Settings, limits: &Limits, now: Timestamp) ->
             namespace: "default".to_owned(),
             name: format!("etcd-{sample}"),
         };
-        schedule::judge(&settings.schedule, settings.time_zone.as_deref(), &place, &limits, now).findings
+        let mut findings =
+            schedule::judge(&settings.schedule, settings.time_zone.as_deref(), &place, &limits, now).findings;
+        // The words are about the numbers that H stands for there.
+        for finding in findings.iter_mut().filter(|finding| hashed && finding.field == place.schedule_field) {
+            finding.message = format!(
+                "{} So {} is read for a StatefulSet {}/{}.",
+                finding.message,
+                quoted(&settings.schedule),
+                place.namespace,
+                place.name
+            );
+        }
+        findings
     };
-    let samples = if settings.schedule.contains('H') { SAMPLES } else { 1 };
+    let samples = if hashed { SAMPLES } else { 1 };
     let first = judge(0);
     let denied = |findings: &Vec<Finding>| findings.iter().any(Finding::denies);
     let worst = if denied(&first) { None } else { (1..samples).map(judge).find(denied) };
@@ -116,9 +130,10 @@ pub(super) fn lock(keys: &[LockableKey], defaults: &api::Defaults, limits: &mut 
     }
     let written = texts(defaults);
     let has_trigger = Key::TRIGGERS.iter().any(|key| written.contains_key(key));
-    let open: Vec<String> = limits
-        .locked
+    let open: Vec<String> = LockableKey::ALL
         .iter()
+        .filter(|(key, ..)| keys.contains(key))
+        .filter_map(|(_, name, _)| Key::from_name(name))
         .filter(|key| !(written.contains_key(key) || has_trigger && Key::TRIGGERS.contains(key)))
         .map(|key| key.name().to_owned())
         .collect();

@@ -180,7 +180,8 @@ impl Reader {
     }
 
     fn conflict(&mut self, name: &str, text: &str, why: &str) {
-        let brief = format!("{name} {}", why.split([',', '.']).next().unwrap_or_default());
+        let first = why.split(", ").next().and_then(|part| part.split(". ").next());
+        let brief = format!("{name} {}", first.unwrap_or_default());
         let message = format!("{} {why}", quoted(text));
         self.refuse(Code::SettingsConflict, format!("spec.limits.{name}"), brief, message);
     }
@@ -206,9 +207,6 @@ impl Reader {
         let times = (clock(&written.from).filter(|from| *from < MINUTES_A_DAY), clock(&written.to));
         let problem = match times {
             (None, _) => ("from", format!("{} is no time from 00:00 to 23:59", quoted(&written.from))),
-            (_, None | Some(0)) if written.to != "00:00" => {
-                ("to", format!("{} is no time from 00:01 to 24:00", quoted(&written.to)))
-            }
             (Some(from), Some(to)) if from == to => {
                 ("to", "from and to are the same time, which could mean all day or never".to_owned())
             }
@@ -247,7 +245,7 @@ impl Reader {
             self.refuse(
                 Code::ValueInvalid,
                 "spec.job.failureBudget",
-                "is not at least 1",
+                "failureBudget is not at least 1",
                 format!("{budget} is not at least 1. Write how many runs in a row may fail, or remove the field. Until then failed runs are reported and go on."),
             );
             shape.failure_budget = None;
