@@ -23,6 +23,7 @@ mod cronjob;
 mod failures;
 mod jobs;
 mod lifecycle;
+mod policies;
 mod rescue;
 mod schedules;
 mod support;

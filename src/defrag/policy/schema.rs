@@ -7,28 +7,53 @@ use serde_json::{Value, json};
 
 use super::api::{DefragPolicy, LockableKey};
 
-/// A Go duration that is not negative. The bounds let the API server estimate what rules over it cost.
-pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+/// A short text of a form. The form is a rule and not a pattern, since the API server shows a pattern as it is, and nobody
+/// reads that; the bound lets it estimate what rules cost.
+fn text(form: &str, message: &str) -> Schema {
     json_schema!({
         "type": "string", "minLength": 1, "maxLength": 32,
-        "pattern": r"^(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$",
+        "x-kubernetes-validations": [{"rule": format!("self.matches(r'{form}')"), "message": message}],
     })
+}
+
+/// A Go duration that is not negative.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    text(
+        r"^(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$",
+        "a duration is made of numbers with a unit (ms, s, m, h), such as 30s or 1h30m",
+    )
 }
 
 /// A share strictly between 0 and 1, as a percentage or a number.
 pub(super) fn share(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string", "minLength": 1, "maxLength": 32,
-        "pattern": r"^(([1-9][0-9]?(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)%|0\.[0-9]*[1-9][0-9]*)$",
-    })
+    text(
+        r"^(([1-9][0-9]?(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)%|0\.[0-9]*[1-9][0-9]*)$",
+        "a share of the quota is above 0% and below 100%, such as 80% or 0.8",
+    )
 }
 
 /// A Kubernetes quantity of bytes.
 pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string", "minLength": 1, "maxLength": 32,
-        "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?$",
-    })
+    text(
+        r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?$",
+        "a size is a number of bytes with or without a suffix, such as 200Mi",
+    )
+}
+
+/// The time at which a window begins.
+pub(super) fn begin(_: &mut SchemaGenerator) -> Schema {
+    text(
+        "^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        "a window begins between 00:00 and 23:59, with two digits each, such as 04:30",
+    )
+}
+
+/// The time at which a window ends.
+pub(super) fn end(_: &mut SchemaGenerator) -> Schema {
+    text(
+        "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
+        "a window ends between 00:00 and 24:00, with two digits each, such as 04:30",
+    )
 }
 
 /// A label selector, as strict as the API server is about those of its own types.
@@ -173,8 +198,9 @@ pub fn crd() -> CustomResourceDefinition {
     serde_json::from_value(value).unwrap_or(crd)
 }
 
-/// Makes a schema say what the API server is to do: absent fields are absent and not null, formats are those that it
-/// knows, and the default of an object leaves out what its fields have as defaults of their own.
+/// Makes a schema say what the API server is to do: absent fields are absent and not null, and formats are those that
+/// it knows. Defaults of objects stay whole, though their fields have the same: the API server tries its rules on them as they
+/// are written.
 fn tidy(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("nullable");
@@ -183,17 +209,6 @@ fn tidy(schema: &mut Value) {
         object.remove("format");
     }
     object.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten().for_each(|(_, one)| tidy(one));
-    let has_default: Vec<String> = object
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .filter(|(_, schema)| schema.get("default").is_some())
-        .map(|(name, _)| name.clone())
-        .collect();
-    if let Some(default) = object.get_mut("default").and_then(Value::as_object_mut) {
-        default.retain(|name, _| !has_default.contains(name));
-    }
     for key in ["items", "additionalProperties"] {
         if let Some(schema) = object.get_mut(key) {
             tidy(schema);

@@ -153,10 +153,10 @@ pub struct Window {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub days: Vec<Day>,
     /// When it begins, from 00:00 to 23:59.
-    #[schemars(length(max = 5), regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    #[schemars(schema_with = "schema::begin")]
     pub from: String,
     /// When it is over, from 00:01 to 24:00. A time before from is on the next day.
-    #[schemars(length(max = 5), regex(pattern = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"))]
+    #[schemars(schema_with = "schema::end")]
     pub to: String,
     /// The time zone of from and to, an IANA name such as Europe/Rome. Without it the zone of each schedule. A schedule
     /// without a zone counts as UTC.
