@@ -42,6 +42,12 @@ const CA_DIR: &str = "/etc/etcd-defrag/ca";
 const CLIENT_DIR: &str = "/etc/etcd-defrag/client";
 /// An unprivileged user that owns nothing, as distroless images have it.
 const NOBODY: i64 = 65532;
+/// Annotations that take the profile of AppArmor or seccomp away from a pod, in clusters old enough to read them.
+const UNCONFINING: [&str; 3] = [
+    "container.apparmor.security.beta.kubernetes.io/",
+    "container.seccomp.security.alpha.kubernetes.io/",
+    "seccomp.security.alpha.kubernetes.io/",
+];
 /// Readable by the group only: the volume belongs to the pod's group.
 const SECRET_MODE: i32 = 0o440;
 
@@ -128,6 +134,8 @@ fn job(plan: &Plan, policy: &Policy, ours: BTreeMap<String, String>) -> JobSpec 
     // Linkerd's the annotations.
     labels.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
     let mut annotations = shape.pod_annotations.clone();
+    // The schema refuses these; a policy that never saw it must not lift Pod Security "restricted" either.
+    annotations.retain(|key, _| !UNCONFINING.iter().any(|prefix| key.starts_with(prefix)));
     annotations.insert("linkerd.io/inject".to_owned(), "disabled".to_owned());
     annotations.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
     JobSpec {

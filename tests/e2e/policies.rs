@@ -149,6 +149,10 @@ fn contradictions_are_refused_in_words_that_help() {
         (json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}), "supported values"),
         (json!({"job": {"podLabels": {"app.kubernetes.io/managed-by": "x"}}}), "remove them"),
         (json!({"job": {"podAnnotations": {"linkerd.io/inject": "enabled"}}}), "remove them"),
+        (
+            json!({"job": {"podAnnotations": {"container.apparmor.security.beta.kubernetes.io/etcd-defrag": "unconfined"}}}),
+            "out of the Pod Security Standard restricted",
+        ),
         (json!({"job": {"failureBudget": 0}}), "greater than or equal to 1"),
     ] {
         let output = world.plane.kubectl_stdin(["apply", "--dry-run=server", "-f", "-"], &manifest("refused", &spec));

@@ -91,7 +91,10 @@ fn a_policy_shapes_the_job_and_the_pod_stays_restricted() {
             "priorityClassName": "low",
             "runtimeClassName": "gvisor",
             "podLabels": {"team": "platform", "app.kubernetes.io/managed-by": "somebody else"},
-            "podAnnotations": {"note": "x", "linkerd.io/inject": "enabled"},
+            "podAnnotations": {
+                "note": "x", "linkerd.io/inject": "enabled",
+                "container.apparmor.security.beta.kubernetes.io/etcd-defrag": "unconfined",
+            },
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": 5,
             "ttlSecondsAfterFinished": 60,

@@ -71,7 +71,9 @@ pub struct Job {
     #[schemars(
         extend("maxProperties" = 32, "x-kubernetes-validations" = [Rule::new(
             "!self.exists(key, key.startsWith('etcd-defrag.io/') || key in ['linkerd.io/inject', 'sidecar.istio.io/inject'])"
-        ).message("annotations under etcd-defrag.io/, linkerd.io/inject and sidecar.istio.io/inject are set by etcd-defrag-webhook, since a sidecar would keep the Job from ending: remove them")])
+        ).message("annotations under etcd-defrag.io/, linkerd.io/inject and sidecar.istio.io/inject are set by etcd-defrag-webhook, since a sidecar would keep the Job from ending: remove them"), Rule::new(
+            "!self.exists(key, key.startsWith('container.apparmor.security.beta.kubernetes.io/') || key.startsWith('container.seccomp.security.alpha.kubernetes.io/') || key == 'seccomp.security.alpha.kubernetes.io/pod')"
+        ).message("annotations of AppArmor and seccomp would take the pod out of the Pod Security Standard restricted: remove them")])
     )]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_annotations: BTreeMap<String, String>,

@@ -92,7 +92,7 @@ pub struct DefragPolicySpec {
     /// the write is refused. Warn: it goes through, and the client is warned. Audit: it goes through, and the finding
     /// stands in the audit annotations of the request. Deny and Warn exclude each other, since a refusal says it
     /// already. Findings of severity warn are warnings, whatever stands here. Without Deny, a violated limit keeps no
-    /// etcd from being defragmented; a setting that cannot be understood still does. Defaults to [Deny].
+    /// etcd from being defragmented; a setting that cannot be understood still does. Defaults to Deny alone.
     #[schemars(
         length(min = 1, max = 3),
         extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new(
