@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Builds the control plane that the end-to-end tests run against
-# (tests/controlplane: kube-apiserver, kube-controller-manager, kubectl, etcd and
-# etcdctl in one binary) and prints the folder with the programs.
+# Builds what the end-to-end tests run against (tests/controlplane): Kubernetes,
+# etcd and kubectl in one binary; containerd, CoreDNS and the network plugins of
+# the node; and the images of its pods. Prints the folder with the programs.
+#
+# The node needs runc and iptables besides. Where this runs as root on a machine
+# with apt-get they are installed; elsewhere the node's tests say what is missing.
 #
 #   scripts/controlplane.sh               build unless cached, print the folder
 #   scripts/controlplane.sh --print-path  print the folder; exit 3 if not built
@@ -16,7 +19,15 @@ readonly root
 readonly script=$root/scripts/controlplane.sh
 readonly source_dir=$root/tests/controlplane
 readonly cache=${ETCD_DEFRAG_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set, and neither is ETCD_DEFRAG_CACHE}/.cache}/etcd-defrag-webhook}/controlplane
-readonly programs=(kube-apiserver kube-controller-manager kubectl etcd etcdctl)
+readonly programs=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl etcd etcdctl)
+readonly packages=(
+  . ./etcd ./coredns ./pause
+  github.com/containerd/containerd/v2/cmd/containerd
+  github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
+  github.com/containernetworking/plugins/plugins/{main/bridge,main/loopback,ipam/host-local}
+)
+# What is left out of containerd needs headers of file systems that few have.
+readonly tags=no_btrfs,no_zfs,no_devmapper
 # Builds that nobody used for this many days are removed after the next build.
 readonly keep_days=14
 # Seconds between two lines of progress where there is no terminal.
@@ -104,19 +115,47 @@ build() {
   began=$SECONDS
   cd "$source_dir"
   export CGO_ENABLED=0
-  go list -deps . >"$work/packages" 2>"$log" &
+  go list -deps -tags "$tags" "${packages[@]}" >"$work/packages" 2>"$log" &
   job=$!
   watch_job "$job" "$log" describe_download || { tail -n 20 "$log" >&2; die "the modules could not be fetched"; }
   total=$(wc -l <"$work/packages")
 
-  go build -v -trimpath -buildvcs=false -ldflags "$stamp" -o "$into/controlplane" . >"$log" 2>&1 &
+  go build -v -trimpath -buildvcs=false -tags "$tags" -ldflags "$stamp" -o "$into/" "${packages[@]}" >"$log" 2>&1 &
   job=$!
   watch_job "$job" "$log" describe_build || { grep '[# ]' "$log" | tail -n 40 >&2; die "the build failed"; }
+  mkdir "$work/images"
+  mv "$into/etcd" "$into/pause" "$work/images"
   local program
   for program in "${programs[@]}"; do
     ln -s controlplane "$into/$program"
   done
-  say "built in $(elapsed), $(du -m "$into/controlplane" | cut -f 1) MB"
+  image etcd etcd=/usr/local/bin/etcd etcd=/usr/local/bin/etcdctl etcd=/usr/local/bin/etcd-load
+  image pause pause=/pause
+  say "built in $(elapsed), $(du -sm "$into" | cut -f 1) MB"
+}
+
+# Makes the image localhost/$1:test of programs in $work/images.
+image() {
+  local name=$1 file files=()
+  shift
+  for file; do files+=("$work/images/$file"); done
+  "$into/controlplane" image --out "$into/$name.tar" --name "localhost/$name:test" "${files[@]}"
+}
+
+# The node's tests run where these are, and say so where they are not.
+install_node_packages() {
+  local program missing=()
+  for program in runc iptables; do command -v "$program" >/dev/null || missing+=("$program"); done
+  ((${#missing[@]})) || return 0
+  if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+    say "${missing[*]} not found: tests that need a node will be skipped"
+    return 0
+  fi
+  say "installing ${missing[*]}, which the test node needs"
+  # An image of a machine may come without package lists.
+  { apt-get install -qq -y --no-install-recommends "${missing[@]}" ||
+    { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${missing[@]}"; }; } >&2 ||
+    say "${missing[*]} could not be installed: tests that need a node will be skipped"
 }
 
 clean_up() {
@@ -148,7 +187,7 @@ main() {
   fi
   # Looked at again: the build that was waited for may have been this one.
   if [[ ! -x $built/bin/controlplane ]]; then
-    say "building the test control plane (Kubernetes and etcd from source): about 10 minutes on 2 cores, once;"
+    say "building the test control plane and node (Kubernetes, etcd, containerd from source): about 13 minutes on 2 cores, once;"
     say "less when Go has compiled most of it before. Then it is cached in $built"
     trap clean_up EXIT
     trap 'exit 130' INT
@@ -162,6 +201,7 @@ main() {
     mv -T "$work/done" "$built"
     find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime "+$keep_days" -exec rm -rf {} +
   fi
+  "$print_only" || install_node_packages
   # Used today; see keep_days.
   touch -c "$built" 2>/dev/null || true
   echo "$built/bin"

@@ -13,7 +13,9 @@ import (
 	"slices"
 
 	"controlplane/internal/etcd"
+	"controlplane/internal/image"
 	"controlplane/internal/kube"
+	"controlplane/internal/node"
 )
 
 // command runs one program or subcommand. args[0] is its name, as in os.Args.
@@ -24,18 +26,28 @@ type command func(args []string) (exitCode int)
 var subcommands = map[string]command{
 	"up":           kube.Up,
 	"etcd-cluster": etcd.Cluster,
+	"image":        image.Make,
+	"node":         node.Init,
+	"node-check":   node.Check,
 }
 
 const usage = `usage: controlplane COMMAND [ARGUMENTS]
 
 Own commands; each prints one JSON line when everything is ready, then reads
 commands from standard input and stops everything at its end:
-  up            a Kubernetes control plane (etcd, API server, controller manager)
+  up            a Kubernetes control plane (etcd, API server, controller manager),
+                and with --node a node
   etcd-cluster  a stand-alone etcd cluster
   Try "controlplane up -h" for their options.
 
+Helpers:
+  image         make a container image of static binaries
+  node-check    exit 0 where a node can run, else 3 and say why not
+  node          a node's first process; only "up --node" starts it
+
 Programs inside, also reached through a symlink of their name:
-  kube-apiserver  kube-controller-manager  kubectl  etcd  etcdctl
+  kube-apiserver  kube-controller-manager  kube-scheduler  kubelet  kube-proxy
+  kubectl  etcd  etcdctl
 `
 
 func main() {

@@ -1,12 +1,11 @@
 package main
 
 import (
+	"context"
 	"os"
 	_ "time/tzdata" // CronJob time zones, on machines without a zone database
 
 	"github.com/spf13/cobra"
-	"go.etcd.io/etcd/etcdctl/v3/ctlv3"
-	"go.etcd.io/etcd/server/v3/etcdmain"
 	_ "k8s.io/client-go/plugin/pkg/client/auth"
 	"k8s.io/component-base/cli"
 	"k8s.io/component-base/logs"
@@ -17,24 +16,32 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+
+	"controlplane/internal/etcdprograms"
 )
 
 // programs are entered as their own main functions enter them. They read
 // os.Args, so that is set first.
 var programs = map[string]command{
-	"etcd": asProgram(func() int {
-		etcdmain.Main(os.Args)
-		return 0
-	}),
-	"etcdctl": asProgram(func() int {
-		ctlv3.MustStart()
-		return 0
-	}),
+	"etcd":    asProgram(etcdprograms.Etcd),
+	"etcdctl": asProgram(etcdprograms.Etcdctl),
 	"kube-apiserver": asProgram(func() int {
 		return cli.Run(apiserver.NewAPIServerCommand())
 	}),
 	"kube-controller-manager": asProgram(func() int {
 		return cli.Run(controllermanager.NewControllerManagerCommand())
+	}),
+	"kube-proxy": asProgram(func() int {
+		return cli.Run(proxy.NewProxyCommand())
+	}),
+	"kube-scheduler": asProgram(func() int {
+		return cli.Run(scheduler.NewSchedulerCommand())
+	}),
+	"kubelet": asProgram(func() int {
+		return cli.Run(kubelet.NewKubeletCommand(context.Background()))
 	}),
 	"kubectl": asProgram(runKubectl),
 }
@@ -42,9 +49,8 @@ var programs = map[string]command{
 func asProgram(main func() int) command {
 	return func(args []string) int {
 		os.Args = args
-		// etcdctl's package switches this on for the whole process; the others
-		// take no abbreviated subcommands.
-		cobra.EnablePrefixMatching = args[0] == "etcdctl"
+		// See etcdprograms.Etcdctl.
+		cobra.EnablePrefixMatching = false
 		return main()
 	}
 }

@@ -5,7 +5,6 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -13,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use crate::child;
 use crate::harness::{
     API_SERVER, CONTROLLER_MANAGER, ControlPlane, EtcdCluster, EtcdOptions, bin, eventually, free_port,
 };
@@ -224,15 +224,12 @@ fn an_etcd_cluster_fills_defragments_and_survives_a_hung_member() {
     cluster.etcdctl_ok(&["endpoint", "health"]);
 }
 
-/// What the process of [`child_process`] does once its cluster runs.
-const CHILD_MODE: &str = "ETCD_DEFRAG_TEST_CHILD";
-
 /// Not a test of its own: the tests below start this test program again, with
 /// this test only, to see what is left after it has ended badly.
 #[test]
 #[ignore = "started by other tests"]
 fn child_process() {
-    let Ok(mode) = std::env::var(CHILD_MODE) else {
+    let Ok(mode) = std::env::var(child::MODE) else {
         return;
     };
     let control_plane;
@@ -249,53 +246,19 @@ fn child_process() {
     thread::sleep(Duration::from_mins(2));
 }
 
-/// Starts [`child_process`] in a process group of its own and returns it with
-/// the folder of its cluster.
+/// Starts [`child_process`] with the folder of its cluster.
 fn start_child(mode: &str) -> (Child, PathBuf) {
-    let prefix = module_path!().split_once("::").map_or("", |(_, module)| module);
-    let name = format!("{prefix}::child_process");
-    let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
-        .args(["--exact", name.trim_start_matches("::"), "--ignored", "--nocapture"])
-        .env(CHILD_MODE, mode)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .expect("this program runs again");
-    let output = BufReader::new(child.stdout.take().expect("it is piped"));
-    let dir = output
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| line.strip_prefix("dir=").map(PathBuf::from))
-        .expect("the child says where its cluster is");
-    (child, dir)
-}
-
-/// Ids of the processes that have the folder in their command line: the
-/// supervisor and every component.
-fn processes_of(dir: &Path) -> Vec<u32> {
-    let dir = dir.to_str().expect("a temporary folder with a plain name");
-    let entries = std::fs::read_dir("/proc").expect("/proc is mounted");
-    let of_cluster = |pid: &u32| {
-        let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&command_line).contains(dir)
-    };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(of_cluster).collect()
-}
-
-fn signal(name: &str, target: &str) {
-    let status = Command::new("kill").args(["-s", name, "--", target]).status().expect("kill runs");
-    assert!(status.success(), "kill -s {name} {target}");
+    child::start("controlplane::child_process", mode)
 }
 
 fn expect_no_process(dir: &Path) {
-    eventually("every process of the cluster ends", SOON, || processes_of(dir).is_empty().then_some(()));
+    eventually("every process of the cluster ends", SOON, || child::processes_of(dir).is_empty().then_some(()));
 }
 
 #[test]
 fn sigkill_of_a_test_leaves_no_process_and_no_folder() {
     let (mut child, dir) = start_child("control-plane");
-    assert_eq!(processes_of(&dir).len(), 4);
+    assert_eq!(child::processes_of(&dir).len(), 4);
     child.kill().expect("the child is killed");
     child.wait().expect("the child has ended");
     expect_no_process(&dir);
@@ -305,9 +268,9 @@ fn sigkill_of_a_test_leaves_no_process_and_no_folder() {
 #[test]
 fn ctrl_c_leaves_no_process_and_no_folder() {
     let (mut child, dir) = start_child("etcd");
-    assert_eq!(processes_of(&dir).len(), 2);
+    assert_eq!(child::processes_of(&dir).len(), 2);
     // As a terminal does it: the whole foreground group is signalled.
-    signal("INT", &format!("-{}", child.id()));
+    child::signal("INT", &format!("-{}", child.id()));
     child.wait().expect("the child has ended");
     expect_no_process(&dir);
     eventually("the folder is removed", SOON, || (!dir.exists()).then_some(()));
@@ -316,14 +279,11 @@ fn ctrl_c_leaves_no_process_and_no_folder() {
 #[test]
 fn sigkill_of_the_supervisor_leaves_no_process() {
     let (mut child, dir) = start_child("etcd");
-    let supervisor = processes_of(&dir)
+    let supervisor = child::processes_of(&dir)
         .into_iter()
-        .find(|pid| {
-            let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&command_line).contains("etcd-cluster")
-        })
+        .find(|pid| child::command_line(*pid).contains("etcd-cluster"))
         .expect("the supervisor runs");
-    signal("KILL", &supervisor.to_string());
+    child::signal("KILL", &supervisor.to_string());
     expect_no_process(&dir);
     child.kill().expect("the child is killed");
     child.wait().expect("the child has ended");
@@ -336,7 +296,7 @@ fn a_panic_leaves_no_process_and_keeps_the_logs() {
     let (mut child, dir) = start_child("panic");
     let status = child.wait().expect("the child has ended");
     assert!(!status.success());
-    assert!(processes_of(&dir).is_empty(), "the child waits for them");
+    assert!(child::processes_of(&dir).is_empty(), "the child waits for them");
     assert!(dir.join("logs/etcd-0.log").is_file());
     std::fs::remove_dir_all(&dir).expect("the folder is removed");
 }
@@ -379,7 +339,7 @@ fn a_component_that_dies_ends_the_cluster_with_an_error() {
     let mut report = String::new();
     BufReader::new(supervisor.stdout.as_mut().expect("it is piped")).read_line(&mut report).expect("it reports");
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
-    signal("KILL", &report["components"][0]["pid"].to_string());
+    child::signal("KILL", &report["components"][0]["pid"].to_string());
     // Held open: its end asks the supervisor to stop.
     let stdin = supervisor.stdin.take();
     let status = supervisor.wait().expect("it ends");

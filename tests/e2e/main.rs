@@ -11,6 +11,8 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[path = "../support/child.rs"]
+mod child;
 #[path = "../support/schedules.rs"]
 mod generated;
 #[path = "../support/random.rs"]

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 use super::{
     audit::{Audit, AuditLog, AuditMark},
-    expect_success, run,
+    expect_success,
+    node::NodeReport,
+    run,
     supervised::{Base, Component, Supervised},
 };
 
@@ -39,6 +41,7 @@ struct Report {
     client_key_file: PathBuf,
     audit_log: AuditLog,
     etcd_endpoint: String,
+    node: Option<NodeReport>,
 }
 
 /// A running control plane of one's own: etcd, API server (RBAC, admission
@@ -64,8 +67,15 @@ impl ControlPlane {
     pub(crate) fn start_with(extra: &[(&str, &str)]) -> Self {
         let args: Vec<String> =
             extra.iter().map(|(program, argument)| format!("--extra={program}={argument}")).collect();
-        let (supervised, report) = Supervised::start("up", &args);
-        Self { supervised, report }
+        Self::start_args(&args).0
+    }
+
+    /// Starts one with arguments of `controlplane up`; the report is that of the
+    /// node, if there is one.
+    pub(super) fn start_args(args: &[String]) -> (Self, Option<NodeReport>) {
+        let (supervised, mut report) = Supervised::start::<Report>("up", args);
+        let node = report.node.take();
+        (Self { supervised, report }, node)
     }
 
     /// Its folder: keys, data, logs. Removed at the end, with whatever a test has

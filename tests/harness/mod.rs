@@ -4,8 +4,10 @@
 //! ```text
 //! test ── stdin/stdout ── controlplane up ──┬── etcd
 //!   │                      (supervisor)     ├── kube-apiserver
-//!   └── kubectl, HTTPS ─────────────────────┘── kube-controller-manager
+//!   └── kubectl, HTTPS ─────────────────────┴── kube-controller-manager
 //! ```
+//!
+//! [`Node`] adds a scheduler and a node, in namespaces of its own, where pods run.
 //!
 //! The programs come from `tests/controlplane`; `scripts/controlplane.sh` builds
 //! them once and caches them. When the test process ends, in whatever way, the
@@ -26,6 +28,7 @@
 mod audit;
 mod control_plane;
 mod etcd_cluster;
+mod node;
 mod serve;
 mod supervised;
 
@@ -34,6 +37,7 @@ pub(crate) use self::{
     audit::{Audit, AuditEvent, AuditMark},
     control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD},
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
+    node::{ETCD_IMAGE, Engine, NODE, Node, engine_on_path, make_image, unavailable},
     serve::{Serve, ServeOptions, binary},
     supervised::Component,
 };

@@ -5,6 +5,7 @@
 
 pub mod api;
 mod compile;
+mod landscape;
 mod schema;
 mod select;
 
@@ -16,7 +17,8 @@ use std::{
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
 pub use api::{DefragPolicy, EnrollmentMode, ImagePullPolicy, Reaction};
-pub use compile::{Compiled, compile};
+pub use compile::{Compiled, Labels, compile};
+pub use landscape::Landscape;
 pub use schema::crd;
 pub use select::{Governing, PolicySet};
 

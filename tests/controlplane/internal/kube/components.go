@@ -48,42 +48,46 @@ func (c *cluster) etcd(prober supervisor.Prober) supervisor.Component {
 }
 
 func (c *cluster) apiServer(prober supervisor.Prober) supervisor.Component {
-	return c.component("kube-apiserver",
-		func(ctx context.Context) error { return prober.Get(ctx, c.serverURL()+"/readyz", "") },
-		"--etcd-servers="+c.etcdURL(),
+	ready := func(ctx context.Context) error { return prober.Get(ctx, c.serverURL()+"/readyz", "") }
+	args := []string{
+		"--etcd-servers=" + c.etcdURL(),
 		"--bind-address=127.0.0.1",
-		"--secure-port="+strconv.Itoa(c.apiPort),
-		"--advertise-address="+advertised,
+		"--secure-port=" + strconv.Itoa(c.apiPort),
+		"--advertise-address=" + advertised,
 		"--endpoint-reconciler-type=none",
-		"--tls-cert-file="+c.apiServing.CertFile,
-		"--tls-private-key-file="+c.apiServing.KeyFile,
-		"--client-ca-file="+c.caFile,
+		"--tls-cert-file=" + c.apiServing.CertFile,
+		"--tls-private-key-file=" + c.apiServing.KeyFile,
+		"--client-ca-file=" + c.caFile,
 		// Without an authority for proxied requests the controller manager logs
 		// an error every few seconds. It also lets aggregated APIs work.
-		"--requestheader-client-ca-file="+c.proxyCAFile,
+		"--requestheader-client-ca-file=" + c.proxyCAFile,
 		"--requestheader-username-headers=X-Remote-User",
 		"--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
-		"--requestheader-allowed-names="+proxyUser,
-		"--proxy-client-cert-file="+c.proxy.CertFile,
-		"--proxy-client-key-file="+c.proxy.KeyFile,
-		"--authorization-mode=RBAC",
-		"--service-account-issuer="+issuer,
-		"--service-account-key-file="+c.tokenPublicKey,
-		"--service-account-signing-key-file="+c.tokenKey,
-		"--service-cluster-ip-range="+serviceRange,
+		"--requestheader-allowed-names=" + proxyUser,
+		"--proxy-client-cert-file=" + c.proxy.CertFile,
+		"--proxy-client-key-file=" + c.proxy.KeyFile,
+		"--authorization-mode=Node,RBAC",
+		"--service-account-issuer=" + issuer,
+		"--service-account-key-file=" + c.tokenPublicKey,
+		"--service-account-signing-key-file=" + c.tokenKey,
+		"--service-cluster-ip-range=" + serviceRange,
 		// A webhook behind a Service is dialled at its endpoints: nothing here
 		// routes cluster IP addresses.
 		"--enable-aggregator-routing=true",
 		"--allow-privileged=true",
-		"--audit-policy-file="+c.path(auditPolicy),
-		"--audit-log-path="+c.path(auditLog),
+		"--audit-policy-file=" + c.path(auditPolicy),
+		"--audit-log-path=" + c.path(auditLog),
 		// A request is in the log before the next one is served, and the log is
 		// one file: never rotated.
 		"--audit-log-mode=blocking",
 		"--audit-log-maxsize=0",
 		"--profiling=false",
-	)
+	}
+	if c.node != nil {
+		args = append(args, c.node.apiServerArgs(c.caFile)...)
+	}
+	return c.component("kube-apiserver", ready, args...)
 }
 
 func (c *cluster) controllerManager(prober supervisor.Prober) supervisor.Component {
@@ -97,20 +101,20 @@ func (c *cluster) controllerManager(prober supervisor.Prober) supervisor.Compone
 		// Pods cannot be made before this exists.
 		return prober.Get(ctx, c.serverURL()+"/api/v1/namespaces/default/serviceaccounts/default", "")
 	}
-	return c.component("kube-controller-manager", ready,
-		"--kubeconfig="+kubeconfig,
-		"--authentication-kubeconfig="+kubeconfig,
-		"--authorization-kubeconfig="+kubeconfig,
+	args := []string{
+		"--kubeconfig=" + kubeconfig,
+		"--authentication-kubeconfig=" + kubeconfig,
+		"--authorization-kubeconfig=" + kubeconfig,
 		"--bind-address=127.0.0.1",
-		"--secure-port="+strconv.Itoa(c.managerPort),
-		"--tls-cert-file="+c.managerServing.CertFile,
-		"--tls-private-key-file="+c.managerServing.KeyFile,
-		"--client-ca-file="+c.caFile,
-		"--root-ca-file="+c.caFile,
-		"--service-account-private-key-file="+c.tokenKey,
-		"--cluster-signing-cert-file="+c.caFile,
-		"--cluster-signing-key-file="+c.caKeyFile,
-		"--service-cluster-ip-range="+serviceRange,
+		"--secure-port=" + strconv.Itoa(c.managerPort),
+		"--tls-cert-file=" + c.managerServing.CertFile,
+		"--tls-private-key-file=" + c.managerServing.KeyFile,
+		"--client-ca-file=" + c.caFile,
+		"--root-ca-file=" + c.caFile,
+		"--service-account-private-key-file=" + c.tokenKey,
+		"--cluster-signing-cert-file=" + c.caFile,
+		"--cluster-signing-key-file=" + c.caKeyFile,
+		"--service-cluster-ip-range=" + serviceRange,
 		"--use-service-account-credentials=true",
 		"--leader-elect=false",
 		// The defaults (20 requests a second for each controller) are made to
@@ -123,7 +127,11 @@ func (c *cluster) controllerManager(prober supervisor.Prober) supervisor.Compone
 		"--concurrent-job-syncs=10",
 		"--controller-shutdown-timeout=1s",
 		// Otherwise it makes this folder under /usr/libexec.
-		"--flex-volume-plugin-dir="+c.path("flexvolume"),
+		"--flex-volume-plugin-dir=" + c.path("flexvolume"),
 		"--profiling=false",
-	)
+	}
+	if c.node != nil {
+		args = append(args, managerArgs()...)
+	}
+	return c.component("kube-controller-manager", ready, args...)
 }

@@ -31,6 +31,8 @@ type cluster struct {
 	admin             pki.Pair
 	proxyCAFile       string
 	proxy             pki.Pair
+	// node is nil where there is none.
+	node *nodeFiles
 	// tokenKey signs service account tokens, tokenPublicKey verifies them.
 	tokenKey, tokenPublicKey string
 }
@@ -58,10 +60,7 @@ func (c *cluster) writeFiles() error {
 	}{
 		{&c.apiServing, "kube-apiserver", pki.Identity{
 			CommonName: "kube-apiserver",
-			Hosts: []string{
-				"127.0.0.1", "localhost", firstServiceIP, "kubernetes", "kubernetes.default",
-				"kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
-			},
+			Hosts:      c.apiHosts(),
 		}},
 		{&c.managerServing, "kube-controller-manager-serving", pki.Identity{
 			CommonName: "kube-controller-manager",
@@ -86,18 +85,35 @@ func (c *cluster) writeFiles() error {
 	if c.tokenKey, c.tokenPublicKey, err = pki.KeyPair(dir, "service-account"); err != nil {
 		return err
 	}
-	if err := c.writeKubeconfig(adminKubeconfig, "admin", c.admin); err != nil {
+	if err := c.writeKubeconfig(c.path(adminKubeconfig), c.serverURL(), "admin", c.admin); err != nil {
 		return err
 	}
-	if err := c.writeKubeconfig(managerKubeconfig, "kube-controller-manager", manager); err != nil {
+	if err := c.writeKubeconfig(c.path(managerKubeconfig), c.serverURL(), "kube-controller-manager", manager); err != nil {
 		return err
+	}
+	if c.node != nil {
+		if err := c.writeNodeFiles(authority); err != nil {
+			return err
+		}
 	}
 	return c.write(auditPolicy, policy)
 }
 
+// apiHosts are the names and addresses by which the API server is reached.
+func (c *cluster) apiHosts() []string {
+	hosts := []string{
+		"127.0.0.1", "localhost", firstServiceIP, "kubernetes", "kubernetes.default",
+		"kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+	}
+	if c.node != nil {
+		hosts = append(hosts, c.node.network.HostIP())
+	}
+	return hosts
+}
+
 // writeKubeconfig embeds the certificates, so that the file can be handed to a
 // program that sees no other.
-func (c *cluster) writeKubeconfig(name, user string, pair pki.Pair) error {
+func (c *cluster) writeKubeconfig(path, server, user string, pair pki.Pair) error {
 	var encoded [3]string
 	for i, file := range []string{c.caFile, pair.CertFile, pair.KeyFile} {
 		pem, err := os.ReadFile(file)
@@ -106,7 +122,7 @@ func (c *cluster) writeKubeconfig(name, user string, pair pki.Pair) error {
 		}
 		encoded[i] = base64.StdEncoding.EncodeToString(pem)
 	}
-	return c.write(name, fmt.Sprintf(`apiVersion: v1
+	text := fmt.Sprintf(`apiVersion: v1
 kind: Config
 clusters:
 - name: controlplane
@@ -124,5 +140,6 @@ contexts:
     cluster: controlplane
     user: %[5]s
 current-context: controlplane
-`, c.serverURL(), encoded[0], encoded[1], encoded[2], user))
+`, server, encoded[0], encoded[1], encoded[2], user)
+	return os.WriteFile(path, []byte(text), 0o600)
 }

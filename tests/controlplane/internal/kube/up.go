@@ -1,5 +1,5 @@
 // Package kube lays out a Kubernetes control plane: etcd, the API server and
-// the controller manager, without nodes.
+// the controller manager, and with a node the scheduler and that.
 package kube
 
 import (
@@ -13,7 +13,9 @@ import (
 
 const about = `Runs a real Kubernetes control plane on 127.0.0.1: etcd, kube-apiserver (RBAC,
 admission webhooks, Pod Security, an audit log of every request) and
-kube-controller-manager. There is no node: pods stay Pending.
+kube-controller-manager. Without --node pods stay Pending. With it, which takes
+root, there is a real node too: kube-scheduler on 127.0.0.1, and containerd,
+kubelet, kube-proxy and CoreDNS in namespaces of their own.
 
 Prints one JSON line when everything is ready. At the end of standard input, or
 on SIGINT or SIGTERM, it stops everything. If it is killed, the kernel ends the
@@ -30,26 +32,46 @@ type report struct {
 	ClientKeyFile  string `json:"clientKeyFile"`
 	AuditLog       string `json:"auditLog"`
 	EtcdEndpoint   string `json:"etcdEndpoint"`
+	// Node is nil without one.
+	Node *nodeReport `json:"node,omitempty"`
+}
+
+type options struct {
+	supervisor.Options
+	node   bool
+	images []string
 }
 
 // Up is the subcommand "up".
 func Up(args []string) int {
-	var options supervisor.Options
+	var options options
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	flags.BoolVar(&options.node, "node", false, "run a node too; needs root")
+	flags.Func("image", "an image `archive` to load into the node; may be repeated", func(path string) error {
+		absolute, err := filepath.Abs(path)
+		options.images = append(options.images, absolute)
+		return err
+	})
 	if !options.Parse(flags, args, about) {
 		return 2
 	}
-	return supervisor.Run(options, func(reserved *ports.Reserved) (supervisor.Layout, error) {
+	return supervisor.Run(options.Options, func(reserved *ports.Reserved) (supervisor.Layout, error) {
 		return plan(options, reserved)
 	})
 }
 
-func plan(options supervisor.Options, reserved *ports.Reserved) (supervisor.Layout, error) {
+func plan(options options, reserved *ports.Reserved) (supervisor.Layout, error) {
 	var layout supervisor.Layout
 	c := cluster{dir: options.Dir, extra: options.Extra}
 	for _, port := range []*int{&c.etcdPort, &c.etcdPeerPort, &c.apiPort, &c.managerPort} {
 		var err error
 		if *port, err = reserved.Take(); err != nil {
+			return layout, err
+		}
+	}
+	if options.node {
+		var err error
+		if c.node, err = newNode(options.Dir, options.images, reserved); err != nil {
 			return layout, err
 		}
 	}
@@ -65,6 +87,11 @@ func plan(options supervisor.Options, reserved *ports.Reserved) (supervisor.Layo
 		{c.apiServer(prober)},
 		{c.controllerManager(prober)},
 	}
+	if c.node != nil {
+		layout.Waves = append(layout.Waves[:2], []supervisor.Component{
+			c.controllerManager(prober), c.scheduler(prober), c.nodeComponent(prober),
+		})
+	}
 	layout.Report = func(base supervisor.Base) any {
 		return report{
 			Base:           base,
@@ -76,6 +103,7 @@ func plan(options supervisor.Options, reserved *ports.Reserved) (supervisor.Layo
 			ClientKeyFile:  c.admin.KeyFile,
 			AuditLog:       c.path(auditLog),
 			EtcdEndpoint:   c.etcdURL(),
+			Node:           c.node.report(),
 		}
 	}
 	return layout, nil

@@ -34,7 +34,7 @@ type Reserved struct {
 func (r *Reserved) Take() (int, error) {
 	for range attempts {
 		port := lowest + rand.IntN(highest-lowest+1)
-		lock, err := reserve(port)
+		lock, err := hold("port", port)
 		if err != nil {
 			continue
 		}
@@ -48,7 +48,21 @@ func (r *Reserved) Take() (int, error) {
 	return 0, errors.New("no free loopback port found")
 }
 
-// Release gives all ports back.
+// TakeNumber reserves the lowest number below the limit that nobody else holds
+// for this purpose.
+func (r *Reserved) TakeNumber(purpose string, limit int) (int, error) {
+	for number := range limit {
+		lock, err := hold(purpose, number)
+		if err != nil {
+			continue
+		}
+		r.locks = append(r.locks, lock)
+		return number, nil
+	}
+	return 0, fmt.Errorf("all %d numbers for %s are taken", limit, purpose)
+}
+
+// Release gives all ports and numbers back.
 func (r *Reserved) Release() {
 	for _, lock := range r.locks {
 		_ = lock.Close()
@@ -56,10 +70,10 @@ func (r *Reserved) Release() {
 	r.locks = nil
 }
 
-// reserve holds a name in the abstract socket namespace: atomic, without a
-// file, and gone with the process however it ends.
-func reserve(port int) (net.Listener, error) {
-	return net.Listen("unix", fmt.Sprintf("@controlplane-port-%d-%d", os.Getuid(), port))
+// hold takes a name in the abstract socket namespace: atomic, without a file,
+// and gone with the process however it ends.
+func hold(purpose string, number int) (net.Listener, error) {
+	return net.Listen("unix", fmt.Sprintf("@controlplane-%s-%d-%d", purpose, os.Getuid(), number))
 }
 
 func free(port int) bool {

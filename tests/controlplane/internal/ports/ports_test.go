@@ -32,11 +32,11 @@ func TestReleasedPortsCanBeReserved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := reserve(port); err == nil {
+	if _, err := hold("port", port); err == nil {
 		t.Fatalf("port %d was reserved twice", port)
 	}
 	set.Release()
-	lock, err := reserve(port)
+	lock, err := hold("port", port)
 	if err != nil {
 		t.Fatalf("port %d is still reserved after its release: %v", port, err)
 	}

@@ -29,6 +29,12 @@ type Component struct {
 	Args []string
 	// Ready is one probe; nil means ready. It is repeated until it succeeds.
 	Ready func(context.Context) error
+	// Namespaces are flags of clone(2): what the component has for itself.
+	Namespaces uintptr
+	// Started is called with the process id after each start. May be nil.
+	Started func(pid int) error
+	// Ended is called after each end, however it came about. May be nil.
+	Ended func() error
 }
 
 // process is one run of a component.
@@ -40,6 +46,8 @@ type process struct {
 	done chan struct{}
 	// exit describes how it ended; set before done is closed.
 	exit string
+	// left is what Ended could not clean up; set before done is closed.
+	left error
 	// wanted is set before the process is ended on purpose.
 	wanted atomic.Bool
 	// paused is set while it is stopped by SIGSTOP.
@@ -58,15 +66,24 @@ func (s *Supervisor) launch(component Component) (*process, error) {
 		Stdout: out,
 		Stderr: out,
 	}
-	if err := s.spawner.start(cmd); err != nil {
+	if err := s.spawner.start(cmd, component.Namespaces); err != nil {
 		return nil, fmt.Errorf("start %s: %w", component.Name, err)
 	}
 	p := &process{Component: component, cmd: cmd, log: log, done: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait()
 		p.exit = cmd.ProcessState.String()
+		if p.Ended != nil {
+			p.left = p.Ended()
+		}
 		close(p.done)
 	}()
+	if component.Started != nil {
+		if err := component.Started(cmd.Process.Pid); err != nil {
+			p.kill()
+			return nil, fmt.Errorf("start %s: %w", component.Name, err)
+		}
+	}
 	return p, nil
 }
 

@@ -138,10 +138,10 @@ func run(options Options, plan Plan, out *json.Encoder) error {
 // cluster starts a cluster, calls serve while it runs, and stops it.
 func (s *Supervisor) cluster(
 	ctx context.Context, options Options, plan Plan, hurry <-chan struct{}, serve func(report any) error,
-) error {
+) (err error) {
 	var reserved ports.Reserved
 	defer reserved.Release()
-	defer s.stopAll(hurry)
+	defer func() { err = errors.Join(err, s.stopAll(hurry)) }()
 	for attempt := 1; ; attempt++ {
 		if err := os.MkdirAll(s.logDir, 0o700); err != nil {
 			return err
@@ -163,7 +163,9 @@ func (s *Supervisor) cluster(
 			return err
 		}
 		fmt.Fprintf(os.Stderr, "controlplane: %v; attempt %d of %d\n", errBindClash, attempt+1, startAttempts)
-		s.stopAll(hurry)
+		if err := s.stopAll(hurry); err != nil {
+			return err
+		}
 		reserved.Release()
 		if err := emptyDir(options.Dir); err != nil {
 			return err

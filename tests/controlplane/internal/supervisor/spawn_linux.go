@@ -27,12 +27,13 @@ func newSpawner() *spawner {
 	return s
 }
 
-func (s *spawner) start(cmd *exec.Cmd) error {
+func (s *spawner) start(cmd *exec.Cmd, namespaces uintptr) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig: syscall.SIGKILL,
 		// Ctrl-C in a terminal goes to the whole foreground group. Children are
 		// in groups of their own so that they are stopped in order instead.
-		Setpgid: true,
+		Setpgid:    true,
+		Cloneflags: namespaces,
 	}
 	result := make(chan error)
 	s.requests <- func() { result <- cmd.Start() }

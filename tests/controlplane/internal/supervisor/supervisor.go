@@ -87,8 +87,8 @@ func (s *Supervisor) watch(p *process) {
 }
 
 // stopAll stops the components in the reverse of their start order. Closing
-// hurry kills them instead.
-func (s *Supervisor) stopAll(hurry <-chan struct{}) {
+// hurry kills them instead. The error is what components have left behind.
+func (s *Supervisor) stopAll(hurry <-chan struct{}) error {
 	for i := len(s.waves) - 1; i >= 0; i-- {
 		var stops sync.WaitGroup
 		for _, component := range s.waves[i] {
@@ -98,7 +98,13 @@ func (s *Supervisor) stopAll(hurry <-chan struct{}) {
 		}
 		stops.Wait()
 	}
+	var left []error
+	for _, p := range s.processes {
+		<-p.done
+		left = append(left, p.left)
+	}
 	clear(s.processes)
+	return errors.Join(left...)
 }
 
 // Status is one component as a report shows it.
