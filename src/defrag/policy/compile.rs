@@ -21,7 +21,7 @@ use crate::defrag::finding::{Code, Finding, quoted};
 use read::Reader;
 
 /// Labels, as Kubernetes has them.
-pub(super) type Labels = BTreeMap<String, String>;
+pub type Labels = BTreeMap<String, String>;
 
 /// A `DefragPolicy` that has been read and judged.
 #[derive(Clone, Debug)]
