@@ -22,7 +22,7 @@ use crate::{
         registration::{Registration, Target},
         server::{self, Admission},
     },
-    controller,
+    controller::{self, landscape::Landscapes},
     defrag::{cronjob::MANAGER, policy::Policy},
     runtime::{
         leadership,
@@ -107,6 +107,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         TcpListener::bind(args.probes_listen).await.with_context(|| format!("listen on {}", args.probes_listen))?;
     let client = client(args).await?;
 
+    let landscapes = Landscapes::follow(client.clone());
     let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
     let (_policy, policy) = watch::channel(Arc::new(Policy::built_in()));
     let admission = Admission::new(policy.clone(), metrics.admission.clone(), &limits);
@@ -117,7 +118,10 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     if let Some(url) = &args.register_webhooks {
         register(&client, url, ca).await?;
     }
-    let probes = Probes::new(metrics).check("tls", move || certificates.check(Timestamp::now()));
+    let known = landscapes.clone();
+    let probes = Probes::new(metrics)
+        .check("tls", move || certificates.check(Timestamp::now()))
+        .check("policies", move || known.check());
     // The probes answer until everything else has ended.
     let all_ended = CancellationToken::new();
     let probes = tokio::spawn(probes::run(probes_listener, Arc::new(probes), all_ended.clone()));
