@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{
-    Context, Error, apply, defrag_now, drift,
-    drift::LAST_DEFRAG_NOW,
+    Context, Error, apply, budget, defrag_now, drift,
+    drift::{FAILED_RUNS, LAST_DEFRAG_NOW},
     memory::{Memory, Settled, Standing, Topic},
     ownership::{Ownership, ownership, statefulset_of_ours},
     queue::Next,
@@ -46,6 +46,7 @@ impl Have<'_> {
             }
             None => Box::pin(self.ensure(&name, None, memory)).await?,
         };
+        self.tell_budget(memory).await;
         if memory.standing == Standing::Sound && looked.next == Next::Wait {
             let served = seen.and_then(|seen| seen.meta.annotations.as_ref()?.get(LAST_DEFRAG_NOW).cloned());
             let asked = defrag_now::asked(self.object, served.as_deref().or(memory.served.as_deref()));
@@ -58,8 +59,35 @@ impl Have<'_> {
         Ok(Looked { changed: looked.changed || strays, ..looked })
     }
 
-    fn desired(&self, served: Option<&str>) -> CronJob {
-        steps::build(self.plan, self.governing, &self.verdict.findings, served)
+    fn desired(&self, served: Option<&str>, failed: Option<&str>) -> CronJob {
+        self.counted(served, failed).0
+    }
+
+    /// The desired CronJob, and how many runs failed in a row where that suspends it.
+    fn counted(&self, served: Option<&str>, failed: Option<&str>) -> (CronJob, Option<u32>) {
+        let mut desired = steps::build(self.plan, self.governing, &self.verdict.findings, served);
+        let budget = self.governing.policy.job.shape.failure_budget;
+        let token = self.plan.settings.defrag_now.as_deref();
+        let spent = budget::apply(&mut desired, budget, token, failed, &self.task.runs);
+        (desired, spent)
+    }
+
+    /// Tells once that too many runs in a row have failed.
+    async fn tell_budget(&self, memory: &mut Memory) {
+        let (desired, spent) = self.counted(memory.served.as_deref(), memory.failed.as_deref());
+        let Some(failed) = spent else { return memory.over(Topic::Budget) };
+        if !memory.is_news(Topic::Budget, &failed) {
+            return;
+        }
+        let note = format!(
+            "{failed} runs in a row failed, as many as the policy allows (job.failureBudget), so the CronJob is suspended. Look \
+             at the log of a failed Job's pod; a changed setting, or a new value of {}, resumes it.",
+            defrag_now::ANNOTATION
+        );
+        // The same count, told before a restart, has the same name and is not told again.
+        let unique = desired.metadata.annotations.and_then(|all| all.get(FAILED_RUNS).cloned());
+        let event = Event { unique, ..Event::warning("Defragment", "FailureBudgetSpent", note) };
+        publish(self.context, self.object, event).await;
     }
 
     /// Whether the cache shows the CronJob as it should be, so that nothing has to be asked.
@@ -72,7 +100,11 @@ impl Have<'_> {
         if served.is_some() {
             memory.served = served.cloned();
         }
-        let desired = self.desired(memory.served.as_deref());
+        let failed = seen.meta.annotations.as_ref().and_then(|all| all.get(FAILED_RUNS));
+        if failed.is_some() {
+            memory.failed = failed.cloned();
+        }
+        let desired = self.desired(memory.served.as_deref(), memory.failed.as_deref());
         let print = drift::fingerprint(&desired);
         let equal = seen.spec == drift::fingerprint(&desired.spec)
             && drift::metadata_drift(&seen.meta, &desired.metadata).is_empty();
@@ -90,7 +122,7 @@ impl Have<'_> {
     async fn ensure(&self, name: &str, live: Option<CronJob>, memory: &mut Memory) -> Result<Looked, Error> {
         let Some(live) = live else {
             memory.over(Topic::Foreign);
-            let desired = self.desired(memory.served.as_deref());
+            let desired = self.desired(memory.served.as_deref(), memory.failed.as_deref());
             let print = drift::fingerprint(&desired);
             let repair = memory.in_place == Some(print);
             if repair && let Some(looked) = self.contested(memory, "deleted").await {
@@ -118,7 +150,7 @@ impl Have<'_> {
             return Ok(Looked::UNCHANGED);
         }
         let served = live.metadata.annotations.as_ref().and_then(|all| all.get(LAST_DEFRAG_NOW)).map(String::as_str);
-        let desired = self.desired(served.or(memory.served.as_deref()));
+        let desired = self.desired(served.or(memory.served.as_deref()), memory.failed.as_deref());
         let print = drift::fingerprint(&desired);
         let fields = drift::drift(&live, &desired);
         let unasked = memory.in_place == Some(print);
@@ -235,7 +267,7 @@ impl Have<'_> {
             defrag_now::Start::Started(job) => {
                 memory.served = Some(token.to_owned());
                 memory.over(Topic::Pending);
-                let desired = self.desired(Some(token));
+                let desired = self.desired(Some(token), memory.failed.as_deref());
                 let applied = apply::update(self.context, &live, &desired, false).await?;
                 let note = format!("The Job {job} was started, because {} asks for a run.", defrag_now::ANNOTATION);
                 Ok(self.applied(memory, drift::fingerprint(&desired), applied, false, "DefragNowStarted", note).await)

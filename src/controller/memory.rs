@@ -21,6 +21,7 @@ pub(super) enum Topic {
     Contested,
     ApplyFailed,
     Pending,
+    Budget,
 }
 
 /// What an enrolled StatefulSet counts as in the metrics.
@@ -64,6 +65,8 @@ pub(super) struct Memory {
     pub(super) settled: Option<Settled>,
     /// The `defrag-now` token that was served last.
     pub(super) served: Option<String>,
+    /// The runs that failed, as they stood on the CronJob last.
+    pub(super) failed: Option<String>,
     /// The repairs of late.
     pub(super) repairs: Allowance,
     /// How it counts.

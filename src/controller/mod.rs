@@ -11,6 +11,7 @@
 //! of somebody else makes that fail.
 
 mod apply;
+mod budget;
 mod cache;
 mod defrag_now;
 pub mod drift;

@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Context, Error, ObjectKey, apply,
+    budget::Run,
     drift::FINDINGS,
     have::Have,
     memory::{Judged, Memory, Standing, Topic},
@@ -38,6 +39,8 @@ pub(super) struct Task {
     pub(super) statefulset: Option<Arc<StatefulSet>>,
     /// The CronJobs that concern it, as the watch last saw them.
     pub(super) seen: Vec<Seen>,
+    /// Its runs that have ended and are still known.
+    pub(super) runs: Vec<Run>,
     /// What governs it.
     pub(super) landscape: Arc<Landscape>,
     pub(super) memory: Memory,

@@ -18,6 +18,7 @@ use tracing::{debug, error, warn};
 
 use super::{
     Context, ObjectKey, Options,
+    budget::Run,
     cache::{Cache, Change},
     landscape::Batch,
     memory::{Memory, Standing},
@@ -78,6 +79,8 @@ pub(super) struct Term {
     looks: JoinSet<Done>,
     /// Whom each look is at, should it panic.
     looked_at: HashMap<Id, ObjectKey>,
+    /// The runs of each StatefulSet that have ended, by the uid of the Job.
+    runs: HashMap<ObjectKey, HashMap<String, Run>>,
     /// The failed Jobs that were reported, by uid.
     failures: HashSet<String>,
     /// Failed Jobs whose StatefulSets are not known yet.
@@ -109,6 +112,7 @@ impl Term {
             queue: Queue::default(),
             looks: JoinSet::new(),
             looked_at: HashMap::new(),
+            runs: HashMap::new(),
             failures: HashSet::new(),
             unreported: Vec::new(),
             reports: JoinSet::new(),
@@ -222,6 +226,7 @@ impl Term {
         Task {
             statefulset: self.statefulsets.get(&key).cloned(),
             seen: seen.filter(|seen| seen.concerns(&key.name, &expected)).cloned().collect(),
+            runs: self.runs.get(&key).into_iter().flat_map(HashMap::values).copied().collect(),
             landscape: Arc::clone(&self.landscape),
             memory: self.memories.get(&key).cloned().unwrap_or_default(),
             key,
@@ -298,14 +303,35 @@ impl Term {
                 }
             }
             Watched::Job(Watch::Apply(job) | Watch::InitApply(job)) => {
+                self.ended(&job);
                 if job.failure().is_some() {
                     self.unreported.push(job);
                 }
             }
             Watched::Job(Watch::Delete(job)) => {
-                self.failures.remove(job.metadata.uid.as_deref().unwrap_or_default());
+                let uid = job.metadata.uid.as_deref().unwrap_or_default();
+                self.failures.remove(uid);
+                if let Some(key) = run_of(&job)
+                    && let Some(runs) = self.runs.get_mut(&key)
+                {
+                    runs.remove(uid);
+                    if runs.is_empty() {
+                        self.runs.remove(&key);
+                    }
+                }
             }
             Watched::Job(Watch::Init | Watch::InitDone) => {}
+        }
+    }
+
+    /// Notes the end of a run, and asks for a look where the policy counts those that fail.
+    fn ended(&mut self, job: &Job) {
+        let (Some(run), Some(key), Some(uid)) = (job.run(), run_of(job), job.metadata.uid.clone()) else { return };
+        let new = self.runs.entry(key.clone()).or_default().insert(uid, run) != Some(run);
+        let Some(object) = self.statefulsets.get(&key).filter(|_| new) else { return };
+        let labels = object.metadata.labels.clone().unwrap_or_default();
+        if self.landscape.govern(&key.namespace, &labels).policy.job.shape.failure_budget.is_some() {
+            self.queue.add(&key);
         }
     }
 
@@ -338,9 +364,7 @@ impl Term {
         if at.is_some_and(|at| Timestamp::now().duration_since(at) > OLD_NEWS) {
             return;
         }
-        let Some(statefulset) = job.metadata.annotations.as_ref().and_then(|all| all.get(STATEFULSET)) else { return };
-        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
-        let Some(object) = self.statefulsets.get(&ObjectKey::new(namespace, statefulset)).cloned() else { return };
+        let Some(object) = run_of(job).and_then(|key| self.statefulsets.get(&key)).cloned() else { return };
         self.context.metrics.failed_runs.inc();
         let reason = failure.reason.as_deref().unwrap_or("no reason given");
         let message = failure.message.as_deref().unwrap_or("no message");
@@ -366,6 +390,12 @@ fn of_concern(mut object: StatefulSet) -> Option<Arc<StatefulSet>> {
     }
     object.metadata = slim(object.metadata);
     Some(Arc::new(object))
+}
+
+/// The StatefulSet that a Job of ours is for.
+fn run_of(job: &Job) -> Option<ObjectKey> {
+    let statefulset = job.metadata.annotations.as_ref()?.get(STATEFULSET)?;
+    Some(ObjectKey::new(job.metadata.namespace.as_deref().unwrap_or_default(), statefulset))
 }
 
 /// Waits for a time, or for ever.
