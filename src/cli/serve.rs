@@ -23,7 +23,10 @@ use crate::{
         server::{self, Admission},
     },
     controller,
-    defrag::{cronjob::MANAGER, policy::Policy},
+    defrag::{
+        cronjob::MANAGER,
+        policy::{Landscape, Policy},
+    },
     runtime::{
         leadership,
         probes::{self, Probes},
@@ -109,7 +112,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
     let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
     let (_policy, policy) = watch::channel(Arc::new(Policy::built_in()));
-    let admission = Admission::new(policy.clone(), metrics.admission.clone(), &limits);
+    let (_landscape, landscape) = watch::channel(Arc::new(Landscape::default()));
+    let admission = Admission::new(landscape, metrics.admission.clone(), &limits);
     let config = certificates.server_config()?;
     let webhook = tokio::spawn(server::run(listener, admission, config, limits, shutdown.token()));
     info!(address = %args.listen, "the webhook serves TLS");
