@@ -14,6 +14,7 @@ mod apply;
 mod cache;
 mod defrag_now;
 pub mod drift;
+pub mod landscape;
 mod memory;
 pub mod metrics;
 pub mod ownership;

@@ -22,7 +22,7 @@ use crate::defrag::{
 };
 
 /// How long one watch request lasts, in seconds. A connection that died without a word is noticed after that.
-const WATCH_SECONDS: u32 = 120;
+pub(super) const WATCH_SECONDS: u32 = 120;
 
 /// An event of one of the watches.
 pub(super) enum Watched {
@@ -61,14 +61,24 @@ fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
 /// The pause of a watch after errors in a row: short, because repairs are promised within a second, and there are three
 /// watches only.
 #[derive(Debug)]
-struct Pause(Duration);
+pub(super) struct Pause {
+    next: Duration,
+    longest: Duration,
+}
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(2);
 
 impl Default for Pause {
     fn default() -> Self {
-        Self(FIRST)
+        Self::up_to(LONGEST)
+    }
+}
+
+impl Pause {
+    /// Pauses that grow to this.
+    pub(super) const fn up_to(longest: Duration) -> Self {
+        Self { next: FIRST, longest }
     }
 }
 
@@ -76,15 +86,15 @@ impl Iterator for Pause {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST);
+        let pause = self.next;
+        self.next = (pause * 2).min(self.longest);
         Some(pause)
     }
 }
 
 impl Backoff for Pause {
     fn reset(&mut self) {
-        *self = Self::default();
+        self.next = FIRST;
     }
 }
 
