@@ -30,6 +30,16 @@ const NOT_BEING_DELETED: &str = "!has(object.metadata.deletionTimestamp)";
 
 const SPEC_CHANGED: &str = "object.spec != oldObject.spec";
 
+const NO_LABEL: &str = "!object.metadata[?'labels'][?'etcd-defrag.io/enabled'].hasValue()";
+
+/// True of every pod template that runs an etcd, and of little else: most StatefulSets of a cluster then cost no call. What
+/// looks like an etcd here is looked at more closely by `etcd::evidence`, which finds none where this is false.
+const MAY_BE_AN_ETCD: &str = "\
+object.spec.template.spec.containers.exists(container,
+  container[?'image'].orValue('').contains('etcd') ||
+  (container[?'command'].orValue([]) + container[?'args'].orValue([])).exists(word, word.contains('etcd')) ||
+  container[?'env'].orValue([]).exists(variable, variable[?'value'].orValue('').contains('etcd')))";
+
 /// Where the API server reaches us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -58,27 +68,51 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// The entry that fills in what the policy gives.
+    /// The entry that enrols where a policy asks for it, and the one that fills in what the policy gives.
     #[must_use]
     pub fn mutating(&self) -> MutatingWebhookConfiguration {
-        let webhook = MutatingWebhook {
-            admission_review_versions: vec!["v1".to_owned()],
-            client_config: self.client_config(Entry::Mutate),
-            failure_policy: Some("Ignore".to_owned()),
-            match_conditions: Some(vec![
+        // The label that the first one adds makes the object one of the second's, within the same request.
+        let enroll = self.mutating_webhook(
+            Entry::Enroll,
+            selector(ENABLED, "DoesNotExist", None),
+            vec![
+                condition("not-being-deleted", NOT_BEING_DELETED.to_owned()),
+                condition("no-label", NO_LABEL.to_owned()),
+                condition("our-keys-change", create_or_our_keys_changed()),
+                condition("may-be-an-etcd", MAY_BE_AN_ETCD.to_owned()),
+            ],
+        );
+        let fill_in = self.mutating_webhook(
+            Entry::Mutate,
+            object_selector(),
+            vec![
                 condition("not-being-deleted", NOT_BEING_DELETED.to_owned()),
                 condition("our-keys-change", create_or_our_keys_changed()),
-            ]),
+            ],
+        );
+        MutatingWebhookConfiguration { metadata: metadata(), webhooks: Some(vec![enroll, fill_in]) }
+    }
+
+    fn mutating_webhook(
+        &self,
+        entry: Entry,
+        object_selector: LabelSelector,
+        conditions: Vec<MatchCondition>,
+    ) -> MutatingWebhook {
+        MutatingWebhook {
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: self.client_config(entry),
+            failure_policy: Some("Ignore".to_owned()),
+            match_conditions: Some(conditions),
             match_policy: Some("Equivalent".to_owned()),
-            name: webhook_name(Entry::Mutate),
+            name: webhook_name(entry),
             namespace_selector: Some(self.namespace_selector()),
-            object_selector: Some(object_selector()),
+            object_selector: Some(object_selector),
             reinvocation_policy: Some("IfNeeded".to_owned()),
             rules: Some(vec![rule(&["CREATE", "UPDATE"], &["statefulsets", "statefulsets/status"])]),
             side_effects: "None".to_owned(),
             timeout_seconds: Some(TIMEOUT_SECONDS),
-        };
-        MutatingWebhookConfiguration { metadata: metadata(), webhooks: Some(vec![webhook]) }
+        }
     }
 
     /// The entry that refuses and the one that warns.

@@ -23,7 +23,7 @@ use crate::{
         server::{self, Admission},
     },
     controller::{self, landscape::Landscapes},
-    defrag::{cronjob::MANAGER, policy::Policy},
+    defrag::cronjob::MANAGER,
     runtime::{
         leadership,
         probes::{self, Probes},
@@ -109,8 +109,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
     let landscapes = Landscapes::follow(client.clone());
     let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
-    let (_policy, policy) = watch::channel(Arc::new(Policy::built_in()));
-    let admission = Admission::new(policy, metrics.admission.clone(), &limits);
+    let admission = Admission::new(landscapes.snapshots(), metrics.admission.clone(), &limits);
     let config = certificates.server_config()?;
     let webhook = tokio::spawn(server::run(listener, admission, config, limits, shutdown.token()));
     info!(address = %args.listen, "the webhook serves TLS");

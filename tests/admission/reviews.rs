@@ -14,7 +14,7 @@ use etcd_defrag_webhook::{
     },
     defrag::{
         finding::{Code, Finding},
-        policy::Policy,
+        policy::Landscape,
         statefulset::StatefulSet,
     },
 };
@@ -31,8 +31,8 @@ use crate::{
 
 /// Admission under the built-in policy at the epoch.
 pub(crate) fn admission(limits: &Limits, metrics: Metrics) -> Admission {
-    let (_, policy) = watch::channel(Arc::new(Policy::built_in()));
-    Admission::new(policy, metrics, limits).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
+    let (_, landscape) = watch::channel(Arc::new(Landscape::default()));
+    Admission::new(landscape, metrics, limits).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
 }
 
 fn service() -> Router {
@@ -196,7 +196,7 @@ async fn what_cannot_be_judged_is_still_answered() {
         let mut changed = sound.clone();
         set(&mut changed, pointer, value);
         let refused = answer(Entry::Validate, &changed).await;
-        for entry in [Entry::Mutate, Entry::Warn] {
+        for entry in [Entry::Enroll, Entry::Mutate, Entry::Warn] {
             let allowed = answer(entry, &changed).await;
             assert_eq!(allowed["allowed"], true, "{what}");
             if refused["allowed"] == false {
@@ -314,7 +314,7 @@ async fn other_methods_and_paths_are_told_what_is_served() {
     assert_eq!((status, &answer["message"]), (StatusCode::METHOD_NOT_ALLOWED, &json!("only POST is answered here")));
     let (status, answer) = call(service(), Method::POST, "/", Body::empty()).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert_eq!(answer["message"], "nothing is served here; reviews go to /mutate, /validate, /warn");
+    assert_eq!(answer["message"], "nothing is served here; reviews go to /enroll, /mutate, /validate, /warn");
 }
 
 #[tokio::test]

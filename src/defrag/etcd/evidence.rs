@@ -26,6 +26,7 @@ const MEMBER: [&str; 9] = [
 /// What the pod template says of whether it runs an etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
+    names_etcd: bool,
     runs_etcd: bool,
     sentence: String,
 }
@@ -35,6 +36,12 @@ impl Evidence {
     #[must_use]
     pub const fn runs_etcd(&self) -> bool {
         self.runs_etcd
+    }
+
+    /// Whether it has a container that is called etcd, or has etcd as its command or image.
+    #[must_use]
+    pub const fn names_etcd(&self) -> bool {
+        self.names_etcd
     }
 
     /// Why it does or does not, in one sentence.
@@ -49,7 +56,7 @@ impl Evidence {
 pub fn evidence(sts: &StatefulSet) -> Evidence {
     let Some((index, container)) = container::find(&sts.spec.template.spec) else {
         let sentence = "No container of the pod template has etcd as its command or image.".to_owned();
-        return Evidence { runs_etcd: false, sentence };
+        return Evidence { names_etcd: false, runs_etcd: false, sentence };
     };
     let options = Options::read(container, &container_field(index), sts.namespace());
     let name = quoted(&container.name);
@@ -57,6 +64,7 @@ pub fn evidence(sts: &StatefulSet) -> Evidence {
         Ok(started) => started,
         Err(reason) => {
             return Evidence {
+                names_etcd: true,
                 runs_etcd: false,
                 sentence: format!("The container {name} runs no etcd member: {reason}."),
             };
@@ -64,10 +72,12 @@ pub fn evidence(sts: &StatefulSet) -> Evidence {
     };
     match member(&options, container) {
         Some(option) => Evidence {
+            names_etcd: true,
             runs_etcd: true,
             sentence: format!("The container {name} {started} with {option}, so it is an etcd."),
         },
         None => Evidence {
+            names_etcd: true,
             runs_etcd: false,
             sentence: format!(
                 "The container {name} {started}, but with no option of a member, such as --initial-cluster or \
