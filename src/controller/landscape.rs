@@ -113,15 +113,26 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<Landscape>>, said: watc
     let config = || Config::default().timeout(WATCH_SECONDS);
     // One policy that cannot be decoded must not keep the others from being seen.
     let policies = watcher(Api::<DeserializeGuard<DefragPolicy>>::all(client.clone()), config());
-    let mut policies = policies.backoff(Pause::up_to(MISSING_AGAIN)).boxed();
+    let mut policies = policies.backoff(Pause::default()).boxed();
     let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config());
     let mut namespaces = namespaces.backoff(Pause::default()).boxed();
     let mut known = Known::default();
     let mut batch: Option<Batch> = None;
+    let mut ask_again: Option<Instant> = None;
     loop {
         let changed = tokio::select! {
             () = snapshot.closed() => return,
-            Some(event) = policies.next() => known.take_policy(event, &said),
+            Some(event) = policies.next(), if ask_again.is_none() => {
+                let failed = event.is_err();
+                let changed = known.take_policy(event, &said);
+                // The watch's own pause starts over with each attempt.
+                ask_again = (failed && known.absent).then(|| Instant::now() + MISSING_AGAIN);
+                changed
+            }
+            () = sleep_until(ask_again.unwrap_or_else(Instant::now)), if ask_again.is_some() => {
+                ask_again = None;
+                false
+            }
             Some(event) = namespaces.next() => known.take_namespace(event, &said),
             () = sleep_until(batch.as_ref().map_or_else(Instant::now, Batch::due)), if batch.is_some() => {
                 batch = None;
@@ -216,7 +227,8 @@ impl Known {
     fn policies_failed(&mut self, error: &watcher::Error, said: &watch::Sender<State>) -> bool {
         let unknown = matches!(
             error,
-            watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_not_found()
+            // By the code: a path without a kind is answered in plain text, without a reason.
+            watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404
         );
         if !unknown {
             interrupted("policies", error, said);
@@ -375,7 +387,7 @@ mod tests {
     #[test]
     fn policies_are_forgotten_only_when_their_kind_is_gone_for_sure() {
         let not_found = || {
-            let status = kube::core::Status::failure("no", "NotFound").with_code(404);
+            let status = kube::core::Status::failure("404 page not found", "Failed to parse error data").with_code(404);
             Err(watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status))))
         };
         let (mut known, said) = (Known::default(), said());

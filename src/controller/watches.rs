@@ -71,24 +71,14 @@ fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
 /// The pause of a watch after errors in a row: short, because repairs are promised within a second, and there are three
 /// watches only.
 #[derive(Debug)]
-pub(super) struct Pause {
-    next: Duration,
-    longest: Duration,
-}
+pub(super) struct Pause(Duration);
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(2);
 
 impl Default for Pause {
     fn default() -> Self {
-        Self::up_to(LONGEST)
-    }
-}
-
-impl Pause {
-    /// Pauses that grow to this.
-    pub(super) const fn up_to(longest: Duration) -> Self {
-        Self { next: FIRST, longest }
+        Self(FIRST)
     }
 }
 
@@ -96,15 +86,15 @@ impl Iterator for Pause {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = self.next;
-        self.next = (pause * 2).min(self.longest);
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST);
         Some(pause)
     }
 }
 
 impl Backoff for Pause {
     fn reset(&mut self) {
-        self.next = FIRST;
+        *self = Self::default();
     }
 }
 
