@@ -79,7 +79,7 @@ pub(super) fn tally<'a>(
             namespace: key.namespace.clone(),
             name: key.name.clone(),
             code: finding.code.as_str().to_owned(),
-            message: cut(finding.message.clone()),
+            message: cut(&finding.message),
         }));
     }
     tallies
@@ -110,7 +110,7 @@ pub(super) fn status(
             type_: type_.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: cut(message),
+            message: cut(&message),
             observed_generation: policy.generation,
             last_transition_time: since.map_or(Time(now), |old| old.last_transition_time.clone()),
         }
@@ -184,8 +184,8 @@ fn government(tally: &Tally) -> (bool, &'static str, String) {
     (true, "Governing", message)
 }
 
-fn cut(text: String) -> String {
-    crate::defrag::finding::shorten(&text, MESSAGE_LIMIT)
+fn cut(text: &str) -> String {
+    crate::defrag::finding::shorten(text, MESSAGE_LIMIT)
 }
 
 /// The uid of a policy and its name: one that is made again has no status yet.

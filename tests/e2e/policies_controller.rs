@@ -144,8 +144,10 @@ fn an_invalid_policy_says_what_is_wrong_and_its_violations_by_name() {
         json!({"defaults": {"schedule": "0 0 31 2 *"}, "limits": {"minInterval": "12h", "minIntervalWithoutFloor": "12h"}}),
     );
     ns.accepts(&etcd(&ns.name, "kept", &[]));
-    let cronjob = ns.cronjob_that("kept", "take the built-in value", schedule("0 0 * * *"));
-    assert_eq!(cronjob["metadata"]["annotations"]["etcd-defrag.io/policy"], policy.name.as_str());
+    let cronjob = ns.cronjob_that("kept", "be governed all the same", |cronjob| {
+        cronjob["metadata"]["annotations"]["etcd-defrag.io/policy"] == policy.name.as_str()
+    });
+    assert_eq!(cronjob["spec"]["schedule"], "0 0 * * *", "the built-in value in the place of the invalid one");
     let status = policy.status("that it is invalid", |status| condition(status, "Valid").0 == "False");
     let message = condition(&status, "Valid").2;
     assert!(message.contains("schedule-never-fires (spec.defaults.schedule)"), "{message}");
@@ -222,6 +224,46 @@ async fn a_hundred_changes_a_second_end_in_one_write() {
     policy.status("the last generation", |status| status["observedGeneration"] == json!(generation));
 }
 
+/// Starts a run by hand and lets it fail at its deadline.
+fn fail_a_run(ns: &Namespace<'_>, job: &str) {
+    ns.run(&["create", "job", job, "--from=cronjob/etcd-defrag-job"]);
+    ns.run(&["patch", "job", job, "-p", r#"{"spec": {"activeDeadlineSeconds": 1}}"#]);
+    eventually("the run to fail", SOON, || {
+        let conditions = ns.get("job", job)?["status"]["conditions"].clone();
+        conditions.as_array()?.iter().any(|one| one["type"] == "Failed" && one["status"] == "True").then_some(())
+    });
+}
+
+#[test]
+fn a_spent_failure_budget_suspends_until_a_person_changes_something() {
+    let world = with_definition();
+    let ns = namespace(&world.plane, "budget");
+    let _policy = Policy::new(&world, &ns, "p", json!({"job": {"failureBudget": 2}}));
+    ns.accepts(&etcd(&ns.name, "etcd", &[]));
+    ns.cronjob_that("etcd", "be governed", |cronjob| {
+        cronjob["metadata"]["annotations"]["etcd-defrag.io/policy"].is_string()
+    });
+    let failed = |count: &'static str, suspended: bool| {
+        move |cronjob: &Value| {
+            let note = cronjob["metadata"]["annotations"]["etcd-defrag.io/failed-runs"].as_str().unwrap_or_default();
+            note.starts_with(count) && cronjob["spec"]["suspend"] == suspended
+        }
+    };
+    fail_a_run(&ns, "first");
+    ns.cronjob_that("etcd", "count one", failed("1 until", false));
+    fail_a_run(&ns, "second");
+    ns.cronjob_that("etcd", "be suspended", failed("2 until", true));
+    assert!(ns.event("etcd", "FailureBudgetSpent").contains("2 runs in a row failed"));
+    // The Jobs go, and somebody resumes it by hand on the CronJob: neither is an answer to why the runs fail.
+    ns.run(&["delete", "jobs", "--all"]);
+    ns.run(&["patch", "cronjob", "etcd-defrag-job", "-p", r#"{"spec": {"suspend": false}}"#]);
+    ns.cronjob_that("etcd", "stay suspended", failed("2 until", true));
+
+    ns.run(&["annotate", "statefulset", "etcd", "etcd-defrag.io/defrag-now=again"]);
+    ns.cronjob_that("etcd", "be resumed", failed("0 until", false));
+    assert!(ns.event("etcd", "DefragNowStarted").contains("was started"));
+}
+
 #[test]
 fn without_the_definition_the_built_in_policy_governs_until_it_is_installed() {
     let plane = ControlPlane::start();
@@ -255,7 +297,7 @@ fn without_the_definition_the_built_in_policy_governs_until_it_is_installed() {
     eventually("readiness to tell of the policies", SOON, || {
         serve.probe("/readyz").filter(|answer| answer.contains("501 policies"))
     });
-    let status = eventually("the status of the last of the 500", Duration::from_secs(60), || {
+    let status = eventually("the status of the last of the 500", Duration::from_mins(1), || {
         let status = plane.get(&["defragpolicy", "many-0"])?["status"].clone();
         (condition(&status, "Governing").1 == "MatchesNothing").then_some(status)
     });

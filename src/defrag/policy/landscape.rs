@@ -37,12 +37,11 @@ impl Landscape {
     #[must_use]
     pub fn selecting(&self, namespace: &str, labels: &Labels) -> Vec<Arc<Compiled>> {
         let named;
-        let known = match self.namespaces.get(namespace) {
-            Some(known) => known,
-            None => {
-                named = Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())]);
-                &named
-            }
+        let known = if let Some(known) = self.namespaces.get(namespace) {
+            known
+        } else {
+            named = Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())]);
+            &named
         };
         self.policies.selecting(known, labels).cloned().collect()
     }
