@@ -111,8 +111,8 @@ async fn policy_change(plane: &ControlPlane, client: &Client) -> Result {
     plane.kubectl_ok(&["wait", "--for=condition=Established", "crd/defragpolicies.etcd-defrag.io"]);
     let policies = Api::<DefragPolicy>::all(client.clone());
     let spec = |schedule: &str| json!({"spec": {"defaults": {"schedule": schedule}}});
-    let mut fleet = serde_json::from_value::<DefragPolicy>(spec("H 1 * * *"))?;
-    fleet.metadata.name = Some("fleet".to_owned());
+    let mut fleet = DefragPolicy::new("fleet", policy::api::DefragPolicySpec::default());
+    fleet.spec.defaults.schedule = Some("H 1 * * *".to_owned());
     let begun = Instant::now();
     while policies.create(&PostParams::default(), &fleet).await.is_err() {
         // The API server serves a new kind a moment after it is established.
