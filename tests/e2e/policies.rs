@@ -18,7 +18,7 @@ use super::{
     support::{World, world},
 };
 
-fn manifest(name: &str, spec: &Value) -> String {
+pub(crate) fn manifest(name: &str, spec: &Value) -> String {
     json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": name}, "spec": spec})
         .to_string()
 }
@@ -30,7 +30,7 @@ fn stored(world: &World, name: &str, spec: &Value) -> DefragPolicy {
 }
 
 /// A control plane that knows the kind.
-fn with_definition() -> Arc<World> {
+pub(crate) fn with_definition() -> Arc<World> {
     let world = world();
     // On the server's side, since several tests do this at once.
     let crd = serde_json::to_string(&policy::crd()).unwrap();
