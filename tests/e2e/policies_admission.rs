@@ -7,7 +7,7 @@ use super::{
     rescue::RESCUES,
     support::{Namespace, SOON, etcd, namespace, stderr, unlabelled},
 };
-use crate::harness::eventually;
+use crate::harness::{AuditEvent, eventually};
 
 const AUDITED: &str = "validate.etcd-defrag-webhook.etcd-defrag.io/validation_failure";
 
@@ -35,13 +35,11 @@ struct Written {
 
 fn write(ns: &Namespace<'_>, args: &[&str], stdin: &str) -> Written {
     let mark = ns.plane.audit_mark();
-    let args = ["-n", &ns.name].iter().chain(args).chain(&["--dry-run=server"]).copied();
+    let args = ["-n", &ns.name].into_iter().chain(args.iter().copied()).chain(["--dry-run=server"]);
     let output = ns.plane.kubectl_stdin(args, stdin);
     let event = eventually("the audit log to have the write", SOON, || {
         let changes = ns.plane.audit_since(mark).in_namespace(&ns.name).of("statefulsets");
-        let wanted = |event: &crate::harness::AuditEvent| {
-            event.dry_run && matches!(event.verb.as_str(), "create" | "patch" | "update")
-        };
+        let wanted = |event: &AuditEvent| event.dry_run && matches!(event.verb.as_str(), "create" | "patch" | "update");
         changes.filter(wanted).into_iter().last()
     });
     Written {
