@@ -23,7 +23,7 @@ use crate::{
         server::{self, Admission},
     },
     controller::{self, landscape::Landscapes},
-    defrag::{cronjob::MANAGER, policy::Policy},
+    defrag::cronjob::MANAGER,
     runtime::{
         leadership,
         probes::{self, Probes},
@@ -109,7 +109,6 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
     let landscapes = Landscapes::follow(client.clone());
     let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
-    let (_policy, policy) = watch::channel(Arc::new(Policy::built_in()));
     let admission = Admission::new(landscapes.snapshots(), metrics.admission.clone(), &limits);
     let config = certificates.server_config()?;
     let webhook = tokio::spawn(server::run(listener, admission, config, limits, shutdown.token()));
@@ -129,7 +128,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let identity = args.identity.clone().unwrap_or_else(host_name);
     let lease = (!args.no_leader_election).then(|| leadership::Config::new(&args.namespace, LEASE, identity.clone()));
     let options = controller::Options { concurrency: args.concurrency.into(), namespace: None, identity };
-    controller::run(client, policy, options, lease, reconciler_metrics, stop_signal(&shutdown)).await;
+    controller::run(client, landscapes, options, lease, reconciler_metrics, stop_signal(&shutdown)).await;
 
     webhook.await.context("the webhook")??;
     all_ended.cancel();

@@ -223,7 +223,7 @@ impl Known {
             return false;
         }
         self.missing = self.missing.saturating_add(1);
-        if self.absent || (self.policies.keys().next().is_some() && self.missing < MISSING_FOR_SURE) {
+        if self.absent || (self.policies.iter().next().is_some() && self.missing < MISSING_FOR_SURE) {
             debug!("the API server does not know DefragPolicy");
             return false;
         }
@@ -231,7 +231,7 @@ impl Known {
             "DefragPolicy is not installed: the built-in policy governs until it is (deploy/manifests has its definition)"
         );
         self.absent = true;
-        let changed = self.policies.keys().next().is_some();
+        let changed = self.policies.iter().next().is_some();
         self.policies = Cache::default();
         self.compiled.clear();
         changed
@@ -272,10 +272,9 @@ impl Known {
     fn snapshot(&mut self) -> Landscape {
         let namespaces = &self.namespaces;
         let labels = self.labels.get_or_insert_with(|| {
-            let all = namespaces.keys().filter_map(|key| Some((key.name.clone(), namespaces.get(key)?.clone())));
-            Arc::new(all.collect())
+            Arc::new(namespaces.iter().map(|(key, labels)| (key.name.clone(), labels.clone())).collect())
         });
-        let policies = self.policies.keys().filter_map(|key| self.policies.get(key)).cloned();
+        let policies = self.policies.iter().map(|(_, policy)| Arc::clone(policy));
         Landscape::new(PolicySet::new(policies), Arc::clone(labels))
     }
 }

@@ -27,6 +27,7 @@ mod jobs;
 mod lifecycle;
 mod policies;
 mod policies_admission;
+mod policies_controller;
 mod rescue;
 mod schedules;
 mod support;

@@ -23,10 +23,12 @@ pub(crate) fn manifest(name: &str, spec: &Value) -> String {
         .to_string()
 }
 
-/// The policy of this name and spec as it is stored.
+/// The policy of this name and spec as it would be stored: stored in truth, it would govern what other tests make.
 fn stored(world: &World, name: &str, spec: &Value) -> DefragPolicy {
-    world.plane.apply(&manifest(name, spec));
-    serde_json::from_value(world.plane.get(&["defragpolicy", name]).unwrap()).unwrap()
+    let command = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+    let output = world.plane.kubectl_stdin(command, &manifest(name, spec));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A control plane that knows the kind.
@@ -91,6 +93,8 @@ fn an_empty_policy_is_filled_in_to_the_built_in_one() {
     let compiled = policy::compile(&stored, Timestamp::now());
     assert_eq!(*compiled.policy, policy::Policy::built_in());
     assert_eq!(stored.spec, DefragPolicy::default().spec);
+    let nothing = json!({"selector": {"matchLabels": {"no": "object"}}});
+    world.plane.apply(&manifest("empty", &nothing));
     let table = world.plane.kubectl_ok(&["get", "dfp", "empty"]);
     let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(head, ["NAME", "PRIORITY", "ENROLLMENT", "ACTIONS", "MATCHED", "VIOLATING", "READY", "AGE"]);

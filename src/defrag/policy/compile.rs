@@ -28,6 +28,8 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Compiled {
     /// Its name.
     pub name: String,
+    /// Its uid, where it has one.
+    pub uid: Option<String>,
     /// The generation that was read.
     pub generation: Option<i64>,
     /// Its priority.
@@ -80,6 +82,7 @@ pub fn compile(object: &DefragPolicy, now: Timestamp) -> Compiled {
         Policy { defaults, limits, job, enrollment: spec.enrollment, allow_opt_out: spec.allow_opt_out, actions };
     Compiled {
         name: object.metadata.name.clone().unwrap_or_default(),
+        uid: object.metadata.uid.clone(),
         generation: object.metadata.generation,
         priority: spec.priority,
         policy: Arc::new(policy),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Governing, Labels, PolicySet};
+use super::{Compiled, Governing, Labels, PolicySet};
 
 /// The label that the API server gives to every namespace: its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -25,6 +25,26 @@ impl Landscape {
     #[must_use]
     pub fn policies(&self) -> &PolicySet {
         &self.policies
+    }
+
+    /// Whether the labels of this namespace are known.
+    #[must_use]
+    pub fn knows(&self, namespace: &str) -> bool {
+        self.namespaces.contains_key(namespace)
+    }
+
+    /// Every policy that selects an object with these labels in this namespace, the one that governs it first.
+    #[must_use]
+    pub fn selecting(&self, namespace: &str, labels: &Labels) -> Vec<Arc<Compiled>> {
+        let named;
+        let known = match self.namespaces.get(namespace) {
+            Some(known) => known,
+            None => {
+                named = Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())]);
+                &named
+            }
+        };
+        self.policies.selecting(known, labels).cloned().collect()
     }
 
     /// The policy that governs an object with these labels in this namespace. A namespace that is not known yet has the

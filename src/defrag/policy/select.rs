@@ -63,6 +63,12 @@ impl PolicySet {
         self.policies.iter()
     }
 
+    /// Whether these are the same policies, each in the same version.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().zip(other.iter()).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
     /// How many policy objects there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -87,6 +93,13 @@ impl Governing {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.by.as_ref().map(|by| by.name.as_str())
+    }
+
+    /// Whether the same policy governs for the same reason and says the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let reason = |governing: &Self| governing.by.as_ref().map(|by| (by.name.clone(), by.priority));
+        Arc::ptr_eq(&self.policy, &other.policy) || (reason(self) == reason(other) && self.policy == other.policy)
     }
 
     /// Which policy governs and why, for a warning or an annotation.
