@@ -31,7 +31,11 @@ use crate::{
 
 /// Admission under the built-in policy at the epoch.
 pub(crate) fn admission(limits: &Limits, metrics: Metrics) -> Admission {
-    let (_, landscape) = watch::channel(Arc::new(Landscape::default()));
+    admission_under(Landscape::default(), limits, metrics)
+}
+
+fn admission_under(landscape: Landscape, limits: &Limits, metrics: Metrics) -> Admission {
+    let (_, landscape) = watch::channel(Arc::new(landscape));
     Admission::new(landscape, metrics, limits).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
 }
 
@@ -54,7 +58,13 @@ async fn post(entry: Entry, body: impl Into<Body>) -> (StatusCode, Value) {
 
 /// The response to a review that must be answered under the request's uid.
 async fn answer(entry: Entry, review: &Value) -> Value {
-    let (status, mut answer) = post(entry, review.to_string()).await;
+    answer_under(&Landscape::default(), entry, review).await
+}
+
+/// The same under the policies of a cluster.
+pub(crate) async fn answer_under(landscape: &Landscape, entry: Entry, review: &Value) -> Value {
+    let service = router(&admission_under(landscape.clone(), &quick(), Metrics::default()));
+    let (status, mut answer) = call(service, Method::POST, entry.path(), review.to_string().into()).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
     assert_eq!(answer["kind"], "AdmissionReview");

@@ -26,6 +26,7 @@ mod failures;
 mod jobs;
 mod lifecycle;
 mod policies;
+mod policies_admission;
 mod policies_controller;
 mod rescue;
 mod schedules;
