@@ -7,6 +7,7 @@ use std::fmt;
 
 pub mod answer;
 pub mod decide;
+pub mod floor;
 pub mod limits;
 pub mod listen;
 pub mod metrics;

@@ -28,4 +28,6 @@ mod lifecycle;
 mod policies;
 mod rescue;
 mod schedules;
+mod status;
 mod support;
+mod vap;
