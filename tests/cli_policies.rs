@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "the lints know test functions, but not the helpers of tests"
 )]
 
@@ -49,7 +50,8 @@ impl Desk {
         let output = self.run(args);
         let text = |bytes: &[u8]| -> String {
             let text = String::from_utf8_lossy(bytes).replace(&format!("{}/", self.0.path().display()), "");
-            text.lines().map(|line| format!("{}\n", line.split("next runs ").next().unwrap())).collect()
+            let lines: Vec<&str> = text.lines().map(|line| line.split("next runs ").next().unwrap()).collect();
+            lines.iter().flat_map(|line| [line, "\n"]).collect()
         };
         format!(
             "exit code {}\n--- standard output\n{}--- standard error\n{}",

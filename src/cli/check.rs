@@ -100,9 +100,13 @@ struct Entry<'a> {
     enrolled: Option<bool>,
     /// The policy that governs, `null` for the built-in one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<Option<&'a str>>,
+    policy: Option<Governor<'a>>,
     findings: &'a [Finding],
 }
+
+/// The name of a policy; nothing for the built-in one, which is written as `null`.
+#[derive(Serialize)]
+struct Governor<'a>(Option<&'a str>);
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let now = Timestamp::now();
@@ -156,7 +160,7 @@ fn entries(judged: &[Judged]) -> Vec<Entry<'_>> {
                 namespace: Some(object.namespace()),
                 name: object.name(),
                 enrolled: Some(*enrolled),
-                policy: governing.as_ref().map(Governing::name),
+                policy: governing.as_ref().map(|governing| Governor(governing.name())),
                 findings,
             },
         })

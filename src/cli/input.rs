@@ -67,7 +67,7 @@ impl Files {
     }
 
     /// Whether standard input is one of the files.
-    pub(super) fn from_stdin(&self) -> bool {
+    pub(super) fn include_stdin(&self) -> bool {
         self.files.iter().any(|file| file == Path::new("-"))
     }
 

@@ -50,7 +50,7 @@ enum Command {
     Explain(explain::Args),
     /// Print the CustomResourceDefinition of DefragPolicy
     Crd(crd::Args),
-    /// Print a ValidatingAdmissionPolicy with what CEL can check, which holds while the webhook is gone
+    /// Print a validating admission policy with what CEL can check, which holds while the webhook is gone
     Vap(vap::Args),
     /// Make a development CA and serving certificate
     Certs(certs::Args),

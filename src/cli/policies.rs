@@ -1,5 +1,7 @@
 //! Policies from manifests, for the commands that need no cluster.
 
+#![allow(clippy::doc_markdown, reason = "the help shows plain text")]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -49,7 +51,7 @@ impl Policies {
 
     /// Reads the manifests and the policies to judge them by.
     pub(super) fn load_with(&self, files: &Files, now: Timestamp) -> anyhow::Result<(Vec<Document>, Known)> {
-        if files.from_stdin() && self.policy.iter().any(|file| file == Path::new("-")) {
+        if files.include_stdin() && self.policy.iter().any(|file| file == Path::new("-")) {
             bail!("standard input can be read once: give either -f or --policy a file");
         }
         let documents = files.read()?;

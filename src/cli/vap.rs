@@ -1,5 +1,7 @@
 //! `vap`: the part of the judgement that CEL can express, for the API server itself.
 
+#![allow(clippy::doc_markdown, reason = "the help shows plain text")]
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

@@ -60,6 +60,8 @@ fn status_shows_each_enrolled_etcd_and_what_is_wrong() {
     let ns = namespace(&world.plane, "shown");
     world.plane.apply(
         &json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "shown"}, "spec": {
+            // Above those that other tests write for everything.
+            "priority": 1000,
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ns.name}},
             "limits": {"singleMember": "Deny"},
         }})
@@ -80,8 +82,8 @@ fn status_shows_each_enrolled_etcd_and_what_is_wrong() {
 
     let output = status(&ns, &["-n", &ns.name]);
     let text = masked(&String::from_utf8_lossy(&output.stdout)).replace(&ns.name, "NAMESPACE");
-    let text: String = text.lines().map(|line| format!("{}\n", days_masked(line))).collect();
-    insta::assert_snapshot!(text);
+    let text: Vec<String> = text.lines().map(days_masked).collect();
+    insta::assert_snapshot!(text.join("\n"));
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
 
     let rows = rows(&ns);

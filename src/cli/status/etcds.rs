@@ -43,6 +43,7 @@ pub(super) struct Etcd {
     pub(super) findings: Vec<Finding>,
 }
 
+#[expect(clippy::ref_option, reason = "serde passes the field by reference")]
 fn rfc3339<S: serde::Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(|time| time.to_string()).serialize(serializer)
 }

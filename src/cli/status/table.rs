@@ -27,8 +27,8 @@ pub(super) fn table(etcds: &[Etcd], namespaces: bool, now: Timestamp) -> String 
     let mut text = String::new();
     for row in &rows {
         let cells = row.iter().zip(widths).skip(usize::from(!namespaces));
-        let line: String = cells.map(|(cell, width)| format!("{cell:<width$}   ")).collect();
-        text += line.trim_end();
+        let cells: Vec<String> = cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text += cells.join("   ").trim_end();
         text.push('\n');
     }
     for etcd in etcds {
@@ -137,7 +137,7 @@ mod tests {
             },
         ];
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        insta::assert_snapshot!(table(&etcds, true, now));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&table(&etcds, true, now)).to_string());
         let first = table(&etcds, false, now);
         assert!(first.starts_with("NAME      POLICY "), "{first}");
         assert_eq!(table(&[], true, now), "");
