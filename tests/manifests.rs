@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "the lint knows test functions, but not the helpers of tests")]
 
 use etcd_defrag_webhook::{
-    admission::registration::{Registration, Target},
+    admission::{
+        floor,
+        registration::{Registration, Target},
+    },
     defrag::policy,
 };
 
@@ -15,6 +18,12 @@ const CRD_HEAD: &str = "\
 const HEAD: &str = "\
 # Generated: `UPDATE_MANIFESTS=1 cargo test --test manifests` writes it from src/admission/registration.rs.
 # The caBundle is filled in by cert-manager, or by hand: docs/install.md.
+";
+
+const FLOOR_HEAD: &str = "\
+# Optional, and not in kustomization.yaml: what CEL can check of our keys, for while the webhook is gone. docs/policies.md.
+# Generated: `UPDATE_MANIFESTS=1 cargo test --test manifests` writes it from src/admission/floor.rs; `etcd-defrag-webhook vap`
+# prints the same, and with --policy the one of a DefragPolicy.
 ";
 
 #[test]
@@ -37,6 +46,18 @@ fn the_webhook_manifest_is_what_the_code_registers() {
 fn the_crd_manifest_is_what_the_types_say() {
     let text = serde_saphyr::to_string(&policy::crd()).unwrap();
     in_step("05-defragpolicies.crd.yaml", &format!("{CRD_HEAD}{}\n", text.trim_end()));
+}
+
+#[test]
+fn the_floor_manifest_is_what_the_code_says() {
+    let (admission, binding) = floor::floor(&policy::Policy::built_in(), None);
+    let options = || serde_saphyr::ser_options! { min_fold_chars: usize::MAX, folded_wrap_chars: usize::MAX };
+    let documents = [
+        serde_saphyr::to_string_with_options(&admission, options()).unwrap(),
+        serde_saphyr::to_string_with_options(&binding, options()).unwrap(),
+    ];
+    let expected = format!("{FLOOR_HEAD}{}", documents.map(|text| format!("---\n{}\n", text.trim_end())).concat());
+    in_step("40-admission-policy.yaml", &expected);
 }
 
 fn in_step(file: &str, expected: &str) {

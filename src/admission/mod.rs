@@ -8,6 +8,7 @@ use std::fmt;
 pub mod answer;
 pub mod audit;
 pub mod decide;
+pub mod floor;
 pub mod limits;
 pub mod listen;
 pub mod metrics;

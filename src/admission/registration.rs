@@ -26,7 +26,7 @@ const OUR_KEYS_CHANGED: &str = "\
   side.metadata[?part].orValue({}).exists(key,
     key.startsWith('etcd-defrag.io/') && object.metadata[?part][?key] != oldObject.metadata[?part][?key])))";
 
-const NOT_BEING_DELETED: &str = "!has(object.metadata.deletionTimestamp)";
+pub(super) const NOT_BEING_DELETED: &str = "!has(object.metadata.deletionTimestamp)";
 
 const SPEC_CHANGED: &str = "object.spec != oldObject.spec";
 
@@ -184,12 +184,17 @@ impl Registration {
     fn namespace_selector(&self) -> LabelSelector {
         let mut namespaces = vec!["kube-system".to_owned()];
         namespaces.extend(self.own_namespace.clone().filter(|own| own != "kube-system"));
-        selector("kubernetes.io/metadata.name", "NotIn", Some(namespaces))
+        not_in(namespaces)
     }
 }
 
+/// Every namespace but these.
+pub(super) fn not_in(namespaces: Vec<String>) -> LabelSelector {
+    selector("kubernetes.io/metadata.name", "NotIn", Some(namespaces))
+}
+
 /// The API server matches the selector against the old object too, so that removing the label is seen.
-fn object_selector() -> LabelSelector {
+pub(super) fn object_selector() -> LabelSelector {
     selector(ENABLED, "Exists", None)
 }
 
@@ -198,7 +203,7 @@ fn selector(key: &str, operator: &str, values: Option<Vec<String>>) -> LabelSele
     LabelSelector { match_expressions: Some(vec![requirement]), match_labels: None }
 }
 
-fn create_or_our_keys_changed() -> String {
+pub(super) fn create_or_our_keys_changed() -> String {
     format!("request.operation == 'CREATE' || {OUR_KEYS_CHANGED}")
 }
 

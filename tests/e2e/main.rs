@@ -30,4 +30,6 @@ mod policies_admission;
 mod policies_controller;
 mod rescue;
 mod schedules;
+mod status;
 mod support;
+mod vap;

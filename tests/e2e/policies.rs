@@ -32,7 +32,7 @@ fn stored(world: &World, name: &str, spec: &Value) -> DefragPolicy {
 }
 
 /// A control plane that knows the kind.
-pub(crate) fn with_definition() -> Arc<World> {
+pub(super) fn with_definition() -> Arc<World> {
     let world = world();
     // On the server's side, since several tests do this at once.
     let crd = serde_json::to_string(&policy::crd()).unwrap();
@@ -165,4 +165,15 @@ fn contradictions_are_refused_in_words_that_help() {
     }
     let long = world.plane.kubectl_stdin(["apply", "-f", "-"], &manifest(&"x".repeat(64), &json!({})));
     assert!(String::from_utf8_lossy(&long.stderr).contains("write at most 63 characters"));
+}
+
+#[test]
+fn the_examples_are_accepted_as_they_stand() {
+    let world = with_definition();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/policies");
+    // A dry run: they select other tests' objects.
+    let output = world.plane.kubectl(["apply", "--dry-run=server", "--validate=strict", "-f", folder]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = std::fs::read_dir(folder).unwrap().count();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), files);
 }
