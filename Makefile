@@ -12,7 +12,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: controlplane ## The main job on a control plane of its own, from a label to refusals and repairs
+demo: controlplane ## The main job on a Kubernetes of its own: a label, refusals, repairs; as root a real defragmentation
 	cargo build --locked
 	cargo run --locked --example demo
 
@@ -31,6 +31,12 @@ bench: controlplane ## How quick, quiet and small `serve` is with a fleet of 1,0
 .PHONY: bench-judge
 bench-judge: ## How long judgements take, beside other crates and the Go modules (needs Go)
 	cargo run --locked --release --manifest-path benches/judge/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)
+
+SIZE ?=
+.PHONY: compare
+compare: controlplane ## defrag.sh's CronJob against ours on a real etcd, into docs/ (root, 8 GB; SIZE='--live 3Gi')
+	cargo build --locked
+	cargo run --locked --example compare -- $(SIZE)
 
 .PHONY: controlplane
 controlplane: ## Build the test control plane (about 10 min on 2 cores, once; then cached)

@@ -1,4 +1,5 @@
-//! `make demo`: the main job on a control plane of its own, from a label to a CronJob that repairs itself.
+//! `make demo`: the main job on a control plane of its own, from a label to a CronJob that repairs itself; and where a
+//! node can run, on a real etcd that its pod then defragments.
 //!
 //! Everything shown is real: the API server's answers as kubectl prints them, and the objects that are there.
 
@@ -12,46 +13,106 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{ControlPlane, Serve, binary, eventually};
+use harness::{
+    ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, PodsOptions, Serve, binary, eventually, unavailable,
+};
 use serde_json::Value;
 
 const NAMESPACE: &str = "kamaji-system";
 const MANIFEST: &str = include_str!("kamaji-etcd.yaml");
+/// What follows the pod in a member's address.
+const DOMAIN: &str = ".kamaji-etcd.kamaji-system.svc.cluster.local:2379";
+/// Columns of what is shown.
+const WIDTH: usize = 124;
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For the whole run of a Job.
+const RUN: Duration = Duration::from_mins(3);
 
 fn main() {
     let begun = Instant::now();
+    match unavailable() {
+        None => on_a_node(),
+        Some(reason) => on_a_control_plane(reason),
+    }
+    say(&format!("Done in {:.0} s; nothing is left behind.", begun.elapsed().as_secs_f64()));
+}
+
+/// With an etcd that runs, and a Job that does its work.
+fn on_a_node() {
+    step("A Kubernetes of one node, from processes of this machine: control plane, kubelet, containerd, cluster DNS");
+    let Some(node) = Node::start("demo") else { panic!("a node could run a moment ago") };
+    say(&format!("{} is ready after {:.1} s", node.version(), node.start_time().as_secs_f64()));
+    if node.engine() == Engine::StandIn {
+        say("etcd-defrag is not on PATH: a stand-in that sends the same requests takes its place in the pods of Jobs");
+    }
+    node.kubectl_ok(&["create", "namespace", NAMESPACE]);
+    node.kubectl_ok(&["label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"]);
+    // Its pods start while `serve` does.
+    let pods = EtcdPods::new(&node, NAMESPACE, PodsOptions { enrolled: false, ..PodsOptions::default() });
+    pods.apply();
+    let serve = start_serve(&node);
+
+    let demo = Demo { plane: &node };
+    step("A real etcd of three members with TLS and a quota of 96 MiB, filled; then most of it is deleted");
+    pods.wait_ready();
+    pods.fill(Fill::to(pods.options().quota, 82));
+    demo.run(&["get", "pods", "-n", NAMESPACE]);
+    let before = pods.status();
+    sizes(&pods, &before, None);
+
+    step("One label on its StatefulSet, and its CronJob appears");
+    let labelled = Instant::now();
+    demo.run(&["label", "statefulset", "kamaji-etcd", "-n", NAMESPACE, "etcd-defrag.io/enabled=true"]);
+    demo.appears(labelled);
+    demo.refusals();
+    demo.repair();
+    demo.defragment(&pods, &before);
+    defrag_sh();
+    end(serve);
+}
+
+/// Without.
+fn on_a_control_plane(reason: &str) {
     step("A Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager as processes of this machine");
+    say(&format!("No node can run here: {reason}."));
+    say("So no pod runs: left out are a real etcd, the Job that defragments it, and its sizes before and after.");
     let plane = ControlPlane::start();
     say(&format!("{} is ready after {:.1} s", plane.version(), plane.start_time().as_secs_f64()));
-    let serve = Serve::start(&plane);
+    let serve = start_serve(&plane);
+    plane.kubectl_ok(&["create", "namespace", NAMESPACE]);
+
+    let demo = Demo { plane: &plane };
+    step("One label on an etcd StatefulSet (examples/kamaji-etcd.yaml), and its CronJob appears");
+    let labelled = Instant::now();
+    show("kubectl apply -f examples/kamaji-etcd.yaml", &plane.kubectl_stdin(["apply", "-f", "-"], MANIFEST));
+    demo.appears(labelled);
+    demo.refusals();
+    demo.repair();
+    defrag_sh();
+    end(serve);
+}
+
+fn start_serve(plane: &ControlPlane) -> Serve {
+    let serve = Serve::start(plane);
     say(&format!(
         "etcd-defrag-webhook serve is ready after {} ms, its webhooks registered",
         serve.start_time.as_millis()
     ));
+    println!();
+    serve
+}
 
-    let demo = Demo { plane };
-    demo.label();
-    demo.refusals();
-    demo.repair();
-    defrag_sh();
-
+fn end(serve: Serve) {
     step("Everything stops");
     assert!(serve.stop(), "serve did not end cleanly");
-    drop(demo);
-    say(&format!("Done in {:.0} s; nothing is left behind.", begun.elapsed().as_secs_f64()));
 }
 
-struct Demo {
-    plane: ControlPlane,
+struct Demo<'a> {
+    plane: &'a ControlPlane,
 }
 
-impl Demo {
-    fn label(&self) {
-        step("One label on an etcd StatefulSet (examples/kamaji-etcd.yaml), and its CronJob appears");
-        self.kubectl(&["create", "namespace", NAMESPACE]);
-        let labelled = Instant::now();
-        show("kubectl apply -f examples/kamaji-etcd.yaml", &self.apply(MANIFEST));
+impl Demo<'_> {
+    fn appears(&self, labelled: Instant) {
         self.cronjob(|_| true);
         say(&format!("The CronJob is there {} ms after kubectl was started:", labelled.elapsed().as_millis()));
         self.run(&["get", "cronjob", "-n", NAMESPACE]);
@@ -60,7 +121,7 @@ impl Demo {
     }
 
     fn refusals(&self) {
-        step("Six settings that would hurt, and what kubectl prints");
+        step("Six settings that would hurt, and what kubectl prints besides the warnings");
         for setting in [
             "schedule=0 0 31 2 *",
             "schedule=*/5 * * * *",
@@ -71,7 +132,7 @@ impl Demo {
         ] {
             let pair = format!("etcd-defrag.io/{setting}");
             let args = ["annotate", "statefulset", "kamaji-etcd", "-n", NAMESPACE, "--overwrite", &pair];
-            let output = self.plane.kubectl(args);
+            let output = without_warnings(self.plane.kubectl(args));
             show(&format!("kubectl annotate statefulset kamaji-etcd '{pair}'"), &output);
             assert!(!output.status.success(), "{setting} was accepted");
         }
@@ -102,19 +163,38 @@ impl Demo {
             "events.events.k8s.io",
             "-n",
             NAMESPACE,
+            "--field-selector=reportingController=etcd-defrag-webhook",
             "-o",
             "custom-columns=REASON:.reason,OBJECT:.regarding.name,NOTE:.note",
         ]);
+    }
+
+    /// A run now, by the CronJob, as a person asks for it.
+    fn defragment(&self, pods: &EtcdPods<'_>, before: &[MemberStatus]) {
+        step("A run now instead of at midnight, with short waits; the Job's pod defragments the members one by one");
+        let leader = pods.leader();
+        let settings = ["etcd-defrag.io/wait-between-members=1s", "etcd-defrag.io/defrag-now=demo"];
+        let annotate = ["annotate", "statefulset", "kamaji-etcd", "-n", NAMESPACE];
+        self.run(&[annotate.as_slice(), settings.as_slice()].concat());
+        let job = eventually("the Job", PATIENCE, || {
+            let jobs = self.plane.get(&["-n", NAMESPACE, "jobs"])?;
+            jobs["items"][0]["metadata"]["name"].as_str().map(ToOwned::to_owned)
+        });
+        let ended = pods.job_end(&job, RUN);
+        let log = self.plane.kubectl(["logs", &format!("job/{job}"), "-n", NAMESPACE]);
+        show(&format!("kubectl logs job/{job} -n {NAMESPACE}    # {DOMAIN} left out"), &without_domain(log));
+        assert!(ended.succeeded, "{ended:?}");
+        sizes(pods, before, Some(&pods.status()));
+        let order = pods.defragmentations();
+        let order: Vec<&str> = order.iter().map(|one| one.pod.as_str()).collect();
+        say(&format!("Their own logs say: {}; {leader} was the leader.", order.join(", then ")));
+        println!();
     }
 
     fn cronjob(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually("the CronJob of kamaji-etcd", PATIENCE, || {
             self.plane.get(&["-n", NAMESPACE, "cronjob", "kamaji-etcd-defrag-job"]).filter(|cronjob| wanted(cronjob))
         })
-    }
-
-    fn apply(&self, manifest: &str) -> Output {
-        self.plane.kubectl_stdin(["apply", "-f", "-"], manifest)
     }
 
     /// Runs kubectl and shows what it prints.
@@ -128,6 +208,28 @@ impl Demo {
     }
 }
 
+/// The database of each member, now or before and after a run.
+fn sizes(pods: &EtcdPods<'_>, before: &[MemberStatus], after: Option<&[MemberStatus]>) {
+    say(&format!(
+        "{:<16}{:>12}{:>12}{:>12}",
+        "DATABASE OF",
+        "BEFORE",
+        if after.is_some() { "AFTER" } else { "" },
+        "IN USE"
+    ));
+    for (index, (pod, old)) in pods.pods().iter().zip(before).enumerate() {
+        let new = after.and_then(|after| after.get(index));
+        let size = new.map(|new| mib(new.db_size)).unwrap_or_default();
+        say(&format!("{pod:<16}{:>12}{size:>12}{:>12}", mib(old.db_size), mib(new.unwrap_or(old).db_size_in_use)));
+    }
+    println!();
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one decimal is printed")]
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 fn defrag_sh() {
     step("The flags of defrag.sh, without a cluster");
     let args = ["cronjob", "-e", "kamaji-etcd", "-s", "kamaji-etcd", "-n", NAMESPACE, "-j", "14 9 * * 1-5"];
@@ -136,7 +238,7 @@ fn defrag_sh() {
 }
 
 fn step(what: &str) {
-    println!("\n=== {what}\n");
+    println!("=== {what}\n");
 }
 
 fn say(what: &str) {
@@ -147,10 +249,39 @@ fn show(command: &str, output: &Output) {
     println!("$ {command}");
     for bytes in [&output.stdout, &output.stderr] {
         for line in String::from_utf8_lossy(bytes).lines() {
-            println!("    {line}");
+            wrap(line);
         }
     }
     println!();
+}
+
+/// Prints a line, over several where it is long.
+fn wrap(line: &str) {
+    let (mut shown, mut column) = (String::from("    "), 4);
+    for word in line.split_inclusive(' ') {
+        let length = word.chars().count();
+        if column > 8 && column + length > WIDTH {
+            shown.push_str("\n      ");
+            column = 6;
+        }
+        shown.push_str(word);
+        column += length;
+    }
+    println!("{shown}");
+}
+
+/// The same without what is in every address.
+fn without_domain(mut output: Output) -> Output {
+    output.stdout = String::from_utf8_lossy(&output.stdout).replace(DOMAIN, "").into_bytes();
+    output
+}
+
+/// The same without the warnings, which were shown before.
+fn without_warnings(mut output: Output) -> Output {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("Warning: ")).collect();
+    output.stderr = kept.join("\n").into_bytes();
+    output
 }
 
 fn quoted(args: &[&str]) -> String {

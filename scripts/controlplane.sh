@@ -21,7 +21,7 @@ readonly source_dir=$root/tests/controlplane
 readonly cache=${ETCD_DEFRAG_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set, and neither is ETCD_DEFRAG_CACHE}/.cache}/etcd-defrag-webhook}/controlplane
 readonly programs=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl etcd etcdctl)
 readonly packages=(
-  . ./etcd ./coredns ./pause
+  . ./etcd ./etcd-defrag-stand-in ./coredns ./pause
   github.com/containerd/containerd/v2/cmd/containerd
   github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
   github.com/containernetworking/plugins/plugins/{main/bridge,main/loopback,ipam/host-local}

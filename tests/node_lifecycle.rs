@@ -26,7 +26,7 @@ use std::{
 
 use harness::{ETCD_IMAGE, NODE, Node, eventually, unavailable};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// How often the node is started and stopped in a row, unless `NODE_STARTS` says otherwise.
 const STARTS: usize = 2;
 

@@ -71,7 +71,7 @@ fn compare(text: &str, states: &[State], expected: &str, counts: &mut Counts) {
 #[test]
 fn every_generated_rule_has_the_engine_s_value() {
     let (rules, seed) = (setting("ORACLE_RULES", 20_000), setting("ORACLE_SEED", 1));
-    let mut random = Random(seed);
+    let mut random = Random::seeded(seed);
     let mut counts = Counts::default();
     let mut left = rules;
     while left > 0 {
@@ -79,7 +79,7 @@ fn every_generated_rule_has_the_engine_s_value() {
         left -= batch;
         let questions: Vec<(String, Vec<State>)> = (0..batch)
             .map(|_| {
-                let quota = QUOTAS[random.below(QUOTAS.len() as u64) as usize];
+                let quota = *random.pick(&QUOTAS);
                 let states = (0..STATES).map(|_| state(&mut random, quota, quota + quota / 4)).collect();
                 (rule(&mut random), states)
             })

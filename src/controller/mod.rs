@@ -17,6 +17,7 @@ mod defrag_now;
 pub mod drift;
 mod have;
 pub mod landscape;
+mod last_words;
 mod memory;
 pub mod metrics;
 pub mod ownership;

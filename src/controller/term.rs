@@ -21,6 +21,7 @@ use super::{
     budget::Run,
     cache::{Cache, Change},
     landscape::Batch,
+    last_words,
     memory::{Memory, Standing},
     ownership::statefulset_of,
     queue::{LONGEST_PAUSE_REFUSED, Next, Queue},
@@ -368,13 +369,19 @@ impl Term {
         self.context.metrics.failed_runs.inc();
         let reason = failure.reason.as_deref().unwrap_or("no reason given");
         let message = failure.message.as_deref().unwrap_or("no message");
-        let note = format!(
-            "The defragmentation {name} failed ({reason}: {message}). The next run is the next scheduled one; \
-             the log of the Job's pod says more."
-        );
-        let event = Event { unique: Some(uid.clone()), ..Event::warning("Defragment", "DefragmentationFailed", note) };
+        let what = format!("The defragmentation {name} failed ({reason}: {message}).");
+        let (uid, namespace) = (uid.clone(), namespace.to_owned());
         let context = Arc::clone(&self.context);
-        self.reports.spawn(async move { report::publish(&context, &object, event).await });
+        self.reports.spawn(async move {
+            let why = last_words::of(context.client.clone(), &namespace, &uid).await;
+            let next = "The next run is the next scheduled one.";
+            let note = match why {
+                Some(why) => format!("{what} {next} {why}"),
+                None => format!("{what} {next} The log of the Job's pod may say more."),
+            };
+            let event = Event { unique: Some(uid), ..Event::warning("Defragment", "DefragmentationFailed", note) };
+            report::publish(&context, &object, event).await;
+        });
     }
 }
 

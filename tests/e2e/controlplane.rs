@@ -1,8 +1,6 @@
 //! The test control plane itself: that it is a real one, and that it leaves
 //! nothing behind however a test ends.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
-
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},

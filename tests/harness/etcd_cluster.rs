@@ -164,10 +164,7 @@ impl EtcdCluster {
     /// to answer.
     #[track_caller]
     pub(crate) fn status(&self) -> Vec<MemberStatus> {
-        let text = self.etcdctl_ok(&["endpoint", "status", "-w", "json"]);
-        let raw: Vec<RawStatus> =
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("etcdctl endpoint status wrote {text}: {error}"));
-        raw.into_iter().map(MemberStatus::from).collect()
+        MemberStatus::parse(&self.etcdctl_ok(&["endpoint", "status", "-w", "json"]))
     }
 }
 
@@ -191,6 +188,16 @@ pub(crate) struct MemberStatus {
     pub(crate) is_leader: bool,
     /// Alarms and other complaints.
     pub(crate) errors: Vec<String>,
+}
+
+impl MemberStatus {
+    /// Reads what `etcdctl endpoint status -w json` wrote.
+    #[track_caller]
+    pub(super) fn parse(text: &str) -> Vec<Self> {
+        let raw: Vec<RawStatus> =
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("etcdctl endpoint status wrote {text}: {error}"));
+        raw.into_iter().map(Self::from).collect()
+    }
 }
 
 #[derive(Deserialize)]

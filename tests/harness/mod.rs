@@ -28,7 +28,9 @@
 mod audit;
 mod control_plane;
 mod etcd_cluster;
+mod etcd_pods;
 mod node;
+mod processes;
 mod serve;
 mod supervised;
 
@@ -37,7 +39,9 @@ pub(crate) use self::{
     audit::{Audit, AuditEvent, AuditMark},
     control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD},
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
-    node::{ETCD_IMAGE, Engine, NODE, Node, engine_on_path, make_image, unavailable},
+    etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
+    node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
+    processes::Process,
     serve::{Serve, ServeOptions, binary},
     supervised::Component,
 };
@@ -104,14 +108,26 @@ pub(crate) fn free_port() -> u16 {
 /// Calls `probe` until it returns a value, for at most `limit`; panics with
 /// `what` when time is up.
 #[track_caller]
-pub(crate) fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, limit: Duration, probe: impl FnMut() -> Option<T>) -> T {
+    eventually_every(POLL_INTERVAL, what, limit, probe)
+}
+
+/// The same for what takes long: each attempt by way of `kubectl` costs a tenth
+/// of a second of processor time, which others need meanwhile.
+#[track_caller]
+pub(crate) fn eventually_every<T>(
+    interval: Duration,
+    what: &str,
+    limit: Duration,
+    mut probe: impl FnMut() -> Option<T>,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = probe() {
             return value;
         }
         assert!(start.elapsed() < limit, "waited {} s in vain: {what}", limit.as_secs());
-        thread::sleep(POLL_INTERVAL);
+        thread::sleep(interval);
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     ops::Deref,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
 use serde::Deserialize;
@@ -36,6 +36,8 @@ pub(crate) struct Node {
     plane: ControlPlane,
     report: NodeReport,
     engine: Engine,
+    // Read again when the node is started again.
+    _images: Arc<Images>,
 }
 
 impl Node {
@@ -63,7 +65,7 @@ impl Node {
         args.extend_from_slice(extra);
         let (plane, report) = ControlPlane::start_args(&args);
         let Some(report) = report else { panic!("controlplane up --node reported no node") };
-        Some(Self { plane, report, engine: images.kind })
+        Some(Self { plane, report, engine: images.kind, _images: images })
     }
 
     /// The name of the node.
@@ -111,28 +113,31 @@ pub(crate) fn engine_on_path() -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join("etcd-defrag")).find(|file| file.is_file())
 }
 
-/// Images that this process made.
+/// Images that this process made. They are removed with the last node that uses
+/// them.
 struct Images {
     engine: PathBuf,
     kind: Engine,
-    // Removed with the process by the system's own cleaning of temporary files
-    // at the latest: statics are not dropped.
     _dir: TempDir,
 }
 
 impl Images {
-    fn get() -> &'static Self {
-        static IMAGES: OnceLock<Images> = OnceLock::new();
-        IMAGES.get_or_init(|| {
-            let dir = TempDir::with_prefix("etcd-defrag-images-").unwrap_or_else(|error| panic!("{error}"));
-            let engine = dir.path().join("engine.tar");
-            let (program, kind) = match engine_on_path() {
-                Some(program) => (program, Engine::Real),
-                None => (bin("etcd-defrag-stand-in"), Engine::StandIn),
-            };
-            make_image(&engine, engine_image(), &[(&program, "/usr/local/bin/etcd-defrag")]);
-            Self { engine, kind, _dir: dir }
-        })
+    fn get() -> Arc<Self> {
+        static IMAGES: Mutex<Weak<Images>> = Mutex::new(Weak::new());
+        let mut shared = IMAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(images) = shared.upgrade() {
+            return images;
+        }
+        let dir = TempDir::with_prefix("etcd-defrag-images-").unwrap_or_else(|error| panic!("{error}"));
+        let engine = dir.path().join("engine.tar");
+        let (program, kind) = match engine_on_path() {
+            Some(program) => (program, Engine::Real),
+            None => (bin("etcd-defrag-stand-in"), Engine::StandIn),
+        };
+        make_image(&engine, engine_image(), &[(&program, "/usr/local/bin/etcd-defrag")]);
+        let images = Arc::new(Self { engine, kind, _dir: dir });
+        *shared = Arc::downgrade(&images);
+        images
     }
 }
 

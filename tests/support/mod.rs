@@ -8,30 +8,7 @@ mod harness;
 
 use etcd_defrag_webhook::defrag::rule::State;
 
-/// `splitmix64`: small, and the same sequence for a seed everywhere.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        if limit == 0 { 0 } else { self.next() % limit }
-    }
-
-    pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.below(from.len() as u64) as usize]
-    }
-
-    pub(crate) fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
+pub(crate) use harness::Random;
 
 /// The number in an environment variable, or a default.
 pub(crate) fn setting(name: &str, default: u64) -> u64 {
@@ -198,12 +175,12 @@ fn boolean(random: &mut Random, text: &mut String, depth: u64) {
             text.push_str(" : ");
             boolean(random, text, depth - 1);
         }
-        7 if random.chance(20) => text.push_str(random.pick(&["true", "false"])),
+        7 if random.chance(20) => text.push_str(random.word(&["true", "false"])),
         8 if random.chance(20) => binary(random, text, &["==", "!="], depth, boolean),
         _ => {
             number(random, text, depth.min(2));
             blank(random, text);
-            text.push_str(random.pick(&COMPARISONS));
+            text.push_str(random.word(&COMPARISONS));
             blank(random, text);
             number(random, text, depth.min(2));
         }
@@ -213,12 +190,12 @@ fn boolean(random: &mut Random, text: &mut String, depth: u64) {
 fn number(random: &mut Random, text: &mut String, depth: u64) {
     let choice = if depth == 0 { random.below(10) } else { random.below(20) };
     match choice {
-        0..=4 => text.push_str(random.pick(&VARIABLES)),
-        5..=8 => text.push_str(random.pick(&NUMBERS)),
-        9 => text.push_str(&(random.next() >> random.below(64)).to_string()),
+        0..=4 => text.push_str(random.word(&VARIABLES)),
+        5..=8 => text.push_str(random.word(&NUMBERS)),
+        9 => text.push_str(&(random.bits() >> random.below(64)).to_string()),
         10..=15 => binary(random, text, &ARITHMETIC, depth, number),
         16 => {
-            text.push_str(random.pick(&["-", "-", "~"]));
+            text.push_str(random.word(&["-", "-", "~"]));
             number(random, text, depth - 1);
         }
         18 if random.chance(40) => {
@@ -232,7 +209,7 @@ fn number(random: &mut Random, text: &mut String, depth: u64) {
             number(random, text, depth - 1);
             text.push_str("**");
             text.push_str(
-                random.pick(&["2", "3", "10", "20", "0.5", "-1", "0", "1.5", "dbSize", "64", "-0.5", "1e30"]),
+                random.word(&["2", "3", "10", "20", "0.5", "-1", "0", "1.5", "dbSize", "64", "-0.5", "1e30"]),
             );
         }
         _ => bracketed(random, text, depth, number),
@@ -244,7 +221,7 @@ type Part = fn(&mut Random, &mut String, u64);
 fn binary(random: &mut Random, text: &mut String, operators: &[&str], depth: u64, part: Part) {
     part(random, text, depth - 1);
     blank(random, text);
-    text.push_str(random.pick(operators));
+    text.push_str(random.word(operators));
     blank(random, text);
     part(random, text, depth - 1);
 }
@@ -263,18 +240,18 @@ fn blank(random: &mut Random, text: &mut String) {
 
 fn mutate(random: &mut Random, text: &mut String) {
     let mut characters: Vec<char> = text.chars().collect();
-    let at = random.below(characters.len() as u64 + 1) as usize;
+    let at = random.below(characters.len() + 1);
     match random.below(6) {
         0 if at < characters.len() => {
             characters.remove(at);
         }
         1 if at < characters.len() => {
-            let other = random.below(characters.len() as u64) as usize;
+            let other = random.below(characters.len());
             characters.swap(at, other);
         }
         2 => {
             let operator =
-                random.pick(&["+", "-", "*", "/", "%", "^", "&", "|", "&&", "||", "<<", "==", "!", "(", ")"]);
+                random.word(&["+", "-", "*", "/", "%", "^", "&", "|", "&&", "||", "<<", "==", "!", "(", ")"]);
             characters.splice(at..at, operator.chars());
         }
         3 => {
@@ -282,11 +259,11 @@ fn mutate(random: &mut Random, text: &mut String) {
             characters.drain(at..end);
         }
         4 => {
-            let number = random.pick(&NUMBERS);
+            let number = random.word(&NUMBERS);
             characters.splice(at..at, number.chars());
         }
         _ => {
-            let odd = random.pick(&ODD);
+            let odd = random.word(&ODD);
             characters.splice(at..at, odd.chars());
         }
     }
@@ -298,13 +275,13 @@ fn soup(random: &mut Random) -> String {
     let mut text = String::new();
     for _ in 0..random.below(12) {
         match random.below(6) {
-            0 => text.push_str(random.pick(&ODD)),
-            1 => text.push_str(random.pick(&NUMBERS)),
-            2 => text.push_str(random.pick(&VARIABLES)),
-            3 => text.push_str(random.pick(&ARITHMETIC)),
-            4 => text.push_str(random.pick(&COMPARISONS)),
-            _ if random.chance(50) => text.push((random.below(96) as u8 + 32) as char),
-            _ => text.push(char::from_u32(random.below(0x3000) as u32).unwrap_or(' ')),
+            0 => text.push_str(random.word(&ODD)),
+            1 => text.push_str(random.word(&NUMBERS)),
+            2 => text.push_str(random.word(&VARIABLES)),
+            3 => text.push_str(random.word(&ARITHMETIC)),
+            4 => text.push_str(random.word(&COMPARISONS)),
+            _ if random.chance(50) => text.push(char::from(random.below(96_u8) + 32)),
+            _ => text.push(char::from_u32(random.below(0x3000)).unwrap_or(' ')),
         }
         blank(random, &mut text);
     }
@@ -318,7 +295,7 @@ pub(crate) fn state(random: &mut Random, quota: u64, limit: u64) -> State {
     let size = match random.below(8) {
         0 => quota,
         1 => limit,
-        2 => random.next() >> (24 + random.below(40)),
+        2 => random.bits() >> (24 + random.below(40)),
         3 => (quota / 10).saturating_mul(random.below(13)).wrapping_add(random.below(3)),
         4 => random.below(9) << 20,
         _ => random.below(limit + 1),

@@ -18,6 +18,11 @@ impl Random {
         Self(seed)
     }
 
+    /// The sequence of one seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -26,9 +31,10 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.bits() % (end as u64)).unwrap()
+    /// A number below `end`; 0 below 0.
+    pub fn below<N: TryFrom<u64> + TryInto<u64>>(&mut self, end: N) -> N {
+        let end: u64 = end.try_into().ok().expect("no negative number");
+        N::try_from(self.bits() % end.max(1)).ok().expect("less than the end")
     }
 
     /// Whether an event of probability 1/n happens.
@@ -36,7 +42,15 @@ impl Random {
         self.below(n) == 0
     }
 
+    /// Whether an event of this probability happens.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
     pub fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
         &from[self.below(from.len())]
+    }
+    pub fn word<'t>(&mut self, from: &[&'t str]) -> &'t str {
+        from[self.below(from.len())]
     }
 }

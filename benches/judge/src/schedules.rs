@@ -163,10 +163,14 @@ pub fn judge(table: &mut Table) -> Result {
         ("5 4 1 * 1", Some("UTC")),
         ("0 0 29 2 *", None),
         ("0 0 31 2 *", None),
+        ("0 0 29 2 *", Some("Europe/Rome")),
         ("* * * * *", None),
+        ("* * * * *", Some("Europe/Rome")),
         ("0 0 * * 7", None),
         ("@Daily", None),
         ("0 0 * * *", Some("CET+1")),
+        ("0 0 * * *", Some("Europe/Rom")),
+        ("0 0 * * *", Some("America/New_Yrok")),
     ] {
         let times = measure(vec![here(|| schedule::judge(text, zone, &at, &limits, now))])?;
         let judged = schedule::judge(text, zone, &at, &limits, now);

@@ -57,11 +57,11 @@ impl Calendar {
         self.month >> month & 1 == 1
     }
 
-    pub fn has_hour(&self, hour: i8) -> bool {
+    pub fn has_hour(&self, hour: i64) -> bool {
         self.hour >> hour & 1 == 1
     }
 
-    pub fn has_minute(&self, minute: i8) -> bool {
+    pub fn has_minute(&self, minute: i64) -> bool {
         self.minute >> minute & 1 == 1
     }
 
@@ -105,12 +105,9 @@ pub(super) const fn last(set: u64) -> i64 {
 }
 
 /// The lowest value above `value`, if the set has one.
-pub(super) fn above(set: u64, value: i8) -> Option<i8> {
-    let rest = set.checked_shr(u32::from(value.unsigned_abs()) + 1).unwrap_or(0);
-    if rest == 0 {
-        return None;
-    }
-    i8::try_from(rest.trailing_zeros()).ok().map(|distance| value + 1 + distance)
+pub(super) fn above(set: u64, value: i64) -> Option<i64> {
+    let rest = set.checked_shr(u32::try_from(value).ok()? + 1).unwrap_or(0);
+    (rest != 0).then(|| value + 1 + i64::from(rest.trailing_zeros()))
 }
 
 /// The values of a set, ascending.

@@ -7,16 +7,16 @@ use jiff::{Timestamp, civil::DateTime, tz::Offset};
 use super::{
     Intervals, Schedule, Spec,
     calendar::Calendar,
-    changeover::{Crossing, Effects, Skipped, effects},
+    changeover::{Crossing, Effects, Skipped, ahead, effects},
     describe::WEEKDAYS,
     gaps::{Gap, Gaps, on_the_wall},
     hash,
     next::whole_seconds,
-    parse::WideStep,
+    parse::{self, WideStep},
     seconds,
     window::{Window, outside},
     year_of,
-    zone::{TimeZone, civil},
+    zone::{Stretch, TimeZone, civil},
 };
 use crate::defrag::{
     duration::in_words,
@@ -134,6 +134,7 @@ pub fn judge(schedule_text: &str, zone_text: Option<&str>, at: &Place, limits: &
         zone: zone.as_ref().and_then(Option::as_ref).unwrap_or(&utc),
         limits,
         now,
+        ahead: Vec::new(),
         field: &at.schedule_field,
         findings,
     };
@@ -149,6 +150,8 @@ struct Case<'a> {
     zone: &'a TimeZone,
     limits: &'a Limits,
     now: Timestamp,
+    /// For changeovers; none until it is known that the schedule fires.
+    ahead: Vec<Stretch>,
     field: &'a str,
     findings: Vec<Finding>,
 }
@@ -170,7 +173,8 @@ impl Case<'_> {
             self.never_fires();
             return None;
         };
-        let effects = effects(calendar, self.zone, whole_seconds(self.now));
+        self.ahead = ahead(self.zone, whole_seconds(self.now));
+        let effects = effects(calendar, self.zone, &self.ahead);
         let intervals = Intervals::of(&wall, &effects);
         self.too_often(calendar, &wall, &effects);
         self.too_rare(&wall, &effects);
@@ -259,9 +263,7 @@ impl Case<'_> {
             Shown::Crossing => format!("{}, because a changeover of {} lies between", self.instants(gap), self.zone),
             Shown::Wall => self.upcoming(gap).unwrap_or_else(|| wall_times(gap)),
         };
-        let write = self.spaced(calendar, |intervals| {
-            intervals.shortest >= min && self.limits.max_interval.is_none_or(|max| intervals.longest <= max)
-        });
+        let write = self.spaced(calendar);
         let length = in_words(seconds(gap.length()));
         let brief = format!("fires {length} apart, allowed {}{}", in_words(min), instead(write.as_deref(), "; write "));
         let message = format!(
@@ -283,10 +285,7 @@ impl Case<'_> {
         };
         let write = ["0 0 1 * *", "0 0 * * 0", "0 0 * * *", "0 */12 * * *", "0 */6 * * *", "0 * * * *", "*/10 * * * *"]
             .into_iter()
-            .find(|text| {
-                self.intervals_of(text)
-                    .is_some_and(|intervals| intervals.longest <= max && intervals.shortest >= self.limits.min_interval)
-            });
+            .find(|text| self.keeps_limits(text));
         let length = in_words(seconds(gap.length()));
         let brief = format!("fires {length} apart, allowed {}{}", in_words(max), instead(write, "; write "));
         let message = format!(
@@ -374,12 +373,19 @@ impl Case<'_> {
         format!("{from} at {} and {to} at {}", utc_offset(from_offset), utc_offset(to_offset))
     }
 
-    fn intervals_of(&self, text: &str) -> Option<Intervals> {
-        Schedule::parse(text).ok()?.intervals(self.zone, self.now)
+    /// Whether both limits hold for another schedule. What the wall clock breaks, no changeover mends.
+    fn keeps_limits(&self, text: &str) -> bool {
+        let Ok(Schedule { spec: Spec::Calendar(calendar), .. }) = parse::parse(text) else { return false };
+        let Some(wall) = on_the_wall(&calendar, year_of(self.now)) else { return false };
+        let keeps = |effects: &Effects| {
+            let Intervals { shortest, longest } = Intervals::of(&wall, effects);
+            shortest >= self.limits.min_interval && self.limits.max_interval.is_none_or(|max| longest <= max)
+        };
+        keeps(&Effects::default()) && keeps(&effects(&calendar, self.zone, &self.ahead))
     }
 
-    /// The schedule nearest to this one that is `fine`: with fewer minutes, fewer hours, then something plain.
-    fn spaced(&self, calendar: &Calendar, fine: impl Fn(&Intervals) -> bool) -> Option<String> {
+    /// The schedule nearest to this one that keeps the limits: with fewer minutes, fewer hours, then something plain.
+    fn spaced(&self, calendar: &Calendar) -> Option<String> {
         let (minute, hour) = (calendar.minute.trailing_zeros(), calendar.hour.trailing_zeros());
         let mut kept = self.text.split_whitespace();
         let hours = kept.nth(1).unwrap_or("*");
@@ -389,7 +395,7 @@ impl Case<'_> {
             .chain([format!("{minute} {hour} * * *")])
             .chain(["0 */2 * * *", "0 */6 * * *", "0 */12 * * *", "0 0 * * *", "0 12 * * *"].map(str::to_owned))
             .chain(["0 12 * * 0", "0 12 1 * *", "0 12 1 1 *"].map(str::to_owned))
-            .find(|text| text != self.text && self.intervals_of(text).is_some_and(|intervals| fine(&intervals)))
+            .find(|text| text != self.text && self.keeps_limits(text))
     }
 }
 

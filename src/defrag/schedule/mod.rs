@@ -18,6 +18,7 @@ mod field;
 mod gaps;
 mod hash;
 mod judge;
+mod nearest;
 mod next;
 mod parse;
 mod suggest;
@@ -103,7 +104,8 @@ impl Schedule {
             Spec::Calendar(calendar) => calendar,
         };
         let wall = gaps::on_the_wall(calendar, year_of(now))?;
-        Some(Intervals::of(&wall, &changeover::effects(calendar, zone, next::whole_seconds(now))))
+        let ahead = changeover::ahead(zone, next::whole_seconds(now));
+        Some(Intervals::of(&wall, &changeover::effects(calendar, zone, &ahead)))
     }
 
     /// The schedule in a sentence, such as `At 09:14, Monday to Friday, Europe/Rome`. Without a zone the controller

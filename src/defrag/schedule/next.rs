@@ -1,19 +1,12 @@
 //! The next fire time, step for step as robfig/cron v3's `SpecSchedule.Next` finds it: its answers around changeovers
 //! depend on the way it takes, so the way is kept. Only stretches in which every step is plain are jumped over.
 
-use jiff::{
-    Timestamp,
-    civil::{Date, DateTime, Time},
-};
+use jiff::{Timestamp, civil::Date};
 
 use super::{
     calendar::{Calendar, above, bits, last},
-    zone::{Clock, civil, seconds},
+    zone::{Clock, DAY, HOUR, MINUTE, Reading, civil, seconds},
 };
-
-const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
 
 /// The year in which the search gives up, counted from the year in which it begins.
 const SEARCH_YEARS: i16 = 5;
@@ -30,10 +23,14 @@ pub(super) fn next(calendar: &Calendar, clock: &mut Clock<'_>, after: i64) -> Op
         return None;
     }
     let at = after.checked_add(1)?;
-    let last_year = clock.civil(at)?.year().checked_add(SEARCH_YEARS)?;
-    let mut search = Search { calendar, clock, at, aligned: false, steps: STEPS };
+    let now = clock.read(at)?;
+    let last_year = now.date.year().checked_add(SEARCH_YEARS)?;
+    if let Some(soon) = within_the_hour(calendar, clock, at, now) {
+        return Some(soon);
+    }
+    let mut search = Search { calendar, clock, at, now, aligned: false, steps: STEPS };
     loop {
-        if search.now()?.year() > last_year {
+        if search.now.date.year() > last_year {
             return None;
         }
         if search.month()? && search.day()? && search.hour()? && search.minute()? && search.second()? {
@@ -42,20 +39,40 @@ pub(super) fn next(calendar: &Calendar, clock: &mut Clock<'_>, after: i64) -> Op
     }
 }
 
+/// The first fire time from `at` on in the same hour, where no step of the search would leave it.
+fn within_the_hour(calendar: &Calendar, clock: &Clock<'_>, at: i64, now: Reading) -> Option<i64> {
+    let second = now.second();
+    let day = calendar.has_month(now.date.month()) && calendar.days_around(now.date) >> now.day() & 1 == 1;
+    // Some offsets of old have seconds.
+    if !day || !calendar.has_hour(now.hour()) || at.rem_euclid(MINUTE) != second {
+        return None;
+    }
+    if second == 0 && calendar.has_minute(now.minute()) {
+        return Some(at);
+    }
+    let minutes = above(calendar.minute, now.minute())? - now.minute();
+    let start = at - second;
+    (minutes * MINUTE <= clock.steady(start)).then_some(start + minutes * MINUTE)
+}
+
 /// A search under way. Each field's method moves on to a time at which that field matches, and says `false` where it came
 /// to the end of the next larger unit, so that the search has to begin again from the month.
 struct Search<'c, 'z> {
     calendar: &'c Calendar,
     clock: &'c mut Clock<'z>,
     at: i64,
+    /// What the wall shows then.
+    now: Reading,
     /// Whether the smaller fields were set to their beginnings, which happens once in a search.
     aligned: bool,
     steps: u32,
 }
 
 impl Search<'_, '_> {
-    fn now(&mut self) -> Option<DateTime> {
-        self.clock.civil(self.at)
+    fn go(&mut self, at: i64) -> Option<()> {
+        self.at = at;
+        self.now = self.clock.read(at)?;
+        Some(())
     }
 
     fn count(&mut self) -> Option<()> {
@@ -64,119 +81,97 @@ impl Search<'_, '_> {
     }
 
     /// Sets the wall clock; the first time only.
-    fn align(&mut self, wall: DateTime) -> Option<()> {
-        if !self.aligned {
-            self.aligned = true;
-            self.at = self.clock.instant(seconds(wall)?)?;
+    fn align(&mut self, wall: i64) -> Option<()> {
+        if self.aligned {
+            return Some(());
         }
-        Some(())
+        self.aligned = true;
+        self.go(self.clock.instant(wall)?)
     }
 
     fn month(&mut self) -> Option<bool> {
-        loop {
-            let now = self.now()?;
-            if self.calendar.has_month(now.month()) {
-                return Some(true);
-            }
+        while !self.calendar.has_month(self.now.date.month()) {
             self.count()?;
-            self.align(now.date().first_of_month().at(0, 0, 0, 0))?;
-            let now = self.now()?;
-            let (year, month) =
-                if now.month() == 12 { (now.year().checked_add(1)?, 1) } else { (now.year(), now.month() + 1) };
-            // A day that the month does not have counts on into the next one.
-            let days_on = i64::from(now.day() - 1) * DAY;
-            let wall = seconds(Date::new(year, month, 1).ok()?.to_datetime(now.time()))? + days_on;
-            self.at = self.clock.instant(wall)?;
-            if self.now()?.month() == 1 {
+            self.align(self.now.midnight() - (self.now.day() - 1) * DAY)?;
+            // A day that the next month does not have counts on into the one after.
+            let length = i64::from(self.now.date.days_in_month());
+            self.go(self.clock.instant(self.now.wall + length * DAY)?)?;
+            if self.now.date.month() == 1 {
                 return Some(false);
             }
         }
+        Some(true)
     }
 
     fn day(&mut self) -> Option<bool> {
-        loop {
-            let now = self.now()?;
-            if self.calendar.days_around(now.date()) >> now.day() & 1 == 1 {
-                return Some(true);
-            }
+        while self.calendar.days_around(self.now.date) >> self.now.day() & 1 == 0 {
             self.count()?;
-            self.align(now.date().at(0, 0, 0, 0))?;
-            let now = self.now()?;
-            let until = above(self.calendar.days_around(now.date()), now.day()).unwrap_or(now.days_in_month() + 1);
-            let target = self.at + i64::from(until - now.day()) * DAY;
-            if now.time() == Time::midnight() && self.clock.is_settled(self.at, target) {
-                self.at = target;
+            self.align(self.now.midnight())?;
+            let end = i64::from(self.now.date.days_in_month()) + 1;
+            let until = above(self.calendar.days_around(self.now.date), self.now.day()).unwrap_or(end);
+            let days = (until - self.now.day()).min(self.clock.settled(self.at) / DAY);
+            if self.now.of_day == 0 && days > 0 {
+                self.go(self.at + days * DAY)?;
             } else {
-                let tomorrow = self.clock.wall(self.at)? + DAY;
-                self.at = self.clock.instant(tomorrow)?;
-                match i64::from(self.now()?.hour()) {
+                self.go(self.clock.instant(self.now.wall + DAY)?)?;
+                match self.now.hour() {
                     0 => {}
-                    late @ 13.. => self.at += (24 - late) * HOUR,
-                    early => self.at -= early * HOUR,
+                    late @ 13.. => self.go(self.at + (24 - late) * HOUR)?,
+                    early => self.go(self.at - early * HOUR)?,
                 }
             }
-            if self.now()?.day() == 1 {
+            if self.now.day() == 1 {
                 return Some(false);
             }
         }
+        Some(true)
     }
 
     fn hour(&mut self) -> Option<bool> {
-        loop {
-            let now = self.now()?;
-            if self.calendar.has_hour(now.hour()) {
-                return Some(true);
-            }
+        while !self.calendar.has_hour(self.now.hour()) {
             self.count()?;
-            self.align(now.date().at(now.hour(), 0, 0, 0))?;
-            let hour = self.now()?.hour();
-            let steps = i64::from(above(self.calendar.hour, hour).unwrap_or(24) - hour);
-            self.advance(steps, HOUR);
-            if self.now()?.hour() == 0 {
+            self.align(self.now.wall - self.now.of_day % HOUR)?;
+            let hour = self.now.hour();
+            self.advance(above(self.calendar.hour, hour).unwrap_or(24) - hour, HOUR)?;
+            if self.now.hour() == 0 {
                 return Some(false);
             }
         }
+        Some(true)
     }
 
     fn minute(&mut self) -> Option<bool> {
-        loop {
-            let now = self.now()?;
-            if self.calendar.has_minute(now.minute()) {
-                return Some(true);
-            }
+        while !self.calendar.has_minute(self.now.minute()) {
             self.count()?;
             if !self.aligned {
                 self.aligned = true;
-                self.at -= self.at.rem_euclid(MINUTE);
+                self.go(self.at - self.at.rem_euclid(MINUTE))?;
             }
-            let minute = self.now()?.minute();
-            let steps = i64::from(above(self.calendar.minute, minute).unwrap_or(60) - minute);
-            self.advance(steps, MINUTE);
-            if self.now()?.minute() == 0 {
+            let minute = self.now.minute();
+            self.advance(above(self.calendar.minute, minute).unwrap_or(60) - minute, MINUTE)?;
+            if self.now.minute() == 0 {
                 return Some(false);
             }
         }
+        Some(true)
     }
 
     fn second(&mut self) -> Option<bool> {
-        loop {
-            let second = i64::from(self.now()?.second());
-            if second == 0 {
-                return Some(true);
-            }
+        while self.now.second() != 0 {
             self.count()?;
             self.aligned = true;
-            self.advance(60 - second, 1);
-            if self.now()?.second() == 0 {
+            self.advance(60 - self.now.second(), 1)?;
+            if self.now.second() == 0 {
                 return Some(false);
             }
         }
+        Some(true)
     }
 
     /// As many steps as stay at one offset, else one.
-    fn advance(&mut self, steps: i64, unit: i64) {
-        let target = self.at + steps * unit;
-        self.at = if self.clock.is_constant(self.at, target) { target } else { self.at + unit };
+    fn advance(&mut self, steps: i64, unit: i64) -> Option<()> {
+        let steps = steps.min(self.clock.steady(self.at) / unit).max(1);
+        self.go(self.at + steps * unit)
     }
 }
 
@@ -185,18 +180,19 @@ pub(super) fn last_before(calendar: &Calendar, wall: i64) -> Option<i64> {
     if calendar.is_empty() {
         return None;
     }
-    let now = civil(wall.checked_sub(1)?)?;
-    let (mut year, mut month) = (now.year(), now.month());
+    let before = wall.checked_sub(1)?;
+    let today = civil(before)?.date();
+    let (mut year, mut month) = (today.year(), today.month());
     // In the month of `wall` only the days up to its own count.
-    let mut days = calendar.days_of(now.date()) & bits(0, now.day().unsigned_abs().into());
+    let mut days = calendar.days_of(today) & bits(0, today.day().unsigned_abs().into());
     for _ in 0..9 * 12 {
         while days != 0 {
             let day = last(days);
             days &= !(1 << day);
             let date = Date::new(year, month, i8::try_from(day).ok()?).ok()?;
-            let clock = if date == now.date() { (now.hour(), now.minute()) } else { (23, 59) };
-            if let Some((hour, minute)) = last_time(calendar, clock) {
-                return seconds(date.at(hour, minute, 0, 0));
+            let limit = if date == today { before.rem_euclid(DAY) } else { DAY - 1 };
+            if let Some(of_day) = last_time(calendar, limit) {
+                return Some(seconds(date.at(0, 0, 0, 0))? + of_day);
             }
         }
         (year, month) = if month == 1 { (year.checked_sub(1)?, 12) } else { (year, month - 1) };
@@ -205,19 +201,19 @@ pub(super) fn last_before(calendar: &Calendar, wall: i64) -> Option<i64> {
     None
 }
 
-/// The last matching hour and minute of a day up to `limit`.
-fn last_time(calendar: &Calendar, limit: (i8, i8)) -> Option<(i8, i8)> {
-    let upto = |set: u64, value: i8| -> Option<i8> {
+/// The last matching time of a day up to `limit`, both in seconds since midnight.
+fn last_time(calendar: &Calendar, limit: i64) -> Option<i64> {
+    let upto = |set: u64, value: i64| -> Option<i64> {
         let rest = set & bits(0, u64::try_from(value).ok()?);
-        if rest == 0 { None } else { i8::try_from(last(rest)).ok() }
+        (rest != 0).then(|| last(rest))
     };
-    if calendar.has_hour(limit.0)
-        && let Some(minute) = upto(calendar.minute, limit.1)
+    let hour = limit / HOUR;
+    if calendar.has_hour(hour)
+        && let Some(minute) = upto(calendar.minute, limit % HOUR / MINUTE)
     {
-        return Some((limit.0, minute));
+        return Some(hour * HOUR + minute * MINUTE);
     }
-    let hour = upto(calendar.hour, limit.0 - 1)?;
-    Some((hour, upto(calendar.minute, 59)?))
+    Some(upto(calendar.hour, hour - 1)? * HOUR + upto(calendar.minute, 59)? * MINUTE)
 }
 
 /// Unix seconds, rounded down as Go does before 1970.

@@ -2,9 +2,14 @@
 
 use std::fmt;
 
-use jiff::{Timestamp, civil::DateTime, tz};
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+    tz,
+};
 use thiserror::Error;
 
+use super::nearest::nearest;
 use crate::defrag::finding::quoted;
 
 /// A time zone that Kubernetes accepts for a CronJob.
@@ -100,23 +105,7 @@ impl TimeZone {
         if lower.len() < 4 || lower.len() > 40 {
             return None;
         }
-        let near = |candidate: &str| {
-            let city = candidate.rsplit('/').next().unwrap_or_default();
-            if city.eq_ignore_ascii_case(&lower) {
-                return Some(0);
-            }
-            let farthest = 3.min(candidate.len() / 3);
-            if candidate.len().abs_diff(lower.len()) > farthest {
-                return None;
-            }
-            let distance = strsim::damerau_levenshtein(&candidate.to_lowercase(), &lower);
-            (distance <= farthest).then_some(distance)
-        };
-        tz::db()
-            .available()
-            .filter_map(|candidate| Some((near(candidate.as_str())?, candidate.as_str().to_owned())))
-            .min()
-            .map(|(_, candidate)| candidate)
+        nearest(&lower).map(str::to_owned)
     }
 
     /// The name in the tz database.
@@ -154,6 +143,10 @@ fn is_part(part: &str) -> bool {
     (1..=14).contains(&part.len()) && part.bytes().all(allowed) && part != "." && part != ".." && !part.starts_with('-')
 }
 
+pub(super) const MINUTE: i64 = 60;
+pub(super) const HOUR: i64 = 60 * MINUTE;
+pub(super) const DAY: i64 = 24 * HOUR;
+
 /// Instants from `start` to before `end`, in Unix seconds, at one offset from UTC, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stretch {
@@ -166,6 +159,10 @@ impl Stretch {
     /// What a clock without changeovers shows.
     const ALWAYS: Self = Self { start: i64::MIN / 4, end: i64::MAX / 4, offset: 0 };
     const NONE: Self = Self { start: 0, end: 0, offset: 0 };
+
+    pub const fn length(self) -> i64 {
+        self.end - self.start
+    }
 
     const fn contains(self, instant: i64) -> bool {
         self.start <= instant && instant < self.end
@@ -216,24 +213,59 @@ pub(super) struct Clock<'z> {
     /// Stretches that need not be looked up, in order.
     known: &'z [Stretch],
     now: Stretch,
+    /// The day that was read last, in days since 1970, and its date.
+    today: Option<(i64, Date)>,
+}
+
+/// What a wall clock shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// Seconds as if the wall were in UTC.
+    pub wall: i64,
+    /// Seconds since midnight.
+    pub of_day: i64,
+    pub date: Date,
+}
+
+impl Reading {
+    /// The wall at the last midnight.
+    pub const fn midnight(self) -> i64 {
+        self.wall - self.of_day
+    }
+
+    pub const fn hour(self) -> i64 {
+        self.of_day / HOUR
+    }
+
+    pub const fn minute(self) -> i64 {
+        self.of_day % HOUR / MINUTE
+    }
+
+    pub const fn second(self) -> i64 {
+        self.of_day % MINUTE
+    }
+
+    pub fn day(self) -> i64 {
+        self.date.day().into()
+    }
 }
 
 /// No two offsets of one zone differ by more, so this far from a changeover wall-clock arithmetic is plain.
-const SETTLED: i64 = 2 * 86_400;
+const SETTLED: i64 = 2 * DAY;
 
 impl<'z> Clock<'z> {
     pub const fn new(zone: &'z TimeZone) -> Self {
-        Self { rules: Some(&zone.rules), known: &[], now: Stretch::NONE }
+        Self { rules: Some(&zone.rules), known: &[], now: Stretch::NONE, today: None }
     }
 
     /// A clock that has some stretches at hand.
     pub const fn knowing(zone: &'z TimeZone, known: &'z [Stretch]) -> Self {
-        Self { rules: Some(&zone.rules), known, now: Stretch::NONE }
+        Self { rules: Some(&zone.rules), known, now: Stretch::NONE, today: None }
     }
 
     /// A clock without changeovers that shows UTC.
     pub const fn fixed() -> Self {
-        Self { rules: None, known: &[], now: Stretch::ALWAYS }
+        Self { rules: None, known: &[], now: Stretch::ALWAYS, today: None }
     }
 
     fn known(&self, instant: i64) -> Option<Stretch> {
@@ -268,29 +300,38 @@ impl<'z> Clock<'z> {
         Some(instant + self.offset(instant)?)
     }
 
-    pub fn civil(&mut self, instant: i64) -> Option<DateTime> {
-        civil(self.wall(instant)?)
+    /// What the wall shows at an instant. Whoever asks often stays in a day, so its date is remembered.
+    pub fn read(&mut self, instant: i64) -> Option<Reading> {
+        let wall = self.wall(instant)?;
+        let at = Timestamp::from_second(wall).ok()?;
+        let day = wall.div_euclid(DAY);
+        let date = match self.today {
+            Some((known, date)) if known == day => date,
+            _ => self.today.insert((day, tz::Offset::UTC.to_datetime(at).date())).1,
+        };
+        Some(Reading { wall, of_day: wall - day * DAY, date })
     }
 
     /// The instant at which the wall shows this time, as Go's `time.Date` chooses it: the offset that holds at the wall's
     /// time taken for an instant of UTC leads to a guess, and the offset that holds at the guess decides.
     pub fn instant(&self, wall: i64) -> Option<i64> {
         let guess = wall - self.now.offset;
-        if self.is_settled(guess, guess) {
+        if self.now.contains(guess - SETTLED) && self.now.contains(guess + SETTLED) {
             return Some(guess);
         }
         let guess = wall - self.offset_elsewhere(wall)?;
         Some(wall - self.offset_elsewhere(guess)?)
     }
 
-    /// Whether both instants are in the remembered stretch of constant offset.
-    pub fn is_constant(&self, from: i64, to: i64) -> bool {
-        self.now.contains(from) && self.now.contains(to)
+    /// How long the remembered stretch of constant offset goes on after an instant inside it; else nothing.
+    pub fn steady(&self, instant: i64) -> i64 {
+        if self.now.contains(instant) { self.now.end - 1 - instant } else { 0 }
     }
 
-    /// Whether both instants are so deep inside that stretch that [`Clock::instant`] cannot leave it.
-    pub fn is_settled(&self, from: i64, to: i64) -> bool {
-        self.is_constant(from - SETTLED, to + SETTLED)
+    /// The same, ending so early and beginning so late that [`Clock::instant`] cannot leave the stretch; 0 and less for
+    /// nothing.
+    pub fn settled(&self, instant: i64) -> i64 {
+        if self.now.contains(instant - SETTLED) { self.steady(instant) - SETTLED } else { 0 }
     }
 }
 

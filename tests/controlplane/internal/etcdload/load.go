@@ -18,7 +18,9 @@ import (
 	"syscall"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 )
 
 const usage = `usage: etcd-load fill   [OPTIONS]   write keys, delete most of them, compact
@@ -36,9 +38,12 @@ type options struct {
 	user, password    string
 
 	keys, size, keep int
+	untilFull        bool
+	compact          bool
 	interval         time.Duration
 	timeout          time.Duration
 	duration         time.Duration
+	prefix           string
 }
 
 // Main runs the program.
@@ -54,9 +59,12 @@ func Main(args []string) int {
 	flags.IntVar(&o.keys, "keys", 1000, "fill: `number` of keys to write")
 	flags.IntVar(&o.size, "size", 16<<10, "`bytes` of a value")
 	flags.IntVar(&o.keep, "keep", 0, "fill: `number` of keys not to delete")
+	flags.BoolVar(&o.untilFull, "until-full", false, "fill: stop writing when the quota is reached")
+	flags.BoolVar(&o.compact, "compact", true, "fill: compact at the end")
 	flags.DurationVar(&o.interval, "interval", 300*time.Millisecond, "stream: between the starts of two writes to a member")
 	flags.DurationVar(&o.timeout, "timeout", 2*time.Second, "stream: after which a write has failed")
 	flags.DurationVar(&o.duration, "duration", time.Hour, "stream: the longest it goes on")
+	flags.StringVar(&o.prefix, "prefix", prefix, "`start` of every key")
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
@@ -94,6 +102,8 @@ func Main(args []string) int {
 func (o options) client(endpoints ...string) (*clientv3.Client, error) {
 	config := clientv3.Config{
 		Endpoints: endpoints, Username: o.user, Password: o.password, DialTimeout: 10 * time.Second,
+		// What fails is counted or returned.
+		Logger: zap.NewNop(),
 	}
 	if o.caFile != "" {
 		pem, err := os.ReadFile(o.caFile)
@@ -119,7 +129,7 @@ func (o options) client(endpoints ...string) (*clientv3.Client, error) {
 const prefix = "/etcd-load/"
 
 type filled struct {
-	Written  int   `json:"written"`
+	Written  int64 `json:"written"`
 	Deleted  int64 `json:"deleted"`
 	Revision int64 `json:"revision"`
 }
@@ -129,13 +139,14 @@ const writers = 32
 
 // fill leaves a database whose file is far larger than what is in use.
 func (o options) fill(ctx context.Context) (filled, error) {
+	prefix := o.prefix
 	var done filled
 	client, err := o.client(strings.Split(o.endpoints, ",")...)
 	if err != nil {
 		return done, err
 	}
 	defer client.Close()
-	var next atomic.Int64
+	var next, written atomic.Int64
 	var wait sync.WaitGroup
 	failures := make([]error, writers)
 	for writer := range writers {
@@ -148,10 +159,15 @@ func (o options) fill(ctx context.Context) (filled, error) {
 				}
 				// Values that differ, as real ones do.
 				_, _ = rand.Read(value)
-				if _, err := client.Put(ctx, fmt.Sprintf("%s%09d", prefix, i), string(value)); err != nil {
+				_, err := client.Put(ctx, fmt.Sprintf("%s%09d", prefix, i), string(value))
+				if o.untilFull && errors.Is(err, rpctypes.ErrNoSpace) {
+					return
+				}
+				if err != nil {
 					failures[writer] = err
 					return
 				}
+				written.Add(1)
 			}
 		})
 	}
@@ -159,12 +175,15 @@ func (o options) fill(ctx context.Context) (filled, error) {
 	if err := errors.Join(failures...); err != nil {
 		return done, err
 	}
-	done.Written = o.keys
+	done.Written = written.Load()
 	deleted, err := client.Delete(ctx, fmt.Sprintf("%s%09d", prefix, o.keep), clientv3.WithRange(prefix+"~"))
 	if err != nil {
 		return done, err
 	}
 	done.Deleted, done.Revision = deleted.Deleted, deleted.Header.Revision
+	if !o.compact {
+		return done, nil
+	}
 	// Physical: the space is free when this returns.
 	_, err = client.Compact(ctx, done.Revision, clientv3.WithCompactPhysical())
 	return done, err
@@ -175,6 +194,15 @@ type streamed struct {
 	Failed   int64 `json:"failed"`
 	Slowest  int64 `json:"slowestMillis"`
 	ByMember []int `json:"failedByEndpoint"`
+	// Each of those that failed, in the order in which they did.
+	Failures []failure `json:"failures"`
+}
+
+type failure struct {
+	// By its place among the endpoints.
+	Endpoint int       `json:"endpoint"`
+	Began    time.Time `json:"began"`
+	Ended    time.Time `json:"ended"`
 }
 
 // stream writes through each member in turn, each with a client of its own, as
@@ -183,7 +211,7 @@ func (o options) stream(ctx context.Context) (streamed, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.duration)
 	defer cancel()
 	endpoints := strings.Split(o.endpoints, ",")
-	total := streamed{ByMember: make([]int, len(endpoints))}
+	total := streamed{ByMember: make([]int, len(endpoints)), Failures: []failure{}}
 	var lock sync.Mutex
 	var wait sync.WaitGroup
 	for member, endpoint := range endpoints {
@@ -204,14 +232,16 @@ func (o options) stream(ctx context.Context) (streamed, error) {
 				}
 				began := time.Now()
 				write, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.timeout)
-				_, err := client.Put(write, fmt.Sprintf("%sstream/%d", prefix, member), value)
+				_, err := client.Put(write, fmt.Sprintf("%sstream/%d", o.prefix, member), value)
 				cancel()
+				ended := time.Now()
 				lock.Lock()
 				total.Writes++
-				total.Slowest = max(total.Slowest, time.Since(began).Milliseconds())
+				total.Slowest = max(total.Slowest, ended.Sub(began).Milliseconds())
 				if err != nil {
 					total.Failed++
 					total.ByMember[member]++
+					total.Failures = append(total.Failures, failure{member, began, ended})
 				}
 				lock.Unlock()
 			}

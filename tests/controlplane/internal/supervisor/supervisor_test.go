@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -95,7 +96,7 @@ func TestAnotherPortIsTriedWhenOneWasTaken(t *testing.T) {
 		}
 		return errAsked
 	})
-	if err != errAsked || !served || attempts != 2 {
+	if !errors.Is(err, errAsked) || !served || attempts != 2 {
 		t.Fatalf("error %v, served %t, attempts %d", err, served, attempts)
 	}
 	for _, pid := range pids {
@@ -163,7 +164,7 @@ func TestAnEndIsAwaitedWhileAComponentIsNotReady(t *testing.T) {
 		}
 		return Layout{Waves: [][]Component{{never}}}, nil
 	}
-	if err := s.cluster(ctx, options, plan, nil, nil); err != errAsked {
+	if err := s.cluster(ctx, options, plan, nil, nil); !errors.Is(err, errAsked) {
 		t.Fatal(err)
 	}
 }

@@ -1,0 +1,69 @@
+//! What the members of an etcd of pods say of themselves.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::EtcdPods;
+
+/// A line of etcd's log.
+#[derive(Debug, Clone)]
+pub(crate) struct EtcdLog {
+    pub(crate) time: Timestamp,
+    pub(crate) message: String,
+    /// The whole line.
+    pub(crate) line: Value,
+}
+
+/// One defragmentation, by the log of the member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Defragmentation {
+    /// The pod.
+    pub(crate) pod: String,
+    pub(crate) from: Timestamp,
+    /// `None` where the log ends before it does.
+    pub(crate) to: Option<Timestamp>,
+}
+
+impl EtcdPods<'_> {
+    /// What a pod's container has logged since it was started last, or where
+    /// `previous` in its life before.
+    #[track_caller]
+    pub(crate) fn log(&self, pod: &str, previous: bool) -> Vec<EtcdLog> {
+        let previous = format!("--previous={previous}");
+        let text = self.plane.kubectl_ok(&["-n", &self.namespace, "logs", pod, "-c", "etcd", &previous]);
+        text.lines().filter_map(parse).collect()
+    }
+
+    /// Every defragmentation that the members' containers have logged since they
+    /// were started last, in the order of time.
+    #[track_caller]
+    pub(crate) fn defragmentations(&self) -> Vec<Defragmentation> {
+        let mut all: Vec<Defragmentation> =
+            self.pods().iter().flat_map(|pod| defragmentations(pod, &self.log(pod, false))).collect();
+        all.sort_by_key(|defragmentation| defragmentation.from);
+        all
+    }
+}
+
+/// The defragmentations in the log of one member.
+pub(super) fn defragmentations(pod: &str, log: &[EtcdLog]) -> Vec<Defragmentation> {
+    let mut found: Vec<Defragmentation> = Vec::new();
+    for line in log {
+        match line.message.as_str() {
+            "starting defragment" => found.push(Defragmentation { pod: pod.to_owned(), from: line.time, to: None }),
+            "finished defragment" => {
+                if let Some(last) = found.last_mut() {
+                    last.to = Some(line.time);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn parse(text: &str) -> Option<EtcdLog> {
+    let line: Value = serde_json::from_str(text).ok()?;
+    let time = line["ts"].as_str()?.parse().ok()?;
+    Some(EtcdLog { time, message: line["msg"].as_str()?.to_owned(), line })
+}

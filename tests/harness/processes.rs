@@ -1,0 +1,99 @@
+//! The processes of a node, looked at and treated from outside.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{NODE, Node, run};
+
+/// A process of a node, by its number on this machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    /// The name of its program, at most 15 characters.
+    pub(crate) name: String,
+    /// Resident memory in bytes; pages that it shares with others count.
+    pub(crate) resident: u64,
+}
+
+impl Process {
+    /// A process of this machine, while it lives.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let kib = field("VmRSS:").and_then(|text| text.trim_end_matches(" kB").parse::<u64>().ok());
+        Some(Self { pid, name: field("Name:")?.to_owned(), resident: kib.unwrap_or_default() * 1024 })
+    }
+
+    /// Ends it by SIGKILL.
+    pub(crate) fn kill(&self) {
+        let mut command = Command::new("kill");
+        command.args(["-s", "KILL", &self.pid.to_string()]);
+        let killed = run(command, None);
+        assert!(killed.status.success(), "kill {self:?}: {}", String::from_utf8_lossy(&killed.stderr));
+    }
+}
+
+impl Node {
+    /// Every process of the node, those of its pods included.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let first = self.component(NODE).pid().unwrap_or_else(|| panic!("the node does not run"));
+        let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let wanted = namespace(first);
+        all_pids().filter(|&pid| namespace(pid) == wanted).filter_map(Process::of).collect()
+    }
+
+    /// The processes of a pod.
+    #[track_caller]
+    pub(crate) fn pod_processes(&self, namespace: &str, pod: &str) -> Vec<Process> {
+        let mut found = Vec::new();
+        let mut left = vec![self.pod_cgroup(namespace, pod)];
+        while let Some(dir) = left.pop() {
+            let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            found.extend(pids.lines().filter_map(|pid| pid.parse().ok()).filter_map(Process::of));
+            left.extend(folders_in(&dir));
+        }
+        found
+    }
+
+    /// Gives the containers of a pod at most this share of one processor, as a
+    /// slow machine would; `None` lifts it.
+    #[track_caller]
+    pub(crate) fn throttle(&self, namespace: &str, pod: &str, percent: Option<u32>) {
+        let dir = self.pod_cgroup(namespace, pod);
+        let (file, none) = if unified() { ("cpu.max", "max") } else { ("cpu.cfs_quota_us", "-1") };
+        // Of the period that both versions have by default, 100 ms.
+        let value = percent.map_or_else(|| none.to_owned(), |percent| (percent * 1000).to_string());
+        let path = dir.join(file);
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// The control group of a pod, in the hierarchy that shares out processors.
+    #[track_caller]
+    fn pod_cgroup(&self, namespace: &str, pod: &str) -> PathBuf {
+        let object =
+            self.get(&["-n", namespace, "pod", pod]).unwrap_or_else(|| panic!("{namespace}/{pod} is not there"));
+        let name = format!("pod{}", object["metadata"]["uid"].as_str().unwrap_or_default());
+        let hierarchy = if unified() { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/cpu" };
+        let root = Path::new(hierarchy).join(self.node_name()).join("kubepods");
+        // Pods are grouped by quality of service, those with guarantees are not.
+        let classes = [root.join("burstable"), root.join("besteffort"), root];
+        let found = classes.iter().map(|class| class.join(&name)).find(|dir| dir.is_dir());
+        found.unwrap_or_else(|| panic!("{namespace}/{pod} has no control group {name}"))
+    }
+}
+
+/// Whether control groups are those of version 2.
+fn unified() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+fn all_pids() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn folders_in(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir())
+}

@@ -1,0 +1,143 @@
+//! Runs that fail: nothing else is touched, and the reconciler says so.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::{RUN, SOON, event, namespace, waste, world};
+use crate::harness::{EtcdPods, Fill, JobEnd, Node, PodsOptions, eventually};
+
+/// A Job made from the CronJob of an etcd, with a deadline of its own.
+fn job_with_deadline(node: &Node, pods: &EtcdPods<'_>, job: &str, seconds: u64) {
+    pods.cronjob();
+    let from = format!("--from=cronjob/{}", pods.cronjob_name());
+    let text =
+        node.kubectl_ok(&["-n", pods.namespace(), "create", "job", job, &from, "--dry-run=client", "-o", "json"]);
+    let mut object: Value = serde_json::from_str(&text).unwrap();
+    object["spec"]["activeDeadlineSeconds"] = json!(seconds);
+    node.apply(&object.to_string());
+}
+
+/// The pods that have been defragmented so far, or are being so.
+fn begun(pods: &EtcdPods<'_>) -> Vec<String> {
+    pods.defragmentations().into_iter().map(|run| run.pod).collect()
+}
+
+#[test]
+fn a_client_certificate_that_etcd_does_not_know() {
+    let Some(world) = world("a_client_certificate_that_etcd_does_not_know") else { return };
+    let node = &world.node;
+    let pods = EtcdPods::start(
+        node,
+        &namespace(node, "stranger"),
+        // A member that comes back after scaling has to find its data.
+        PodsOptions { foreign_client: true, claim: Some("256Mi".to_owned()), ..PodsOptions::default() },
+    );
+    waste(&pods);
+    pods.create_job("by-hand");
+    // While it fails, and afterwards, the etcd is everybody's as before.
+    let edit = |args: &[&str]| node.kubectl_ok(&[&["-n", pods.namespace()], args].concat());
+    edit(&["scale", "statefulset", pods.name(), "--replicas=2"]);
+    pods.etcdctl_ok(&["put", "a", "b"]);
+    edit(&["annotate", "statefulset", pods.name(), "example.org/note=by night"]);
+    edit(&["scale", "statefulset", pods.name(), "--replicas=3"]);
+    let end = pods.job_end("by-hand", RUN);
+    assert!(!end.succeeded, "{}", pods.job_log("by-hand"));
+    assert_eq!(begun(&pods), Vec::<String>::new());
+    let report = event(node, &pods, "DefragmentationFailed");
+    println!("{report}");
+    assert!(report.contains("by-hand") && report.contains("certificate"), "the report does not say why: {report}");
+    edit(&["annotate", "statefulset", pods.name(), "etcd-defrag.io/schedule=5 5 * * *", "--overwrite"]);
+    edit(&["label", "statefulset", pods.name(), "etcd-defrag.io/enabled-"]);
+    pods.wait_ready();
+}
+
+#[test]
+fn a_member_that_is_killed_in_the_middle_stops_the_run() {
+    let Some(world) = world("a_member_that_is_killed_in_the_middle_stops_the_run") else { return };
+    let node = &world.node;
+    let options = PodsOptions { liveness: None, ..PodsOptions::default() }.annotated("wait-between-members", "1s");
+    let pods = EtcdPods::start(node, &namespace(node, "killed"), options);
+    // Half of it stays: what a defragmentation has to copy.
+    let fill = Fill::to(pods.options().quota, 82);
+    pods.fill(Fill { keep: fill.keys / 2, ..fill });
+    let leader = pods.leader();
+    let first = pods.pods().into_iter().find(|pod| *pod != leader).unwrap();
+    // So slow that there is a middle to be killed in.
+    node.throttle(pods.namespace(), &first, Some(2));
+    pods.create_job("by-hand");
+    eventually("the defragmentation to begin", RUN, || {
+        pods.log(&first, false).iter().any(|line| line.message == "starting defragment").then_some(())
+    });
+    let etcd = node.pod_processes(pods.namespace(), &first).into_iter().find(|process| process.name == "etcd");
+    etcd.expect("a process named etcd").kill();
+    node.throttle(pods.namespace(), &first, None);
+    // Two of three are a quorum.
+    pods.etcdctl_ok(&["put", "a", "b"]);
+
+    let end = pods.job_end("by-hand", RUN);
+    let log = pods.job_log("by-hand");
+    assert!(!end.succeeded, "{log}");
+    let report = event(node, &pods, "DefragmentationFailed");
+    println!("{report}");
+    assert!(report.contains("by-hand") && report.contains(&first), "the report does not say why: {report}\n{log}");
+    assert_eq!(begun(&pods), Vec::<String>::new(), "the run went on to another member:\n{log}");
+    let died = pods.log(&first, true);
+    assert!(died.iter().any(|line| line.message == "starting defragment"));
+    assert!(!died.iter().any(|line| line.message == "finished defragment"), "{first} was killed too late");
+    pods.wait_ready();
+    assert_eq!(pods.status().iter().filter(|member| member.is_leader).count(), 1);
+    assert_eq!(pods.etcdctl_ok(&["get", "a", "--print-value-only"]).trim(), "b");
+}
+
+#[test]
+fn a_run_that_takes_too_long_is_ended_by_its_deadline() {
+    let Some(world) = world("a_run_that_takes_too_long_is_ended_by_its_deadline") else { return };
+    let node = &world.node;
+    let options = PodsOptions::default().annotated("wait-between-members", "1h");
+    let pods = EtcdPods::start(node, &namespace(node, "late"), options);
+    waste(&pods);
+    job_with_deadline(node, &pods, "by-hand", 10);
+    let end = pods.job_end("by-hand", RUN);
+    assert_eq!((end.succeeded, end.reason.as_str()), (false, "DeadlineExceeded"));
+    assert_eq!(begun(&pods).len(), 1, "more than one member, although the wait is an hour");
+    let report = event(node, &pods, "DefragmentationFailed");
+    println!("{report}");
+    assert!(report.contains("DeadlineExceeded"), "{report}");
+    eventually("the pod of the Job to go", SOON, || {
+        let left = node.get(&["-n", pods.namespace(), "pods", "-l", "job-name=by-hand"])?;
+        left["items"].as_array()?.is_empty().then_some(())
+    });
+    pods.etcdctl_ok(&["put", "a", "b"]);
+    assert_eq!(pods.restarts(), [0, 0, 0]);
+}
+
+/// Somebody forgot the script that ours replaces. Both run, and the reconciler has said so.
+#[test]
+fn two_cronjobs_for_one_etcd_are_reported() {
+    let Some(world) = world("two_cronjobs_for_one_etcd_are_reported") else { return };
+    let node = &world.node;
+    let options =
+        PodsOptions { tls: false, members: 1, ..PodsOptions::default() }.annotated("wait-between-members", "0s");
+    let pods = EtcdPods::start(node, &namespace(node, "rival"), options);
+    let mut theirs = pods.cronjob();
+    theirs["metadata"] = json!({"name": "nightly", "namespace": pods.namespace()});
+    theirs["status"].take();
+    node.apply(&theirs.to_string());
+    let report = event(node, &pods, "RivalDefragmenter");
+    println!("{report}");
+    assert!(report.contains("\"nightly\""), "{report}");
+    let reported = eventually("the finding on our CronJob", SOON, || {
+        let findings = pods.cronjob()["metadata"]["annotations"]["etcd-defrag.io/findings"].as_str()?.to_owned();
+        findings.contains("rival-defragmenter").then_some(findings)
+    });
+    println!("{reported}");
+    node.kubectl_ok(&["-n", pods.namespace(), "create", "job", "theirs", "--from=cronjob/nightly"]);
+    let end: JobEnd = pods.job_end("theirs", Duration::from_secs(90));
+    assert!(end.succeeded, "the rival is a real one: {}", pods.job_log("theirs"));
+    node.kubectl_ok(&["-n", pods.namespace(), "delete", "cronjob", "nightly"]);
+    eventually("the finding to go", SOON, || {
+        let findings = pods.cronjob()["metadata"]["annotations"]["etcd-defrag.io/findings"].take();
+        (!findings.to_string().contains("rival-defragmenter")).then_some(())
+    });
+}

@@ -1,0 +1,54 @@
+//! A liveness probe that takes a member at work for a dead one.
+
+use serde_json::json;
+
+use super::support::{RUN, event, namespace, world};
+use crate::harness::{EtcdPods, Fill, PodsOptions, eventually};
+
+/// Foretold when the etcd is labelled, and then it happens: the member is silent for longer than its probe bears, and
+/// the kubelet kills it in the middle.
+#[test]
+fn a_liveness_probe_kills_a_member_at_work_as_was_foretold() {
+    let Some(world) = world("a_liveness_probe_kills_a_member_at_work_as_was_foretold") else { return };
+    let node = &world.node;
+    let options = PodsOptions {
+        quota: 512 << 20,
+        liveness: Some(json!({
+            "httpGet": {"path": "/livez", "port": 2381},
+            "initialDelaySeconds": 5, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 3,
+        })),
+        ..PodsOptions::default()
+    };
+    let options = options.annotated("wait-between-members", "1s").annotated("free-above", "16Mi");
+    let pods = EtcdPods::new(node, &namespace(node, "probe"), options);
+    let said = pods.apply();
+    println!("{said}");
+    assert!(said.contains("restarts a member silent for 3 s; defragmenting may take 5 s"), "{said}");
+    pods.wait_ready();
+    let reported = pods.cronjob()["metadata"]["annotations"]["etcd-defrag.io/findings"].to_string();
+    assert!(reported.contains("liveness-too-eager"), "{reported}");
+
+    // 96 MiB, three quarters of them in use: what a defragmentation has to copy.
+    let fill = Fill::to(128 << 20, 75);
+    pods.fill(Fill { keep: fill.keys * 3 / 4, ..fill });
+    let leader = pods.leader();
+    let first = pods.pods().into_iter().find(|pod| *pod != leader).unwrap();
+    node.throttle(pods.namespace(), &first, Some(3));
+    assert_eq!(pods.restarts(), [0, 0, 0]);
+    pods.create_job("by-hand");
+    let end = pods.job_end("by-hand", RUN);
+    let log = pods.job_log("by-hand");
+    assert!(!end.succeeded, "{log}");
+    let events = eventually("the kubelet to say that it killed a member", RUN, || {
+        let said = node.kubectl_ok(&["-n", pods.namespace(), "get", "events", "--field-selector", "reason=Killing"]);
+        said.contains("failed liveness probe").then_some(said)
+    });
+    assert!(events.contains(&first), "{events}");
+    node.throttle(pods.namespace(), &first, None);
+    let died = pods.log(&first, true);
+    assert!(died.iter().any(|line| line.message == "starting defragment"));
+    assert!(!died.iter().any(|line| line.message == "finished defragment"), "{first} was killed too late");
+    let report = event(node, &pods, "DefragmentationFailed");
+    println!("{report}");
+    pods.wait_ready();
+}

@@ -1,0 +1,20 @@
+//! On a real node: etcds are pods, and the pod of our CronJob defragments them.
+//!
+//! Where no node can run each test says so and is counted as skipped.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod failures;
+mod liveness;
+mod measures;
+mod shapes;
+mod support;

@@ -1,0 +1,183 @@
+//! A node with `serve` beside it, shared by the tests that run at the same time, and what a good run looks like.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, ServeOptions, eventually};
+
+/// What the reconciler, the kubelet and the Job controller need at most for one step, with room for a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// The same for a whole run.
+pub(crate) const RUN: Duration = Duration::from_mins(5);
+
+/// A node with `serve` on the machine beside it.
+pub(crate) struct World {
+    // Dropped first: it must not outlive its API server.
+    _serve: Serve,
+    pub(crate) node: Node,
+}
+
+/// The shared world. It lives as long as a test holds it, so nothing is left behind after the last one. `None` where no
+/// node can run.
+pub(crate) fn world(test: &str) -> Option<Arc<World>> {
+    static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
+    let mut shared = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(world) = shared.upgrade() {
+        return Some(world);
+    }
+    let node = Node::start(test)?;
+    let serve = Serve::start_with(&node, &with_its_own_rights(&node));
+    let world = Arc::new(World { _serve: serve, node });
+    *shared = Arc::downgrade(&world);
+    Some(world)
+}
+
+/// The rights of `deploy/manifests`, so that a missing one fails a test; and one more, for it registers itself here.
+fn with_its_own_rights(plane: &ControlPlane) -> ServeOptions {
+    plane.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
+    plane.apply(include_str!("../../deploy/manifests/10-rbac.yaml"));
+    let (namespace, account) = ("etcd-defrag-system", "etcd-defrag-webhook");
+    plane.kubectl_ok(&[
+        "create",
+        "clusterrole",
+        "register-webhooks",
+        "--verb=get,create,patch",
+        "--resource=mutatingwebhookconfigurations,validatingwebhookconfigurations",
+    ]);
+    let subject = format!("--serviceaccount={namespace}:{account}");
+    plane.kubectl_ok(&[
+        "create",
+        "clusterrolebinding",
+        "register-webhooks",
+        "--clusterrole=register-webhooks",
+        &subject,
+    ]);
+    ServeOptions {
+        register: true,
+        kubeconfig: Some(plane.service_account_kubeconfig(namespace, account)),
+        args: vec![format!("--namespace={namespace}")],
+        ..ServeOptions::default()
+    }
+}
+
+/// Makes a namespace that enforces Pod Security "restricted"; returns its name.
+pub(crate) fn namespace(plane: &ControlPlane, purpose: &str) -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("{purpose}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    });
+    plane.apply(&manifest.to_string());
+    name
+}
+
+/// Waits for an event of ours on the StatefulSet of an etcd whose note is as wanted; returns the note.
+#[track_caller]
+pub(crate) fn event(plane: &ControlPlane, pods: &EtcdPods<'_>, reason: &str) -> String {
+    let (namespace, name) = (pods.namespace(), pods.name());
+    eventually(&format!("event {reason} on {namespace}/{name}"), SOON, || {
+        let events = plane.get(&["-n", namespace, "events.events.k8s.io"])?;
+        events["items"].as_array()?.iter().find_map(|event| {
+            (event["regarding"]["name"] == name && event["reason"] == reason)
+                .then(|| event["note"].as_str().unwrap_or_default().to_owned())
+        })
+    })
+}
+
+/// Fills an etcd to four fifths of its quota and makes nearly all of it free again, so that the rule of the built-in
+/// policy fires: more than 80 % of the quota with at least 32 MiB to reclaim.
+pub(crate) fn waste(pods: &EtcdPods<'_>) {
+    pods.fill(Fill::to(pods.options().quota, 82));
+}
+
+/// Has an etcd defragmented by a Job made of its CronJob, and looks at everything that has to hold then.
+pub(crate) fn defragments(node: &Node, pods: &EtcdPods<'_>) {
+    waste(pods);
+    let before = Before::of(pods);
+    let log = pods.run_job("by-hand", RUN);
+    before.defragmented(node, &log, "by-hand");
+}
+
+/// An etcd before a run.
+pub(crate) struct Before<'a> {
+    pods: &'a EtcdPods<'a>,
+    statuses: Vec<MemberStatus>,
+}
+
+impl<'a> Before<'a> {
+    pub(crate) fn of(pods: &'a EtcdPods<'a>) -> Self {
+        Self { pods, statuses: pods.status() }
+    }
+
+    /// Looks at what a Job has done.
+    pub(crate) fn defragmented(&self, node: &Node, log: &str, job: &str) {
+        let pods = self.pods;
+        let of_stand_in = log.lines().next().is_some_and(|line| line.contains("stand-in"));
+        assert_eq!(of_stand_in, node.engine() == Engine::StandIn, "{log}");
+        self.smaller(log);
+        self.one_at_a_time();
+        assert_eq!(pods.restarts(), vec![0; pods.pods().len()], "a member was restarted");
+        let selector = format!("job-name={job}");
+        let ran = node.get(&["-n", pods.namespace(), "pods", "-l", &selector]).unwrap();
+        let ran = ran["items"].as_array().unwrap();
+        assert_eq!(ran.len(), 1, "the pods of the Job: {ran:?}");
+        assert_eq!(ran[0]["status"]["phase"], "Succeeded");
+    }
+
+    fn smaller(&self, log: &str) {
+        for ((pod, before), after) in self.pods.pods().iter().zip(&self.statuses).zip(self.pods.status()) {
+            println!(
+                "{}/{pod}: {:.1} MiB before, {:.1} MiB after, {:.1} MiB in use",
+                self.pods.namespace(),
+                mib(before.db_size),
+                mib(after.db_size),
+                mib(after.db_size_in_use)
+            );
+            assert!(after.db_size < before.db_size / 2, "{pod} is not smaller: {before:?} {after:?}\n{log}");
+            assert!(log.contains(&before.endpoint), "{} is not in the log:\n{log}", before.endpoint);
+            assert_eq!(after.errors, Vec::<String>::new());
+        }
+    }
+
+    /// By the members' own logs: each once, never two at a time, the leader last, and no longer the leader then.
+    fn one_at_a_time(&self) {
+        let runs = self.pods.defragmentations();
+        for run in &runs {
+            let took = run.to.map(|to| run.from.until(to).unwrap().get_milliseconds());
+            println!("{}/{}: blocked for {} ms", self.pods.namespace(), run.pod, took.unwrap_or_default());
+        }
+        for pair in runs.windows(2) {
+            assert!(pair[0].to.is_some_and(|to| to < pair[1].from), "two members at a time: {runs:?}");
+        }
+        let mut order: Vec<&str> = runs.iter().map(|run| run.pod.as_str()).collect();
+        order.sort_unstable();
+        assert_eq!(order, self.pods.pods(), "not each member once: {runs:?}");
+        let (Some(last), true) = (runs.last(), runs.len() > 1) else { return };
+        let log = self.pods.log(&last.pod, false);
+        let gave = log.iter().rfind(|line| line.message == "leadership transfer finished");
+        let gave = gave.unwrap_or_else(|| panic!("the last one was not the leader before: {runs:?}"));
+        assert!(gave.time < last.from, "the leader was moved after its defragmentation");
+        let between = log.iter().filter(|line| line.time > gave.time && Some(line.time) < last.to);
+        let again: Vec<_> = between.filter(|line| line.message.contains("became leader")).collect();
+        assert!(again.is_empty(), "it was the leader again: {again:?}");
+    }
+}
+
+fn mib(bytes: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let bytes = bytes as f64;
+    bytes / f64::from(1 << 20)
+}
+
+/// The pod template of a Job or CronJob.
+pub(crate) fn container(cronjob: &Value) -> &Value {
+    &cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+}
