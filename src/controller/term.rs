@@ -365,15 +365,16 @@ impl Term {
         if at.is_some_and(|at| Timestamp::now().duration_since(at) > OLD_NEWS) {
             return;
         }
-        let Some(object) = run_of(job).and_then(|key| self.statefulsets.get(&key)).cloned() else { return };
+        let Some(key) = run_of(job) else { return };
+        let Some(object) = self.statefulsets.get(&key).cloned() else { return };
         self.context.metrics.failed_runs.inc();
         let reason = failure.reason.as_deref().unwrap_or("no reason given");
         let message = failure.message.as_deref().unwrap_or("no message");
         let what = format!("The defragmentation {name} failed ({reason}: {message}).");
-        let (uid, namespace) = (uid.clone(), namespace.to_owned());
+        let uid = uid.clone();
         let context = Arc::clone(&self.context);
         self.reports.spawn(async move {
-            let why = last_words::of(context.client.clone(), &namespace, &uid).await;
+            let why = last_words::of(context.client.clone(), &key.namespace, &uid).await;
             let next = "The next run is the next scheduled one.";
             let note = match why {
                 Some(why) => format!("{what} {next} {why}"),
