@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use etcd_defrag_webhook::defrag::policy::{self, DefragPolicy};
 use futures::TryStreamExt as _;
 use harness::{ControlPlane, Serve, binary};
 use k8s_openapi::api::{
@@ -21,7 +22,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Config, ResourceExt as _,
-    api::{DeleteParams, DynamicObject, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, GroupVersionKind},
     runtime::watcher,
@@ -100,7 +101,62 @@ async fn main() -> Result {
     if writes.len() > leases || fleet.count() != FLEET {
         return Err("the fleet did not converge, or was written to while idle".into());
     }
+    policy_change(&plane, &client).await
+}
+
+/// A default changes in a policy that governs the whole fleet: how long until the last CronJob follows, and how often each is
+/// written.
+async fn policy_change(plane: &ControlPlane, client: &Client) -> Result {
+    plane.apply(&serde_json::to_string(&policy::crd())?);
+    plane.kubectl_ok(&["wait", "--for=condition=Established", "crd/defragpolicies.etcd-defrag.io"]);
+    let policies = Api::<DefragPolicy>::all(client.clone());
+    let spec = |schedule: &str| json!({"spec": {"defaults": {"schedule": schedule}}});
+    let mut fleet = DefragPolicy::new("fleet", policy::api::DefragPolicySpec::default());
+    fleet.spec.defaults.schedule = Some("H 1 * * *".to_owned());
+    let begun = Instant::now();
+    while policies.create(&PostParams::default(), &fleet).await.is_err() {
+        // The API server serves a new kind a moment after it is established.
+        if begun.elapsed() > PATIENCE {
+            return Err("the API server does not take a DefragPolicy".into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    follow(client, "1 * * *").await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+
+    let mark = plane.audit_mark();
+    let begun = Instant::now();
+    policies.patch("fleet", &PatchParams::default(), &Patch::Merge(&spec("H 2 * * *"))).await?;
+    follow(client, "2 * * *").await?;
+    println!("a changed default, last of {FLEET}  {:>6.1} s", begun.elapsed().as_secs_f64());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut writes: HashMap<String, usize> = HashMap::new();
+    for event in plane.audit_since(mark).writes().by_agent("etcd-defrag-webhook").of("cronjobs") {
+        *writes.entry(event.name).or_default() += 1;
+    }
+    let most = writes.values().copied().max().unwrap_or_default();
+    println!("CronJobs written, most writes of one {:>4}, {most}", writes.len());
+    let status = policies.get("fleet").await?.status.unwrap_or_default();
+    println!("status: matched {}, compliant {}, violating {}", status.matched, status.compliant, status.violating);
+    if writes.len() != FLEET || most != 1 {
+        return Err("not every CronJob was written exactly once".into());
+    }
     Ok(())
+}
+
+/// Waits until the schedule of every CronJob ends like this.
+async fn follow(client: &Client, end: &str) -> Result {
+    let api = Api::<CronJob>::namespaced(client.clone(), NAMESPACE);
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        // From the API server's cache, so that waiting costs the fleet little.
+        let all = api.list(&ListParams::default().match_any()).await?;
+        if all.items.len() == FLEET && all.items.iter().all(|cronjob| cronjob.spec.schedule.ends_with(end)) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    Err(format!("not every CronJob came to a schedule that ends in {end:?} within {} s", PATIENCE.as_secs()).into())
 }
 
 struct Fleet {

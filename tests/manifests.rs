@@ -1,11 +1,29 @@
-//! `deploy/manifests/30-webhooks.yaml` is what the code registers. `UPDATE_MANIFESTS=1 cargo test` writes it anew.
+//! Generated manifests are what the code says. `UPDATE_MANIFESTS=1 cargo test` writes them anew.
 
-use etcd_defrag_webhook::admission::registration::{Registration, Target};
+#![allow(clippy::unwrap_used, reason = "the lint knows test functions, but not the helpers of tests")]
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/manifests/30-webhooks.yaml");
+use etcd_defrag_webhook::{
+    admission::{
+        floor,
+        registration::{Registration, Target},
+    },
+    defrag::policy,
+};
+
+const CRD_HEAD: &str = "\
+# Generated: `UPDATE_MANIFESTS=1 cargo test --test manifests` writes it from src/defrag/policy; `etcd-defrag-webhook crd`
+# prints the same.
+---
+";
 const HEAD: &str = "\
 # Generated: `UPDATE_MANIFESTS=1 cargo test --test manifests` writes it from src/admission/registration.rs.
 # The caBundle is filled in by cert-manager, or by hand: docs/install.md.
+";
+
+const FLOOR_HEAD: &str = "\
+# Optional, and not in kustomization.yaml: what CEL can check of our keys, for while the webhook is gone. docs/policies.md.
+# Generated: `UPDATE_MANIFESTS=1 cargo test --test manifests` writes it from src/admission/floor.rs; `etcd-defrag-webhook vap`
+# prints the same, and with --policy the one of a DefragPolicy.
 ";
 
 #[test]
@@ -21,9 +39,32 @@ fn the_webhook_manifest_is_what_the_code_registers() {
         serde_saphyr::to_string(&registration.validating()).unwrap(),
     ];
     let expected = format!("{HEAD}{}", documents.map(|text| format!("---\n{}\n", text.trim_end())).concat());
+    in_step("30-webhooks.yaml", &expected);
+}
+
+#[test]
+fn the_crd_manifest_is_what_the_types_say() {
+    let text = serde_saphyr::to_string(&policy::crd()).unwrap();
+    in_step("05-defragpolicies.crd.yaml", &format!("{CRD_HEAD}{}\n", text.trim_end()));
+}
+
+#[test]
+fn the_floor_manifest_is_what_the_code_says() {
+    let (admission, binding) = floor::floor(&policy::Policy::built_in(), None);
+    let options = || serde_saphyr::ser_options! { min_fold_chars: usize::MAX, folded_wrap_chars: usize::MAX };
+    let documents = [
+        serde_saphyr::to_string_with_options(&admission, options()).unwrap(),
+        serde_saphyr::to_string_with_options(&binding, options()).unwrap(),
+    ];
+    let expected = format!("{FLOOR_HEAD}{}", documents.map(|text| format!("---\n{}\n", text.trim_end())).concat());
+    in_step("40-admission-policy.yaml", &expected);
+}
+
+fn in_step(file: &str, expected: &str) {
+    let file = format!("{}/deploy/manifests/{file}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE_MANIFESTS").is_some() {
-        std::fs::write(FILE, &expected).unwrap();
+        std::fs::write(&file, expected).unwrap();
     }
-    let found = std::fs::read_to_string(FILE).unwrap_or_default();
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
     assert_eq!(found, expected, "run UPDATE_MANIFESTS=1 cargo test --test manifests");
 }

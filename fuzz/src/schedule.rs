@@ -26,7 +26,7 @@ pub fn check(input: &[u8]) {
         Limits {
             min_interval: Duration::from_hours(3),
             max_interval: Some(Duration::from_hours(8 * 24)),
-            windows: Some(vec![Window { days: Weekdays::of(&[0, 3, 6]), from: 22 * 60, to: 6 * 60 }]),
+            windows: Some(vec![Window { days: Weekdays::of(&[0, 3, 6]), from: 22 * 60, to: 6 * 60, zone: None }]),
         },
     ];
     for limits in &limits {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::defrag::{
     finding::{Finding, WARNING_LIMIT, shorten},
-    policy::Policy,
+    policy::Landscape,
 };
 
 /// What became of a request.
@@ -70,7 +70,7 @@ pub enum Failure {
 
 /// The answer to the review in `body`, whose request has this `uid`.
 #[must_use]
-pub fn answer(entry: Entry, uid: &str, body: &[u8], policy: &Policy, now: Timestamp) -> Answer {
+pub fn answer(entry: Entry, uid: &str, body: &[u8], landscape: &Landscape, now: Timestamp) -> Answer {
     let request = match review::request(body) {
         Ok(request) => request,
         Err(error) => return unjudged(entry, uid, Outcome::Unreadable, 400, "BadRequest", &error.to_string()),
@@ -88,7 +88,7 @@ pub fn answer(entry: Entry, uid: &str, body: &[u8], policy: &Policy, now: Timest
     }
     let Some(object) = &request.object else { return allow(Vec::new(), request) };
     let write = Write { operation: request.operation, object, old: request.old_object.as_ref() };
-    let decision = decide(entry, write, policy, now);
+    let decision = decide(entry, write, landscape, now);
     let (response, outcome) = if !decision.refusals.is_empty() {
         (Response::deny(uid, invalid(object, &decision.refusals), decision.warnings), Outcome::Refused)
     } else if decision.patch.is_empty() {
@@ -96,6 +96,7 @@ pub fn answer(entry: Entry, uid: &str, body: &[u8], policy: &Policy, now: Timest
     } else {
         (Response::patched(uid, &decision.patch, decision.warnings), Outcome::Patched)
     };
+    let response = response.audited(decision.audit);
     Answer { response, outcome, findings: decision.findings, request: Some(request) }
 }
 
@@ -119,7 +120,7 @@ fn unjudged(entry: Entry, uid: &str, outcome: Outcome, code: u16, reason: &str, 
             let message = format!("{text}. Nothing was changed: etcd-defrag.io settings are not accepted unjudged.");
             Response::deny(uid, failure(code, reason, message), Vec::new())
         }
-        Entry::Mutate | Entry::Warn => {
+        Entry::Enroll | Entry::Mutate | Entry::Warn => {
             Response::allow(uid, vec![shorten(&format!("etcd-defrag-webhook: not judged: {text}"), WARNING_LIMIT)])
         }
     };

@@ -1,12 +1,14 @@
 //! Admission: bytes → review → StatefulSet → judgement → decision → bytes.
 //!
-//! Everything but [`server`] and [`listen`] is pure. An answer reads nothing but its request and a snapshot of the
-//! policy, so a dry run gets the same answer and leaves no trace.
+//! Everything but [`server`] and [`listen`] is pure. An answer reads nothing but its request and a snapshot of policies
+//! and namespaces, so a dry run gets the same answer and leaves no trace.
 
 use std::fmt;
 
 pub mod answer;
+pub mod audit;
 pub mod decide;
+pub mod floor;
 pub mod limits;
 pub mod listen;
 pub mod metrics;
@@ -17,6 +19,9 @@ pub mod review;
 pub mod server;
 
 mod activity;
+mod enroll;
+mod validate;
+mod warnings;
 
 pub use limits::Limits;
 pub use metrics::Metrics;
@@ -24,6 +29,8 @@ pub use metrics::Metrics;
 /// What the API server asks of us; each is a webhook entry with a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
+    /// Enrols an etcd without the label where its policy enrols all. Fails open.
+    Enroll,
     /// Fills in what the policy gives. Fails open.
     Mutate,
     /// Refuses harmful settings; matches only writes of our own keys. Fails closed.
@@ -34,12 +41,13 @@ pub enum Entry {
 
 impl Entry {
     /// Every entry.
-    pub const ALL: [Self; 3] = [Self::Mutate, Self::Validate, Self::Warn];
+    pub const ALL: [Self; 4] = [Self::Enroll, Self::Mutate, Self::Validate, Self::Warn];
 
     /// The HTTP path.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
+            Self::Enroll => "/enroll",
             Self::Mutate => "/mutate",
             Self::Validate => "/validate",
             Self::Warn => "/warn",
@@ -50,6 +58,7 @@ impl Entry {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Enroll => "enroll",
             Self::Mutate => "mutate",
             Self::Validate => "validate",
             Self::Warn => "warn",

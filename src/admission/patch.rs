@@ -1,11 +1,31 @@
-//! Changes to our annotations as a JSON Patch, as small as it can be.
+//! Changes to our label and annotations as a JSON Patch, as small as it can be.
 
 use std::collections::BTreeMap;
 
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf};
 use serde_json::Value;
 
-use crate::defrag::{defaulting::Change, keys::PREFIX, statefulset::StatefulSet};
+use crate::defrag::{
+    defaulting::Change,
+    keys::{ENABLED, PREFIX},
+    statefulset::StatefulSet,
+};
+
+/// The patch that enrols an `object` without the label; empty where it has one.
+#[must_use]
+pub fn enabled(object: &StatefulSet) -> Patch {
+    let add = |path: PointerBuf, value: Value| Patch(vec![PatchOperation::Add(AddOperation { path, value })]);
+    match &object.metadata.labels {
+        None => {
+            let labels = serde_json::Map::from_iter([(ENABLED.to_owned(), "true".into())]);
+            add(PointerBuf::from_tokens(["metadata", "labels"]), labels.into())
+        }
+        Some(labels) if !labels.contains_key(ENABLED) => {
+            add(PointerBuf::from_tokens(["metadata", "labels", ENABLED]), "true".into())
+        }
+        Some(_) => Patch::default(),
+    }
+}
 
 /// The patch that makes `object` carry `changes`; empty where it does already.
 ///

@@ -26,9 +26,19 @@ const OUR_KEYS_CHANGED: &str = "\
   side.metadata[?part].orValue({}).exists(key,
     key.startsWith('etcd-defrag.io/') && object.metadata[?part][?key] != oldObject.metadata[?part][?key])))";
 
-const NOT_BEING_DELETED: &str = "!has(object.metadata.deletionTimestamp)";
+pub(super) const NOT_BEING_DELETED: &str = "!has(object.metadata.deletionTimestamp)";
 
 const SPEC_CHANGED: &str = "object.spec != oldObject.spec";
+
+const NO_LABEL: &str = "!object.metadata[?'labels'][?'etcd-defrag.io/enabled'].hasValue()";
+
+/// True of every pod template that runs an etcd, and of little else: most StatefulSets of a cluster then cost no call. What
+/// looks like an etcd here is looked at more closely by `etcd::evidence`, which finds none where this is false.
+const MAY_BE_AN_ETCD: &str = "\
+object.spec.template.spec.containers.exists(container,
+  container[?'image'].orValue('').contains('etcd') ||
+  (container[?'command'].orValue([]) + container[?'args'].orValue([])).exists(word, word.contains('etcd')) ||
+  container[?'env'].orValue([]).exists(variable, variable[?'value'].orValue('').contains('etcd')))";
 
 /// Where the API server reaches us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,27 +68,51 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// The entry that fills in what the policy gives.
+    /// The entry that enrols where a policy asks for it, and the one that fills in what the policy gives.
     #[must_use]
     pub fn mutating(&self) -> MutatingWebhookConfiguration {
-        let webhook = MutatingWebhook {
-            admission_review_versions: vec!["v1".to_owned()],
-            client_config: self.client_config(Entry::Mutate),
-            failure_policy: Some("Ignore".to_owned()),
-            match_conditions: Some(vec![
+        // The label that the first one adds makes the object one of the second's, within the same request.
+        let enroll = self.mutating_webhook(
+            Entry::Enroll,
+            selector(ENABLED, "DoesNotExist", None),
+            vec![
+                condition("not-being-deleted", NOT_BEING_DELETED.to_owned()),
+                condition("no-label", NO_LABEL.to_owned()),
+                condition("our-keys-change", create_or_our_keys_changed()),
+                condition("may-be-an-etcd", MAY_BE_AN_ETCD.to_owned()),
+            ],
+        );
+        let fill_in = self.mutating_webhook(
+            Entry::Mutate,
+            object_selector(),
+            vec![
                 condition("not-being-deleted", NOT_BEING_DELETED.to_owned()),
                 condition("our-keys-change", create_or_our_keys_changed()),
-            ]),
+            ],
+        );
+        MutatingWebhookConfiguration { metadata: metadata(), webhooks: Some(vec![enroll, fill_in]) }
+    }
+
+    fn mutating_webhook(
+        &self,
+        entry: Entry,
+        object_selector: LabelSelector,
+        conditions: Vec<MatchCondition>,
+    ) -> MutatingWebhook {
+        MutatingWebhook {
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: self.client_config(entry),
+            failure_policy: Some("Ignore".to_owned()),
+            match_conditions: Some(conditions),
             match_policy: Some("Equivalent".to_owned()),
-            name: webhook_name(Entry::Mutate),
+            name: webhook_name(entry),
             namespace_selector: Some(self.namespace_selector()),
-            object_selector: Some(object_selector()),
+            object_selector: Some(object_selector),
             reinvocation_policy: Some("IfNeeded".to_owned()),
             rules: Some(vec![rule(&["CREATE", "UPDATE"], &["statefulsets", "statefulsets/status"])]),
             side_effects: "None".to_owned(),
             timeout_seconds: Some(TIMEOUT_SECONDS),
-        };
-        MutatingWebhookConfiguration { metadata: metadata(), webhooks: Some(vec![webhook]) }
+        }
     }
 
     /// The entry that refuses and the one that warns.
@@ -150,12 +184,17 @@ impl Registration {
     fn namespace_selector(&self) -> LabelSelector {
         let mut namespaces = vec!["kube-system".to_owned()];
         namespaces.extend(self.own_namespace.clone().filter(|own| own != "kube-system"));
-        selector("kubernetes.io/metadata.name", "NotIn", Some(namespaces))
+        not_in(namespaces)
     }
 }
 
+/// Every namespace but these.
+pub(super) fn not_in(namespaces: Vec<String>) -> LabelSelector {
+    selector("kubernetes.io/metadata.name", "NotIn", Some(namespaces))
+}
+
 /// The API server matches the selector against the old object too, so that removing the label is seen.
-fn object_selector() -> LabelSelector {
+pub(super) fn object_selector() -> LabelSelector {
     selector(ENABLED, "Exists", None)
 }
 
@@ -164,7 +203,7 @@ fn selector(key: &str, operator: &str, values: Option<Vec<String>>) -> LabelSele
     LabelSelector { match_expressions: Some(vec![requirement]), match_labels: None }
 }
 
-fn create_or_our_keys_changed() -> String {
+pub(super) fn create_or_our_keys_changed() -> String {
     format!("request.operation == 'CREATE' || {OUR_KEYS_CHANGED}")
 }
 

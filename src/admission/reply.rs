@@ -1,12 +1,17 @@
 //! Encoding an answer: a review with the request's uid, or a Status where there is no request to answer.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
     ByteString,
     apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails},
 };
 use serde::Serialize;
 
-use super::review::{API_VERSION, KIND};
+use super::{
+    audit,
+    review::{API_VERSION, KIND},
+};
 use crate::defrag::{
     finding::{Code, Finding},
     statefulset::StatefulSet,
@@ -33,6 +38,9 @@ pub struct Response {
     /// What kubectl prints as `Warning:` lines.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What stands in the audit event of the request.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub audit_annotations: BTreeMap<&'static str, String>,
 }
 
 #[derive(Serialize)]
@@ -47,7 +55,15 @@ impl Response {
     /// The write may go on.
     #[must_use]
     pub fn allow(uid: &str, warnings: Vec<String>) -> Self {
-        Self { uid: uid.to_owned(), allowed: true, status: None, patch: None, patch_type: None, warnings }
+        Self {
+            uid: uid.to_owned(),
+            allowed: true,
+            status: None,
+            patch: None,
+            patch_type: None,
+            warnings,
+            audit_annotations: BTreeMap::new(),
+        }
     }
 
     /// The write may not go on.
@@ -62,6 +78,13 @@ impl Response {
         let bytes = if patch.is_empty() { None } else { serde_json::to_vec(patch).ok() };
         let patch_type = bytes.as_ref().map(|_| "JSONPatch");
         Self { patch: bytes.map(ByteString), patch_type, ..Self::allow(uid, warnings) }
+    }
+
+    /// The same answer with this in the audit event of the request.
+    #[must_use]
+    pub fn audited(mut self, value: Option<String>) -> Self {
+        self.audit_annotations.extend(value.map(|value| (audit::KEY, value)));
+        self
     }
 
     /// The body to send.

@@ -188,11 +188,13 @@ pub fn request(body: &[u8]) -> Result<Request, Unreadable> {
     };
     if request.ours && operation != Operation::Other {
         let NewObject { object } = part(body).map_err(|reason| Unreadable::Object { field: "object", reason })?;
-        let OldObject { old_object } =
+        let OldObject { mut old_object } =
             part(body).map_err(|reason| Unreadable::Object { field: "oldObject", reason })?;
         let mut object = object.ok_or(Unreadable::NoObject(operation.as_str()))?;
-        if object.metadata.namespace.is_none() && !request.namespace.is_empty() {
-            object.metadata.namespace = Some(request.namespace.clone());
+        if !request.namespace.is_empty() {
+            for object in [&mut object].into_iter().chain(&mut old_object) {
+                object.metadata.namespace.get_or_insert_with(|| request.namespace.clone());
+            }
         }
         request.object = Some(object);
         request.old_object = old_object;

@@ -26,7 +26,7 @@ use super::{
     answer::{Answer, Failure, Outcome, answer, failed},
     listen, reply, review,
 };
-use crate::defrag::policy::Policy;
+use crate::defrag::policy::Landscape;
 
 /// Where the time comes from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -34,8 +34,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Everything that an answer needs besides its request.
 #[derive(Clone)]
 pub struct Admission {
-    /// The policy now in force.
-    pub policy: watch::Receiver<Arc<Policy>>,
+    /// The policies now in force, and the namespaces that they select by.
+    pub landscape: watch::Receiver<Arc<Landscape>>,
     /// The time of a judgement.
     pub clock: Clock,
     /// What is counted.
@@ -45,11 +45,11 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Admission under a policy, by the system's clock.
+    /// Admission under the policies of a cluster, by the system's clock.
     #[must_use]
-    pub fn new(policy: watch::Receiver<Arc<Policy>>, metrics: Metrics, limits: &Limits) -> Self {
+    pub fn new(landscape: watch::Receiver<Arc<Landscape>>, metrics: Metrics, limits: &Limits) -> Self {
         Self {
-            policy,
+            landscape,
             clock: Arc::new(Timestamp::now),
             metrics,
             slots: Arc::new(Semaphore::new(limits.requests)),
@@ -130,14 +130,14 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
     };
     let body = body?;
     let uid = review::uid(&body).map_err(|error| (StatusCode::BAD_REQUEST, "BadRequest", error.to_string()))?;
-    let policy = Arc::clone(&admission.policy.borrow());
+    let landscape = Arc::clone(&admission.landscape.borrow());
     let clock = Arc::clone(&admission.clock);
     // A judgement computes and never waits, so it belongs on a thread where it delays nobody; there, a panic ends in
     // an answer, and one that outlives its request keeps its slot until it is through.
     let judgement = spawn_blocking({
         let uid = uid.clone();
         move || {
-            let answer = answer(entry, &uid, &body, &policy, clock());
+            let answer = answer(entry, &uid, &body, &landscape, clock());
             drop(slot);
             answer
         }

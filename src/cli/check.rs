@@ -11,21 +11,26 @@ use super::{
     Outcome,
     input::{Document, Files},
     output,
+    policies::{Policies, as_acted_on},
 };
 use crate::defrag::{
     finding::Finding,
-    judgement::{Enrollment, Judgement, resolve},
-    policy::Policy,
+    judgement::{Enrollment, resolve},
+    policy::Governing,
     statefulset::StatefulSet,
 };
 
 /// Judge manifests and print the findings
 ///
-/// No cluster is contacted. The exit code is 1 where a StatefulSet would be refused.
+/// No cluster is contacted. With --policy, the policies themselves are judged too. The exit code is 1 where a StatefulSet
+/// would be refused, or where a value of a policy cannot be followed. Where the policy's validationActions do not deny,
+/// findings are warnings.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     files: Files,
+    #[command(flatten)]
+    policies: Policies,
     /// How to print the findings; sarif is SARIF 2.1.0, as code scanning services read it
     #[arg(short, long, value_enum, default_value = "text")]
     output: Format,
@@ -39,68 +44,139 @@ enum Format {
     Sarif,
 }
 
-/// A StatefulSet of the input, judged.
+/// An object of the input, judged.
 struct Judged {
     document: Document,
-    object: StatefulSet,
-    judgement: Judgement,
+    subject: Subject,
+    findings: Vec<Finding>,
+}
+
+/// What was judged.
+enum Subject {
+    /// A policy of this name.
+    Policy(String),
+    StatefulSet {
+        object: Box<StatefulSet>,
+        enrolled: bool,
+        /// `None` where no policies were named.
+        governing: Option<Governing>,
+    },
+}
+
+impl Subject {
+    /// As findings name it.
+    fn name(&self) -> String {
+        match self {
+            Self::Policy(name) => format!("DefragPolicy {name}"),
+            Self::StatefulSet { object, .. } => format!("{}/{}", object.namespace(), object.name()),
+        }
+    }
+
+    /// What governs it, where that is a question.
+    fn governing(&self) -> Option<&Governing> {
+        match self {
+            Self::StatefulSet { governing, enrolled: true, .. } => governing.as_ref(),
+            Self::StatefulSet { .. } | Self::Policy(_) => None,
+        }
+    }
 }
 
 impl Judged {
-    fn enrolled(&self) -> bool {
-        self.judgement.enrollment == Enrollment::Enrolled
+    fn refused(&self) -> bool {
+        self.findings.iter().any(Finding::denies)
     }
 }
 
-/// The machine-readable form of one StatefulSet.
+/// The machine-readable form of one object. `kind` and `policy` are there where policies were named, so that the form
+/// without them stays what it was.
 #[derive(Serialize)]
 struct Entry<'a> {
-    namespace: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
     name: &'a str,
-    enrolled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enrolled: Option<bool>,
+    /// The policy that governs, `null` for the built-in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Governor<'a>>,
     findings: &'a [Finding],
 }
 
+/// The name of a policy; nothing for the built-in one, which is written as `null`.
+#[derive(Serialize)]
+struct Governor<'a>(Option<&'a str>);
+
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let policy = Policy::built_in();
     let now = Timestamp::now();
-    let mut judged = Vec::new();
-    for document in args.files.read()? {
-        if let Some(object) = args.files.statefulset(&document)? {
-            let judgement = resolve(&object, &policy, now);
-            judged.push(Judged { document, object, judgement });
-        }
+    let (documents, known) = args.policies.load_with(&args.files, now)?;
+    let mut judged: Vec<Judged> = known
+        .policies
+        .into_iter()
+        .map(|(document, compiled)| Judged {
+            document,
+            subject: Subject::Policy(compiled.name.clone()),
+            findings: compiled.findings.clone(),
+        })
+        .collect();
+    for document in documents {
+        let Some(object) = args.files.statefulset(&document)? else { continue };
+        let governing = known.landscape.govern(object.namespace(), &object.labels());
+        let judgement = resolve(&object, &governing.policy, now);
+        judged.push(Judged {
+            document,
+            findings: as_acted_on(&governing.policy, judgement.findings),
+            subject: Subject::StatefulSet {
+                object: Box::new(object),
+                enrolled: judgement.enrollment == Enrollment::Enrolled,
+                governing: args.policies.given().then_some(governing),
+            },
+        });
     }
-    Files::note_if_none(judged.len());
+    Files::note_if_none(statefulsets(&judged).count());
     output::print(&match args.output {
         Format::Text => text(&judged),
         Format::Json => output::json(&entries(&judged))?,
         Format::Yaml => output::yaml(&serde_json::to_value(entries(&judged)).context("cannot write the findings")?)?,
         Format::Sarif => output::json(&sarif::log(&judged))?,
     })?;
-    let refused = judged.iter().any(|judged| judged.judgement.denials().next().is_some());
-    Ok(if refused { Outcome::Refused } else { Outcome::Clean })
+    Ok(if judged.iter().any(Judged::refused) { Outcome::Refused } else { Outcome::Clean })
+}
+
+fn statefulsets(judged: &[Judged]) -> impl Iterator<Item = &Judged> {
+    judged.iter().filter(|judged| matches!(judged.subject, Subject::StatefulSet { .. }))
 }
 
 fn entries(judged: &[Judged]) -> Vec<Entry<'_>> {
     judged
         .iter()
-        .map(|judged| Entry {
-            namespace: judged.object.namespace(),
-            name: judged.object.name(),
-            enrolled: judged.enrolled(),
-            findings: &judged.judgement.findings,
+        .map(|Judged { subject, findings, .. }| match subject {
+            Subject::Policy(name) => {
+                Entry { kind: Some("DefragPolicy"), namespace: None, name, enrolled: None, policy: None, findings }
+            }
+            Subject::StatefulSet { object, enrolled, governing } => Entry {
+                kind: governing.as_ref().map(|_| "StatefulSet"),
+                namespace: Some(object.namespace()),
+                name: object.name(),
+                enrolled: Some(*enrolled),
+                policy: governing.as_ref().map(|governing| Governor(governing.name())),
+                findings,
+            },
         })
         .collect()
 }
 
 fn text(judged: &[Judged]) -> String {
     let mut text = String::new();
-    for Judged { document, object, judgement } in judged {
-        for finding in &judgement.findings {
-            let line = document.line(&finding.field);
-            let place = format!("{}:{line}: {}/{}", document.file(), object.namespace(), object.name());
-            text += &output::finding(&place, finding);
+    for Judged { document, subject, findings } in judged {
+        let place = |field: &str| format!("{}:{}: {}", document.file(), document.line(field), subject.name());
+        if let Some(governing) = subject.governing() {
+            text += &output::placed(&place("metadata.name"), &governing.why());
+            text.push('\n');
+        }
+        for finding in findings {
+            text += &output::finding(&place(&finding.field), finding);
             text.push('\n');
         }
     }
@@ -109,13 +185,20 @@ fn text(judged: &[Judged]) -> String {
 
 fn summary(judged: &[Judged]) -> String {
     let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
-    let refused = judged.iter().filter(|judged| judged.judgement.denials().next().is_some()).count();
-    let findings = judged.iter().flat_map(|judged| &judged.judgement.findings);
+    let found = statefulsets(judged).count();
+    let enrolled =
+        judged.iter().filter(|judged| matches!(judged.subject, Subject::StatefulSet { enrolled: true, .. })).count();
+    let policies = match judged.len() - found {
+        0 => String::new(),
+        1 => "1 DefragPolicy, ".to_owned(),
+        more => format!("{more} DefragPolicies, "),
+    };
+    let findings = judged.iter().flat_map(|judged| &judged.findings);
     let (denials, warnings): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.denies());
     format!(
-        "{}, {} enrolled, {refused} refused: {}, {}",
-        count(judged.len(), "StatefulSet"),
-        judged.iter().filter(|judged| judged.enrolled()).count(),
+        "{policies}{}, {enrolled} enrolled, {} refused: {}, {}",
+        count(found, "StatefulSet"),
+        statefulsets(judged).filter(|judged| judged.refused()).count(),
         count(denials.len(), "denial"),
         count(warnings.len(), "warning")
     )

@@ -93,23 +93,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             output::note(&line);
         }
     }
-    let Some(cronjob) = build(args, object)? else { return Ok(Outcome::Refused) };
+    let Some(cronjob) = build(args, object, &Policy::built_in())? else { return Ok(Outcome::Refused) };
     output::data(args.output, &cronjob)?;
     Ok(Outcome::Clean)
 }
 
 /// Judges the StatefulSet with what the flags ask for and builds its CronJob. The findings go to standard error; there
 /// is no CronJob where one of them refuses.
-fn build(args: &Args, object: StatefulSet) -> anyhow::Result<Option<CronJob>> {
+fn build(args: &Args, object: StatefulSet, policy: &Policy) -> anyhow::Result<Option<CronJob>> {
     let place = format!("{}/{}", object.namespace(), object.name());
-    if Enrollment::of(&object) == Enrollment::OptedOut {
+    if Enrollment::of(&object, policy) == Enrollment::OptedOut {
         bail!("the StatefulSet {place} opts out with the label {ENABLED}=false; remove the label first");
     }
     let object = args.enrolled(object);
     trace(&format!("judging the StatefulSet {place}"));
-    let policy = Policy::built_in();
     let now = Timestamp::now();
-    let Judgement { findings, plan, .. } = resolve(&object, &policy, now);
+    let Judgement { findings, plan, .. } = resolve(&object, policy, now);
     for finding in &findings {
         output::say(output::finding(&place, finding).trim_end());
     }
@@ -118,7 +117,7 @@ fn build(args: &Args, object: StatefulSet) -> anyhow::Result<Option<CronJob>> {
         trace(&line);
     }
     trace(&format!("building the CronJob {}", cronjob::name(&plan.name)));
-    Ok(Some(cronjob::build(&plan, &policy)))
+    Ok(Some(cronjob::build(&plan, policy)))
 }
 
 /// The StatefulSet of a manifest: the one that is asked for, or the only one.

@@ -53,9 +53,7 @@ struct Explanation {
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let now = args.from.unwrap_or_else(Timestamp::now);
-    let limits = Policy::built_in().limits;
-    let limits =
-        schedule::Limits { min_interval: limits.min_interval, max_interval: limits.max_interval, windows: None };
+    let limits = Policy::built_in().limits.of_schedule(true);
     let place = schedule::Place {
         schedule_field: "schedule".to_owned(),
         zone_field: "time-zone".to_owned(),

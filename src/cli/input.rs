@@ -11,10 +11,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
 use serde_path_to_error::Segment;
 
-use self::tree::{Node, Placed, join};
+pub(super) use self::tree::join;
+use self::tree::{Node, Placed};
 use super::output;
 use crate::defrag::statefulset::StatefulSet;
 
@@ -64,6 +66,11 @@ impl Files {
         read(&self.files)
     }
 
+    /// Whether standard input is one of the files.
+    pub(super) fn include_stdin(&self) -> bool {
+        self.files.iter().any(|file| file == Path::new("-"))
+    }
+
     /// The StatefulSet that a document is, if it is one.
     pub(super) fn statefulset(&self, document: &Document) -> anyhow::Result<Option<StatefulSet>> {
         let Some(mut object) = document.statefulset()? else { return Ok(None) };
@@ -111,9 +118,32 @@ impl Document {
         }
     }
 
-    fn kind(&self) -> (Option<&str>, Option<&str>) {
+    /// The place of a field, as errors name it.
+    pub(super) fn place(&self, field: &str) -> String {
+        format!("{}:{}: document {}", self.origin.file, self.line(field), self.origin.number)
+    }
+
+    /// Whether this is a DefragPolicy of any version.
+    pub(super) fn is_policy(&self) -> bool {
+        self.kind().1 == Some("DefragPolicy")
+    }
+
+    /// Its apiVersion and kind.
+    pub(super) fn kind(&self) -> (Option<&str>, Option<&str>) {
         let text = |key| self.value.get(key).and_then(Value::as_str);
         (text("apiVersion"), text("kind"))
+    }
+
+    /// The object of a type; the error says which field is of another.
+    pub(super) fn typed<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        serde_path_to_error::deserialize(&self.value).map_err(|error| {
+            let path = error.path().iter().fold(String::new(), |path, segment| match segment {
+                Segment::Seq { index } => format!("{path}[{index}]"),
+                Segment::Map { key } => join(&path, key),
+                Segment::Enum { .. } | Segment::Unknown => path,
+            });
+            anyhow::anyhow!("{}: {path}: {}", self.place(&path), error.inner())
+        })
     }
 
     /// The StatefulSet that this is, if it is one.
@@ -127,16 +157,7 @@ impl Document {
             ),
             _ => return Ok(None),
         }
-        let object: StatefulSet = serde_path_to_error::deserialize(&self.value).map_err(|error| {
-            let path = error.path().iter().fold(String::new(), |path, segment| match segment {
-                Segment::Seq { index } => format!("{path}[{index}]"),
-                Segment::Map { key } => join(&path, key),
-                Segment::Enum { .. } | Segment::Unknown => path,
-            });
-            let line = self.line(&path);
-            let Origin { file, number, .. } = &self.origin;
-            anyhow::anyhow!("{file}:{line}: document {number}: {path}: {}", error.inner())
-        })?;
+        let object: StatefulSet = self.typed()?;
         if object.name().is_empty() {
             bail!("{}: the StatefulSet has no metadata.name", self.origin);
         }

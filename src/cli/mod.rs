@@ -2,15 +2,20 @@
 
 mod certs;
 mod check;
+mod cluster;
 mod completion;
+mod crd;
 mod cronjob;
 mod explain;
 mod explain_rule;
 mod explain_schedule;
 mod input;
 mod output;
+mod policies;
 mod render;
 mod serve;
+mod status;
+mod vap;
 
 use std::process::ExitCode;
 
@@ -39,8 +44,14 @@ enum Command {
     Check(check::Args),
     /// Do what kamaji-etcd's defrag.sh does, with the same flags
     Cronjob(cronjob::Args),
+    /// Show the enrolled etcds of a cluster and how they fare
+    Status(status::Args),
     /// Explain a schedule, a rule or the code of a finding
     Explain(explain::Args),
+    /// Print the CustomResourceDefinition of DefragPolicy
+    Crd(crd::Args),
+    /// Print a validating admission policy with what CEL can check, which holds while the webhook is gone
+    Vap(vap::Args),
     /// Make a development CA and serving certificate
     Certs(certs::Args),
     /// Print a completion script for a shell
@@ -95,7 +106,10 @@ pub fn run() -> ExitCode {
         Command::Render(args) => render::run(args),
         Command::Check(args) => check::run(args),
         Command::Cronjob(args) => cronjob::run(args),
+        Command::Status(args) => status::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Crd(args) => crd::run(args),
+        Command::Vap(args) => vap::run(args),
         Command::Certs(args) => certs::run(args),
         Command::Completion(args) => completion::run(args),
     };

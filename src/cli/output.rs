@@ -78,6 +78,11 @@ fn headed(finding: &Finding) -> String {
     )
 }
 
+/// A line about a place.
+pub(super) fn placed(place: &str, text: &str) -> String {
+    format!("{BOLD}{}{BOLD:#}: {}\n", plain(place), plain(text))
+}
+
 /// A finding for people: where and what on the first line, then the field and the message.
 pub(super) fn finding(place: &str, finding: &Finding) -> String {
     format!("{BOLD}{}{BOLD:#}: {}", plain(place), headed(finding))

@@ -8,12 +8,13 @@ use super::{
     Format, Outcome,
     input::{Document, Files},
     output,
+    policies::Policies,
 };
 use crate::defrag::{
     cronjob,
     defaulting::{self, Change},
     judgement::{Enrollment, resolve},
-    policy::Policy,
+    policy::{Governing, Policy},
     statefulset::StatefulSet,
 };
 
@@ -25,6 +26,8 @@ use crate::defrag::{
 pub(super) struct Args {
     #[command(flatten)]
     files: Files,
+    #[command(flatten)]
+    policies: Policies,
     /// Pass everything else through, in order
     #[arg(long)]
     all: bool,
@@ -34,24 +37,29 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let policy = Policy::built_in();
     let now = Timestamp::now();
+    let (documents, known) = args.policies.load_with(&args.files, now)?;
     let mut objects = Vec::new();
-    let mut outcome = Outcome::Clean;
+    let mut outcome = known.say_findings();
     let mut enrolled = 0;
-    for document in args.files.read()? {
+    for document in documents {
         let object = args.files.statefulset(&document)?;
-        let enrollment = object.as_ref().map_or(Enrollment::NotEnrolled, Enrollment::of);
-        match object {
-            Some(object) if matches!(enrollment, Enrollment::Enrolled | Enrollment::Unclear) => {
+        let asking = object.and_then(|object| {
+            let governing = known.landscape.govern(object.namespace(), &object.labels());
+            let enrollment = Enrollment::of(&object, &governing.policy);
+            matches!(enrollment, Enrollment::Enrolled | Enrollment::Unclear).then_some((object, governing))
+        });
+        match asking {
+            Some((object, governing)) => {
                 enrolled += 1;
-                match rendered(&document, &object, &policy, now)? {
+                note_governing(args, &object, &governing);
+                match rendered(&document, &object, &governing.policy, now)? {
                     Some(pair) => objects.extend(pair),
                     None => outcome = Outcome::Refused,
                 }
             }
-            _ if args.all => objects.push(document.value),
-            _ => {}
+            None if args.all => objects.push(document.value),
+            None => {}
         }
     }
     if enrolled == 0 {
@@ -67,6 +75,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         }
     })?;
     Ok(outcome)
+}
+
+fn note_governing(args: &Args, object: &StatefulSet, governing: &Governing) {
+    if args.policies.given() {
+        output::note(&format!("{}/{}: {}", object.namespace(), object.name(), governing.why()));
+    }
 }
 
 /// The StatefulSet as mutated and its CronJob; nothing where it is refused.

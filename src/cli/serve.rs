@@ -22,8 +22,8 @@ use crate::{
         registration::{Registration, Target},
         server::{self, Admission},
     },
-    controller,
-    defrag::{cronjob::MANAGER, policy::Policy},
+    controller::{self, landscape::Landscapes},
+    defrag::cronjob::MANAGER,
     runtime::{
         leadership,
         probes::{self, Probes},
@@ -107,9 +107,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         TcpListener::bind(args.probes_listen).await.with_context(|| format!("listen on {}", args.probes_listen))?;
     let client = client(args).await?;
 
+    let landscapes = Landscapes::follow(client.clone());
     let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
-    let (_policy, policy) = watch::channel(Arc::new(Policy::built_in()));
-    let admission = Admission::new(policy.clone(), metrics.admission.clone(), &limits);
+    let admission = Admission::new(landscapes.snapshots(), metrics.admission.clone(), &limits);
     let config = certificates.server_config()?;
     let webhook = tokio::spawn(server::run(listener, admission, config, limits, shutdown.token()));
     info!(address = %args.listen, "the webhook serves TLS");
@@ -117,7 +117,10 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     if let Some(url) = &args.register_webhooks {
         register(&client, url, ca).await?;
     }
-    let probes = Probes::new(metrics).check("tls", move || certificates.check(Timestamp::now()));
+    let known = landscapes.clone();
+    let probes = Probes::new(metrics)
+        .check("tls", move || certificates.check(Timestamp::now()))
+        .check("policies", move || known.check());
     // The probes answer until everything else has ended.
     let all_ended = CancellationToken::new();
     let probes = tokio::spawn(probes::run(probes_listener, Arc::new(probes), all_ended.clone()));
@@ -125,7 +128,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let identity = args.identity.clone().unwrap_or_else(host_name);
     let lease = (!args.no_leader_election).then(|| leadership::Config::new(&args.namespace, LEASE, identity.clone()));
     let options = controller::Options { concurrency: args.concurrency.into(), namespace: None, identity };
-    controller::run(client, policy, options, lease, reconciler_metrics, stop_signal(&shutdown)).await;
+    controller::run(client, landscapes, options, lease, reconciler_metrics, stop_signal(&shutdown)).await;
 
     webhook.await.context("the webhook")??;
     all_ended.cancel();

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{
     Context, Error, ObjectKey,
-    drift::{FINDINGS, LAST_DEFRAG_NOW, drift},
+    drift::{OURS, drift},
     seen::LAST_APPLIED,
 };
 use crate::defrag::cronjob::MANAGER;
@@ -95,7 +95,7 @@ fn replacement(live: &CronJob, desired: &CronJob) -> Value {
         json!({"op": "add", "path": "/metadata/ownerReferences", "value": owners}),
     ];
     // kubectl's copy would bring the old settings back with its next three-way merge.
-    for key in [LAST_APPLIED, FINDINGS, LAST_DEFRAG_NOW] {
+    for key in [LAST_APPLIED].iter().chain(OURS).copied() {
         let has = |meta: &ObjectMeta| meta.annotations.as_ref().is_some_and(|all| all.contains_key(key));
         if has(&live.metadata) && !has(&desired.metadata) {
             patch.push(json!({"op": "remove", "path": format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"))}));

@@ -46,9 +46,9 @@ impl<T: Cached> Cache<T> {
         self.objects.get(key)
     }
 
-    /// Every key.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.objects.keys()
+    /// Every object with its key.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &T)> {
+        self.objects.iter()
     }
 
     /// The objects of a namespace.

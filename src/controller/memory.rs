@@ -3,10 +3,13 @@
 use std::{
     collections::BTreeMap,
     hash::{Hash, Hasher as _},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::defrag::finding::Finding;
 
 /// Something that is reported once, and again only after it changed or went away and came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +21,7 @@ pub(super) enum Topic {
     Contested,
     ApplyFailed,
     Pending,
+    Budget,
 }
 
 /// What an enrolled StatefulSet counts as in the metrics.
@@ -45,6 +49,13 @@ pub(super) struct Settled {
     pub(super) live: u64,
 }
 
+/// What the last look found at an enrolled StatefulSet.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Judged {
+    /// Everything that is wrong or risky.
+    pub(super) findings: Arc<[Finding]>,
+}
+
 /// The memory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
@@ -54,10 +65,14 @@ pub(super) struct Memory {
     pub(super) settled: Option<Settled>,
     /// The `defrag-now` token that was served last.
     pub(super) served: Option<String>,
+    /// The runs that failed, as they stood on the CronJob last.
+    pub(super) failed: Option<String>,
     /// The repairs of late.
     pub(super) repairs: Allowance,
     /// How it counts.
     pub(super) standing: Standing,
+    /// What was found; `None` where it is not enrolled.
+    pub(super) judged: Option<Judged>,
     reported: BTreeMap<Topic, u64>,
 }
 

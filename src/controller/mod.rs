@@ -11,9 +11,12 @@
 //! of somebody else makes that fail.
 
 mod apply;
+mod budget;
 mod cache;
 mod defrag_now;
 pub mod drift;
+mod have;
+pub mod landscape;
 mod last_words;
 mod memory;
 pub mod metrics;
@@ -22,6 +25,7 @@ mod queue;
 mod reconcile;
 mod report;
 mod seen;
+mod status;
 mod steps;
 mod term;
 mod watches;
@@ -32,11 +36,8 @@ use kube::{Client, api::ObjectMeta};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use self::{metrics::Metrics, term::Term};
-use crate::{
-    defrag::policy::Policy,
-    runtime::leadership::{self, Leadership},
-};
+use self::{landscape::Landscapes, metrics::Metrics, term::Term};
+use crate::runtime::leadership::{self, Leadership};
 
 /// The namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,17 +112,22 @@ impl Context {
 }
 
 /// Runs the reconciler until `shutdown` becomes true (or its sender is gone): stands for election where there is one,
-/// and while leading keeps every CronJob as it should be. A changed policy is taken up at once.
+/// and while leading keeps every CronJob as it should be. A changed policy is taken up when it has settled.
 ///
 /// At the end looks under way are waited for, and the Lease is given back after the last write.
 pub async fn run(
     client: Client,
-    policy: watch::Receiver<Arc<Policy>>,
+    mut landscapes: Landscapes,
     options: Options,
     lease: Option<leadership::Config>,
     metrics: Metrics,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    // Before the policies are known, a CronJob could only be written to be written again.
+    tokio::select! {
+        () = stopped(&mut shutdown) => return,
+        () = landscapes.synced() => {}
+    }
     // Dropped when the work has ended, also when this future is dropped: only then may another replica begin.
     let (work, work_ended) = oneshot::channel::<()>();
     let (mut leadership, election) = match lease {
@@ -147,7 +153,7 @@ pub async fn run(
         }
         info!("the reconciler starts");
         metrics.leader.set(1);
-        let term = Term::new(Arc::clone(&context), &options, policy.clone());
+        let term = Term::new(Arc::clone(&context), &options, landscapes.snapshots());
         let end = term.run(&mut leadership, &mut shutdown).await;
         for gauge in [&metrics.leader, &metrics.enrolled, &metrics.refused, &metrics.foreign] {
             gauge.set(0);

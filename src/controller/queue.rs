@@ -83,6 +83,11 @@ impl Queue {
         Some(key)
     }
 
+    /// Whether nobody waits for a look, timers apart.
+    pub(super) fn is_idle(&self) -> bool {
+        self.ready.is_empty()
+    }
+
     /// When the next timer is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.timers.first().map(|(due, _)| *due)

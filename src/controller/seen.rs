@@ -7,6 +7,7 @@ use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    budget::Run,
     cache::Cached,
     drift,
     ownership::{is_engine, statefulset_of},
@@ -154,6 +155,15 @@ impl Job {
     /// Why it failed, where it did.
     pub(super) fn failure(&self) -> Option<&batch::JobCondition> {
         self.condition("Failed")
+    }
+
+    /// The run that it was, where it has ended.
+    pub(super) fn run(&self) -> Option<Run> {
+        let (condition, failed) = match self.failure() {
+            Some(failure) => (failure, true),
+            None => (self.condition("Complete")?, false),
+        };
+        Some(Run { ended: condition.last_transition_time.as_ref()?.0, failed })
     }
 
     /// Whether it has ended, well or not.

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 
-use super::drift::{FINDINGS, LAST_DEFRAG_NOW};
+use super::drift::{FINDINGS, LAST_DEFRAG_NOW, POLICY, POLICY_REASON};
 use crate::defrag::{
     self, Enrollment, Plan, cronjob,
     finding::{Code, Finding, quoted},
-    policy::Policy,
+    policy::{Governing, Policy},
     statefulset::StatefulSet,
 };
 
@@ -50,7 +50,7 @@ pub(super) fn judge(object: Option<&StatefulSet>, policy: &Policy, now: Timestam
         (Enrollment::Enrolled | Enrollment::Unclear, ..) => Intent::Keep,
     };
     if judgement.enrollment == Enrollment::Enrolled {
-        findings.extend(rivals.iter().map(|name| rival(name)));
+        findings.extend(policy.limits.weigh(rivals.iter().map(|name| rival(name)).collect()));
     }
     Verdict { intent, findings }
 }
@@ -89,9 +89,11 @@ pub(super) fn codes(findings: &[Finding]) -> Option<String> {
 }
 
 /// Builds the CronJob of a plan, with what is reported on it. `served` is the `defrag-now` token that was served last.
-pub(super) fn build(plan: &Plan, policy: &Policy, findings: &[Finding], served: Option<&str>) -> CronJob {
-    let mut built = cronjob::build(plan, policy);
+pub(super) fn build(plan: &Plan, governing: &Governing, findings: &[Finding], served: Option<&str>) -> CronJob {
+    let mut built = cronjob::build(plan, &governing.policy);
     let annotations = built.metadata.annotations.get_or_insert_default();
+    annotations.extend(governing.name().map(|name| (POLICY.to_owned(), name.to_owned())));
+    annotations.insert(POLICY_REASON.to_owned(), governing.why());
     annotations.extend(codes(findings).map(|codes| (FINDINGS.to_owned(), codes)));
     annotations.extend(served.map(|token| (LAST_DEFRAG_NOW.to_owned(), token.to_owned())));
     built

@@ -8,7 +8,7 @@ use std::{
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use kube::runtime::watcher::Event as Watch;
+use kube::runtime::watcher::{self, Event as Watch};
 use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
@@ -18,7 +18,9 @@ use tracing::{debug, error, warn};
 
 use super::{
     Context, ObjectKey, Options,
+    budget::Run,
     cache::{Cache, Change},
+    landscape::Batch,
     last_words,
     memory::{Memory, Standing},
     ownership::statefulset_of,
@@ -26,13 +28,16 @@ use super::{
     reconcile::{Done, Task, look},
     report::{self, Event},
     seen::{Job, Seen, slim},
+    status::{self, Reporter},
     stopped,
-    watches::{self, Watched},
+    watches::{self, Watched, Watches},
 };
 use crate::{
     defrag::{
         cronjob::{self, STATEFULSET},
-        policy::Policy,
+        etcd,
+        keys::ENABLED,
+        policy::{EnrollmentMode, Labels, Landscape},
         statefulset::StatefulSet,
     },
     runtime::leadership::Leadership,
@@ -42,6 +47,12 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(5);
 /// Runs that failed longer ago than this were reported by an earlier process.
 const OLD_NEWS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// A landscape is gone by when it has not changed for this long: somebody who rolls a policy out in steps, or a script that
+/// changes it many times a second, is waited for, and each CronJob is written once.
+const SETTLED: Duration = Duration::from_millis(300);
+/// So long is waited at most.
+const UNSETTLED_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Why a term ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +65,14 @@ pub(super) struct Term {
     context: Arc<Context>,
     concurrency: usize,
     namespace: Option<String>,
-    policy: watch::Receiver<Arc<Policy>>,
+    /// The newest landscape; a change waits here until it has settled.
+    landscapes: watch::Receiver<Arc<Landscape>>,
+    unsettled: Option<Batch>,
+    /// The landscape that the looks go by.
+    landscape: Arc<Landscape>,
+    /// The watch of StatefulSets, and whether it is of all.
+    watch: Watches,
+    watches_all: bool,
     statefulsets: Cache<Arc<StatefulSet>>,
     cronjobs: Cache<Seen>,
     memories: HashMap<ObjectKey, Memory>,
@@ -62,37 +80,55 @@ pub(super) struct Term {
     looks: JoinSet<Done>,
     /// Whom each look is at, should it panic.
     looked_at: HashMap<Id, ObjectKey>,
+    /// The runs of each StatefulSet that have ended, by the uid of the Job.
+    runs: HashMap<ObjectKey, HashMap<String, Run>>,
     /// The failed Jobs that were reported, by uid.
     failures: HashSet<String>,
     /// Failed Jobs whose StatefulSets are not known yet.
     unreported: Vec<Job>,
     reports: JoinSet<()>,
+    reporter: Reporter,
 }
 
 impl Term {
-    pub(super) fn new(context: Arc<Context>, options: &Options, policy: watch::Receiver<Arc<Policy>>) -> Self {
+    pub(super) fn new(
+        context: Arc<Context>,
+        options: &Options,
+        mut landscapes: watch::Receiver<Arc<Landscape>>,
+    ) -> Self {
+        let landscape = Arc::clone(&landscapes.borrow_and_update());
+        let watches_all = enrols_all(&landscape);
         Self {
+            watch: watches::of_statefulsets(&context.client, options.namespace.as_deref(), watches_all),
+            watches_all,
             context,
             concurrency: options.concurrency.max(1),
             namespace: options.namespace.clone(),
-            policy,
+            landscapes,
+            unsettled: None,
+            landscape,
             statefulsets: Cache::default(),
             cronjobs: Cache::default(),
             memories: HashMap::new(),
             queue: Queue::default(),
             looks: JoinSet::new(),
             looked_at: HashMap::new(),
+            runs: HashMap::new(),
             failures: HashSet::new(),
             unreported: Vec::new(),
             reports: JoinSet::new(),
+            reporter: Reporter::default(),
         }
     }
 
     pub(super) async fn run(mut self, leadership: &mut Leadership, shutdown: &mut watch::Receiver<bool>) -> End {
-        let mut watches = watches::all(&self.context.client, self.namespace.as_deref());
-        let mut policy_may_change = true;
+        let mut runs = watches::of_runs(&self.context.client, self.namespace.as_deref());
+        let mut landscape_may_change = true;
+        self.reporter.touch(Instant::now());
         loop {
             self.start_looks();
+            let status_due = self.reporter.due().filter(|_| self.ready());
+            let settles = self.unsettled.as_ref().map(Batch::due);
             let due = self.queue.due().filter(|_| self.ready() && self.looks.len() < self.concurrency);
             tokio::select! {
                 // Dropping the looks ends them in the middle; none of them writes any more anyway.
@@ -101,21 +137,67 @@ impl Term {
                     self.drain().await;
                     return End::Shutdown;
                 }
-                Some(event) = watches.next() => match event {
-                    Ok(event) => self.take(event),
-                    Err(error) => warn!(%error, "a watch was interrupted and goes on"),
-                },
+                Some(event) = self.watch.next() => self.take(event),
+                Some(event) = runs.next() => self.take(event),
                 Some(done) = self.looks.join_next_with_id(), if !self.looks.is_empty() => self.finished(done),
                 Some(_) = self.reports.join_next(), if !self.reports.is_empty() => {}
-                changed = self.policy.changed(), if policy_may_change => {
-                    policy_may_change = changed.is_ok();
-                    for key in self.statefulsets.keys() {
-                        self.queue.add(key);
-                    }
+                changed = self.landscapes.changed(), if landscape_may_change => {
+                    landscape_may_change = changed.is_ok();
+                    self.changed();
                 }
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                () = until(status_due), if status_due.is_some() => self.report_status(),
+                () = self.reporter.ended(), if self.reporter.is_writing() => {}
+                () = until(settles), if settles.is_some() => self.settle(),
+                () = until(due), if due.is_some() => {}
             }
         }
+    }
+
+    /// Takes note of a new landscape. New labels of namespaces are gone by at once: what is made there has to wait for them.
+    fn changed(&mut self) {
+        let same = self.landscapes.borrow_and_update().policies().is_same(self.landscape.policies());
+        if same && self.unsettled.is_none() {
+            self.settle();
+        } else {
+            self.unsettled = Some(Batch::with(Instant::now(), self.unsettled, SETTLED, UNSETTLED_AT_MOST));
+        }
+    }
+
+    /// Goes by the newest landscape from now on, and looks at each StatefulSet that is governed in another way.
+    fn settle(&mut self) {
+        self.unsettled = None;
+        let now = Arc::clone(&self.landscapes.borrow_and_update());
+        let before = std::mem::replace(&mut self.landscape, now);
+        self.reporter.touch(Instant::now());
+        let none = Labels::new();
+        for (key, object) in self.statefulsets.iter() {
+            let labels = object.metadata.labels.as_ref().unwrap_or(&none);
+            let governed = |landscape: &Landscape| landscape.govern(&key.namespace, labels);
+            if !governed(&before).is_same(&governed(&self.landscape)) {
+                self.queue.add(key);
+            }
+        }
+        let all = enrols_all(&self.landscape);
+        if all != self.watches_all {
+            self.watches_all = all;
+            self.watch = watches::of_statefulsets(&self.context.client, self.namespace.as_deref(), all);
+        }
+    }
+
+    /// Writes what policies come to, once the looks that it counts have ended.
+    fn report_status(&mut self) {
+        let now = Instant::now();
+        let busy = self.unsettled.is_some() || !self.queue.is_idle() || !self.looks.is_empty();
+        if busy && self.reporter.postpone(now) {
+            return;
+        }
+        let none = Labels::new();
+        let enrolled = self.statefulsets.iter().filter_map(|(key, object)| {
+            let judged = self.memories.get(key)?.judged.as_ref()?;
+            Some((key, object.metadata.labels.as_ref().unwrap_or(&none), judged))
+        });
+        let tallies = status::tally(&self.landscape, enrolled);
+        self.reporter.start(Arc::clone(&self.context), &self.landscape, tallies);
     }
 
     /// Whether the caches are complete; before that, absence means nothing.
@@ -145,7 +227,8 @@ impl Term {
         Task {
             statefulset: self.statefulsets.get(&key).cloned(),
             seen: seen.filter(|seen| seen.concerns(&key.name, &expected)).cloned().collect(),
-            policy: Arc::clone(&self.policy.borrow()),
+            runs: self.runs.get(&key).into_iter().flat_map(HashMap::values).copied().collect(),
+            landscape: Arc::clone(&self.landscape),
             memory: self.memories.get(&key).cloned().unwrap_or_default(),
             key,
         }
@@ -155,7 +238,11 @@ impl Term {
         match done {
             Ok((id, done)) => {
                 self.looked_at.remove(&id);
-                let before = self.memories.get(&done.key).map(|memory| memory.standing).unwrap_or_default();
+                let known = self.memories.get(&done.key);
+                let before = known.map(|memory| memory.standing).unwrap_or_default();
+                if known.and_then(|memory| memory.judged.as_ref()) != done.memory.judged.as_ref() {
+                    self.reporter.touch(Instant::now());
+                }
                 self.count(before, done.memory.standing);
                 if self.statefulsets.get(&done.key).is_some() {
                     self.memories.insert(done.key.clone(), done.memory);
@@ -199,13 +286,14 @@ impl Term {
         }
     }
 
-    fn take(&mut self, event: Watched) {
+    fn take(&mut self, event: Result<Watched, watcher::Error>) {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => return warn!(%error, "a watch was interrupted and goes on"),
+        };
         match event {
             Watched::StatefulSet(event) => {
-                let changes = self.statefulsets.take(event, |mut object: StatefulSet| {
-                    object.metadata = slim(object.metadata);
-                    Some(Arc::new(object))
-                });
+                let changes = self.statefulsets.take(event, of_concern);
                 for change in changes {
                     self.queue.add(&change.key);
                 }
@@ -216,14 +304,35 @@ impl Term {
                 }
             }
             Watched::Job(Watch::Apply(job) | Watch::InitApply(job)) => {
+                self.ended(&job);
                 if job.failure().is_some() {
                     self.unreported.push(job);
                 }
             }
             Watched::Job(Watch::Delete(job)) => {
-                self.failures.remove(job.metadata.uid.as_deref().unwrap_or_default());
+                let uid = job.metadata.uid.as_deref().unwrap_or_default();
+                self.failures.remove(uid);
+                if let Some(key) = run_of(&job)
+                    && let Some(runs) = self.runs.get_mut(&key)
+                {
+                    runs.remove(uid);
+                    if runs.is_empty() {
+                        self.runs.remove(&key);
+                    }
+                }
             }
             Watched::Job(Watch::Init | Watch::InitDone) => {}
+        }
+    }
+
+    /// Notes the end of a run, and asks for a look where the policy counts those that fail.
+    fn ended(&mut self, job: &Job) {
+        let (Some(run), Some(key), Some(uid)) = (job.run(), run_of(job), job.metadata.uid.clone()) else { return };
+        let new = self.runs.entry(key.clone()).or_default().insert(uid, run) != Some(run);
+        let Some(object) = self.statefulsets.get(&key).filter(|_| new) else { return };
+        let labels = object.metadata.labels.clone().unwrap_or_default();
+        if self.landscape.govern(&key.namespace, &labels).policy.job.shape.failure_budget.is_some() {
+            self.queue.add(&key);
         }
     }
 
@@ -256,17 +365,16 @@ impl Term {
         if at.is_some_and(|at| Timestamp::now().duration_since(at) > OLD_NEWS) {
             return;
         }
-        let Some(statefulset) = job.metadata.annotations.as_ref().and_then(|all| all.get(STATEFULSET)) else { return };
-        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
-        let Some(object) = self.statefulsets.get(&ObjectKey::new(namespace, statefulset)).cloned() else { return };
+        let Some(key) = run_of(job) else { return };
+        let Some(object) = self.statefulsets.get(&key).cloned() else { return };
         self.context.metrics.failed_runs.inc();
         let reason = failure.reason.as_deref().unwrap_or("no reason given");
         let message = failure.message.as_deref().unwrap_or("no message");
         let what = format!("The defragmentation {name} failed ({reason}: {message}).");
-        let (uid, namespace) = (uid.clone(), namespace.to_owned());
+        let uid = uid.clone();
         let context = Arc::clone(&self.context);
         self.reports.spawn(async move {
-            let why = last_words::of(context.client.clone(), &namespace, &uid).await;
+            let why = last_words::of(context.client.clone(), &key.namespace, &uid).await;
             let next = "The next run is the next scheduled one.";
             let note = match why {
                 Some(why) => format!("{what} {next} {why}"),
@@ -275,5 +383,33 @@ impl Term {
             let event = Event { unique: Some(uid), ..Event::warning("Defragment", "DefragmentationFailed", note) };
             report::publish(&context, &object, event).await;
         });
+    }
+}
+
+/// Whether some policy enrols StatefulSets that carry no label.
+fn enrols_all(landscape: &Landscape) -> bool {
+    landscape.policies().iter().any(|policy| policy.policy.enrollment == EnrollmentMode::All)
+}
+
+/// The part of a StatefulSet that is kept, where it has our label or could be enrolled without.
+fn of_concern(mut object: StatefulSet) -> Option<Arc<StatefulSet>> {
+    if object.label(ENABLED).is_none() && !etcd::evidence(&object).runs_etcd() {
+        return None;
+    }
+    object.metadata = slim(object.metadata);
+    Some(Arc::new(object))
+}
+
+/// The StatefulSet that a Job of ours is for.
+fn run_of(job: &Job) -> Option<ObjectKey> {
+    let statefulset = job.metadata.annotations.as_ref()?.get(STATEFULSET)?;
+    Some(ObjectKey::new(job.metadata.namespace.as_deref().unwrap_or_default(), statefulset))
+}
+
+/// Waits for a time, or for ever.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -22,7 +22,10 @@ use crate::defrag::{
 };
 
 /// How long one watch request lasts, in seconds. A connection that died without a word is noticed after that.
-const WATCH_SECONDS: u32 = 120;
+pub(super) const WATCH_SECONDS: u32 = 120;
+
+/// Watches as a stream that never ends.
+pub(super) type Watches = BoxStream<'static, Result<Watched, watcher::Error>>;
 
 /// An event of one of the watches.
 pub(super) enum Watched {
@@ -31,21 +34,28 @@ pub(super) enum Watched {
     Job(Event<Job>),
 }
 
-/// All watches as one stream. It never ends: after errors (a restart of the API server, 410 Gone) it goes on.
+/// The watches of CronJobs and Jobs as one stream. It never ends: after errors (a restart of the API server, 410 Gone) it
+/// goes on.
 ///
-/// StatefulSets and Jobs are selected by label on the server. CronJobs are not: a foreign one that takes or frees a name,
-/// one of ours whose label was removed, and a rival have no label of ours.
-pub(super) fn all(client: &Client, namespace: Option<&str>) -> BoxStream<'static, Result<Watched, watcher::Error>> {
-    let labelled = |selector: &str| Config::default().timeout(WATCH_SECONDS).labels(selector);
-    let statefulsets = watcher(api::<StatefulSet>(client, namespace), labelled(ENABLED));
-    let cronjobs = watcher(api::<CronJob>(client, namespace), Config::default().timeout(WATCH_SECONDS));
-    let jobs = watcher(api::<Job>(client, namespace), labelled(&format!("{MANAGED_BY}={MANAGER}")));
-    futures::stream::select_all([
-        statefulsets.backoff(Pause::default()).map(|event| event.map(Watched::StatefulSet)).boxed(),
-        cronjobs.backoff(Pause::default()).map(|event| event.map(|event| Watched::CronJob(Box::new(event)))).boxed(),
-        jobs.backoff(Pause::default()).map(|event| event.map(Watched::Job)).boxed(),
-    ])
+/// Jobs are selected by label on the server. CronJobs are not: a foreign one that takes or frees a name, one of ours whose
+/// label was removed, and a rival have no label of ours.
+pub(super) fn of_runs(client: &Client, namespace: Option<&str>) -> Watches {
+    let config = Config::default().timeout(WATCH_SECONDS);
+    let cronjobs = watcher(api::<CronJob>(client, namespace), config.clone());
+    let jobs = watcher(api::<Job>(client, namespace), config.labels(&format!("{MANAGED_BY}={MANAGER}")));
+    futures::stream::select(
+        cronjobs.backoff(Pause::default()).map(|event| event.map(|event| Watched::CronJob(Box::new(event)))),
+        jobs.backoff(Pause::default()).map(|event| event.map(Watched::Job)),
+    )
     .boxed()
+}
+
+/// The watch of StatefulSets: those with our label, or `all` of them where a policy enrols by what a pod template runs.
+pub(super) fn of_statefulsets(client: &Client, namespace: Option<&str>, all: bool) -> Watches {
+    let config = Config::default().timeout(WATCH_SECONDS);
+    let config = if all { config } else { config.labels(ENABLED) };
+    let statefulsets = watcher(api::<StatefulSet>(client, namespace), config);
+    statefulsets.backoff(Pause::default()).map(|event| event.map(Watched::StatefulSet)).boxed()
 }
 
 fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
@@ -61,7 +71,7 @@ fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
 /// The pause of a watch after errors in a row: short, because repairs are promised within a second, and there are three
 /// watches only.
 #[derive(Debug)]
-struct Pause(Duration);
+pub(super) struct Pause(Duration);
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(2);

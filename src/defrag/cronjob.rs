@@ -10,14 +10,11 @@ use k8s_openapi::{
         batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec},
         core::v1::{
             Capabilities, ConfigMapVolumeSource, Container, EnvVar, EnvVarSource, KeyToPath, PodSecurityContext,
-            PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource,
-            SecurityContext, Volume, VolumeMount,
+            PodSpec, PodTemplateSpec, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext, Volume,
+            VolumeMount,
         },
     },
-    apimachinery::pkg::{
-        api::resource::Quantity,
-        apis::meta::v1::{ObjectMeta, OwnerReference},
-    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -45,10 +42,14 @@ const CA_DIR: &str = "/etc/etcd-defrag/ca";
 const CLIENT_DIR: &str = "/etc/etcd-defrag/client";
 /// An unprivileged user that owns nothing, as distroless images have it.
 const NOBODY: i64 = 65532;
+/// Annotations that take the profile of AppArmor or seccomp away from a pod, in clusters old enough to read them.
+const UNCONFINING: [&str; 3] = [
+    "container.apparmor.security.beta.kubernetes.io/",
+    "container.seccomp.security.alpha.kubernetes.io/",
+    "seccomp.security.alpha.kubernetes.io/",
+];
 /// Readable by the group only: the volume belongs to the pod's group.
 const SECRET_MODE: i32 = 0o440;
-/// Start of the pod, pulling the image and the engine's own health check, in seconds.
-const DEADLINE_SLACK: u64 = 300;
 
 /// The name of the CronJob of a StatefulSet: `<name>-defrag-job`, shortened with a hash where it would be too long.
 #[must_use]
@@ -71,6 +72,7 @@ pub fn name(statefulset: &str) -> String {
 #[must_use]
 pub fn build(plan: &Plan, policy: &Policy) -> CronJob {
     let labels = labels(&plan.name);
+    let shape = &policy.job.shape;
     CronJob {
         metadata: ObjectMeta {
             name: Some(name(&plan.name)),
@@ -84,10 +86,10 @@ pub fn build(plan: &Plan, policy: &Policy) -> CronJob {
             schedule: plan.schedule.clone(),
             time_zone: plan.settings.time_zone.clone(),
             concurrency_policy: Some("Forbid".to_owned()),
-            starting_deadline_seconds: Some(policy.job.starting_deadline_seconds),
+            starting_deadline_seconds: Some(shape.starting_deadline_seconds.into()),
             suspend: Some(plan.settings.suspend || plan.etcd.replicas == 0),
-            successful_jobs_history_limit: Some(policy.job.successful_jobs_history_limit),
-            failed_jobs_history_limit: Some(policy.job.failed_jobs_history_limit),
+            successful_jobs_history_limit: Some(shape.successful_jobs_history_limit),
+            failed_jobs_history_limit: Some(shape.failed_jobs_history_limit),
             job_template: JobTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(labels.clone()),
@@ -124,21 +126,26 @@ fn labels(statefulset: &str) -> BTreeMap<String, String> {
     ])
 }
 
-fn job(plan: &Plan, policy: &Policy, mut labels: BTreeMap<String, String>) -> JobSpec {
+fn job(plan: &Plan, policy: &Policy, ours: BTreeMap<String, String>) -> JobSpec {
+    let shape = &policy.job.shape;
+    let mut labels = shape.pod_labels.clone();
+    labels.extend(ours);
     // A sidecar that never ends would keep the Job from ending. Istio's newer injectors read the label, older ones and
     // Linkerd's the annotations.
     labels.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
+    let mut annotations = shape.pod_annotations.clone();
+    // The schema refuses these; a policy that never saw it must not lift Pod Security "restricted" either.
+    annotations.retain(|key, _| !UNCONFINING.iter().any(|prefix| key.starts_with(prefix)));
+    annotations.insert("linkerd.io/inject".to_owned(), "disabled".to_owned());
+    annotations.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
     JobSpec {
         backoff_limit: Some(0),
-        active_deadline_seconds: Some(i64::try_from(deadline(plan)).unwrap_or(i64::MAX)),
-        ttl_seconds_after_finished: Some(policy.job.ttl_seconds_after_finished),
+        active_deadline_seconds: Some(i64::try_from(deadline(plan, policy)).unwrap_or(i64::MAX)),
+        ttl_seconds_after_finished: Some(shape.ttl_seconds_after_finished),
         template: PodTemplateSpec {
             metadata: Some(ObjectMeta {
                 labels: Some(labels),
-                annotations: Some(BTreeMap::from([
-                    ("linkerd.io/inject".to_owned(), "disabled".to_owned()),
-                    ("sidecar.istio.io/inject".to_owned(), "false".to_owned()),
-                ])),
+                annotations: Some(annotations),
                 ..ObjectMeta::default()
             }),
             spec: Some(pod(plan, policy)),
@@ -148,28 +155,26 @@ fn job(plan: &Plan, policy: &Policy, mut labels: BTreeMap<String, String>) -> Jo
 }
 
 /// Seconds until the Job is ended: every member at its time-out and wait, once more for moving the leader and
-/// compacting, and slack for the start.
-fn deadline(plan: &Plan) -> u64 {
+/// compacting, and the policy's slack for the start of the pod, pulling the image and the engine's own health check.
+fn deadline(plan: &Plan, policy: &Policy) -> u64 {
     let steps = u64::from(plan.etcd.replicas) + 1;
     let step = plan.command_timeout.as_secs() + plan.settings.wait.as_secs() + 1;
-    steps * step + DEADLINE_SLACK
+    steps * step + u64::try_from(policy.job.shape.deadline_slack_seconds).unwrap_or(0)
 }
 
 fn pod(plan: &Plan, policy: &Policy) -> PodSpec {
     let (mounts, volumes) = tls_files(plan.etcd.tls.as_ref());
+    let shape = &policy.job.shape;
     PodSpec {
+        affinity: shape.affinity.clone(),
         automount_service_account_token: Some(false),
         containers: vec![Container {
             name: CONTAINER.to_owned(),
-            image: Some(policy.job.image.clone()),
-            image_pull_policy: Some("IfNotPresent".to_owned()),
+            image: Some(shape.image.clone()),
+            image_pull_policy: Some(shape.image_pull_policy.to_string()),
             args: Some(args(plan)),
             env: Some(credentials(plan)).filter(|env| !env.is_empty()),
-            resources: Some(ResourceRequirements {
-                requests: Some(quantities(&policy.job.requests)),
-                limits: Some(quantities(&policy.job.limits)),
-                ..ResourceRequirements::default()
-            }),
+            resources: Some(policy.job.resources.clone()),
             security_context: Some(SecurityContext {
                 allow_privilege_escalation: Some(false),
                 capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
@@ -183,7 +188,11 @@ fn pod(plan: &Plan, policy: &Policy) -> PodSpec {
         }],
         dns_policy: Some("ClusterFirst".to_owned()),
         enable_service_links: Some(false),
+        image_pull_secrets: some_list(&shape.image_pull_secrets),
+        node_selector: Some(shape.node_selector.clone()).filter(|labels| !labels.is_empty()),
+        priority_class_name: shape.priority_class_name.clone(),
         restart_policy: Some("Never".to_owned()),
+        runtime_class_name: shape.runtime_class_name.clone(),
         scheduler_name: Some("default-scheduler".to_owned()),
         security_context: Some(PodSecurityContext {
             fs_group: Some(NOBODY),
@@ -193,14 +202,19 @@ fn pod(plan: &Plan, policy: &Policy) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
             ..PodSecurityContext::default()
         }),
+        // The older of the two names is filled in by the API server.
+        service_account: shape.service_account_name.clone(),
+        service_account_name: shape.service_account_name.clone(),
         termination_grace_period_seconds: Some(30),
+        tolerations: some_list(&shape.tolerations),
+        topology_spread_constraints: some_list(&shape.topology_spread_constraints),
         volumes: Some(volumes).filter(|volumes| !volumes.is_empty()),
         ..PodSpec::default()
     }
 }
 
-fn quantities(values: &BTreeMap<String, String>) -> BTreeMap<String, Quantity> {
-    values.iter().map(|(resource, amount)| (resource.clone(), Quantity(amount.clone()))).collect()
+fn some_list<T: Clone>(list: &[T]) -> Option<Vec<T>> {
+    (!list.is_empty()).then(|| list.to_vec())
 }
 
 /// The engine's arguments. The kubelet expands `$(NAME)` in them, so a literal dollar is doubled.

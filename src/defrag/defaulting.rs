@@ -20,7 +20,7 @@ pub struct Change {
 /// object before an update and tells a value that a person changed from one that only follows the policy.
 #[must_use]
 pub fn changes(object: &StatefulSet, old: Option<&StatefulSet>, policy: &Policy) -> Vec<Change> {
-    if Enrollment::of(object) != Enrollment::Enrolled {
+    if Enrollment::of(object, policy) != Enrollment::Enrolled {
         return Vec::new();
     }
     let present = values(object);

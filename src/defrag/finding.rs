@@ -154,6 +154,47 @@ codes! {
     RivalDefragmenter = "rival-defragmenter", Warn;
     /// A CronJob of the expected name belongs to somebody else.
     CronJobForeign = "cronjob-foreign", Warn;
+    /// An annotation that the policy allows nobody to set.
+    KeyLocked = "key-locked", Deny;
+    /// A wait between two members that is shorter than the policy allows.
+    WaitTooShort = "wait-too-short", Deny;
+    /// A usage threshold outside the range that the policy allows.
+    QuotaUsageOutOfRange = "quota-usage-out-of-range", Deny;
+    /// A rule or threshold that fires with less to reclaim than the policy allows.
+    FreeBelowMinimum = "free-below-minimum", Deny;
+    /// An etcd that opts out where the policy enrols all.
+    OptOutRefused = "opt-out-refused", Deny;
+}
+
+impl Code {
+    /// Whether a finding of this code says that a bound of the policy is broken, by something that could run all the same.
+    #[must_use]
+    pub const fn is_limit(self) -> bool {
+        matches!(
+            self,
+            Self::ScheduleTooOften
+                | Self::ScheduleTooRare
+                | Self::ScheduleOutsideWindow
+                | Self::RuleMissesQuota
+                | Self::RuleFutile
+                | Self::RuleUndecided
+                | Self::CommandTimeoutTooShort
+                | Self::QuotaAboveSuggested
+                | Self::VolumeTooSmall
+                | Self::VolumeTight
+                | Self::LivenessTooEager
+                | Self::CompactionRedundant
+                | Self::EtcdVersionUnknown
+                | Self::SingleMember
+                | Self::EvenMembers
+                | Self::RivalDefragmenter
+                | Self::KeyLocked
+                | Self::WaitTooShort
+                | Self::QuotaUsageOutOfRange
+                | Self::FreeBelowMinimum
+                | Self::OptOutRefused
+        )
+    }
 }
 
 impl fmt::Display for Code {

@@ -8,7 +8,7 @@ use super::{
     etcd::{self, Etcd},
     finding::{Code, Finding, WARNING_LIMIT, quoted, shorten},
     keys::{ENABLED, Key},
-    policy::Policy,
+    policy::{EnrollmentMode, Policy},
     quantity, rule,
     schedule::{self, Schedule, TimeZone},
     settings::{self, Settings, Trigger},
@@ -18,23 +18,27 @@ use super::{
 /// What a StatefulSet asks of us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enrollment {
-    /// It carries no label of ours.
+    /// It carries no label of ours, and no policy enrols it.
     NotEnrolled,
     /// It opts out.
     OptedOut,
-    /// It opts in.
+    /// It opts in, or the policy enrols it.
     Enrolled,
     /// Its label cannot be understood.
     Unclear,
 }
 
 impl Enrollment {
-    /// Reads the label.
+    /// Reads the label, and where the policy enrols all etcds and the label does not say yes, the pod template: an etcd
+    /// without the label is enrolled, and so is one that opts out although the policy does not allow it.
     #[must_use]
-    pub fn of(object: &StatefulSet) -> Self {
+    pub fn of(object: &StatefulSet, policy: &Policy) -> Self {
+        let by_policy = || policy.enrollment == EnrollmentMode::All && etcd::evidence(object).runs_etcd();
         match object.label(ENABLED) {
-            None => Self::NotEnrolled,
             Some("true") => Self::Enrolled,
+            None if by_policy() => Self::Enrolled,
+            Some("false") if !policy.allow_opt_out && by_policy() => Self::Enrolled,
+            None => Self::NotEnrolled,
             Some("false") => Self::OptedOut,
             Some(_) => Self::Unclear,
         }
@@ -48,7 +52,8 @@ pub struct Judgement {
     pub enrollment: Enrollment,
     /// Everything that is wrong or risky.
     pub findings: Vec<Finding>,
-    /// What to run; only for an enrolled object that nothing refuses.
+    /// What to run; only for an enrolled object that nothing refuses. Where the policy does not refuse
+    /// ([`Policy::actions`]), a broken limit does not keep an etcd from being defragmented.
     pub plan: Option<Plan>,
     /// What a CronJob that is there already should follow: only the pod template is refused, after an edit that nobody
     /// may block, and the settings are sound.
@@ -93,13 +98,13 @@ pub struct Plan {
 /// Judges a StatefulSet under a policy. `now` bounds what is said of daylight-saving changeovers to come.
 #[must_use]
 pub fn resolve(object: &StatefulSet, policy: &Policy, now: Timestamp) -> Judgement {
-    let enrollment = Enrollment::of(object);
+    let enrollment = Enrollment::of(object, policy);
     let (findings, buildable) = match enrollment {
         Enrollment::NotEnrolled | Enrollment::OptedOut => (Vec::new(), None),
         Enrollment::Unclear => (vec![unclear(object)], None),
         Enrollment::Enrolled => judge(object, policy, now),
     };
-    let refused = findings.iter().any(Finding::denies);
+    let refused = findings.iter().any(|finding| policy.prevents(finding));
     let (plan, follow) = if refused { (None, buildable) } else { (buildable, None) };
     Judgement { enrollment, findings, plan, follow }
 }
@@ -116,28 +121,45 @@ fn unclear(object: &StatefulSet) -> Finding {
     )
 }
 
+/// That an etcd opts out where the policy enrols all.
+fn opted_out(object: &StatefulSet) -> Option<Finding> {
+    let evidence = (object.label(ENABLED) == Some("false")).then(|| etcd::evidence(object))?;
+    Some(Finding::new(
+        Code::OptOutRefused,
+        format!("metadata.labels[{ENABLED}]"),
+        "the policy enrols every etcd and lets none opt out; remove the label",
+        format!(
+            "The label says \"false\", but the policy that governs this etcd enrols every etcd and lets none opt out: an etcd \
+             that nobody defragments ends with an alarm that stops all writes. {} Remove the label; to pause, set the \
+             annotation {} to \"true\".",
+            evidence.sentence(),
+            Key::Suspend.annotation()
+        ),
+    ))
+}
+
 /// All findings, and the plan where no setting is refused and no fact is missing.
 fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>, Option<Plan>) {
     let (settings, mut findings) = settings::parse(object, policy);
+    findings.extend(opted_out(object));
     let etcd::Discovery { etcd, findings: discovered } = etcd::discover(object, &settings.overrides);
     findings.extend(discovered);
     let quota = etcd.as_ref().and_then(|etcd| etcd.quota.as_ref()).map(|quota| quota.bytes);
 
     let rule_text = match &settings.trigger {
         Trigger::Rule(text) => text.clone(),
-        Trigger::Thresholds { usage_above, free_above } => rule::compile(*usage_above, *free_above),
+        Trigger::Thresholds { usage_above, free_above } => {
+            rule::compile_within(*usage_above, *free_above, &policy.limits)
+        }
     };
-    let judged_rule =
+    let mut judged_rule =
         rule::judge(&rule_text, quota.unwrap_or(etcd::DEFAULT_QUOTA), &policy.limits, &settings.trigger_key.field());
-    let min_interval = match judged_rule.floor {
-        Some(_) => policy.limits.min_interval,
-        None => policy.limits.min_interval_without_floor,
-    };
+    judged_rule.findings.retain(|finding| !restates(finding, &findings));
     let judged_schedule = schedule::judge(
         &settings.schedule,
         settings.time_zone.as_deref(),
         &schedule::Place::annotations(object.namespace(), object.name()),
-        &schedule::Limits { min_interval, max_interval: policy.limits.max_interval, windows: None },
+        &policy.limits.of_schedule(judged_rule.floor.is_some()),
         now,
     );
     findings.extend(judged_schedule.findings);
@@ -149,10 +171,10 @@ fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>
     }
     if let Some(etcd) = &etcd {
         findings.extend(etcd::hazards(etcd, &policy.limits));
-        findings.extend(redundant_compaction(&settings, etcd));
+        findings.extend(policy.limits.weigh(redundant_compaction(&settings, etcd).into_iter().collect()));
         findings.extend(missing_credentials(&settings, etcd));
     }
-    if findings.iter().any(|finding| finding.denies() && finding.field.starts_with("metadata.")) {
+    if findings.iter().any(|finding| policy.prevents(finding) && finding.field.starts_with("metadata.")) {
         return (findings, None);
     }
     let reachable = etcd.filter(|etcd| etcd.replicas == 0 || !etcd.endpoints.is_empty());
@@ -160,7 +182,9 @@ fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>
         namespace: object.namespace().to_owned(),
         name: object.name().to_owned(),
         uid: object.metadata.uid.clone(),
-        command_timeout: settings.command_timeout.unwrap_or_else(|| etcd::default_command_timeout(quota)),
+        command_timeout: settings
+            .command_timeout
+            .unwrap_or_else(|| etcd::default_command_timeout(quota, &policy.limits)),
         compaction: settings.compaction.unwrap_or(etcd.auto_compaction.is_none()),
         settings,
         etcd,
@@ -172,6 +196,16 @@ fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>
         fires_above: judged_rule.fires_above,
     });
     (findings, plan)
+}
+
+/// Whether a finding on the rule that thresholds compile to only says again what has been said of a threshold.
+pub(super) fn restates(finding: &Finding, said: &[Finding]) -> bool {
+    let of_threshold = match finding.code {
+        Code::FreeBelowMinimum => Code::FreeBelowMinimum,
+        Code::RuleMissesQuota => Code::QuotaUsageOutOfRange,
+        _ => return false,
+    };
+    said.iter().any(|one| one.code == of_threshold)
 }
 
 /// Compaction before each run drops history that watchers may still need, for nothing where etcd compacts itself.

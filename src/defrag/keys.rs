@@ -92,6 +92,21 @@ impl Key {
         self.annotation().strip_prefix(PREFIX).unwrap_or_default()
     }
 
+    /// The name of the field that stands for this key in the defaults of a policy: `time-zone` is `timeZone`.
+    #[must_use]
+    pub fn policy_name(self) -> String {
+        let mut upper = false;
+        let mut name = String::new();
+        for c in self.name().chars() {
+            match c {
+                '-' => upper = true,
+                _ if std::mem::take(&mut upper) => name.push(c.to_ascii_uppercase()),
+                _ => name.push(c),
+            }
+        }
+        name
+    }
+
     /// The key of this name without the prefix.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

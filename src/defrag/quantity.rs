@@ -163,6 +163,57 @@ pub fn human(bytes: u64) -> String {
     }
 }
 
+/// `bytes` as a quantity that parses back to it, in the largest unit that shows it as a whole number: `200Mi`.
+#[must_use]
+pub fn short(bytes: u64) -> String {
+    let units = [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
+    let unit = units.into_iter().find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| bytes.to_string(), |(name, shift)| format!("{}{name}", bytes >> shift))
+}
+
+/// A quantity of anything in the form in which the API server gives it back: `0.5` as `500m`, `1024Mi` as `1Gi`.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn canonical(text: &str) -> Result<String, QuantityError> {
+    const ONE: u128 = 1_000_000_000;
+    const SUFFIXES: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+    // Refuses what is no quantity at all, and what is too large.
+    parse(text)?;
+    let unsigned = text.trim_start_matches(['+', '-']);
+    let (number, suffix) = split_at_first(unsigned, |c| !c.is_ascii_digit() && c != '.');
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let (binary, decimal) = scale(suffix)?;
+    let digits = [whole, fraction].concat();
+    let digits = digits.trim_start_matches('0');
+    let mantissa: u128 = if digits.is_empty() { 0 } else { digits.parse().map_err(|_| QuantityError::TooLarge)? };
+    if mantissa == 0 {
+        return Ok("0".to_owned());
+    }
+    // In billionths, which is as fine as Kubernetes counts.
+    let mantissa = mantissa.checked_mul(1 << binary).ok_or(QuantityError::TooLarge)?;
+    let power = decimal - length(fraction) + 9;
+    let tens = u32::try_from(power.unsigned_abs()).ok().and_then(|power| 10_u128.checked_pow(power));
+    let billionths = match tens {
+        Some(tens) if power >= 0 => mantissa.checked_mul(tens).ok_or(QuantityError::TooLarge)?,
+        Some(tens) => mantissa.div_ceil(tens),
+        None if power >= 0 => return Err(QuantityError::TooLarge),
+        None => 1,
+    };
+    if binary > 0 && billionths.is_multiple_of(ONE) && billionths >= 1024 * ONE {
+        return u64::try_from(billionths / ONE).map(short).map_err(|_| QuantityError::TooLarge);
+    }
+    let (mut value, mut step) = (billionths, 0_usize);
+    while value.is_multiple_of(1000) && step + 1 < SUFFIXES.len() {
+        (value, step) = (value / 1000, step + 1);
+    }
+    if suffix.len() > 1 && suffix.starts_with(['e', 'E']) && binary == 0 && step != 3 {
+        return Ok(format!("{value}e{}", 3 * (i64::try_from(step).unwrap_or(3) - 3)));
+    }
+    Ok(format!("{value}{}", SUFFIXES.get(step).copied().unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -277,6 +328,53 @@ mod tests {
         #[test]
         fn any_text_ends(text in "[-+]?[0-9.]{0,60}([KMGTPE]i|[kMGTPEmun]|[eE][-+]?[0-9]{0,4})?") {
             let _ = parse(&text);
+        }
+    }
+
+    #[test]
+    fn canonical_is_what_the_api_server_gives_back() {
+        for (text, expected) in [
+            ("0", "0"),
+            ("0.0Gi", "0"),
+            ("0.5", "500m"),
+            (".5", "500m"),
+            ("1000m", "1"),
+            ("100m", "100m"),
+            ("1", "1"),
+            ("1000", "1k"),
+            ("1500", "1500"),
+            ("1024Mi", "1Gi"),
+            ("0.5Gi", "512Mi"),
+            ("128Mi", "128Mi"),
+            ("1023Ki", "1023Ki"),
+            ("0.1Ki", "102400m"),
+            ("0.5Ki", "512"),
+            ("2.5Ki", "2560"),
+            ("1e3", "1e3"),
+            ("1e4", "10e3"),
+            ("12E2", "1200"),
+            ("1E", "1E"),
+            ("1e-3", "1e-3"),
+            ("0.0000000001", "1n"),
+            ("+5", "5"),
+            ("010", "10"),
+            ("128M", "128M"),
+        ] {
+            assert_eq!(canonical(text).as_deref(), Ok(expected), "{text}");
+        }
+        for text in ["", "-1", "x", "1Zi", "9Ei", "99999999999999999999999999999999999999999"] {
+            assert!(canonical(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_and_short_keep_the_amount(text in "[0-9]{1,6}(\\.[0-9]{1,4})?(m|k|M|G|Ki|Mi|Gi|e3)?") {
+            let canonical = canonical(&text).unwrap();
+            prop_assert_eq!(parse(&canonical), parse(&text));
+            prop_assert_eq!(super::canonical(&canonical), Ok(canonical));
+            let bytes = parse(&text).unwrap();
+            prop_assert_eq!(parse(&short(bytes)), Ok(bytes));
         }
     }
 }

@@ -27,6 +27,13 @@ pub fn parse(text: &str) -> Result<f64, RatioError> {
     value.ok_or_else(|| RatioError { instead: instead(text, digits, percent) })
 }
 
+/// The ratio as a percentage, with at most six decimals.
+#[must_use]
+pub fn percent(ratio: f64) -> String {
+    let text = format!("{:.6}", ratio * 100.0);
+    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 fn is_decimal(text: &str) -> bool {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
@@ -55,6 +62,14 @@ mod tests {
         {
             assert_eq!(parse(text).unwrap().to_bits(), f64::to_bits(value), "{text}");
         }
+    }
+
+    #[test]
+    fn a_percentage_reads_as_it_was_written() {
+        for text in ["80%", "7%", "2.5%", "29%", "99.999%"] {
+            assert_eq!(percent(parse(text).unwrap()), text);
+        }
+        assert_eq!((percent(0.0), percent(1.0)), ("0%".to_owned(), "100%".to_owned()));
     }
 
     #[test]

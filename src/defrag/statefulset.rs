@@ -232,6 +232,12 @@ impl StatefulSet {
         self.metadata.labels.as_ref()?.get(key).map(String::as_str)
     }
 
+    /// The labels; empty where there are none.
+    #[must_use]
+    pub fn labels(&self) -> Cow<'_, BTreeMap<String, String>> {
+        self.metadata.labels.as_ref().map_or_else(|| Cow::Owned(BTreeMap::new()), Cow::Borrowed)
+    }
+
     /// The annotations; empty where there are none.
     #[must_use]
     pub fn annotations(&self) -> Cow<'_, BTreeMap<String, String>> {

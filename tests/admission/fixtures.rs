@@ -1,5 +1,9 @@
 //! StatefulSets and reviews to send.
 
+use std::sync::Arc;
+
+use etcd_defrag_webhook::defrag::policy::{self, Compiled, DefragPolicy, Landscape, PolicySet};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// A labelled etcd in the shape that kamaji-etcd's chart gives it.
@@ -63,4 +67,20 @@ pub(crate) fn review(operation: &str, sub_resource: &str, object: Value, old_obj
         request["requestSubResource"] = json!(sub_resource);
     }
     json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request})
+}
+
+/// A policy as it is written.
+pub(crate) fn policy(name: &str, spec: Value) -> Arc<Compiled> {
+    let object = json!({
+        "apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": name}, "spec": spec,
+    });
+    let object: DefragPolicy = serde_json::from_value(object).unwrap();
+    Arc::new(policy::compile(&object, Timestamp::UNIX_EPOCH))
+}
+
+/// A cluster with these policies, in which the namespace of [`etcd`] has the label `stage: production`.
+pub(crate) fn cluster(policies: impl IntoIterator<Item = Arc<Compiled>>) -> Landscape {
+    let labels = [("kubernetes.io/metadata.name", "kamaji-system"), ("stage", "production")];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    Landscape::new(PolicySet::new(policies), Arc::new([("kamaji-system".to_owned(), labels)].into()))
 }

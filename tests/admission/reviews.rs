@@ -14,7 +14,7 @@ use etcd_defrag_webhook::{
     },
     defrag::{
         finding::{Code, Finding},
-        policy::Policy,
+        policy::Landscape,
         statefulset::StatefulSet,
     },
 };
@@ -31,8 +31,12 @@ use crate::{
 
 /// Admission under the built-in policy at the epoch.
 pub(crate) fn admission(limits: &Limits, metrics: Metrics) -> Admission {
-    let (_, policy) = watch::channel(Arc::new(Policy::built_in()));
-    Admission::new(policy, metrics, limits).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
+    admission_under(Landscape::default(), limits, metrics)
+}
+
+fn admission_under(landscape: Landscape, limits: &Limits, metrics: Metrics) -> Admission {
+    let (_, landscape) = watch::channel(Arc::new(landscape));
+    Admission::new(landscape, metrics, limits).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
 }
 
 fn service() -> Router {
@@ -54,7 +58,13 @@ async fn post(entry: Entry, body: impl Into<Body>) -> (StatusCode, Value) {
 
 /// The response to a review that must be answered under the request's uid.
 async fn answer(entry: Entry, review: &Value) -> Value {
-    let (status, mut answer) = post(entry, review.to_string()).await;
+    answer_under(&Landscape::default(), entry, review).await
+}
+
+/// The same under the policies of a cluster.
+pub(crate) async fn answer_under(landscape: &Landscape, entry: Entry, review: &Value) -> Value {
+    let service = router(&admission_under(landscape.clone(), &quick(), Metrics::default()));
+    let (status, mut answer) = call(service, Method::POST, entry.path(), review.to_string().into()).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
     assert_eq!(answer["kind"], "AdmissionReview");
@@ -196,7 +206,7 @@ async fn what_cannot_be_judged_is_still_answered() {
         let mut changed = sound.clone();
         set(&mut changed, pointer, value);
         let refused = answer(Entry::Validate, &changed).await;
-        for entry in [Entry::Mutate, Entry::Warn] {
+        for entry in [Entry::Enroll, Entry::Mutate, Entry::Warn] {
             let allowed = answer(entry, &changed).await;
             assert_eq!(allowed["allowed"], true, "{what}");
             if refused["allowed"] == false {
@@ -314,7 +324,7 @@ async fn other_methods_and_paths_are_told_what_is_served() {
     assert_eq!((status, &answer["message"]), (StatusCode::METHOD_NOT_ALLOWED, &json!("only POST is answered here")));
     let (status, answer) = call(service(), Method::POST, "/", Body::empty()).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert_eq!(answer["message"], "nothing is served here; reviews go to /mutate, /validate, /warn");
+    assert_eq!(answer["message"], "nothing is served here; reviews go to /enroll, /mutate, /validate, /warn");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     lifecycle::{defrag_sh_cronjob, foreign_cronjob},
+    policies::with_definition,
     support::{Namespace, etcd, namespace, stderr, unlabelled, world},
 };
 use crate::harness::binary;
@@ -103,4 +104,24 @@ fn what_would_hurt_or_is_not_ours_is_left_alone() {
     opted_out["metadata"]["labels"]["etcd-defrag.io/enabled"] = json!("false");
     ns.accepts(&opted_out);
     assert!(ends_with(2, &ns, &["-e", "out"]).contains("opts out"));
+}
+
+#[test]
+fn an_etcd_that_a_policy_enrols_is_left_to_the_reconciler() {
+    let world = with_definition();
+    let ns = namespace(&world.plane, "by-policy");
+    ns.accepts(&unlabelled(etcd(&ns.name, "e", &[])));
+    let policy = |spec: &Value| {
+        let mut spec = spec.clone();
+        // Above those that other tests write for everything.
+        spec["priority"] = json!(1000);
+        spec["namespaceSelector"] = json!({"matchLabels": {"kubernetes.io/metadata.name": ns.name}});
+        json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": ns.name}, "spec": spec})
+    };
+    ns.accepts(&policy(&json!({"defaults": {"schedule": "0 0 * * *"}, "limits": {"lockedKeys": ["schedule"]}})));
+    assert!(ends_with(1, &ns, &["-e", "e", "-j", "5 4 * * *"]).contains("deny key-locked"));
+    ns.accepts(&policy(&json!({"enrollment": "All"})));
+    let refused = ends_with(2, &ns, &["-e", "e"]);
+    assert!(refused.contains(&format!("is enrolled (by DefragPolicy {})", ns.name)), "{refused}");
+    ns.run(&["delete", "defragpolicy", &ns.name]);
 }

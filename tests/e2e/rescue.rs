@@ -5,7 +5,7 @@ use serde_json::json;
 use super::support::{etcd, namespace, stderr, world};
 use crate::harness::{ControlPlane, Serve};
 
-const RESCUES: &[(&str, &str)] = &[
+pub(super) const RESCUES: &[(&str, &str)] = &[
     (
         "image",
         r#"{"spec":{"template":{"spec":{"containers":[{"name":"etcd","image":"quay.io/coreos/etcd:v3.5.21"}]}}}}"#,

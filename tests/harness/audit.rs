@@ -1,6 +1,7 @@
 //! The API server's audit log: every request, by whom and with what result.
 
 use std::{
+    collections::BTreeMap,
     fs,
     ops::Deref,
     path::{Path, PathBuf},
@@ -46,6 +47,8 @@ pub(crate) struct AuditEvent {
     pub(crate) dry_run: bool,
     /// Path and query.
     pub(crate) request_uri: String,
+    /// What admission added, by key: the name of the webhook entry or plugin, a slash, a word of its own.
+    pub(crate) annotations: BTreeMap<String, String>,
     /// When it was answered: RFC 3339 in UTC with microseconds, so that text
     /// order is time order.
     pub(crate) time: String,
@@ -163,6 +166,8 @@ struct RawEvent {
     object_ref: RawObject,
     #[serde(default)]
     response_status: RawStatus,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
     stage_timestamp: String,
 }
 
@@ -203,6 +208,7 @@ impl From<RawEvent> for AuditEvent {
             user_agent: raw.user_agent,
             code: raw.response_status.code,
             request_uri: raw.request_uri,
+            annotations: raw.annotations,
             time: raw.stage_timestamp,
         }
     }

@@ -34,6 +34,7 @@ fn run() -> Result<bool> {
     rules::compare(&mut table, &oracle)?;
     rules::judge(&mut table)?;
     statefulsets::judge(&mut table, &root)?;
+    statefulsets::admit(&mut table, &root)?;
     println!("\nnot compared:");
     for line in uncompared {
         println!("  {line}");

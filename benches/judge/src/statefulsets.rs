@@ -1,8 +1,17 @@
 //! A whole StatefulSet, from its JSON to the judgement and to the CronJob.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
-use etcd_defrag_webhook::defrag::{cronjob, finding::Finding, policy::Policy, resolve, statefulset::StatefulSet};
+use etcd_defrag_webhook::{
+    admission::{Entry, answer::answer},
+    defrag::{
+        cronjob,
+        finding::Finding,
+        policy::{self, Compiled, DefragPolicy, Landscape, Policy, PolicySet},
+        resolve,
+        statefulset::StatefulSet,
+    },
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -99,6 +108,51 @@ pub fn judge(table: &mut Table, root: &Path) -> Result {
             here(|| serde_json::to_vec(&cronjob::build(&plan, &policy))),
         ])?;
         table.row(name, &times.into_iter().map(Some).collect::<Vec<_>>(), None);
+    }
+    Ok(())
+}
+
+/// A policy that selects by a label of the namespace, as a platform team writes one for each of its tenants.
+fn tenant(number: usize) -> Result<Arc<Compiled>> {
+    let object: DefragPolicy = serde_json::from_value(json!({
+        "apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": format!("tenant-{number:03}")},
+        "spec": {
+            "namespaceSelector": {"matchLabels": {"tenant": format!("{number}")}},
+            "selector": {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["scratch"]}]},
+        },
+    }))?;
+    Ok(Arc::new(policy::compile(&object, now()?)))
+}
+
+/// A cluster with so many policies, of which only the one that is looked at last selects the namespace.
+fn cluster(policies: usize) -> Result<Landscape> {
+    let set: Result<Vec<_>> = (0..policies).map(tenant).collect();
+    let labels = [("tenant".to_owned(), format!("{}", policies - 1))].into();
+    Ok(Landscape::new(PolicySet::new(set?), Arc::new([("kamaji-system".to_owned(), labels)].into())))
+}
+
+/// The answer to a change of an annotation, from the bytes of its review, under one policy and under many.
+pub fn admit(table: &mut Table, root: &Path) -> Result {
+    let now = now()?;
+    let old: Value = serde_saphyr::from_str(&fs::read_to_string(root.join("examples/kamaji-etcd.yaml"))?)?;
+    let object = annotated(&old, &[("schedule", "H H(0-5) * * 1-5"), ("time-zone", "Europe/Rome")]);
+    let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
+        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "operation": "UPDATE", "namespace": "kamaji-system", "name": "kamaji-etcd",
+        "resource": {"group": "apps", "version": "v1", "resource": "statefulsets"},
+        "object": stored(&object), "oldObject": stored(&old),
+    }});
+    let body = serde_json::to_vec(&review)?;
+    let (one, many) = (cluster(1)?, cluster(500)?);
+    let decoded: StatefulSet = serde_json::from_value(object)?;
+    let labels = decoded.metadata.labels.clone().unwrap_or_default();
+    table.part("answer a review, from JSON, under one policy", &["under 500", "selection alone"]);
+    for entry in [Entry::Validate, Entry::Mutate] {
+        let times = measure(vec![
+            here(|| answer(entry, "uid", &body, &one, now)),
+            here(|| answer(entry, "uid", &body, &many, now)),
+            here(|| many.govern("kamaji-system", &labels)),
+        ])?;
+        table.row(&entry.to_string(), &times.into_iter().map(Some).collect::<Vec<_>>(), None);
     }
     Ok(())
 }

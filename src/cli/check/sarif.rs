@@ -70,6 +70,15 @@ struct Outcome {
     level: &'static str,
     message: Text,
     locations: [Location; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<Properties>,
+}
+
+/// What SARIF has no place for.
+#[derive(Serialize)]
+struct Properties {
+    /// Which policy governs and why.
+    policy: String,
 }
 
 #[derive(Serialize)]
@@ -104,9 +113,8 @@ struct Logical {
 }
 
 pub(super) fn log(judged: &[Judged]) -> Log {
-    let codes: BTreeSet<Code> = judged.iter().flat_map(|one| &one.judgement.findings).map(|found| found.code).collect();
-    let results =
-        judged.iter().flat_map(|one| one.judgement.findings.iter().map(move |found| outcome(one, found))).collect();
+    let codes: BTreeSet<Code> = judged.iter().flat_map(|one| &one.findings).map(|found| found.code).collect();
+    let results = judged.iter().flat_map(|one| one.findings.iter().map(move |found| outcome(one, found))).collect();
     Log {
         schema: "https://json.schemastore.org/sarif-2.1.0.json",
         version: "2.1.0",
@@ -134,7 +142,7 @@ fn rule(code: Code) -> Rule {
 }
 
 fn outcome(judged: &Judged, finding: &Finding) -> Outcome {
-    let Judged { document, object, .. } = judged;
+    let Judged { document, subject, .. } = judged;
     Outcome {
         rule_id: finding.code,
         level: level(finding.severity),
@@ -144,10 +152,9 @@ fn outcome(judged: &Judged, finding: &Finding) -> Outcome {
                 artifact_location: Artifact { uri: uri(document.file()) },
                 region: Region { start_line: document.line(&finding.field) },
             },
-            logical_locations: [Logical {
-                fully_qualified_name: format!("{}/{}: {}", object.namespace(), object.name(), finding.field),
-            }],
+            logical_locations: [Logical { fully_qualified_name: format!("{}: {}", subject.name(), finding.field) }],
         }],
+        properties: subject.governing().map(|governing| Properties { policy: governing.why() }),
     }
 }
 

@@ -5,16 +5,14 @@
 //! it, and is adopted once the StatefulSet is enrolled. A CronJob that belongs to somebody else stays untouched.
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
-use kube::{
-    Client,
-    api::{Api, Patch, PatchParams},
-};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use super::{Args, build, cronjob_name, trace};
 use crate::{
-    cli::{Outcome, output},
+    cli::{Outcome, cluster, output},
     controller::ownership::{Ownership, ownership},
     defrag::{
         cronjob::{MANAGED_BY, STATEFULSET},
@@ -32,16 +30,12 @@ const FIELD_MANAGER: &str = "etcd-defrag-webhook-cronjob";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the asynchronous runtime")?
-        .block_on(apply(args))
+    cluster::run(apply(args))
 }
 
 async fn apply(args: &Args) -> anyhow::Result<Outcome> {
     trace("reading the kubeconfig");
-    let client = Client::try_default().await.context("cannot reach a cluster; is KUBECONFIG right?")?;
+    let client = cluster::client().await?;
     let (namespace, name) = (args.namespace(), args.name());
     let place = format!("{namespace}/{name}");
 
@@ -51,13 +45,21 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
         .await
         .with_context(|| format!("cannot read the StatefulSet {place}"))?
         .with_context(|| format!("there is no StatefulSet {place}; name another one with -e and -n"))?;
-    if Enrollment::of(&live) == Enrollment::Enrolled {
+    trace("reading the DefragPolicies");
+    let governing =
+        cluster::landscape(&client, Some(namespace), Timestamp::now()).await?.govern(namespace, &live.labels());
+    trace(&governing.why());
+    if Enrollment::of(&live, &governing.policy) == Enrollment::Enrolled {
+        let by = match governing.name().filter(|_| live.label(ENABLED) != Some("true")) {
+            Some(policy) => format!("by DefragPolicy {policy}"),
+            None => format!("{ENABLED}=true"),
+        };
         bail!(
-            "the StatefulSet {place} is enrolled ({ENABLED}=true): the reconciler keeps its CronJob and would undo this; tune it with annotations: kubectl --namespace {namespace} annotate statefulset {name} '{}=…'",
+            "the StatefulSet {place} is enrolled ({by}): the reconciler keeps its CronJob and would undo this; tune it with annotations: kubectl --namespace {namespace} annotate statefulset {name} '{}=…'",
             Key::Schedule.annotation()
         );
     }
-    let Some(mut cronjob) = build(args, live)? else { return Ok(Outcome::Refused) };
+    let Some(mut cronjob) = build(args, live, &governing.policy)? else { return Ok(Outcome::Refused) };
     unmark(&mut cronjob);
 
     let api = Api::namespaced(client, namespace);

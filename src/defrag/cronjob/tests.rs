@@ -73,6 +73,45 @@ fn the_deadline_leaves_room_for_every_member() {
 }
 
 #[test]
+fn a_policy_shapes_the_job_and_the_pod_stays_restricted() {
+    let object: crate::defrag::policy::DefragPolicy = serde_json::from_value(json!({
+        "apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "p"},
+        "spec": {"job": {
+            "image": "registry.example/etcd-defrag@sha256:00",
+            "imagePullPolicy": "Always",
+            "imagePullSecrets": [{"name": "pull"}],
+            "serviceAccountName": "defrag",
+            "resources": {"requests": {"cpu": "0.1", "memory": "1024Ki"}},
+            "nodeSelector": {"pool": "system"},
+            "tolerations": [{"key": "system", "operator": "Exists", "effect": "NoSchedule"}],
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]},
+            ]}}},
+            "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+            "priorityClassName": "low",
+            "runtimeClassName": "gvisor",
+            "podLabels": {"team": "platform", "app.kubernetes.io/managed-by": "somebody else"},
+            "podAnnotations": {
+                "note": "x", "linkerd.io/inject": "enabled",
+                "container.apparmor.security.beta.kubernetes.io/etcd-defrag": "unconfined",
+            },
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 5,
+            "ttlSecondsAfterFinished": 60,
+            "startingDeadlineSeconds": 120,
+            "deadlineSlackSeconds": 900,
+        }},
+    }))
+    .unwrap();
+    let compiled = crate::defrag::policy::compile(&object, "2026-11-24T00:00:00Z".parse().unwrap());
+    assert_eq!(compiled.findings, []);
+    let etcd: StatefulSet = serde_json::from_value(kamaji()).unwrap();
+    let judgement = resolve(&etcd, &compiled.policy, "2026-11-24T00:00:00Z".parse().unwrap());
+    let built = build(&judgement.plan.unwrap(), &compiled.policy);
+    insta::assert_snapshot!(serde_saphyr::to_string(&built).unwrap());
+}
+
+#[test]
 fn names_fit_and_do_not_collide() {
     assert_eq!(name("kamaji-etcd"), "kamaji-etcd-defrag-job");
     let exact = "a".repeat(NAME_LIMIT - SUFFIX.len());

@@ -1,25 +1,46 @@
 //! Which container runs etcd.
 
-use super::shell::is_etcd;
+use super::{options::Options, shell::is_etcd};
 use crate::defrag::{
     finding::{Code, Finding, quoted},
     statefulset::{Container, PodSpec},
 };
 
 /// The container that runs etcd and its place: the one named `etcd`, else one whose command is etcd, else one whose
-/// image is called etcd.
+/// image is called etcd, else one that starts etcd by a script or through a program such as tini.
 pub(super) fn find(pod: &PodSpec) -> Option<(usize, &Container)> {
-    let tests: [fn(&Container) -> bool; 3] = [|c| c.name == "etcd", runs_etcd, has_etcd_image];
+    let tests: [fn(&Container) -> bool; 4] = [|c| c.name == "etcd", runs_etcd, has_etcd_image, starts_etcd];
     tests.iter().find_map(|test| pod.containers.iter().enumerate().find(|(_, container)| test(container)))
 }
 
 fn runs_etcd(container: &Container) -> bool {
     let mut words = container.command.iter().chain(&container.args);
     words.next().is_some_and(|program| !container.command.is_empty() && is_etcd(program))
-        && !words.next().is_some_and(|word| matches!(word.as_str(), "grpc-proxy" | "gateway"))
+        && !words.next().is_some_and(|word| is_proxy(word))
 }
 
-fn has_etcd_image(container: &Container) -> bool {
+fn starts_etcd(container: &Container) -> bool {
+    let by_name = container.command.first().is_some_and(|program| is_etcd(program));
+    wraps_etcd(container) || !by_name && Options::read(container, "", "").starts_etcd
+}
+
+/// Whether the command is a program that runs what stands behind it, and that is etcd.
+pub(super) fn wraps_etcd(container: &Container) -> bool {
+    const WRAPPERS: [&str; 10] =
+        ["tini", "dumb-init", "catatonit", "env", "exec", "nice", "ionice", "gosu", "su-exec", "setpriv"];
+    let program = container.command.first().and_then(|program| program.rsplit('/').next());
+    let mut rest = container.command.iter().skip(1).chain(&container.args);
+    program.is_some_and(|program| WRAPPERS.contains(&program))
+        && rest.any(|word| is_etcd(word))
+        && !rest.next().is_some_and(|word| is_proxy(word))
+}
+
+/// Subcommands of the etcd program that run no member.
+pub(super) fn is_proxy(word: &str) -> bool {
+    matches!(word, "grpc-proxy" | "gateway")
+}
+
+pub(super) fn has_etcd_image(container: &Container) -> bool {
     let untagged = container.image.split('@').next().unwrap_or_default();
     untagged.rsplit('/').next().and_then(|last| last.split(':').next()) == Some("etcd")
 }
@@ -81,6 +102,9 @@ mod tests {
         assert_eq!(found(vec![container("m", "proxy", &["etcd", "grpc-proxy", "start"])]), None);
         assert_eq!(found(vec![container("m", "etcd-operator:v1", &[]), container("n", "etcd/manager", &[])]), None);
         assert_eq!(found(vec![container("m", "registry:5000/etcd@sha256:00", &[])]), Some(0));
+        assert_eq!(found(vec![container("m", "x", &["sh", "-c", "exec etcd --data-dir=/x"])]), Some(0));
+        assert_eq!(found(vec![container("m", "x", &["/sbin/tini", "--", "etcd", "--data-dir=/x"])]), Some(0));
+        assert_eq!(found(vec![container("m", "x", &["tini", "--", "etcd", "gateway", "start"])]), None);
         assert_eq!(found(Vec::new()), None);
     }
 }

@@ -9,24 +9,24 @@ use crate::defrag::{
     quantity::{GIB, human},
 };
 
-/// What a GiB takes to defragment on a slow disk, in seconds. 5 to 15 were measured on ordinary ones.
-const SECONDS_PER_GIB: u64 = 10;
 /// No time-out is shorter than this: under it two members could be down at once.
 const SHORTEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long a member with a full database of this quota (in bytes) is silent while it defragments: 10 s a GiB.
+/// How long a member with a full database of this quota (in bytes) is silent while it defragments:
+/// [`Limits::seconds_per_gib`] for each GiB. 5 to 15 were measured on ordinary disks; 10 is the default.
 #[must_use]
-pub fn time_budget(quota: u64) -> Duration {
-    let milliseconds = u128::from(quota) * u128::from(SECONDS_PER_GIB * 1000) / u128::from(GIB);
+pub fn time_budget(quota: u64, limits: &Limits) -> Duration {
+    let milliseconds = u128::from(quota) * u128::from(limits.seconds_per_gib) * 1000 / u128::from(GIB);
     Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))
 }
 
 /// The time-out of a run whose settings name none: three times the [`time_budget`] of the quota (in bytes), at least
-/// 60 s. Generous on purpose: a time-out stops the client, not the member, which goes on defragmenting unwatched.
+/// 60 s and what the policy allows. Generous on purpose: a time-out stops the client, not the member, which goes on
+/// defragmenting unwatched.
 #[must_use]
-pub fn default_command_timeout(quota: u64) -> Duration {
-    let seconds = time_budget(quota).as_secs().saturating_mul(3);
-    Duration::from_secs(seconds).max(SHORTEST_TIMEOUT)
+pub fn default_command_timeout(quota: u64, limits: &Limits) -> Duration {
+    let seconds = time_budget(quota, limits).as_secs().saturating_mul(3);
+    Duration::from_secs(seconds).max(SHORTEST_TIMEOUT).max(limits.min_command_timeout)
 }
 
 /// The hazards that follow from the facts alone.
@@ -34,11 +34,11 @@ pub fn default_command_timeout(quota: u64) -> Duration {
 pub fn hazards(etcd: &Etcd, limits: &Limits) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(version(etcd));
-    findings.extend(members(etcd, limits));
+    findings.extend(members(etcd));
     if let Some(quota) = &etcd.quota {
         findings.extend(quota_size(quota, limits));
-        findings.extend(volume(etcd, quota));
-        findings.extend(liveness(etcd, quota));
+        findings.extend(volume(etcd, quota, limits));
+        findings.extend(liveness(etcd, quota, limits));
     }
     findings.extend(etcd.rivals.iter().map(|rival| {
         Finding::new(
@@ -52,7 +52,7 @@ pub fn hazards(etcd: &Etcd, limits: &Limits) -> Vec<Finding> {
             ),
         )
     }));
-    findings
+    limits.weigh(findings)
 }
 
 fn version(etcd: &Etcd) -> Option<Finding> {
@@ -82,16 +82,14 @@ fn version(etcd: &Etcd) -> Option<Finding> {
     ))
 }
 
-fn members(etcd: &Etcd, limits: &Limits) -> Option<Finding> {
+fn members(etcd: &Etcd) -> Option<Finding> {
     let count = etcd.replicas;
     if count == 1 {
         let message = "spec.replicas is 1: while its only member defragments, this etcd answers nobody, and everything \
                        that depends on it stands still. Run 3 members, or schedule runs for a time when an outage of a \
                        minute or more does no harm.";
         let brief = "one member: every run is an outage of the whole etcd";
-        return Some(
-            Finding::new(Code::SingleMember, "spec.replicas", brief, message).with_severity(limits.single_member),
-        );
+        return Some(Finding::new(Code::SingleMember, "spec.replicas", brief, message));
     }
     if count == 0 || count % 2 == 1 {
         return None;
@@ -111,7 +109,7 @@ fn members(etcd: &Etcd, limits: &Limits) -> Option<Finding> {
     };
     let message = format!("spec.replicas is {count}: {why}. Run {better} members, or {}.", (count - 1).max(3));
     let message = if count == 2 { format!("spec.replicas is 2: {why}. Run 3 members.") } else { message };
-    Some(Finding::new(Code::EvenMembers, "spec.replicas", brief, message).with_severity(limits.even_members))
+    Some(Finding::new(Code::EvenMembers, "spec.replicas", brief, message))
 }
 
 fn quota_size(quota: &Quota, limits: &Limits) -> Option<Finding> {
@@ -131,40 +129,61 @@ fn quota_size(quota: &Quota, limits: &Limits) -> Option<Finding> {
     })
 }
 
-fn volume(etcd: &Etcd, quota: &Quota) -> Option<Finding> {
+fn volume(etcd: &Etcd, quota: &Quota, limits: &Limits) -> Option<Finding> {
     let volume = etcd.data_volume.as_ref()?;
     let bytes = volume.bytes?;
-    let twice = quota.bytes.saturating_mul(2);
-    let (size, limit, ample) = (human(bytes), human(quota.bytes), human(twice));
-    let name = &volume.name;
-    if bytes < quota.bytes {
+    let (refused, warned) = (limits.volume_refused_below, limits.volume_warned_below);
+    let (needed, advised) = (part(quota.bytes, refused), part(quota.bytes, warned));
+    let (size, limit, ample) = (human(bytes), human(quota.bytes), human(advised));
+    let (name, half) = (&volume.name, in_words(warned, "to half of the volume"));
+    if bytes < needed {
+        let least = human(needed);
+        let (brief, less) = if refused == 100 {
+            (format!("the volume of {size} is smaller than the quota of {limit}"), format!("the quota of {limit}"))
+        } else {
+            let brief = format!("the volume of {size} is under {least}, {refused}% of the quota of {limit}");
+            (brief, format!("{least}, which is {refused}% of the quota of {limit}"))
+        };
+        let why = if bytes < quota.bytes { "the disk is full before the quota is reached, and " } else { "" };
         let message = format!(
-            "The volume {name} has {size}, less than the quota of {limit} ({}): the disk is full before the quota is \
-             reached, and a defragmentation, which writes a second copy of the database, fails on a full disk. Enlarge \
-             the volume to {ample}, or lower the quota to half of the volume.",
+            "The volume {name} has {size}, less than {less} ({}): {why}a defragmentation, which writes a second copy of \
+             the database, fails on a full disk. Enlarge the volume to {ample}, or lower the quota {half}.",
             quota.source
         );
-        let brief = format!("the volume of {size} is smaller than the quota of {limit}");
         return Some(Finding::new(Code::VolumeTooSmall, volume.field.clone(), brief, message));
     }
-    (bytes < twice).then(|| {
+    (bytes < advised).then(|| {
+        let times = in_words(warned, "twice");
         Finding::new(
             Code::VolumeTight,
             volume.field.clone(),
-            format!("the volume of {size} is under twice the quota of {limit}"),
+            format!("the volume of {size} is under {times} the quota of {limit}"),
             format!(
-                "The volume {name} has {size}, less than twice the quota of {limit} ({}). A defragmentation writes a \
+                "The volume {name} has {size}, less than {times} the quota of {limit} ({}). A defragmentation writes a \
                  second copy of the database, so a nearly full one does not fit. Enlarge the volume to {ample}, or \
-                 lower the quota to half of the volume.",
+                 lower the quota {half}.",
                 quota.source
             ),
         )
     })
 }
 
-fn liveness(etcd: &Etcd, quota: &Quota) -> Option<Finding> {
+fn part(quota: u64, percent: u32) -> u64 {
+    u64::try_from(u128::from(quota) * u128::from(percent) / 100).unwrap_or(u64::MAX)
+}
+
+/// Words for the usual 200 %, else the number.
+fn in_words(percent: u32, usual: &str) -> String {
+    match (percent, usual) {
+        (200, usual) => usual.to_owned(),
+        (_, "twice") => format!("{percent}% of"),
+        _ => format!("so far that the volume is {percent}% of it"),
+    }
+}
+
+fn liveness(etcd: &Etcd, quota: &Quota, limits: &Limits) -> Option<Finding> {
     let probe = etcd.liveness.as_ref()?;
-    let needed = time_budget(quota.bytes).as_millis().div_ceil(1000);
+    let needed = time_budget(quota.bytes, limits).as_millis().div_ceil(1000);
     (u128::from(probe.seconds) < needed).then(|| {
         let (seconds, period, threshold) = (probe.seconds, probe.period, probe.threshold);
         let enough = needed.div_ceil(u128::from(period.max(1)));
@@ -186,14 +205,18 @@ fn liveness(etcd: &Etcd, quota: &Quota) -> Option<Finding> {
 mod tests {
     use super::*;
 
+    fn limits() -> Limits {
+        crate::defrag::policy::Policy::built_in().limits
+    }
+
     #[test]
     fn budgets_grow_with_the_quota() {
         for (quota, budget, timeout) in
             [(0, 0, 60), (GIB / 2, 5, 60), (2 * GIB, 20, 60), (8 * GIB, 80, 240), (100 * GIB, 1000, 3000)]
         {
-            assert_eq!(time_budget(quota), Duration::from_secs(budget), "{quota}");
-            assert_eq!(default_command_timeout(quota), Duration::from_secs(timeout), "{quota}");
+            assert_eq!(time_budget(quota, &limits()), Duration::from_secs(budget), "{quota}");
+            assert_eq!(default_command_timeout(quota, &limits()), Duration::from_secs(timeout), "{quota}");
         }
-        assert!(default_command_timeout(u64::MAX) > Duration::from_secs(1_000_000));
+        assert!(default_command_timeout(u64::MAX, &limits()) > Duration::from_secs(1_000_000));
     }
 }

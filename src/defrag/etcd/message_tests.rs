@@ -7,8 +7,8 @@ use super::{
     hazards,
 };
 use crate::defrag::{
-    finding::{Code, Finding, Severity},
-    policy::Policy,
+    finding::{Code, Finding},
+    policy::{Policy, Reaction},
     quantity::GIB,
     statefulset::StatefulSet,
 };
@@ -207,8 +207,8 @@ fn members_are_bounded() {
 #[test]
 fn policy_sets_how_members_are_judged() {
     let mut limits = Policy::built_in().limits;
-    limits.single_member = Severity::Deny;
-    limits.even_members = Severity::Deny;
+    limits.single_member = Reaction::Deny;
+    limits.even_members = Reaction::Deny;
     for replicas in [1, 2] {
         let etcd = facts(&statefulset(json!({"spec": {"replicas": replicas}})));
         assert!(hazards(&etcd, &limits).iter().all(Finding::denies));

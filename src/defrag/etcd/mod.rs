@@ -7,6 +7,7 @@
 
 mod container;
 mod endpoints;
+mod evidence;
 mod expand;
 mod hazards;
 mod mounts;
@@ -27,6 +28,7 @@ mod message_tests;
 #[cfg(test)]
 mod property_tests;
 
+pub use evidence::{Evidence, evidence};
 pub use hazards::{default_command_timeout, hazards, time_budget};
 pub use profile::Profile;
 pub use types::{

@@ -62,6 +62,8 @@ pub struct Analysis {
     pub never_futile: Verdict,
     /// It never fires with less than this to reclaim, in bytes: the largest such multiple of 1 MiB that was proven.
     pub floor: Option<u64>,
+    /// The state with the least to reclaim at which it has been seen to fire.
+    pub least_free: Option<State>,
     /// The least size at which it fires with nothing in use, in bytes.
     pub fires_above: Option<u64>,
     /// The least size at which it fires with everything in use, in bytes; mostly never.
@@ -152,7 +154,7 @@ struct Found {
     missing: Option<State>,
     futile: Option<State>,
     /// The least reclaimable space at which the rule is known to fire.
-    least_free: Option<u64>,
+    least_free: Option<State>,
 }
 
 /// Whether a program depends on the size and on the reclaimable space.
@@ -220,7 +222,9 @@ impl<'a> Search<'a> {
         }
         if outcomes.fires {
             found.firing.get_or_insert(*state);
-            found.least_free = Some(found.least_free.map_or(state.free(), |least| least.min(state.free())));
+            if found.least_free.is_none_or(|least| state.free() < least.free()) {
+                found.least_free = Some(*state);
+            }
             if state.free() < MIB {
                 found.futile.get_or_insert(*state);
             }
@@ -245,7 +249,7 @@ impl<'a> Search<'a> {
     /// Whether a state of the region could show a lower floor, counted in whole MiB.
     fn lowers_floor(&self, region: &Region) -> bool {
         let least = region.free.0.cast_unsigned() / MIB;
-        self.found.least_free.is_none_or(|known| least < known / MIB)
+        self.found.least_free.is_none_or(|known| least < known.free() / MIB)
     }
 
     fn finish(mut self) -> Analysis {
@@ -321,7 +325,7 @@ impl<'a> Search<'a> {
             .iter()
             .filter(|(_, outcomes)| outcomes.fires)
             .map(|(region, _)| region.free.0.cast_unsigned())
-            .chain(found.least_free)
+            .chain(found.least_free.map(|state| state.free()))
             .min()
             .map(|least| least / MIB * MIB)
             .filter(|floor| *floor > 0);
@@ -342,6 +346,7 @@ impl<'a> Search<'a> {
             fires_above_ceiling: verdict(found.missing, misses),
             never_futile: verdict(found.futile, futile),
             floor,
+            least_free: found.least_free,
             fires_above,
             fires_above_compact,
             regions: self.regions,

@@ -1,12 +1,15 @@
 //! From thresholds to a rule.
 
 use crate::defrag::{
-    policy::DEFAULT_RULE,
+    policy::{DEFAULT_RULE, Limits},
     quantity::{KIB, MIB},
 };
 
 /// A run that gives back less than this is not worth its pause, whatever the usage, in bytes.
 const LEAST_WORTH: u64 = 32 * MIB;
+
+/// What the built-in rule wants to reclaim below the watched share of the quota, in bytes.
+const DEFAULT_FREE: u64 = 200 * MIB;
 
 /// The share of the quota above which a rule made of `free-above` alone watches the quota.
 const WATCHED_USAGE: f64 = 0.8;
@@ -25,14 +28,26 @@ const WATCHED_USAGE: f64 = 0.8;
 /// is at most the ceiling and whose `free-above` is below the quota and at least 1 MiB.
 #[must_use]
 pub fn compile(quota_usage_above: Option<f64>, free_above: Option<u64>) -> String {
-    let usage = |ratio: f64| format!("dbQuotaUsage > {ratio} && dbSizeFree > {}", bytes(LEAST_WORTH));
-    match (quota_usage_above, free_above) {
-        (None, None) => DEFAULT_RULE.to_owned(),
+    within(quota_usage_above, free_above, 0, (0.0, 1.0))
+}
+
+/// [`compile`] under the limits of a policy: no part of the rule fires with less to reclaim than the policy allows, and
+/// the quota is watched from a share on that the policy allows.
+#[must_use]
+pub fn compile_within(quota_usage_above: Option<f64>, free_above: Option<u64>, limits: &Limits) -> String {
+    let range = (limits.quota_usage_min, limits.quota_ceiling);
+    within(quota_usage_above, free_above, limits.min_free, range)
+}
+
+fn within(usage_above: Option<f64>, free_above: Option<u64>, min_free: u64, (low, high): (f64, f64)) -> String {
+    let (least, watched) = (LEAST_WORTH.max(min_free), WATCHED_USAGE.max(low).min(high));
+    let usage = |ratio: f64| format!("dbQuotaUsage > {ratio} && dbSizeFree > {}", bytes(least));
+    match (usage_above, free_above) {
+        (None, None) if (least, watched) == (LEAST_WORTH, WATCHED_USAGE) => DEFAULT_RULE.to_owned(),
+        (None, None) => within(Some(watched), Some(DEFAULT_FREE.max(least)), min_free, (low, high)),
         (Some(ratio), None) => usage(ratio),
-        (_, Some(free)) if free <= LEAST_WORTH => format!("dbSizeFree > {}", bytes(free)),
-        (ratio, Some(free)) => {
-            format!("dbSizeFree > {} || ({})", bytes(free), usage(ratio.unwrap_or(WATCHED_USAGE)))
-        }
+        (_, Some(free)) if free <= least => format!("dbSizeFree > {}", bytes(free)),
+        (ratio, Some(free)) => format!("dbSizeFree > {} || ({})", bytes(free), usage(ratio.unwrap_or(watched))),
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
 use crate::defrag::{
     finding::{Code, Finding},
     policy::{DEFAULT_RULE, Limits},
+    quantity::MIB,
 };
 
 /// What a rule is worth for one etcd.
@@ -55,8 +56,9 @@ pub fn judge(text: &str, quota: u64, limits: &Limits, field: &str) -> Judged {
     let mut report = Report { rule: &rule, quota, limits, field, findings: Vec::new(), counterexample: None };
     report.properties(&analysis);
     report.constants(&analysis);
-    report.findings.sort_by_key(|finding| finding.severity);
-    let (findings, counterexample) = (report.findings, report.counterexample);
+    let counterexample = report.counterexample;
+    let mut findings = limits.weigh(report.findings);
+    findings.sort_by_key(|finding| finding.severity);
     let (floor, fires_above) = (analysis.floor, analysis.fires_above);
     Judged { findings, rule: Some(rule), floor, fires_above, counterexample }
 }
@@ -93,6 +95,9 @@ impl Report<'_> {
                 }
                 if let Verdict::Refuted(state) = analysis.never_futile {
                     self.futile(state);
+                }
+                if self.worth(analysis) == Verdict::Undecided {
+                    open.push("that it never fires with less to reclaim than the policy allows");
                 }
                 let verdicts = [
                     (analysis.not_always_true, "that it is not always true"),
@@ -192,14 +197,33 @@ impl Report<'_> {
         self.add(Code::RuleFutile, brief, message);
     }
 
+    /// Whether it fires only with as much to reclaim as the policy asks for. A rule that fires with nothing at all is found
+    /// futile already, which a policy with such a bound refuses.
+    fn worth(&mut self, analysis: &Analysis) -> Verdict {
+        let least = self.limits.min_free;
+        if least == 0 || analysis.floor.is_some_and(|floor| floor >= least / MIB * MIB) {
+            return Verdict::Proven;
+        }
+        let Some(state) = analysis.least_free.filter(|state| state.free() < least) else { return Verdict::Undecided };
+        self.counterexample.get_or_insert(state);
+        let (least, bytes) = (words::size(least), super::compile::bytes(least));
+        let message = format!(
+            "The rule fires for {}, and the policy allows no run for less than {least} to reclaim: each run stops every \
+             member for a while, which has to be worth it. Put the rule in parentheses and add: && dbSizeFree >= {bytes}",
+            database(&state)
+        );
+        let brief = format!("fires at {}; add && dbSizeFree >= {bytes}", database_in_brief(&state));
+        self.add(Code::FreeBelowMinimum, brief, message);
+        Verdict::Refuted(state)
+    }
+
     fn undecided(&mut self, open: &[&str]) {
         let list = open.join(", and ");
         let message = format!(
             "It could not be proven of this rule {list}. Compare dbSizeFree and dbQuotaUsage with numbers, without \
              products or quotients of the two, for example: {DEFAULT_RULE}"
         );
-        let finding = Finding::new(Code::RuleUndecided, self.field, format!("not proven {list}"), message);
-        self.findings.push(finding.with_severity(self.limits.unproven_rule));
+        self.add(Code::RuleUndecided, format!("not proven {list}"), message);
     }
 
     fn constants(&mut self, analysis: &Analysis) {

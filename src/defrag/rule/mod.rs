@@ -37,7 +37,7 @@ mod words;
 
 pub use self::{
     analysis::{Analysis, Verdict, analyse},
-    compile::compile,
+    compile::{compile, compile_within},
     error::{Construct, EvalError, EvalErrorKind, RuleError, RuleErrorKind},
     judge::{Judged, judge},
     picture::picture,

@@ -293,7 +293,7 @@ fn thresholds_and_floors_are_exact() {
 #[test]
 fn an_undecided_rule_is_as_severe_as_the_policy_says() {
     let mut limits = limits();
-    limits.unproven_rule = crate::defrag::finding::Severity::Deny;
+    limits.unproven_rule = crate::defrag::policy::Reaction::Deny;
     let rule = "dbSizeFree * dbSizeInUse == 209715201";
     let findings = judge(rule, QUOTA, &limits, FIELD).findings;
     let undecided = findings.iter().find(|finding| finding.code == Code::RuleUndecided).unwrap();

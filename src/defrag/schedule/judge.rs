@@ -93,6 +93,7 @@ pub struct Resolved {
 #[must_use]
 pub fn judge(schedule_text: &str, zone_text: Option<&str>, at: &Place, limits: &Limits, now: Timestamp) -> Judged {
     let mut findings = Vec::new();
+    let noun = if at.zone_field.starts_with("spec.") { "field" } else { "annotation" };
     let zone = match zone_text.map(TimeZone::parse).transpose() {
         Ok(zone) => Some(zone),
         Err(error) => {
@@ -102,8 +103,10 @@ pub fn judge(schedule_text: &str, zone_text: Option<&str>, at: &Place, limits: &
                 None => format!("{found} {}", error.reason),
             };
             let cure = match error.suggestion {
-                Some(_) => "",
-                None => " Write an IANA name in its exact letters, such as \"Europe/Rome\", or remove the annotation.",
+                Some(_) => String::new(),
+                None => {
+                    format!(" Write an IANA name in its exact letters, such as \"Europe/Rome\", or remove the {noun}.")
+                }
             };
             let message = format!("The time zone {error}. Kubernetes would refuse the CronJob.{cure}");
             findings.push(Finding::new(Code::TimeZoneInvalid, &at.zone_field, brief, message));
@@ -297,10 +300,12 @@ impl Case<'_> {
 
     fn outside_windows(&mut self, calendar: &Calendar) {
         let Some(windows) = &self.limits.windows else { return };
-        let Some((weekday, minute)) = outside(calendar, windows) else { return };
+        let Some((weekday, minute)) = outside(calendar, self.zone, windows, self.now) else { return };
         let day = usize::try_from(weekday).ok().and_then(|day| WEEKDAYS.get(day)).copied().unwrap_or_default();
-        let time = format!("{day} at {:02}:{:02}", minute / 60, minute % 60);
-        let allowed: Vec<String> = windows.iter().map(|w| format!("{} to {}", clock(w.from), clock(w.to))).collect();
+        let zoned = windows.iter().any(|window| window.zone.is_some());
+        let zone = if zoned { format!(" in {}", self.zone) } else { String::new() };
+        let time = format!("{day} at {}{zone}", clock(minute));
+        let allowed: Vec<String> = windows.iter().map(Window::describe).collect();
         let message = format!(
             "The schedule {} can fire on {time}, outside the hours in which the policy allows runs to start ({}). Choose \
              an hour inside them.",

@@ -259,7 +259,7 @@ fn judged(text: &str, zone: Option<&str>, limits: &Limits) -> Judged {
 
 #[test]
 fn findings_in_words() {
-    let night = Window { days: Weekdays::of(&[1, 2, 3, 4, 5]), from: 22 * 60, to: 4 * 60 };
+    let night = Window { days: Weekdays::of(&[1, 2, 3, 4, 5]), from: 22 * 60, to: 4 * 60, zone: None };
     let nights = Limits { windows: Some(vec![night]), ..limits() };
     let daily = Limits { max_interval: Some(Duration::from_hours(25)), ..limits() };
     let sparse = Limits { min_interval: Duration::from_hours(6), ..limits() };
@@ -402,4 +402,37 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_window_counts_in_its_own_zone_all_year() {
+    let window = |zone: Option<&str>| {
+        let zone = zone.map(|name| TimeZone::parse(name).unwrap());
+        Limits {
+            windows: Some(vec![Window { days: Weekdays::of(&[1, 2, 3, 4, 5]), from: 22 * 60, to: 4 * 60, zone }]),
+            max_interval: None,
+            ..limits()
+        }
+    };
+    let fits = |text: &str, zone: Option<&str>, of_window: Option<&str>| {
+        let findings = judged(text, zone, &window(of_window)).findings;
+        !findings.iter().any(|finding| finding.code == Code::ScheduleOutsideWindow)
+    };
+    // Rome is one hour ahead of UTC in winter and two in summer.
+    assert!(fits("0 20 * 6 1", None, Some("Europe/Rome")));
+    assert!(!fits("0 20 * * 1", None, Some("Europe/Rome")));
+    assert!(fits("0 21 * * 1-5", None, Some("Europe/Rome")));
+    assert!(fits("30 1 * * 2-6", Some("Etc/UTC"), Some("Europe/Rome")));
+    assert!(!fits("30 2 * * 2-6", Some("Etc/UTC"), Some("Europe/Rome")));
+    assert!(fits("0 22 * * 1", Some("Europe/Rome"), Some("Europe/Rome")));
+    assert!(fits("0 22 * * 1", Some("Europe/Rome"), Some("Europe/Berlin")));
+    // The day turns with the zone: Monday 21:00 in New York is Tuesday in Tokyo.
+    assert!(fits("0 9 * * 5", Some("America/New_York"), Some("Asia/Tokyo")));
+    assert!(!fits("0 9 * * 6", Some("America/New_York"), Some("Asia/Tokyo")));
+    // Half hours, and changeovers of only one of the two.
+    assert!(fits("0 17 * * 1", None, Some("Asia/Kolkata")));
+    assert!(!fits("15 16 * * 1", None, Some("Asia/Kolkata")));
+    let whole =
+        Limits { windows: Some(vec![Window { days: Weekdays::ALL, from: 0, to: 1440, zone: None }]), ..window(None) };
+    assert_eq!(judged("59 23 * * *", None, &whole).findings, []);
 }

@@ -1,6 +1,14 @@
 //! The hours in which a policy allows runs to start.
 
-use super::calendar::{Calendar, bits, values};
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    calendar::{Calendar, bits, values},
+    describe::WEEKDAYS,
+    zone::TimeZone,
+};
 
 /// A set of weekdays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,38 +29,96 @@ impl Weekdays {
     }
 }
 
-/// A stretch of the day in which runs may start, in the schedule's own time zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A stretch of the day in which runs may start.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The days on which it begins.
     pub days: Weekdays,
     /// Minutes after midnight at which it begins, at most 1439.
     pub from: u16,
-    /// Minutes after midnight at which it is over. Not after `from` means on the next day.
+    /// Minutes after midnight at which it is over, at most 1440. Not after `from` means on the next day.
     pub to: u16,
+    /// The zone of `from` and `to`; without one, that of the schedule.
+    pub zone: Option<TimeZone>,
 }
 
 impl Window {
-    fn covers(self, weekday: u32, minute: u16) -> bool {
+    fn covers(&self, weekday: u32, minute: u16) -> bool {
         if self.from < self.to {
             return self.days.contains(weekday) && (self.from..self.to).contains(&minute);
         }
         let yesterday = (weekday + 6) % 7;
         self.days.contains(weekday) && minute >= self.from || self.days.contains(yesterday) && minute < self.to
     }
+
+    /// The window in words, such as `Monday and Friday 22:00 to 04:00 in Europe/Rome`.
+    pub(super) fn describe(&self) -> String {
+        let days: Vec<&str> = WEEKDAYS
+            .iter()
+            .zip(0..)
+            .filter(|(_, day)| self.days != Weekdays::ALL && self.days.contains(*day))
+            .map(|(name, _)| *name)
+            .collect();
+        let days = if days.is_empty() { String::new() } else { format!("{} ", days.join(", ")) };
+        let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+        let zone = self.zone.as_ref().map_or_else(String::new, |zone| format!(" in {zone}"));
+        format!("{days}{} to {}{zone}", clock(self.from), clock(self.to))
+    }
 }
 
-/// A weekday (Sunday as 0) and minute of the day at which the schedule can fire outside all windows.
-pub(super) fn outside(calendar: &Calendar, windows: &[Window]) -> Option<(u32, u16)> {
+/// A weekday (Sunday as 0) and a minute of the day.
+pub(super) type Wall = (u32, u16);
+
+/// When the schedule can fire outside all windows, by its own clock.
+///
+/// Where a window has a zone of its own, both zones' offsets from `now` on for [`YEARS`] are compared, month by month: a
+/// schedule has to keep to the windows at each difference that holds in a month in which it fires.
+pub(super) fn outside(calendar: &Calendar, zone: &TimeZone, windows: &[Window], now: Timestamp) -> Option<Wall> {
+    let zones: Vec<&TimeZone> = windows.iter().map(|window| window.zone.as_ref().unwrap_or(zone)).collect();
+    let shifts = shifts(zone, &zones, now);
     // A day of the month falls on each weekday in some year.
     let weekdays = if calendar.is_weekly() { calendar.day_of_week } else { bits(0, 6) };
     values(weekdays).find_map(|weekday| {
         values(calendar.hour).find_map(|hour| {
             values(calendar.minute).find_map(|minute| {
                 let of_day = u16::try_from(hour * 60 + minute).ok()?;
-                let covered = windows.iter().any(|window| window.covers(weekday, of_day));
+                let covered = shifts.iter().filter(|(_, months)| *months & calendar.month != 0).all(|(shifts, _)| {
+                    windows.iter().zip(shifts).any(|(window, minutes)| {
+                        let (weekday, minute) = shifted((weekday, of_day), *minutes);
+                        window.covers(weekday, minute)
+                    })
+                });
                 (!covered).then_some((weekday, of_day))
             })
         })
     })
 }
+
+fn shifted((weekday, minute): Wall, by: i32) -> Wall {
+    const WEEK: i32 = 7 * 24 * 60;
+    let at = (i32::try_from(weekday).unwrap_or(0) * 24 * 60 + i32::from(minute) + by).rem_euclid(WEEK);
+    (u32::try_from(at / (24 * 60)).unwrap_or(0), u16::try_from(at % (24 * 60)).unwrap_or(0))
+}
+
+/// By how many minutes the clock of each of `zones` is ahead of that of `zone`, with the months (bits, by the clock of
+/// `zone`) in which that is so.
+fn shifts(zone: &TimeZone, zones: &[&TimeZone], now: Timestamp) -> BTreeMap<Vec<i32>, u64> {
+    const ALL_YEAR: u64 = 0x1ffe;
+    if zones.iter().all(|other| *other == zone) {
+        return BTreeMap::from([(vec![0; zones.len()], ALL_YEAR)]);
+    }
+    let offset = |zone: &TimeZone, at: Timestamp| zone.rules().to_offset(at).seconds();
+    let mut shifts = BTreeMap::new();
+    // Day by day, since offsets change on days that differ between zones; the day before a change and the day after it
+    // are both looked at.
+    for day in 0..YEARS * 366 {
+        let Ok(at) = now.checked_add(SignedDuration::from_hours(24 * day)) else { break };
+        let own = zone.rules().to_offset(at);
+        let ahead = zones.iter().map(|other| (offset(other, at) - own.seconds()).div_euclid(60)).collect();
+        *shifts.entry(ahead).or_insert(0) |= 1 << own.to_datetime(at).month();
+    }
+    shifts
+}
+
+/// How far offsets are looked at: the tz database changes, and whoever judges again sees it.
+const YEARS: i64 = 3;

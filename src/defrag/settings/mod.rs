@@ -2,22 +2,20 @@
 
 mod overrides;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use super::{
     duration,
     etcd::Overrides,
     finding::{Code, Finding, quoted},
     keys::{ENABLED, Key, PREFIX},
-    policy::Policy,
+    policy::{Limits, Policy},
     quantity, ratio,
     statefulset::StatefulSet,
 };
 
 /// The pause between two members where nothing else is asked for.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
-/// The shortest time-out for one member: under it the engine goes on to the next member while the first still works.
-pub const MIN_COMMAND_TIMEOUT: Duration = Duration::from_mins(1);
 /// No wait and no time-out is longer: a run of a whole day collides with the next.
 pub const MAX_DURATION: Duration = Duration::from_hours(24);
 /// The share of the quota below which an alarm is lifted where nothing else is asked for.
@@ -68,15 +66,21 @@ pub struct Settings {
     pub defrag_now: Option<String>,
 }
 
-/// The annotations that are in force: those of the object, less the ones that only repeat the policy, then the policy's.
-fn effective<'a>(object: &'a StatefulSet, policy: &'a Policy) -> BTreeMap<Key, &'a str> {
-    let own = object.metadata.annotations.as_ref();
+/// What a person set: the annotations of the object, less the ones that only repeat the policy.
+fn own(object: &StatefulSet) -> BTreeMap<Key, &str> {
+    let annotations = object.metadata.annotations.as_ref();
     let defaulted = defaulted_keys(object);
-    let mut values: BTreeMap<Key, &str> = Key::ALL
+    Key::ALL
         .iter()
         .filter(|key| !defaulted.contains(key))
-        .filter_map(|key| Some((*key, own?.get(key.annotation())?.as_str())))
-        .collect();
+        .filter_map(|key| Some((*key, annotations?.get(key.annotation())?.as_str())))
+        .collect()
+}
+
+/// The annotations that are in force: what a person set and may set, then the policy's.
+fn effective<'a>(object: &'a StatefulSet, policy: &'a Policy) -> BTreeMap<Key, &'a str> {
+    let mut values = own(object);
+    values.retain(|key, _| !policy.limits.locked.contains(key));
     let own_trigger = Key::TRIGGERS.iter().any(|key| values.contains_key(key));
     for (key, value) in &policy.defaults {
         if !(own_trigger && Key::TRIGGERS.contains(key)) {
@@ -104,24 +108,74 @@ pub fn defaulted_keys(object: &StatefulSet) -> Vec<Key> {
 /// cannot be read counts as its default, so that every other problem is found too.
 #[must_use]
 pub fn parse(object: &StatefulSet, policy: &Policy) -> (Settings, Vec<Finding>) {
-    let mut parser = Parser { values: effective(object, policy), findings: unknown_keys(object) };
-    let (trigger, trigger_key) = parser.trigger();
-    let settings = Settings {
-        schedule: parser.take(Key::Schedule).unwrap_or("0 0 * * *").to_owned(),
-        time_zone: parser.take(Key::TimeZone).map(ToOwned::to_owned),
-        trigger,
-        trigger_key,
-        suspend: parser.boolean(Key::Suspend).unwrap_or(false),
-        move_leader: parser.boolean(Key::MoveLeader).unwrap_or(true),
-        auto_disalarm: parser.boolean(Key::AutoDisalarm).unwrap_or(false),
-        disalarm_below: parser.disalarm_below(),
-        compaction: parser.boolean(Key::Compaction),
-        wait: parser.duration(Key::WaitBetweenMembers, "30s").unwrap_or(DEFAULT_WAIT),
-        command_timeout: parser.command_timeout(),
-        overrides: parser.overrides(),
-        defrag_now: parser.take(Key::DefragNow).map(ToOwned::to_owned),
-    };
-    (settings, parser.findings)
+    let mut findings = unknown_keys(object);
+    findings.extend(locked_keys(object, policy));
+    Parser { values: effective(object, policy), place: Place::Annotations, limits: &policy.limits, findings }.settings()
+}
+
+/// Parses the defaults of a policy, as [`parse`] does for an object that carries no annotation.
+#[must_use]
+pub fn parse_defaults(defaults: &BTreeMap<Key, String>, limits: &Limits) -> (Settings, Vec<Finding>) {
+    let values = defaults.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    Parser { values, place: Place::Policy, limits, findings: Vec::new() }.settings()
+}
+
+impl Parser<'_> {
+    fn settings(mut self) -> (Settings, Vec<Finding>) {
+        let (trigger, trigger_key) = self.trigger();
+        let settings = Settings {
+            schedule: self.take(Key::Schedule).unwrap_or("0 0 * * *").to_owned(),
+            time_zone: self.take(Key::TimeZone).map(ToOwned::to_owned),
+            trigger,
+            trigger_key,
+            suspend: self.boolean(Key::Suspend).unwrap_or(false),
+            move_leader: self.boolean(Key::MoveLeader).unwrap_or(true),
+            auto_disalarm: self.boolean(Key::AutoDisalarm).unwrap_or(false),
+            disalarm_below: self.disalarm_below(),
+            compaction: self.boolean(Key::Compaction),
+            wait: self.wait(),
+            command_timeout: self.command_timeout(),
+            overrides: self.overrides(),
+            defrag_now: self.take(Key::DefragNow).map(ToOwned::to_owned),
+        };
+        (settings, self.findings)
+    }
+}
+
+/// A duration of a policy as a person would write it: in seconds up to ten minutes, with `gap` before the unit.
+fn in_seconds(duration: Duration, gap: &str) -> String {
+    let seconds = duration.as_secs();
+    if duration.subsec_nanos() == 0 && seconds <= 600 {
+        return format!("{seconds}{gap}s");
+    }
+    let whole = duration::format_go(duration);
+    let minutes = whole.strip_suffix("m0s").map_or(whole.clone(), |minutes| format!("{minutes}m"));
+    minutes.strip_suffix("h0m").map_or(minutes.clone(), |hours| format!("{hours}h"))
+}
+
+/// A finding for each locked key that a person set to anything but the policy's value.
+fn locked_keys(object: &StatefulSet, policy: &Policy) -> Vec<Finding> {
+    let others = own(object).into_iter().filter(|(key, value)| {
+        policy.limits.locked.contains(key) && policy.defaults.get(key).is_none_or(|given| given != value)
+    });
+    others
+        .map(|(key, value)| {
+            let name = key.name();
+            let trigger = || Key::TRIGGERS.iter().find(|other| policy.defaults.contains_key(other));
+            let instead = trigger().filter(|_| Key::TRIGGERS.contains(&key));
+            let given = match (policy.defaults.get(&key), instead.and_then(|other| policy.defaults.get(other).zip(Some(other)))) {
+                (Some(given), _) => format!("the policy gives {}", quoted(given)),
+                (None, Some((given, other))) => format!("the policy gives {} {}", other.name(), quoted(given)),
+                (None, None) => "the policy leaves it out".to_owned(),
+            };
+            Finding::new(
+                Code::KeyLocked,
+                key.field(),
+                format!("{name} is the policy's to say ({given}); remove the annotation"),
+                format!("{name} is {}, but the policy that governs this etcd locks {name}: {given}, and no annotation may say otherwise. Remove the annotation, or ask those who keep the policy.", quoted(value)),
+            )
+        })
+        .collect()
 }
 
 /// A finding for each key under our prefix that does not exist, with the nearest that does.
@@ -159,8 +213,43 @@ fn unknown_key(key: &str, name: &str, place: &str) -> Finding {
     )
 }
 
+/// Where the values stand.
+#[derive(Clone, Copy)]
+enum Place {
+    /// On a StatefulSet.
+    Annotations,
+    /// In the defaults of a policy.
+    Policy,
+}
+
+impl Place {
+    fn field(self, key: Key) -> String {
+        match self {
+            Self::Annotations => key.field(),
+            Self::Policy => format!("spec.defaults.{}", key.policy_name()),
+        }
+    }
+
+    fn name(self, key: Key) -> Cow<'static, str> {
+        match self {
+            Self::Annotations => key.name().into(),
+            Self::Policy => key.policy_name().into(),
+        }
+    }
+
+    /// What a value is called there.
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::Annotations => "annotation",
+            Self::Policy => "field",
+        }
+    }
+}
+
 struct Parser<'a> {
     values: BTreeMap<Key, &'a str>,
+    place: Place,
+    limits: &'a Limits,
     findings: Vec<Finding>,
 }
 
@@ -170,7 +259,8 @@ impl<'a> Parser<'a> {
     }
 
     fn refuse(&mut self, code: Code, key: Key, brief: &str, message: String) {
-        self.findings.push(Finding::new(code, key.field(), format!("{} {brief}", key.name()), message));
+        let brief = format!("{} {brief}", self.place.name(key));
+        self.findings.push(Finding::new(code, self.place.field(key), brief, message));
     }
 
     fn boolean(&mut self, key: Key) -> Option<bool> {
@@ -179,7 +269,7 @@ impl<'a> Parser<'a> {
             "true" => Some(true),
             "false" => Some(false),
             other => {
-                let name = key.name();
+                let name = self.place.name(key);
                 let meant = match other.trim().to_lowercase().as_str() {
                     "true" | "yes" | "on" | "1" | "y" => "\"true\"",
                     "false" | "no" | "off" | "0" | "n" => "\"false\"",
@@ -220,19 +310,41 @@ impl<'a> Parser<'a> {
 
     fn command_timeout(&mut self) -> Option<Duration> {
         let timeout = self.duration(Key::CommandTimeout, "3m")?;
-        if timeout >= MIN_COMMAND_TIMEOUT {
-            return Some(timeout);
+        let least = self.limits.min_command_timeout;
+        if timeout < least {
+            let (short, words) = (in_seconds(least, ""), in_seconds(least, " "));
+            self.refuse(
+                Code::CommandTimeoutTooShort,
+                Key::CommandTimeout,
+                &format!("is under {short}: a member may still be blocked when the client gives up"),
+                format!(
+                    "{} is under {words}: a time-out ends the client's wait, not the member's defragmentation, so the member is still blocked when the run has already failed. Write \"{short}\" or more, or remove the {}: the time-out then scales with the quota.",
+                    quoted(self.take(Key::CommandTimeout).unwrap_or_default()),
+                    self.place.noun()
+                ),
+            );
         }
-        self.refuse(
-            Code::CommandTimeoutTooShort,
-            Key::CommandTimeout,
-            "is under 60s: a member may still be blocked when the client gives up",
-            format!(
-                "{} is under 60 s: a time-out ends the client's wait, not the member's defragmentation, so the member is still blocked when the run has already failed. Write \"60s\" or more, or remove the annotation: the time-out then scales with the quota.",
-                quoted(self.take(Key::CommandTimeout).unwrap_or_default())
-            ),
-        );
-        None
+        Some(timeout)
+    }
+
+    fn wait(&mut self) -> Duration {
+        let least = self.limits.min_wait;
+        let Some(wait) = self.duration(Key::WaitBetweenMembers, "30s") else { return DEFAULT_WAIT.max(least) };
+        if wait < least {
+            let short = in_seconds(least, "");
+            self.refuse(
+                Code::WaitTooShort,
+                Key::WaitBetweenMembers,
+                &format!("is under {short}, the least that the policy allows"),
+                format!(
+                    "{} is under {}, the least that the policy allows: a member that has just been defragmented has to catch up before the next one goes away. Write \"{short}\" or more, or remove the {}.",
+                    quoted(self.take(Key::WaitBetweenMembers).unwrap_or_default()),
+                    in_seconds(least, " "),
+                    self.place.noun()
+                ),
+            );
+        }
+        wait
     }
 
     fn disalarm_below(&mut self) -> f64 {
@@ -263,13 +375,15 @@ impl<'a> Parser<'a> {
             Ok(bytes) => Ok(bytes),
             Err(error) => Err(format!("{error}. Write a value such as \"200Mi\".")),
         });
+        self.usage_in_range(usage_above);
+        self.worth(free_above);
         let thresholds: Vec<Key> =
             [Key::QuotaUsageAbove, Key::FreeAbove].into_iter().filter(|key| self.values.contains_key(key)).collect();
         match (rule, thresholds.first()) {
             (Some(rule), None) => (Trigger::Rule(rule.to_owned()), Key::Rule),
             (rule, Some(first)) => {
                 if rule.is_some() {
-                    let names: Vec<&str> = thresholds.iter().map(|key| key.name()).collect();
+                    let names: Vec<Cow<'_, str>> = thresholds.iter().map(|key| self.place.name(*key)).collect();
                     self.refuse(
                         Code::SettingsConflict,
                         Key::Rule,
@@ -281,6 +395,38 @@ impl<'a> Parser<'a> {
             }
             (None, None) => (Trigger::Rule(super::policy::DEFAULT_RULE.to_owned()), Key::Rule),
         }
+    }
+
+    fn usage_in_range(&mut self, usage_above: Option<f64>) {
+        let (least, most) = (self.limits.quota_usage_min, self.limits.quota_ceiling);
+        let Some(usage) = usage_above.filter(|usage| *usage < least || *usage > most) else { return };
+        let found = quoted(self.take(Key::QuotaUsageAbove).unwrap_or_default());
+        let (low, least, most) = (least, ratio::percent(least), ratio::percent(most));
+        let allowed = if low > 0.0 { format!("{least} to {most}") } else { format!("at most {most}") };
+        let (range, why) = if usage > self.limits.quota_ceiling {
+            let why = "an etcd that is defragmented so late can reach its quota and stop accepting writes while space could have been freed";
+            (format!("above {most}"), why)
+        } else {
+            (format!("under {least}"), "an etcd that is so far from its quota gains nothing from a run")
+        };
+        self.refuse(
+            Code::QuotaUsageOutOfRange,
+            Key::QuotaUsageAbove,
+            &format!("is {range}; the policy allows {allowed}"),
+            format!("{found} is {range}, and the policy allows {allowed}: {why}. Write a value of {allowed}."),
+        );
+    }
+
+    fn worth(&mut self, free_above: Option<u64>) {
+        let least = self.limits.min_free;
+        let Some(free) = free_above.filter(|free| *free < least) else { return };
+        let (free, human) = (quantity::human(free), quantity::human(least));
+        self.refuse(
+            Code::FreeBelowMinimum,
+            Key::FreeAbove,
+            &format!("is {free}; the policy allows no run for less than {human}"),
+            format!("{} is {free}, and the policy allows no run for less than {human}: each run stops every member for a while, which has to be worth it. Write \"{}\" or more.", quoted(self.take(Key::FreeAbove).unwrap_or_default()), quantity::short(least)),
+        );
     }
 
     fn threshold<T>(&mut self, key: Key, example: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {

@@ -44,8 +44,9 @@ impl Parser<'_> {
             key,
             &format!("is not of a form such as {example}"),
             format!(
-                "{} cannot be looked up: {form}. Write a value such as \"{example}\", or remove the annotation: it is then read from the StatefulSet.",
-                quoted(value)
+                "{} cannot be looked up: {form}. Write a value such as \"{example}\", or remove the {}: it is then read from the StatefulSet.",
+                quoted(value),
+                self.place.noun()
             ),
         );
         None
@@ -62,7 +63,7 @@ impl Parser<'_> {
             Code::ValueInvalid,
             Key::ClientPort,
             "is not a port from 1 to 65535",
-            format!("{} is not a port: a port is a number from 1 to 65535. Write a value such as \"2379\", or remove the annotation: the port is then read from the StatefulSet.", quoted(value)),
+            format!("{} is not a port: a port is a number from 1 to 65535. Write a value such as \"2379\", or remove the {}: the port is then read from the StatefulSet.", quoted(value), self.place.noun()),
         );
         None
     }

@@ -1,0 +1,147 @@
+//! What becomes of a write that the judgement objects to, under the policy that governs the object.
+
+use jiff::Timestamp;
+
+use super::{
+    audit,
+    decide::{Decision, Write, govern},
+    warnings::{fit, note},
+};
+use crate::defrag::{
+    self, Enrollment, Judgement,
+    finding::Finding,
+    keys::{Key, PREFIX},
+    policy::{Governing, Landscape, Policy},
+    settings::defaulted_keys,
+    statefulset::StatefulSet,
+};
+
+/// What `object` has to answer for; nothing where it is not enrolled.
+fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> Option<Judgement> {
+    match Enrollment::of(object, policy) {
+        Enrollment::NotEnrolled | Enrollment::OptedOut => None,
+        Enrollment::Enrolled | Enrollment::Unclear => Some(defrag::resolve(object, policy, now)),
+    }
+}
+
+/// A create, or an update of our own keys.
+pub(super) fn change(write: Write<'_>, landscape: &Landscape, now: Timestamp) -> Decision {
+    let governing = govern(landscape, write.object);
+    let (policy, actions) = (&governing.policy, governing.policy.actions);
+    let Some(judgement) = judge(write.object, policy, now) else { return Decision::default() };
+    // The old object is judged by the policy that governs the new one: neither a policy that has become stricter nor a
+    // label that moves the object under a stricter one is a change of our keys, so what they bring in stood before.
+    let old = write.old.and_then(|old| Some((old, judge(old, policy, now)?)));
+    // A violation may stay where the object was as enrolled before as it is now: enrolling is judged as a whole.
+    let old = old.filter(|(_, before)| before.enrollment == judgement.enrollment);
+    let stood_before = |finding: &Finding| {
+        old.as_ref().is_some_and(|(old, before)| stood(finding, &before.findings, old, write.object))
+    };
+    let refusals: Vec<Finding> =
+        judgement.denials().filter(|finding| actions.deny && !stood_before(finding)).cloned().collect();
+
+    let brief = |finding: &Finding| finding.brief.clone();
+    let mut warnings: Vec<String> = Vec::new();
+    if refusals.is_empty() && (actions.deny || actions.warn) {
+        warnings.extend(judgement.denials().map(brief));
+    }
+    warnings.extend(judgement.findings.iter().filter(|finding| !finding.denies()).map(brief));
+    warnings.extend(who_governs(&governing, landscape));
+    if refusals.is_empty() {
+        if actions.warn && judgement.plan.is_none() && judgement.follow.is_none() {
+            warnings.push(note("until this is mended no CronJob is made, and one that is there keeps its settings"));
+        }
+        warnings.extend(judgement.plan.iter().flat_map(|plan| plan.effective(now)));
+    }
+    Decision {
+        audit: audit::annotation(&governing, judgement.denials()),
+        refusals,
+        warnings: fit(warnings),
+        findings: judgement.findings,
+        ..Decision::default()
+    }
+}
+
+/// An edit elsewhere is told about what is wrong and about risks that were not there before.
+pub(super) fn edit_elsewhere(write: Write<'_>, landscape: &Landscape, now: Timestamp) -> Decision {
+    let governing = govern(landscape, write.object);
+    let actions = governing.policy.actions;
+    let Some(judgement) = judge(write.object, &governing.policy, now) else { return Decision::default() };
+    let before = write.old.and_then(|old| judge(old, &govern(landscape, old).policy, now));
+    let before = before.map(|before| before.findings).unwrap_or_default();
+    let known = |finding: &Finding| before.iter().any(|one| one.code == finding.code && one.field == finding.field);
+    let violations = judgement.denials().filter(|_| actions.deny || actions.warn);
+    let risks = judgement.findings.iter().filter(|finding| !finding.denies() && !known(finding));
+    let mut warnings: Vec<String> = violations.chain(risks).map(|finding| finding.brief.clone()).collect();
+    if !warnings.is_empty() {
+        warnings.extend(who_governs(&governing, landscape));
+    }
+    Decision {
+        audit: audit::annotation(&governing, judgement.denials()),
+        warnings: fit(warnings),
+        findings: judgement.findings,
+        ..Decision::default()
+    }
+}
+
+/// Which policy governs and why; not worth a line where there is none but the built-in one.
+fn who_governs(governing: &Governing, landscape: &Landscape) -> Option<String> {
+    (!landscape.policies().is_empty()).then(|| note(&governing.why()))
+}
+
+/// Whether a violation was there before: the same one, and not because of a value of ours that this write sets.
+fn stood(finding: &Finding, before: &[Finding], old: &StatefulSet, object: &StatefulSet) -> bool {
+    before.iter().any(|one| one.denies() && one.code == finding.code && one.field == finding.field)
+        && value_at(&finding.field, old) == value_at(&finding.field, object)
+}
+
+/// What a person wrote in one of our labels or annotations at a field path; `None` for any other field, and for a value
+/// that follows the policy, which is the policy's whatever its text says.
+fn value_at<'a>(field: &str, object: &'a StatefulSet) -> Option<&'a str> {
+    let key = |list: &str| field.strip_prefix(list)?.strip_suffix(']').filter(|key| key.starts_with(PREFIX));
+    let Some(annotation) = key("metadata.annotations[") else { return object.label(key("metadata.labels[")?) };
+    let follows = defaulted_keys(object).into_iter().map(Key::annotation).any(|defaulted| defaulted == annotation);
+    object.metadata.annotations.as_ref()?.get(annotation).filter(|_| !follows).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::defrag::finding::{Code, Severity};
+
+    #[test]
+    fn a_field_path_finds_only_what_a_person_wrote_there() {
+        let object: StatefulSet = serde_json::from_value(serde_json::json!({"metadata": {
+            "labels": {"etcd-defrag.io/enabled": "true", "app": "etcd"},
+            "annotations": {
+                "etcd-defrag.io/rule": "r", "etcd-defrag.io/schedule": "s", "etcd-defrag.io/defaulted": "schedule",
+                "other": "o",
+            },
+        }}))
+        .unwrap();
+        assert_eq!(value_at("metadata.annotations[etcd-defrag.io/rule]", &object), Some("r"));
+        assert_eq!(value_at("metadata.annotations[etcd-defrag.io/schedule]", &object), None);
+        assert_eq!(value_at("metadata.labels[etcd-defrag.io/enabled]", &object), Some("true"));
+        assert_eq!(value_at("metadata.annotations[other]", &object), None);
+        assert_eq!(value_at("spec.replicas", &object), None);
+    }
+
+    #[test]
+    fn a_violation_stands_only_where_nothing_of_ours_brings_it_in_anew() {
+        let object = |rule: &str| -> StatefulSet {
+            serde_json::from_value(serde_json::json!({"metadata": {"annotations": {"etcd-defrag.io/rule": rule}}}))
+                .unwrap()
+        };
+        let on_rule = Finding::new(Code::RuleInvalid, "metadata.annotations[etcd-defrag.io/rule]", "", "one");
+        let on_spec = Finding::new(Code::QuotaInvalid, "spec.template", "", "one");
+        let before = [on_rule.clone(), on_spec.clone()];
+        assert!(stood(&on_rule, &before, &object("x"), &object("x")));
+        assert!(!stood(&on_rule, &before, &object("x"), &object("y")));
+        assert!(stood(&on_spec, &before, &object("x"), &object("y")));
+        assert!(!stood(&on_spec, std::slice::from_ref(&on_rule), &object("x"), &object("x")));
+        let other_code = Finding { code: Code::RuleAlwaysTrue, ..on_rule.clone() };
+        assert!(!stood(&other_code, &before, &object("x"), &object("x")));
+        let only_warned = [on_rule.clone().with_severity(Severity::Warn)];
+        assert!(!stood(&on_rule, &only_warned, &object("x"), &object("x")));
+    }
+}

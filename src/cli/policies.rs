@@ -1,0 +1,260 @@
+//! Policies from manifests, for the commands that need no cluster.
+
+#![allow(clippy::doc_markdown, reason = "the help shows plain text")]
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::bail;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    Outcome,
+    input::{self, Document, Files, join},
+    output,
+};
+use crate::defrag::{
+    finding::{Finding, Severity},
+    policy::{self, Compiled, DefragPolicy, Labels, Landscape, Policy, PolicySet},
+};
+
+/// The label that the API server gives to every namespace: its name.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Which policies to judge by.
+#[derive(Debug, clap::Args)]
+pub(super) struct Policies {
+    /// Judge by the DefragPolicies in these manifests instead of the built-in policy; Namespaces in any manifest give the
+    /// labels that a policy selects by
+    #[arg(long = "policy", value_name = "FILE", num_args = 1..)]
+    policy: Vec<PathBuf>,
+}
+
+/// What was read of policies and namespaces.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Each policy with the document that it stands in.
+    pub(super) policies: Vec<(Document, Arc<Compiled>)>,
+    /// Which of them governs what.
+    pub(super) landscape: Landscape,
+}
+
+impl Policies {
+    /// Whether any were named.
+    pub(super) fn given(&self) -> bool {
+        !self.policy.is_empty()
+    }
+
+    /// Reads the manifests and the policies to judge them by.
+    pub(super) fn load_with(&self, files: &Files, now: Timestamp) -> anyhow::Result<(Vec<Document>, Known)> {
+        if files.include_stdin() && self.policy.iter().any(|file| file == Path::new("-")) {
+            bail!("standard input can be read once: give either -f or --policy a file");
+        }
+        let documents = files.read()?;
+        let known = self.load(&documents, now)?;
+        Ok((documents, known))
+    }
+
+    /// Reads the policies, and the namespaces of them and of `manifests`. Without files, the built-in policy governs.
+    pub(super) fn load(&self, manifests: &[Document], now: Timestamp) -> anyhow::Result<Known> {
+        let documents = input::read(&self.policy)?;
+        let namespaces = namespaces(documents.iter().chain(manifests));
+        let mut policies = Vec::new();
+        for document in documents {
+            if let Some(object) = defrag_policy(&document)? {
+                policies.push((document, Arc::new(policy::compile(&object, now))));
+            }
+        }
+        if self.given() && policies.is_empty() {
+            bail!("there is no DefragPolicy in the files of --policy");
+        }
+        twice(&policies)?;
+        if !self.given()
+            && let Some(unused) = manifests.iter().find(|document| document.is_policy())
+        {
+            output::note(&format!(
+                "{}:{} is a DefragPolicy and is not followed; name its file with --policy to judge by it",
+                unused.file(),
+                unused.line("")
+            ));
+        }
+        let set = PolicySet::new(policies.iter().map(|(_, compiled)| Arc::clone(compiled)));
+        Ok(Known { policies, landscape: Landscape::new(set, Arc::new(namespaces)) })
+    }
+}
+
+impl Known {
+    /// Says on standard error what is wrong with the policies.
+    pub(super) fn say_findings(&self) -> Outcome {
+        for (document, compiled) in &self.policies {
+            for finding in &compiled.findings {
+                let line = document.line(&finding.field);
+                let place = format!("{}:{line}: DefragPolicy {}", document.file(), compiled.name);
+                output::say(output::finding(&place, finding).trim_end());
+            }
+        }
+        if self.policies.iter().all(|(_, compiled)| compiled.is_valid()) { Outcome::Clean } else { Outcome::Refused }
+    }
+}
+
+/// The findings as severe as the policy's actions make them: without Deny every write goes through, and what would
+/// refuse is only told.
+pub(super) fn as_acted_on(policy: &Policy, findings: Vec<Finding>) -> Vec<Finding> {
+    if policy.actions.deny {
+        return findings;
+    }
+    findings.into_iter().map(|finding| finding.with_severity(Severity::Warn)).collect()
+}
+
+/// Names are unique in a cluster: the second would replace the first.
+fn twice(policies: &[(Document, Arc<Compiled>)]) -> anyhow::Result<()> {
+    let mut seen = BTreeMap::new();
+    for (document, compiled) in policies {
+        let place = format!("{}:{}", document.file(), document.line("metadata.name"));
+        if let Some(first) = seen.insert(compiled.name.as_str(), place.clone()) {
+            bail!(
+                "{place}: a DefragPolicy {} stands at {first} already; a cluster holds one of a name, so rename or remove one",
+                compiled.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The labels of each namespace that is described, as the API server would complete them.
+fn namespaces<'a>(documents: impl Iterator<Item = &'a Document>) -> BTreeMap<String, Labels> {
+    documents
+        .filter(|document| document.kind() == (Some("v1"), Some("Namespace")))
+        .filter_map(|document| {
+            let metadata = document.value.get("metadata")?;
+            let name = metadata.get("name")?.as_str()?;
+            let written = metadata.get("labels").and_then(Value::as_object).into_iter().flatten();
+            let mut labels: Labels =
+                written.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+            labels.insert(NAME_LABEL.to_owned(), name.to_owned());
+            Some((name.to_owned(), labels))
+        })
+        .collect()
+}
+
+/// The DefragPolicy that a document is, if it is one. A field that no policy has is an error, as it is to the API server
+/// under kubectl's strict validation: what it was meant to limit would be unlimited without a word.
+fn defrag_policy(document: &Document) -> anyhow::Result<Option<DefragPolicy>> {
+    match document.kind() {
+        (Some("etcd-defrag.io/v1alpha1"), Some("DefragPolicy")) => {}
+        (version, Some("DefragPolicy")) => bail!(
+            "{}: a DefragPolicy of apiVersion \"{}\"; the only version there is is etcd-defrag.io/v1alpha1",
+            document.place("apiVersion"),
+            version.unwrap_or_default()
+        ),
+        _ => return Ok(None),
+    }
+    let schema = schema();
+    let mut unknown = Vec::new();
+    for part in ["spec", "status"] {
+        if let (Some(value), Some(schema)) = (document.value.get(part), schema.pointer(&format!("/properties/{part}")))
+        {
+            unknown_fields(value, schema, part, &mut unknown);
+        }
+    }
+    for (key, _) in document.value.as_object().into_iter().flatten() {
+        if !["apiVersion", "kind", "metadata", "spec", "status"].contains(&key.as_str()) {
+            unknown.push((key.clone(), near(key, ["spec", "metadata"].into_iter())));
+        }
+    }
+    if !unknown.is_empty() {
+        unknown.sort_by_key(|(field, _)| document.line(field));
+        let mut elsewhere = BTreeMap::new();
+        paths(&schema, "", &mut elsewhere);
+        let lines: Vec<String> = unknown
+            .into_iter()
+            .map(|(field, near)| {
+                let parent = field.rsplit_once('.').map(|(parent, _)| parent);
+                let near = near.map(|name| parent.map_or(name.clone(), |parent| join(parent, &name)));
+                let advice = near
+                    .or_else(|| elsewhere.get(&plain(field.rsplit('.').next().unwrap_or_default())).cloned())
+                    .map_or_else(
+                        || "remove it; kubectl explain defragpolicy.spec --recursive lists all fields".to_owned(),
+                        |near| format!("did you mean {near}?"),
+                    );
+                format!("{}: there is no field {field} in a DefragPolicy: {advice}", document.place(&field))
+            })
+            .collect();
+        bail!("{}", lines.join("\n"));
+    }
+    if document.value.get("spec").is_none() {
+        bail!("{}: the DefragPolicy has no spec; an empty one, {{}}, is the built-in policy", document.place(""));
+    }
+    let object: DefragPolicy = document.typed()?;
+    if object.metadata.name.as_deref().is_none_or(str::is_empty) {
+        bail!("{}: the DefragPolicy has no metadata.name", document.place("metadata"));
+    }
+    Ok(Some(object))
+}
+
+fn schema() -> Value {
+    let mut crd = serde_json::to_value(policy::crd()).unwrap_or_default();
+    crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default()
+}
+
+/// Every field of `value` that the schema does not have, with the nearest that it has there.
+fn unknown_fields(value: &Value, schema: &Value, path: &str, found: &mut Vec<(String, Option<String>)>) {
+    match value {
+        Value::Array(items) => {
+            let Some(schema) = schema.get("items") else { return };
+            for (index, item) in items.iter().enumerate() {
+                unknown_fields(item, schema, &format!("{path}[{index}]"), found);
+            }
+        }
+        Value::Object(fields) => {
+            let known = schema.get("properties").and_then(Value::as_object);
+            let any = schema.get("additionalProperties");
+            for (name, value) in fields {
+                let field = join(path, name);
+                match known.and_then(|known| known.get(name)).or(any) {
+                    Some(schema) => unknown_fields(value, schema, &field, found),
+                    None => {
+                        if let Some(known) = known {
+                            found.push((field, near(name, known.keys().map(String::as_str))));
+                        }
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A name as people might write it elsewhere: `time-zone` for `timeZone`.
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+}
+
+fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let wanted = plain(name);
+    let begins = |known: &&str| wanted.len() >= 3 && plain(known).starts_with(&wanted);
+    let known: Vec<&str> = known.collect();
+    if let Some(whole) = known.iter().copied().find(begins) {
+        return Some(whole.to_owned());
+    }
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&wanted, &plain(known)), known))
+        .filter(|(distance, known)| *distance <= known.len() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known.to_owned())
+}
+
+/// The path of each field of our own, by its plain name; the outermost where there are several.
+fn paths(schema: &Value, path: &str, found: &mut BTreeMap<String, String>) {
+    let fields = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    for (name, schema) in fields.filter(|(name, _)| *name != "affinity" && *name != "status") {
+        let field = join(path, name);
+        found.entry(plain(name)).or_insert_with(|| field.clone());
+        paths(schema, &field, found);
+    }
+}

@@ -1,0 +1,111 @@
+//! `status`: each enrolled etcd of a cluster and how it fares.
+
+mod etcds;
+mod table;
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use kube::{
+    Client,
+    api::{Api, ListParams},
+};
+use serde::de::DeserializeOwned;
+
+use self::etcds::Etcd;
+use super::{Format, Outcome, cluster, output};
+use crate::defrag::{
+    cronjob::{MANAGED_BY, MANAGER},
+    keys::ENABLED,
+    statefulset::StatefulSet,
+};
+
+/// Show the enrolled etcds of a cluster: which policy governs each, its runs, and what is wrong
+///
+/// The cluster is that of the current kubeconfig. The exit code is 1 where something refuses.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The namespace [default: the one of the current context]
+    #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "all_namespaces")]
+    namespace: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let now = Timestamp::now();
+    let (namespace, etcds) = cluster::run(read(args, now))?;
+    if etcds.is_empty() {
+        let place = namespace.as_ref().map_or_else(|| "the cluster".to_owned(), |name| format!("the namespace {name}"));
+        output::note(&format!("there is no enrolled etcd in {place}; the label {ENABLED}: \"true\" enrols one"));
+    }
+    match args.output {
+        Format::Text => {
+            if etcds.iter().any(|etcd| etcd.next_run.is_some() && etcd.time_zone.is_none()) {
+                output::note("schedules without a time zone are shown as if the controller manager ran in UTC");
+            }
+            output::print(&table::table(&etcds, namespace.is_none(), now))?;
+        }
+        Format::Json => output::print(&output::json(&etcds)?)?,
+        Format::Yaml => {
+            let value = serde_json::to_value(&etcds).context("cannot write the etcds")?;
+            output::print(&output::yaml(&value)?)?;
+        }
+    }
+    Ok(if etcds.iter().any(Etcd::refused) { Outcome::Refused } else { Outcome::Clean })
+}
+
+/// The namespace that was looked into, `None` for all, and its etcds in order.
+async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Vec<Etcd>)> {
+    let client = cluster::client().await?;
+    let namespace = match &args.namespace {
+        _ if args.all_namespaces => None,
+        Some(name) => Some(name.clone()),
+        None => Some(client.default_namespace().to_owned()),
+    };
+    let only = namespace.as_deref();
+    let everything = ListParams::default();
+    let objects: Vec<StatefulSet> = list(&client, only, &everything, "StatefulSets").await?;
+    let landscape = cluster::landscape(&client, only, now).await?;
+    let cronjobs: Vec<CronJob> = list(&client, only, &everything, "CronJobs").await?;
+    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let jobs: Vec<Job> = list(&client, only, &ours, "Jobs").await?;
+
+    let cronjobs: BTreeMap<(String, String), CronJob> = cronjobs
+        .into_iter()
+        .filter_map(|cronjob| {
+            let meta = &cronjob.metadata;
+            Some(((meta.namespace.clone()?, meta.name.clone()?), cronjob))
+        })
+        .collect();
+    let failures = etcds::failures(&jobs);
+    let mut etcds: Vec<Etcd> = objects
+        .iter()
+        .filter_map(|object| {
+            let governing = landscape.govern(object.namespace(), &object.labels());
+            Etcd::of(object, &governing, &cronjobs, &failures, now)
+        })
+        .collect();
+    etcds.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    Ok((namespace, etcds))
+}
+
+async fn list<K>(client: &Client, namespace: Option<&str>, params: &ListParams, what: &str) -> anyhow::Result<Vec<K>>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let api: Api<K> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    Ok(api.list(params).await.with_context(|| format!("cannot list {what}"))?.items)
+}

@@ -1,0 +1,54 @@
+//! `vap`: the part of the judgement that CEL can express, for the API server itself.
+
+#![allow(clippy::doc_markdown, reason = "the help shows plain text")]
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Format, Outcome, output, policies::Policies};
+use crate::{
+    admission::floor::floor,
+    defrag::policy::{DefragPolicy, Policy},
+};
+
+/// Print a ValidatingAdmissionPolicy with what CEL can check, which holds while the webhook is gone
+///
+/// Optional, beside the webhook: the API server itself then refuses settings of a wrong form. Only writes of etcd-defrag.io/
+/// keys are looked at, as by the webhook. With --policy, one for each DefragPolicy with its bounds, locked keys, selectors
+/// and actions; one policy cannot see another there, so policies that overlap all hold.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    policies: Policies,
+    /// How to print; text is YAML
+    #[arg(short, long, value_enum, default_value = "yaml")]
+    output: Format,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let known = args.policies.load(&[], Timestamp::now())?;
+    let mut objects: Vec<Value> = Vec::new();
+    let mut add = |policy: &Policy, object: Option<&DefragPolicy>| -> anyhow::Result<()> {
+        let (admission, binding) = floor(policy, object);
+        objects.extend([serde_json::to_value(admission)?, serde_json::to_value(binding)?]);
+        Ok(())
+    };
+    for (document, compiled) in &known.policies {
+        add(&compiled.policy, Some(&document.typed()?))?;
+    }
+    if known.policies.is_empty() {
+        add(&Policy::built_in(), None)?;
+    }
+    if known.policies.len() > 1 {
+        output::note("each policy holds wherever it selects: CEL sees neither priorities nor the other policies");
+    }
+    let outcome = known.say_findings();
+    output::print(&match args.output {
+        Format::Json => output::json(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))?,
+        Format::Text | Format::Yaml => {
+            let documents: Vec<String> = objects.iter().map(output::yaml).collect::<anyhow::Result<_>>()?;
+            documents.join("---\n")
+        }
+    })?;
+    Ok(outcome)
+}

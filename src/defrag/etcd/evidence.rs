@@ -1,0 +1,133 @@
+//! Whether a StatefulSet runs an etcd, where no person has said so.
+//!
+//! A policy may enrol every etcd. What is enrolled by mistake gets a CronJob that fails every night, so the pod template has
+//! to show an etcd: a container that starts the program or has its image, and the options of a member. A name is no
+//! evidence: a client, a backup or a proxy is called etcd as easily.
+
+use super::{container, container_field, options::Options, shell::is_etcd};
+use crate::defrag::{
+    finding::quoted,
+    statefulset::{Container, StatefulSet},
+};
+
+/// Options that only a member has. Each is also an environment variable.
+const MEMBER: [&str; 9] = [
+    "initial-cluster",
+    "listen-client-urls",
+    "advertise-client-urls",
+    "initial-advertise-peer-urls",
+    "listen-peer-urls",
+    "discovery-srv",
+    "data-dir",
+    "quota-backend-bytes",
+    "quota-backend-gb",
+];
+
+/// What the pod template says of whether it runs an etcd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    names_etcd: bool,
+    runs_etcd: bool,
+    sentence: String,
+}
+
+impl Evidence {
+    /// Whether it does.
+    #[must_use]
+    pub const fn runs_etcd(&self) -> bool {
+        self.runs_etcd
+    }
+
+    /// Whether it has a container that is called etcd, or has etcd as its command or image.
+    #[must_use]
+    pub const fn names_etcd(&self) -> bool {
+        self.names_etcd
+    }
+
+    /// Why it does or does not, in one sentence.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        &self.sentence
+    }
+}
+
+/// Looks at the container that [`discover`](super::discover) would read, at its command, arguments, image and environment.
+#[must_use]
+pub fn evidence(sts: &StatefulSet) -> Evidence {
+    let Some((index, container)) = container::find(&sts.spec.template.spec) else {
+        let sentence = "No container of the pod template has etcd as its command or image.".to_owned();
+        return Evidence { names_etcd: false, runs_etcd: false, sentence };
+    };
+    let options = Options::read(container, &container_field(index), sts.namespace());
+    let name = quoted(&container.name);
+    let started = match start(container, &options) {
+        Ok(started) => started,
+        Err(reason) => {
+            return Evidence {
+                names_etcd: true,
+                runs_etcd: false,
+                sentence: format!("The container {name} runs no etcd member: {reason}."),
+            };
+        }
+    };
+    match member(&options, container) {
+        Some(option) => Evidence {
+            names_etcd: true,
+            runs_etcd: true,
+            sentence: format!("The container {name} {started} with {option}, so it is an etcd."),
+        },
+        None => Evidence {
+            names_etcd: true,
+            runs_etcd: false,
+            sentence: format!(
+                "The container {name} {started}, but with no option of a member, such as --initial-cluster or \
+                 ETCD_INITIAL_CLUSTER."
+            ),
+        },
+    }
+}
+
+/// How the container starts etcd, in words; else what it does instead.
+fn start(container: &Container, options: &Options) -> Result<String, String> {
+    let words: Vec<&str> = container.command.iter().chain(&container.args).map(String::as_str).collect();
+    let image = quoted(&container.image);
+    if let Some(subcommand) = words.iter().take(2).find(|word| container::is_proxy(word)) {
+        return Err(format!("it is started as {subcommand}"));
+    }
+    match &options.program {
+        _ if options.starts_etcd => Ok("starts etcd".to_owned()),
+        // Kubermatic's launcher writes the flags of etcd itself.
+        Some(program) if is_launcher(program) && container::has_etcd_image(container) => {
+            Ok(format!("starts etcd by {}", quoted(program)))
+        }
+        Some(program) if container::wraps_etcd(container) => Ok(format!("starts etcd by {}", quoted(program))),
+        Some(program) => Err(format!("its command is {}", quoted(program))),
+        None if !container::has_etcd_image(container) => Err(format!("its image is {image}")),
+        None => match words.first().filter(|word| !word.starts_with('-') && !is_etcd(word)) {
+            Some(word) => Err(format!("its image {image} is run with {}", quoted(word))),
+            None => Ok(format!("has the image {image}")),
+        },
+    }
+}
+
+fn is_launcher(program: &str) -> bool {
+    program.rsplit('/').next() == Some("etcd-launcher")
+}
+
+/// The first option of a member, in words.
+fn member(options: &Options, container: &Container) -> Option<String> {
+    if let Some(setting) = MEMBER.iter().find_map(|flag| options.get(flag)) {
+        return Some(setting.origin.clone());
+    }
+    if !options.has_config_file() {
+        return options.unreadable().map(|place| format!("options in {place}"));
+    }
+    // etcd ignores its environment beside a configuration file, but what a chart sets there still tells what runs.
+    let variable = |flag: &str| format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"));
+    let variables = MEMBER.iter().map(|flag| variable(flag));
+    let set = variables.into_iter().find(|name| container.env.iter().any(|env| env.name == *name));
+    Some(set.unwrap_or_else(|| "a configuration file".to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

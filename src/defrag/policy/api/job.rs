@@ -1,0 +1,154 @@
+//! Everything about the Job and the pod that defragment, as people write it.
+
+use std::{collections::BTreeMap, fmt};
+
+use k8s_openapi::{
+    api::core::v1::{Affinity, LocalObjectReference, ResourceRequirements, Toleration, TopologySpreadConstraint},
+    apimachinery::pkg::api::resource::Quantity,
+};
+use kube::core::Rule;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::schema;
+
+/// Everything about the Job and the pod that defragment. The pod keeps to the Pod Security Standard "restricted",
+/// whatever stands here.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Job {
+    /// The image of etcd-defrag. It is run with arguments only, so its entry point has to be etcd-defrag. Defaults to
+    /// ghcr.io/ahrtr/etcd-defrag:v0.42.0.
+    #[schemars(length(min = 1, max = 512))]
+    pub image: String,
+    /// When the image is pulled: Always, IfNotPresent or Never. Defaults to IfNotPresent.
+    pub image_pull_policy: ImagePullPolicy,
+    /// Secrets to pull the image with, in the namespace of each StatefulSet.
+    #[schemars(schema_with = "schema::pull_secrets")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// The ServiceAccount of the pod, in the namespace of each StatefulSet; its token is not mounted. Without it the
+    /// default one.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+    /// What the container asks for and may use at most. Defaults to requests of 10m CPU and 32Mi memory and a limit of
+    /// 128Mi memory.
+    #[schemars(schema_with = "schema::resources")]
+    pub resources: ResourceRequirements,
+    /// Labels of the nodes that the pod may run on.
+    #[schemars(extend("maxProperties" = 32))]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pod tolerates.
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    /// Where the pod would rather or must not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+    /// How pods are spread over the topology of the cluster.
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    /// The PriorityClass of the pod.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
+    /// The RuntimeClass of the pod.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_class_name: Option<String>,
+    /// Further labels of the pod.
+    #[schemars(
+        extend("maxProperties" = 32, "x-kubernetes-validations" = [Rule::new(
+            "!self.exists(key, key.startsWith('etcd-defrag.io/') || key in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/name', 'app.kubernetes.io/instance', 'sidecar.istio.io/inject'])"
+        ).message("labels under etcd-defrag.io/, sidecar.istio.io/inject and app.kubernetes.io/name, /instance and /managed-by are set by etcd-defrag-webhook: remove them")])
+    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_labels: BTreeMap<String, String>,
+    /// Further annotations of the pod.
+    #[schemars(
+        extend("maxProperties" = 32, "x-kubernetes-validations" = [Rule::new(
+            "!self.exists(key, key.startsWith('etcd-defrag.io/') || key in ['linkerd.io/inject', 'sidecar.istio.io/inject'])"
+        ).message("annotations under etcd-defrag.io/, linkerd.io/inject and sidecar.istio.io/inject are set by etcd-defrag-webhook, since a sidecar would keep the Job from ending: remove them"), Rule::new(
+            "!self.exists(key, key.startsWith('container.apparmor.security.beta.kubernetes.io/') || key.startsWith('container.seccomp.security.alpha.kubernetes.io/') || key == 'seccomp.security.alpha.kubernetes.io/pod')"
+        ).message("annotations of AppArmor and seccomp would take the pod out of the Pod Security Standard restricted: remove them")])
+    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_annotations: BTreeMap<String, String>,
+    /// How many successful Jobs are kept. Defaults to 3.
+    #[schemars(range(min = 0, max = 100))]
+    pub successful_jobs_history_limit: i32,
+    /// How many failed Jobs are kept. Defaults to 3.
+    #[schemars(range(min = 0, max = 100))]
+    pub failed_jobs_history_limit: i32,
+    /// How long a finished Job is kept, in seconds. Defaults to 604800, a week.
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub ttl_seconds_after_finished: i32,
+    /// How late a run may start, in seconds; one that was missed by more is left out. Under 10 seconds the CronJob
+    /// controller may miss every run. Defaults to 600.
+    #[schemars(range(min = 10, max = 86_400))]
+    pub starting_deadline_seconds: i32,
+    /// How long the start of the pod, pulling its image and the health check may take, in seconds. A Job is ended after
+    /// this and what the members may take. Defaults to 300.
+    #[schemars(range(min = 60, max = 86_400))]
+    pub deadline_slack_seconds: i32,
+    /// How many runs in a row may fail before the CronJob is suspended. Without it failed runs are reported and go on.
+    #[schemars(range(min = 1, max = 100))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_budget: Option<i32>,
+}
+
+/// When the image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[allow(missing_docs, reason = "Kubernetes' own words")]
+pub enum ImagePullPolicy {
+    Always,
+    #[default]
+    IfNotPresent,
+    Never,
+}
+
+impl fmt::Display for ImagePullPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        })
+    }
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        let quantities = |list: &[(&str, &str)]| {
+            list.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect()
+        };
+        Self {
+            image: "ghcr.io/ahrtr/etcd-defrag:v0.42.0".to_owned(),
+            image_pull_policy: ImagePullPolicy::default(),
+            image_pull_secrets: Vec::new(),
+            service_account_name: None,
+            resources: ResourceRequirements {
+                requests: Some(quantities(&[("cpu", "10m"), ("memory", "32Mi")])),
+                limits: Some(quantities(&[("memory", "128Mi")])),
+                claims: None,
+            },
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+            affinity: None,
+            topology_spread_constraints: Vec::new(),
+            priority_class_name: None,
+            runtime_class_name: None,
+            pod_labels: BTreeMap::new(),
+            pod_annotations: BTreeMap::new(),
+            successful_jobs_history_limit: 3,
+            failed_jobs_history_limit: 3,
+            ttl_seconds_after_finished: 7 * 24 * 60 * 60,
+            starting_deadline_seconds: 600,
+            deadline_slack_seconds: 300,
+            failure_budget: None,
+        }
+    }
+}

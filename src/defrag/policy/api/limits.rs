@@ -1,0 +1,256 @@
+//! What no annotation may exceed, as people write it.
+
+use kube::core::Rule;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::schema;
+
+/// How a hazard is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[allow(missing_docs, reason = "documentation of a variant would leave the schema; the fields have it")]
+pub enum Reaction {
+    Allow,
+    Warn,
+    Deny,
+}
+
+/// What no annotation may exceed, and how hazards are judged.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("duration(self.minInterval) > duration('0s')").field_path(".minInterval").message(
+        "minInterval has to be longer than nothing, such as 10m",
+    ),
+    Rule::new("duration(self.minInterval) <= duration(self.minIntervalWithoutFloor)").field_path(".minIntervalWithoutFloor").message(
+        "minIntervalWithoutFloor is for rules that may fire with nothing to reclaim, so it cannot be shorter than \
+         minInterval: write at least the same",
+    ),
+    Rule::new("!has(self.maxInterval) || duration(self.minInterval) <= duration(self.maxInterval)").field_path(".maxInterval").message(
+        "no schedule can keep a maxInterval shorter than minInterval: write a longer maxInterval or a shorter minInterval",
+    ),
+    Rule::new("duration(self.minCommandTimeout) >= duration('1s') && duration(self.minCommandTimeout) <= duration('24h')").field_path(".minCommandTimeout").message(
+        "minCommandTimeout is from 1s to 24h, such as 60s: a member is blocked for as long as it defragments",
+    ),
+    Rule::new("quantity(self.suggestedQuota).isGreaterThan(quantity('0'))").field_path(".suggestedQuota").message(
+        "a suggestedQuota of nothing would object to every etcd: write a size such as 8Gi, or aboveSuggestedQuota: Allow",
+    ),
+    Rule::new("duration(self.minWaitBetweenMembers) <= duration('24h')").field_path(".minWaitBetweenMembers").message(
+        "minWaitBetweenMembers is at most 24h, such as 30s: a longer run would collide with the next",
+    ),
+]))]
+pub struct Limits {
+    /// The shortest time between two fire times of a schedule whose rule asks for space to reclaim, a Go duration.
+    /// Defaults to 10m.
+    #[schemars(schema_with = "schema::duration")]
+    pub min_interval: String,
+    /// The shortest time between two fire times of a schedule whose rule may fire with nothing to reclaim, a Go duration.
+    /// Defaults to 1h.
+    #[schemars(schema_with = "schema::duration")]
+    pub min_interval_without_floor: String,
+    /// The longest time between two fire times, a Go duration such as 168h. Without it there is no longest.
+    #[schemars(schema_with = "schema::duration")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_interval: Option<String>,
+    /// When runs may start; a schedule has to stay inside of them on every day of its life. Empty means at any time.
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
+    /// The range in which quota-usage-above may lie.
+    pub quota_usage: UsageRange,
+    /// No run may be started for less than this to reclaim: 64Mi. Judged of each rule, by proof. Defaults to 0, which
+    /// means no such limit.
+    #[schemars(schema_with = "schema::size")]
+    pub min_free: String,
+    /// The shortest wait between two members, a Go duration. Defaults to 0s.
+    #[schemars(schema_with = "schema::duration")]
+    pub min_wait_between_members: String,
+    /// The shortest command-timeout, a Go duration. Under it a member may still be blocked when the client gives up.
+    /// Defaults to 60s.
+    #[schemars(schema_with = "schema::duration")]
+    pub min_command_timeout: String,
+    /// How long the storage of this cluster takes to defragment a GiB, in seconds. The default command-timeout is three
+    /// times that for each GiB of the quota, and liveness probes are judged by it. Defaults to 10.
+    #[schemars(range(min = 1, max = 600))]
+    pub seconds_per_gi_b: i32,
+    /// Quotas above this are judged by aboveSuggestedQuota. Defaults to 8Gi, etcd's own advice.
+    #[schemars(schema_with = "schema::size")]
+    pub suggested_quota: String,
+    /// How large the volume of a member has to be, beside its quota.
+    pub volume: VolumeLimits,
+    /// How an etcd with one member is judged, which is down during each run: Allow, Warn or Deny. Defaults to Warn.
+    pub single_member: Reaction,
+    /// How an etcd with an even number of members is judged; with two, each run loses the quorum. Defaults to Warn.
+    pub even_members: Reaction,
+    /// How a rule is judged of which a property could not be proven. Defaults to Warn.
+    pub unproven_rule: Reaction,
+    /// How a rule is judged that fires with nothing to reclaim. Defaults to Warn.
+    pub futile_rule: Reaction,
+    /// How a quota above suggestedQuota is judged. Defaults to Warn.
+    pub above_suggested_quota: Reaction,
+    /// How a liveness probe is judged that would kill a member while it defragments. Defaults to Warn.
+    pub eager_liveness_probe: Reaction,
+    /// How an image is judged whose tag shows no etcd version. Versions with known defragmentation bugs are always refused.
+    /// Defaults to Warn.
+    pub unknown_version: Reaction,
+    /// How compaction on each run is judged where the etcd compacts itself. Defaults to Warn.
+    pub redundant_compaction: Reaction,
+    /// How something else that defragments the same etcd is judged. Defaults to Warn.
+    pub rival_defragmenter: Reaction,
+    /// Names of annotations (without etcd-defrag.io/) that no StatefulSet may set to anything but the value in defaults.
+    /// Locking one of rule, quota-usage-above and free-above locks all three.
+    #[schemars(length(max = 17), extend("x-kubernetes-list-type" = "set"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub locked_keys: Vec<LockableKey>,
+}
+
+macro_rules! lockable {
+    ($($variant:ident = $name:literal = $field:literal;)+) => {
+        /// An annotation that a policy may lock.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+        #[allow(missing_docs, reason = "the names are the annotations'")]
+        pub enum LockableKey { $(#[serde(rename = $name)] $variant,)+ }
+
+        impl LockableKey {
+            /// Every lockable key: itself, the annotation's name and the field of [`Defaults`].
+            pub(in crate::defrag::policy) const ALL: &'static [(Self, &'static str, &'static str)] =
+                &[$((Self::$variant, $name, $field),)+];
+        }
+    };
+}
+
+lockable! {
+    Schedule = "schedule" = "schedule";
+    TimeZone = "time-zone" = "timeZone";
+    Rule = "rule" = "rule";
+    QuotaUsageAbove = "quota-usage-above" = "quotaUsageAbove";
+    FreeAbove = "free-above" = "freeAbove";
+    Suspend = "suspend" = "suspend";
+    MoveLeader = "move-leader" = "moveLeader";
+    AutoDisalarm = "auto-disalarm" = "autoDisalarm";
+    DisalarmBelow = "disalarm-below" = "disalarmBelow";
+    Compaction = "compaction" = "compaction";
+    WaitBetweenMembers = "wait-between-members" = "waitBetweenMembers";
+    CommandTimeout = "command-timeout" = "commandTimeout";
+    ClientPort = "client-port" = "clientPort";
+    ClusterDomain = "cluster-domain" = "clusterDomain";
+    CaSecret = "ca-secret" = "caSecret";
+    ClientSecret = "client-secret" = "clientSecret";
+    UsernameSecret = "username-secret" = "usernameSecret";
+}
+
+/// A stretch of the day in which runs may start.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("self.from != self.to").field_path(".to").message(
+        "from and to are the same time, which could mean all day or never: for all day write from 00:00 to 24:00",
+    ),
+]))]
+pub struct Window {
+    /// The days on which the window begins. Empty means every day.
+    #[schemars(length(max = 7), extend("x-kubernetes-list-type" = "set"))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub days: Vec<Day>,
+    /// When it begins, from 00:00 to 23:59.
+    #[schemars(schema_with = "schema::begin")]
+    pub from: String,
+    /// When it is over, from 00:01 to 24:00. A time before from is on the next day.
+    #[schemars(schema_with = "schema::end")]
+    pub to: String,
+    /// The time zone of from and to, an IANA name such as Europe/Rome. Without it the zone of each schedule. A schedule
+    /// without a zone counts as UTC.
+    #[schemars(length(min = 1, max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+}
+
+/// A day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[allow(missing_docs, reason = "days")]
+pub enum Day {
+    Sunday,
+    Monday,
+    Tuesday,
+    Wednesday,
+    Thursday,
+    Friday,
+    Saturday,
+}
+
+/// The range in which quota-usage-above may lie.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new(schema::usage_in_order()).field_path(".min").message(
+        "min is above max, so no quota-usage-above would do: write a min below max, such as 50% and 90%",
+    ),
+]))]
+pub struct UsageRange {
+    /// The least quota-usage-above: 50% or 0.5. Without it there is no least.
+    #[schemars(schema_with = "schema::share")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<String>,
+    /// The greatest quota-usage-above. Also, above this share of the quota every rule has to fire when there is enough
+    /// to reclaim, judged by proof: a tenth of the quota, but at least 32Mi and minFree, and at most 256Mi or minFree.
+    /// Defaults to 90%.
+    #[schemars(schema_with = "schema::share")]
+    pub max: String,
+}
+
+/// How large the volume of a member has to be. A defragmentation writes a second copy of the database beside the first.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("self.refuseBelowPercent <= self.warnBelowPercent").field_path(".warnBelowPercent").message(
+        "a volume that is refused needs no warning: write a warnBelowPercent of at least refuseBelowPercent",
+    ),
+]))]
+pub struct VolumeLimits {
+    /// Volumes under this percentage of the quota are refused. Defaults to 100.
+    #[schemars(range(min = 0, max = 1000))]
+    pub refuse_below_percent: i32,
+    /// Volumes under this percentage of the quota are warned about. Defaults to 200.
+    #[schemars(range(min = 0, max = 1000))]
+    pub warn_below_percent: i32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            min_interval: "10m".to_owned(),
+            min_interval_without_floor: "1h".to_owned(),
+            max_interval: None,
+            windows: Vec::new(),
+            quota_usage: UsageRange::default(),
+            min_free: "0".to_owned(),
+            min_wait_between_members: "0s".to_owned(),
+            min_command_timeout: "60s".to_owned(),
+            seconds_per_gi_b: 10,
+            suggested_quota: "8Gi".to_owned(),
+            volume: VolumeLimits::default(),
+            single_member: Reaction::Warn,
+            even_members: Reaction::Warn,
+            unproven_rule: Reaction::Warn,
+            futile_rule: Reaction::Warn,
+            above_suggested_quota: Reaction::Warn,
+            eager_liveness_probe: Reaction::Warn,
+            unknown_version: Reaction::Warn,
+            redundant_compaction: Reaction::Warn,
+            rival_defragmenter: Reaction::Warn,
+            locked_keys: Vec::new(),
+        }
+    }
+}
+
+impl Default for UsageRange {
+    fn default() -> Self {
+        Self { min: None, max: "90%".to_owned() }
+    }
+}
+
+impl Default for VolumeLimits {
+    fn default() -> Self {
+        Self { refuse_below_percent: 100, warn_below_percent: 200 }
+    }
+}

@@ -1,0 +1,271 @@
+//! `DefragPolicy` as people write it. The documentation of types and fields is what `kubectl explain` shows.
+
+#![allow(clippy::doc_markdown, reason = "kubectl explain shows plain text")]
+#![allow(clippy::duplicated_attributes, reason = "columns of one type")]
+
+mod job;
+mod limits;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, core::Rule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+
+pub use job::{ImagePullPolicy, Job};
+pub use limits::{Day, Limits, LockableKey, Reaction, UsageRange, VolumeLimits, Window};
+
+/// What a platform team gives to the etcds of its cluster and what nobody may do: defaults, limits and the shape of the
+/// Jobs that defragment. Exactly one policy governs a StatefulSet: of those that match, the one with the highest
+/// priority, then the one whose name comes first. Where none matches, the built-in policy governs.
+#[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[kube(
+    group = "etcd-defrag.io",
+    version = "v1alpha1",
+    kind = "DefragPolicy",
+    plural = "defragpolicies",
+    shortname = "dfp",
+    category = "etcd-defrag",
+    status = "DefragPolicyStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    doc = "DefragPolicy says what the etcds of a cluster get and what nobody may do: defaults, limits and the shape of the Jobs that defragment.",
+    selectable = ".spec.enrollment",
+    printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
+    printcolumn(name = "Enrollment", type_ = "string", json_path = ".spec.enrollment"),
+    printcolumn(name = "Actions", type_ = "string", json_path = ".spec.validationActions"),
+    printcolumn(name = "Matched", type_ = "integer", json_path = ".status.matched"),
+    printcolumn(name = "Violating", type_ = "integer", json_path = ".status.violating"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = "1"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new(schema::locked_keys_have_defaults()).field_path(".limits.lockedKeys").message(
+        "each locked key needs a value to be locked to: write it in spec.defaults, or take the key out of \
+         spec.limits.lockedKeys",
+    ),
+    Rule::new(schema::usage_default_in_range()).field_path(".defaults.quotaUsageAbove").message(
+        "spec.limits.quotaUsage excludes this default: write a value inside the range, or widen the range",
+    ),
+    Rule::new("!has(self.defaults.freeAbove) || !quantity(self.defaults.freeAbove).isLessThan(quantity(self.limits.minFree))")
+        .field_path(".defaults.freeAbove")
+        .message("spec.limits.minFree excludes this default: write at least that, or a lower minFree"),
+    Rule::new("!has(self.defaults.waitBetweenMembers) || duration(self.defaults.waitBetweenMembers) >= duration(self.limits.minWaitBetweenMembers)")
+        .field_path(".defaults.waitBetweenMembers")
+        .message("spec.limits.minWaitBetweenMembers excludes this default: write at least that, or a lower minWaitBetweenMembers"),
+    Rule::new("!has(self.defaults.commandTimeout) || duration(self.defaults.commandTimeout) >= duration(self.limits.minCommandTimeout)")
+        .field_path(".defaults.commandTimeout")
+        .message("spec.limits.minCommandTimeout excludes this default: write at least that, or a lower minCommandTimeout"),
+    Rule::new("!self.allowOptOut || self.enrollment == 'All'").field_path(".allowOptOut").message(
+        "allowOptOut speaks of etcds that enrollment: All enrols; with enrollment: Labeled everybody may take the label \
+         off. Remove it, or write enrollment: All",
+    ),
+]))]
+pub struct DefragPolicySpec {
+    /// Which policy governs where several match: the highest priority wins, then the name that comes first
+    /// alphabetically. Give the policy for everything the lowest. Defaults to 0.
+    pub priority: i32,
+    /// Selects by the labels of the namespace. Empty selects every namespace. To select by name use the label
+    /// kubernetes.io/metadata.name.
+    #[schemars(schema_with = "schema::selector")]
+    pub namespace_selector: LabelSelector,
+    /// Selects by the labels of the StatefulSet. Empty selects every StatefulSet. Only those that are enrolled, by
+    /// their label etcd-defrag.io/enabled or by this policy, are defragmented.
+    #[schemars(schema_with = "schema::selector")]
+    pub selector: LabelSelector,
+    /// Who is enrolled. Labeled: StatefulSets with the label etcd-defrag.io/enabled: "true". All: also every
+    /// StatefulSet that this policy governs and whose pod template runs an etcd, judged by its command, arguments
+    /// and environment and never by its name. Defaults to Labeled.
+    pub enrollment: EnrollmentMode,
+    /// Whether the label etcd-defrag.io/enabled: "false" takes an etcd out again where enrollment is All. Defaults to
+    /// false: opting out is then a violation.
+    pub allow_opt_out: bool,
+    /// What becomes of a write that a finding of severity deny objects to, as in a ValidatingAdmissionPolicyBinding. Deny:
+    /// the write is refused. Warn: it goes through, and the client is warned. Audit: it goes through, and the finding
+    /// stands in the audit annotations of the request. Deny and Warn exclude each other, since a refusal says it
+    /// already. Findings of severity warn are warnings, whatever stands here. Without Deny, a violated limit keeps no
+    /// etcd from being defragmented; a setting that cannot be understood still does. Defaults to Deny alone.
+    #[schemars(
+        length(min = 1, max = 3),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new(
+            "!('Deny' in self && 'Warn' in self)"
+        ).message("Deny and Warn exclude each other, since a refusal says it already: write [Deny] or [Warn], each with or without Audit")])
+    )]
+    pub validation_actions: Vec<ValidationAction>,
+    /// Values for annotations that a StatefulSet does not carry.
+    pub defaults: Defaults,
+    /// What no annotation may exceed, and how hazards are judged.
+    pub limits: Limits,
+    /// Everything about the Job and the pod that defragment. Nothing of it can be changed by an annotation.
+    pub job: Job,
+}
+
+/// Who is enrolled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum EnrollmentMode {
+    #[default]
+    #[allow(missing_docs, reason = "documentation of a variant would leave the schema; the field has it")]
+    Labeled,
+    #[allow(missing_docs, reason = "as above")]
+    All,
+}
+
+/// What becomes of a write that a finding objects to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[allow(missing_docs, reason = "documentation of a variant would leave the schema; the field has it")]
+pub enum ValidationAction {
+    Deny,
+    Warn,
+    Audit,
+}
+
+/// Values for annotations that a StatefulSet does not carry, in the syntax of the annotations.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("!(has(self.rule) && (has(self.quotaUsageAbove) || has(self.freeAbove)))").field_path(".rule").message(
+        "rule and the thresholds exclude each other, since each says when to defragment: write either rule, or \
+         quotaUsageAbove and freeAbove",
+    ),
+    Rule::new("!has(self.freeAbove) || quantity(self.freeAbove).isGreaterThan(quantity('0'))").field_path(".freeAbove").message(
+        "with a freeAbove of nothing every run would defragment for nothing: write a value such as 200Mi",
+    ),
+]))]
+pub struct Defaults {
+    /// A Kubernetes CronJob schedule in which H may stand for a number that is derived from namespace and name, so that
+    /// not all etcds run at once: "H H(0-4) * * *". Without it "0 0 * * *".
+    #[schemars(length(min = 1, max = 256))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// The time zone of the schedule, an IANA name such as Europe/Rome. Without it the zone of the controller manager,
+    /// mostly UTC.
+    #[schemars(length(min = 1, max = 64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// When to defragment, in the rule language of etcd-defrag. Without it and without thresholds, with at least 200 MiB to
+    /// reclaim, or 32 MiB once 80 % of the quota are used, and never with less than limits.minFree.
+    #[schemars(length(min = 1, max = 1024))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Defragment when the database takes more than this share of its quota and there is something to reclaim: 80% or
+    /// 0.8. Takes the place of rule.
+    #[schemars(schema_with = "schema::share")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota_usage_above: Option<String>,
+    /// Defragment when more than this can be reclaimed: 200Mi. Takes the place of rule.
+    #[schemars(schema_with = "schema::size")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_above: Option<String>,
+    /// Whether CronJobs are paused. Without it false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+    /// Whether the leader is moved before its member is defragmented. Without it true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub move_leader: Option<bool>,
+    /// Whether a NOSPACE alarm is lifted after a run. Without it false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_disalarm: Option<bool>,
+    /// The share of the quota below which the alarm is lifted: 90% or 0.9.
+    #[schemars(schema_with = "schema::share")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disalarm_below: Option<String>,
+    /// Whether each run compacts first. Without it only where the etcd does not compact itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compaction: Option<bool>,
+    /// The pause between two members, a Go duration. Without it 30s.
+    #[schemars(schema_with = "schema::duration")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_between_members: Option<String>,
+    /// How long one member's defragmentation may take, a Go duration. Without it three times limits.secondsPerGiB for
+    /// each GiB of the quota, at least 60s.
+    #[schemars(schema_with = "schema::duration")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command_timeout: Option<String>,
+    /// The port of the members' client URLs. Without it discovered.
+    #[schemars(range(min = 1, max = 65535))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_port: Option<i32>,
+    /// The DNS domain of the cluster, such as cluster.local. Without it discovered.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_domain: Option<String>,
+    /// The Secret with the CA certificate of etcd, in the namespace of the StatefulSet: name or name:key. Without it
+    /// discovered.
+    #[schemars(length(min = 1, max = 507))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_secret: Option<String>,
+    /// The Secret with the client certificate, in the namespace of the StatefulSet: name or name:certKey,keyKey. Without
+    /// it discovered.
+    #[schemars(length(min = 1, max = 761))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+    /// The Secret with the user name and password of etcd RBAC, in the namespace of the StatefulSet:
+    /// name:userKey,passwordKey.
+    #[schemars(length(min = 1, max = 761))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_secret: Option<String>,
+}
+
+/// What has been observed of the StatefulSets that a policy governs.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DefragPolicyStatus {
+    /// The generation of the policy that this was observed of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// How many enrolled StatefulSets this policy governs.
+    pub matched: i32,
+    /// How many of them are without a finding that refuses.
+    pub compliant: i32,
+    /// How many of them have a finding that refuses.
+    pub violating: i32,
+    /// The first violations, by namespace and name.
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub violations: Vec<Violation>,
+    /// Ready, Valid (the values of the policy itself) and Governing (whether it governs anything, and if not why).
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// One violation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Violation {
+    /// The namespace of the StatefulSet.
+    pub namespace: String,
+    /// The name of the StatefulSet.
+    pub name: String,
+    /// The code of the finding; etcd-defrag-webhook explain shows its page.
+    pub code: String,
+    /// What was found, why it matters and what to write instead.
+    pub message: String,
+}
+
+impl Default for DefragPolicySpec {
+    fn default() -> Self {
+        Self {
+            priority: 0,
+            namespace_selector: LabelSelector::default(),
+            selector: LabelSelector::default(),
+            enrollment: EnrollmentMode::default(),
+            allow_opt_out: false,
+            validation_actions: vec![ValidationAction::Deny],
+            defaults: Defaults::default(),
+            limits: Limits::default(),
+            job: Job::default(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! From a `DefragPolicy` to the policy in force, and everything that is wrong with it.
+//!
+//! A policy with invalid values governs all the same: if it did not, its etcds would fall to another policy, perhaps a laxer
+//! one, without a word. Each value that cannot be understood takes the built-in value, and a finding says so. Limits that
+//! contradict the policy's own defaults both stand as they are written. See docs/decisions/006-invalid-policies.md.
+
+mod defaults;
+mod read;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::{Selector, SelectorExt as _};
+
+use super::{
+    Actions, Policy,
+    api::{DefragPolicy, ValidationAction},
+};
+use crate::defrag::finding::{Code, Finding, quoted};
+use read::Reader;
+
+/// Labels, as Kubernetes has them.
+pub type Labels = BTreeMap<String, String>;
+
+/// A `DefragPolicy` that has been read and judged.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// Its name.
+    pub name: String,
+    /// Its uid, where it has one.
+    pub uid: Option<String>,
+    /// The generation that was read.
+    pub generation: Option<i64>,
+    /// Its priority.
+    pub priority: i32,
+    /// What is in force where it governs.
+    pub policy: Arc<Policy>,
+    /// What is wrong or risky about it, with fields such as `spec.defaults.schedule`.
+    pub findings: Vec<Finding>,
+    /// `None` where a selector cannot be read: it then selects nothing.
+    selectors: Option<Selectors>,
+}
+
+#[derive(Clone, Debug)]
+struct Selectors {
+    namespace: Selector,
+    object: Selector,
+}
+
+impl Compiled {
+    /// Whether nothing refuses a value of it.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        !self.findings.iter().any(Finding::denies)
+    }
+
+    /// Whether it selects an object with these labels in a namespace with those.
+    #[must_use]
+    pub fn selects(&self, namespace: &Labels, object: &Labels) -> bool {
+        self.selectors
+            .as_ref()
+            .is_some_and(|selectors| selectors.object.matches(object) && selectors.namespace.matches(namespace))
+    }
+}
+
+/// Reads and judges a policy. `now` bounds what is said of daylight-saving changeovers to come.
+#[must_use]
+pub fn compile(object: &DefragPolicy, now: Timestamp) -> Compiled {
+    let spec = &object.spec;
+    let mut reader = Reader::default();
+    let namespace = selector(&mut reader, "spec.namespaceSelector", &spec.namespace_selector);
+    let selected = selector(&mut reader, "spec.selector", &spec.selector);
+    let actions = actions(&mut reader, &spec.validation_actions);
+    let mut limits = reader.limits(&spec.limits);
+    let job = reader.job(&spec.job);
+    let mut findings = reader.findings;
+    findings.extend(defaults::lock(&spec.limits.locked_keys, &spec.defaults, &mut limits));
+    let (defaults, judged) = defaults::judge(&spec.defaults, &limits, now);
+    findings.extend(judged);
+    let policy =
+        Policy { defaults, limits, job, enrollment: spec.enrollment, allow_opt_out: spec.allow_opt_out, actions };
+    Compiled {
+        name: object.metadata.name.clone().unwrap_or_default(),
+        uid: object.metadata.uid.clone(),
+        generation: object.metadata.generation,
+        priority: spec.priority,
+        policy: Arc::new(policy),
+        findings,
+        selectors: namespace.zip(selected).map(|(namespace, object)| Selectors { namespace, object }),
+    }
+}
+
+fn selector(reader: &mut Reader, field: &str, selector: &LabelSelector) -> Option<Selector> {
+    let unreadable = selector.match_expressions.iter().flatten().enumerate().find_map(|(index, requirement)| {
+        let none = requirement.values.as_ref().is_none_or(Vec::is_empty);
+        let problem = match (requirement.operator.as_str(), none) {
+            ("In" | "NotIn", true) => "has no values to compare with: add some".to_owned(),
+            ("Exists" | "DoesNotExist", false) => "takes no values: remove them".to_owned(),
+            ("In" | "NotIn", false) | ("Exists" | "DoesNotExist", true) => return None,
+            _ => "is no operator: write In, NotIn, Exists or DoesNotExist".to_owned(),
+        };
+        Some((format!("{field}.matchExpressions[{index}]"), format!("{} {problem}", quoted(&requirement.operator))))
+    });
+    let Some((at, problem)) = unreadable else { return Selector::try_from(selector.clone()).ok() };
+    reader.refuse(
+        Code::ValueInvalid,
+        at,
+        "the selector cannot be read, so this policy governs nothing",
+        format!("{problem}. What this policy is for cannot be told, so it governs nothing until that is mended."),
+    );
+    None
+}
+
+fn actions(reader: &mut Reader, actions: &[ValidationAction]) -> Actions {
+    let has = |action| actions.contains(&action);
+    let (deny, warn) = (has(ValidationAction::Deny), has(ValidationAction::Warn));
+    if actions.is_empty() || (deny && warn) {
+        let found = if actions.is_empty() { "names no action" } else { "has both Deny and Warn" };
+        reader.refuse(
+            Code::SettingsConflict,
+            "spec.validationActions",
+            format!("{found}; write [Deny] or [Warn]"),
+            format!(
+                "spec.validationActions {found}: a refusal warns already, and something has to become of a violation. Write \
+                 [Deny] or [Warn], each with or without Audit. Until then violations are refused."
+            ),
+        );
+        return Actions { deny: true, warn: false, audit: has(ValidationAction::Audit) };
+    }
+    Actions { deny, warn, audit: has(ValidationAction::Audit) }
+}

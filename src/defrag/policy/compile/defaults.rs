@@ -1,0 +1,152 @@
+//! The defaults of a policy, judged as the same values on a StatefulSet are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::super::{
+    DEFAULT_SCHEDULE, Limits,
+    api::{self, LockableKey},
+};
+use crate::defrag::{
+    etcd,
+    finding::{Code, Finding, quoted},
+    judgement,
+    keys::Key,
+    rule, schedule,
+    settings::{self, Settings, Trigger},
+};
+
+/// As whose `H` resolves a schedule is judged: it differs from object to object, and these show most of it.
+const SAMPLES: u32 = 24;
+
+/// The values as annotations have them.
+fn texts(defaults: &api::Defaults) -> BTreeMap<Key, String> {
+    let flag = |value: Option<bool>| value.map(|value| value.to_string());
+    let pairs = [
+        (Key::Schedule, defaults.schedule.clone()),
+        (Key::TimeZone, defaults.time_zone.clone()),
+        (Key::Rule, defaults.rule.clone()),
+        (Key::QuotaUsageAbove, defaults.quota_usage_above.clone()),
+        (Key::FreeAbove, defaults.free_above.clone()),
+        (Key::Suspend, flag(defaults.suspend)),
+        (Key::MoveLeader, flag(defaults.move_leader)),
+        (Key::AutoDisalarm, flag(defaults.auto_disalarm)),
+        (Key::DisalarmBelow, defaults.disalarm_below.clone()),
+        (Key::Compaction, flag(defaults.compaction)),
+        (Key::WaitBetweenMembers, defaults.wait_between_members.clone()),
+        (Key::CommandTimeout, defaults.command_timeout.clone()),
+        (Key::ClientPort, defaults.client_port.map(|port| port.to_string())),
+        (Key::ClusterDomain, defaults.cluster_domain.clone()),
+        (Key::CaSecret, defaults.ca_secret.clone()),
+        (Key::ClientSecret, defaults.client_secret.clone()),
+        (Key::UsernameSecret, defaults.username_secret.clone()),
+    ];
+    pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+/// The defaults in force and what is wrong with those that are written. A value that cannot be understood is left out; one
+/// that only breaks a limit of the same policy stands, since nobody can tell which of the two was meant.
+pub(super) fn judge(written: &api::Defaults, limits: &Limits, now: Timestamp) -> (BTreeMap<Key, String>, Vec<Finding>) {
+    let mut values = texts(written);
+    let own_trigger = Key::TRIGGERS.iter().any(|key| values.contains_key(key));
+    if !own_trigger {
+        values.insert(Key::Rule, rule::compile_within(None, None, limits));
+    }
+    values.entry(Key::Schedule).or_insert_with(|| DEFAULT_SCHEDULE.to_owned());
+    let (settings, mut findings) = settings::parse_defaults(&values, limits);
+    let judged = trigger_and_schedule(&settings, limits, &findings, now);
+    findings.extend(judged);
+
+    let refused: BTreeSet<&str> = findings
+        .iter()
+        .filter(|finding| finding.denies() && !finding.code.is_limit())
+        .filter_map(|finding| finding.field.strip_prefix("spec.defaults."))
+        .collect();
+    values.retain(|key, _| !refused.contains(key.policy_name().as_str()));
+    if !Key::TRIGGERS.iter().any(|key| values.contains_key(key)) {
+        values.insert(Key::Rule, rule::compile_within(None, None, limits));
+    }
+    values.entry(Key::Schedule).or_insert_with(|| DEFAULT_SCHEDULE.to_owned());
+    (values, findings)
+}
+
+fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], now: Timestamp) -> Vec<Finding> {
+    let field = |key: Key| format!("spec.defaults.{}", key.policy_name());
+    let text = match &settings.trigger {
+        Trigger::Rule(text) => text.clone(),
+        Trigger::Thresholds { usage_above, free_above } => rule::compile_within(*usage_above, *free_above, limits),
+    };
+    // A policy speaks to etcds of any quota: what is wrong with a small and with a large one is wrong with the rule.
+    let large = limits.suggested_quota_max.max(etcd::DEFAULT_QUOTA);
+    let judge = |quota| rule::judge(&text, quota, limits, &field(settings.trigger_key));
+    let (small, large) = (judge(etcd::DEFAULT_QUOTA), judge(large));
+    let mut findings: Vec<Finding> = small
+        .findings
+        .into_iter()
+        .filter(|finding| large.findings.iter().any(|other| other.code == finding.code))
+        .filter(|finding| !judgement::restates(finding, said))
+        .collect();
+
+    let limits = limits.of_schedule(small.floor.is_some() || large.floor.is_some());
+    let hashed = settings.schedule.contains('H');
+    let judge = |sample: u32| {
+        let place = schedule::Place {
+            schedule_field: field(Key::Schedule),
+            zone_field: field(Key::TimeZone),
+            namespace: "default".to_owned(),
+            name: format!("etcd-{sample}"),
+        };
+        let mut findings =
+            schedule::judge(&settings.schedule, settings.time_zone.as_deref(), &place, &limits, now).findings;
+        // The words are about the numbers that H stands for there.
+        for finding in findings.iter_mut().filter(|finding| hashed && finding.field == place.schedule_field) {
+            finding.message = format!(
+                "{} So {} is read for a StatefulSet {}/{}.",
+                finding.message,
+                quoted(&settings.schedule),
+                place.namespace,
+                place.name
+            );
+        }
+        findings
+    };
+    let samples = if hashed { SAMPLES } else { 1 };
+    let first = judge(0);
+    let denied = |findings: &Vec<Finding>| findings.iter().any(Finding::denies);
+    let worst = if denied(&first) { None } else { (1..samples).map(judge).find(denied) };
+    findings.extend(worst.unwrap_or(first));
+    findings
+}
+
+/// Locks keys, and finds those that are locked to nothing. One way to say when to defragment is locked with the others, since
+/// each would take the place of the locked one.
+pub(super) fn lock(keys: &[LockableKey], defaults: &api::Defaults, limits: &mut Limits) -> Option<Finding> {
+    let locked =
+        LockableKey::ALL.iter().filter(|(key, ..)| keys.contains(key)).filter_map(|(_, name, _)| Key::from_name(name));
+    limits.locked.extend(locked);
+    if Key::TRIGGERS.iter().any(|key| limits.locked.contains(key)) {
+        limits.locked.extend(Key::TRIGGERS);
+    }
+    let written = texts(defaults);
+    let has_trigger = Key::TRIGGERS.iter().any(|key| written.contains_key(key));
+    let open: Vec<String> = LockableKey::ALL
+        .iter()
+        .filter(|(key, ..)| keys.contains(key))
+        .filter_map(|(_, name, _)| Key::from_name(name))
+        .filter(|key| !(written.contains_key(key) || has_trigger && Key::TRIGGERS.contains(key)))
+        .map(|key| key.name().to_owned())
+        .collect();
+    (!open.is_empty()).then(|| {
+        let names = open.join(", ");
+        Finding::new(
+            Code::SettingsConflict,
+            "spec.limits.lockedKeys",
+            format!("locked without a value in spec.defaults: {names}"),
+            format!(
+                "spec.limits.lockedKeys locks {names}, but spec.defaults has no value for it: nobody could tell what it is \
+                 locked to. Write the value in spec.defaults, or take the key out. Until then the built-in value is locked."
+            ),
+        )
+    })
+}

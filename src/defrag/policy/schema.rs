@@ -1,0 +1,220 @@
+//! The parts of the schema that no type says by itself, and the whole CustomResourceDefinition.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::api::{DefragPolicy, LockableKey};
+
+/// A short text of a form. The form is a rule and not a pattern, since the API server shows a pattern as it is, and nobody
+/// reads that; the bound lets it estimate what rules cost.
+fn text(form: &str, message: &str) -> Schema {
+    json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 32,
+        "x-kubernetes-validations": [{"rule": format!("self.matches(r'{form}')"), "message": message}],
+    })
+}
+
+/// A Go duration that is not negative.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    text(
+        r"^(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$",
+        "a duration is made of numbers with a unit (ms, s, m, h), such as 30s or 1h30m",
+    )
+}
+
+/// A share strictly between 0 and 1, as a percentage or a number.
+pub(super) fn share(_: &mut SchemaGenerator) -> Schema {
+    text(
+        r"^(([1-9][0-9]?(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)%|0\.[0-9]*[1-9][0-9]*)$",
+        "a share of the quota is above 0% and below 100%, such as 80% or 0.8",
+    )
+}
+
+/// A Kubernetes quantity of bytes.
+pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
+    text(
+        r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?$",
+        "a size is a number of bytes with or without a suffix, such as 200Mi",
+    )
+}
+
+/// The time at which a window begins.
+pub(super) fn begin(_: &mut SchemaGenerator) -> Schema {
+    text(
+        "^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        "a window begins between 00:00 and 23:59, with two digits each, such as 04:30",
+    )
+}
+
+/// The time at which a window ends.
+pub(super) fn end(_: &mut SchemaGenerator) -> Schema {
+    text(
+        "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
+        "a window ends between 00:00 and 24:00, with two digits each, such as 04:30",
+    )
+}
+
+/// A label selector, as strict as the API server is about those of its own types.
+pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "default": {},
+        "x-kubernetes-map-type": "atomic",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels that have to be there with this value.",
+                "type": "object",
+                "maxProperties": 32,
+                "additionalProperties": {"type": "string", "maxLength": 63},
+            },
+            "matchExpressions": {
+                "description": "Requirements that all have to be met.",
+                "type": "array",
+                "maxItems": 32,
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {
+                            "description": "The label.",
+                            "type": "string", "minLength": 1, "maxLength": 317,
+                        },
+                        "operator": {
+                            "description": "In and NotIn compare with values; NotIn also holds where the label is missing. Exists and DoesNotExist ask only for the label.",
+                            "type": "string",
+                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                        },
+                        "values": {
+                            "description": "The values for In and NotIn.",
+                            "type": "array",
+                            "maxItems": 64,
+                            "x-kubernetes-list-type": "atomic",
+                            "items": {"type": "string", "maxLength": 63},
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0",
+                        "message": "In and NotIn need values, Exists and DoesNotExist take none: add values or remove them",
+                    }],
+                },
+            },
+        },
+    })
+}
+
+/// References to Secrets, each named once.
+pub(super) fn pull_secrets(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 8,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {"description": "The Secret.", "type": "string", "minLength": 1, "maxLength": 253},
+            },
+        },
+    })
+}
+
+/// Requests and limits, without the claims on devices that a defragmentation has no use for.
+pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
+    let quantities = |what: &str| {
+        json!({
+            "description": what,
+            "type": "object",
+            "maxProperties": 16,
+            "additionalProperties": {
+                "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+                "x-kubernetes-int-or-string": true,
+            },
+        })
+    };
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "requests": quantities("What the container asks for."),
+            "limits": quantities("What the container may use at most."),
+        },
+    })
+}
+
+/// A rule over the spec: each locked key has a default.
+pub(super) fn locked_keys_have_defaults() -> String {
+    const TRIGGERS: &str =
+        "has(self.defaults.rule) || has(self.defaults.quotaUsageAbove) || has(self.defaults.freeAbove)";
+    let cases: Vec<String> = LockableKey::ALL
+        .iter()
+        .map(|(_, name, field)| match *name {
+            "rule" | "quota-usage-above" | "free-above" => format!("key == '{name}' && ({TRIGGERS})"),
+            _ => format!("key == '{name}' && has(self.defaults.{field})"),
+        })
+        .collect();
+    format!("!has(self.limits.lockedKeys) || self.limits.lockedKeys.all(key, {})", cases.join(" || "))
+}
+
+/// The number that a share stands for.
+fn number(field: &str) -> String {
+    format!("({field}.endsWith('%') ? double({field}.replace('%', '')) / 100.0 : double({field}))")
+}
+
+/// A rule over a range of shares: the least is below the greatest.
+pub(super) fn usage_in_order() -> String {
+    format!("!has(self.min) || {} <= {}", number("self.min"), number("self.max"))
+}
+
+/// A rule over the spec: the default of quota-usage-above is in the range of the limits.
+pub(super) fn usage_default_in_range() -> String {
+    let (given, range) = (number("self.defaults.quotaUsageAbove"), "self.limits.quotaUsage");
+    format!(
+        "!has(self.defaults.quotaUsageAbove) || ({given} <= {} && (!has({range}.min) || {given} >= {}))",
+        number(&format!("{range}.max")),
+        number(&format!("{range}.min")),
+    )
+}
+
+/// The CustomResourceDefinition of [`DefragPolicy`], as it is installed.
+#[must_use]
+pub fn crd() -> CustomResourceDefinition {
+    let crd = DefragPolicy::crd();
+    let Ok(mut value) = serde_json::to_value(&crd) else { return crd };
+    if let Some(schema) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        tidy(schema);
+        if let Some(schema) = schema.as_object_mut() {
+            schema.insert(
+                "x-kubernetes-validations".to_owned(),
+                json!([{
+                    "rule": "size(self.metadata.name) <= 63",
+                    "message": "the name of a policy stands in labels and reports: write at most 63 characters",
+                }]),
+            );
+        }
+    }
+    serde_json::from_value(value).unwrap_or(crd)
+}
+
+/// Makes a schema say what the API server is to do: absent fields are absent and not null, and formats are those that
+/// it knows. Defaults of objects stay whole, though their fields have the same: the API server tries its rules on them as they
+/// are written.
+fn tidy(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    object.remove("nullable");
+    let unknown = |format: &Value| !matches!(format.as_str(), Some("int32" | "int64" | "double" | "date-time"));
+    if object.get("format").is_some_and(unknown) {
+        object.remove("format");
+    }
+    object.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten().for_each(|(_, one)| tidy(one));
+    for key in ["items", "additionalProperties"] {
+        if let Some(schema) = object.get_mut(key) {
+            tidy(schema);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,449 @@
+//! Admission under policies, as reviews through the router: what each action does with each finding, the ratchet, and
+//! which policy it is that governs.
+
+use etcd_defrag_webhook::{
+    admission::{Entry, audit},
+    defrag::{finding::Code, policy::Landscape},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    fixtures::{cluster, etcd, policy, review, set},
+    reviews::answer_under,
+};
+
+const ACTIONS: [&[&str]; 5] = [&["Deny"], &["Warn"], &["Audit"], &["Deny", "Audit"], &["Warn", "Audit"]];
+
+/// How an object that nothing is wrong with comes to break one thing.
+enum Breach {
+    /// An annotation of ours has this value.
+    Annotation(&'static str, &'static str),
+    /// The value at a pointer is this.
+    At(&'static str, Value),
+}
+
+/// One thing that a policy can object to.
+struct Case {
+    code: Code,
+    /// The policy under which it is refused, less its actions.
+    spec: Value,
+    breach: Breach,
+}
+
+fn cases() -> Vec<Case> {
+    let annotation = |code, spec, key, value| Case { code, spec, breach: Breach::Annotation(key, value) };
+    let at = |code, spec, pointer, value| Case { code, spec, breach: Breach::At(pointer, value) };
+    let none = || json!({});
+    let limit = |name: &str, value: Value| json!({"limits": {name: value}});
+    let quota = |bytes: u64| json!(format!("--quota-backend-bytes={bytes}"));
+    let sidecar = json!([
+        tame()["spec"]["template"]["spec"]["containers"][0],
+        {"name": "nightly", "image": "registry.example/etcd-defrag:v0.41"},
+    ]);
+    let window = json!([{"from": "22:00", "to": "06:00"}]);
+    let undecided = "dbSizeFree > 200*1024*1024 || dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024 || \
+                     dbSizeFree * dbSizeInUse == 209715201";
+    let can_fail = "dbSizeFree > 200*1024*1024 || dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024 || 1/0 > 1";
+    vec![
+        // What a limit says.
+        annotation(Code::ScheduleTooOften, none(), "schedule", "*/5 * * * *"),
+        annotation(Code::ScheduleTooRare, limit("maxInterval", json!("26h")), "schedule", "0 0 * * 0"),
+        annotation(Code::ScheduleOutsideWindow, limit("windows", window), "schedule", "0 12 * * *"),
+        annotation(Code::RuleMissesQuota, none(), "rule", "dbSizeFree > 1536*1024*1024"),
+        annotation(Code::RuleFutile, limit("futileRule", json!("Deny")), "rule", "dbQuotaUsage > 0.8"),
+        annotation(Code::RuleUndecided, limit("unprovenRule", json!("Deny")), "rule", undecided),
+        annotation(Code::CommandTimeoutTooShort, none(), "command-timeout", "5s"),
+        annotation(Code::CompactionRedundant, limit("redundantCompaction", json!("Deny")), "compaction", "true"),
+        annotation(Code::WaitTooShort, limit("minWaitBetweenMembers", json!("20s")), "wait-between-members", "5s"),
+        annotation(Code::QuotaUsageOutOfRange, none(), "quota-usage-above", "95%"),
+        annotation(Code::FreeBelowMinimum, limit("minFree", json!("100Mi")), "free-above", "64Mi"),
+        annotation(
+            Code::KeyLocked,
+            json!({"defaults": {"schedule": "0 3 * * *"}, "limits": {"lockedKeys": ["schedule"]}}),
+            "schedule",
+            "0 4 * * *",
+        ),
+        at(
+            Code::QuotaAboveSuggested,
+            json!({"limits": {"aboveSuggestedQuota": "Deny", "suggestedQuota": "4Gi"}}),
+            "/spec/template/spec/containers/0/command/14",
+            quota(6 << 30),
+        ),
+        at(Code::VolumeTooSmall, none(), "/spec/volumeClaimTemplates/0/spec/resources/requests/storage", json!("1Gi")),
+        at(
+            Code::LivenessTooEager,
+            limit("eagerLivenessProbe", json!("Deny")),
+            "/spec/template/spec/containers/0/livenessProbe/failureThreshold",
+            json!(1),
+        ),
+        at(
+            Code::EtcdVersionUnknown,
+            limit("unknownVersion", json!("Deny")),
+            "/spec/template/spec/containers/0/image",
+            json!("quay.io/coreos/etcd:latest"),
+        ),
+        at(Code::SingleMember, limit("singleMember", json!("Deny")), "/spec/replicas", json!(1)),
+        at(Code::EvenMembers, limit("evenMembers", json!("Deny")), "/spec/replicas", json!(4)),
+        at(
+            Code::RivalDefragmenter,
+            limit("rivalDefragmenter", json!("Deny")),
+            "/spec/template/spec/containers",
+            sidecar,
+        ),
+        at(
+            Code::OptOutRefused,
+            json!({"enrollment": "All"}),
+            "/metadata/labels/etcd-defrag.io~1enabled",
+            json!("false"),
+        ),
+        // What cannot be understood, or would hurt under any policy.
+        annotation(Code::AnnotationUnknown, none(), "shedule", "0 0 * * *"),
+        annotation(Code::BooleanInvalid, none(), "suspend", "yes"),
+        annotation(Code::DurationInvalid, none(), "wait-between-members", "1 minute"),
+        annotation(Code::ScheduleInvalid, none(), "schedule", "0 25 * * *"),
+        annotation(Code::ScheduleNeverFires, none(), "schedule", "0 0 31 2 *"),
+        annotation(Code::TimeZoneInvalid, none(), "time-zone", "Europe/Rom"),
+        annotation(Code::RuleInvalid, none(), "rule", "dbSize >"),
+        annotation(Code::RuleCanFail, none(), "rule", can_fail),
+        annotation(Code::RuleAlwaysTrue, none(), "rule", "dbSize >= 0"),
+        annotation(Code::RuleNeverTrue, none(), "rule", "dbQuotaUsage > 80"),
+        annotation(Code::ThresholdInvalid, none(), "quota-usage-above", "eighty"),
+        annotation(Code::DisalarmInvalid, none(), "disalarm-below", "100%"),
+        annotation(Code::SecretReferenceInvalid, none(), "username-secret", "root"),
+        annotation(Code::ValueInvalid, none(), "client-port", "http"),
+        annotation(Code::QuotaMismatch, none(), "quota", "3Gi"),
+        at(
+            Code::EtcdVersionUnsafe,
+            none(),
+            "/spec/template/spec/containers/0/image",
+            json!("quay.io/coreos/etcd:v3.5.5"),
+        ),
+        at(Code::EnabledInvalid, none(), "/metadata/labels/etcd-defrag.io~1enabled", json!("yes")),
+    ]
+}
+
+/// An etcd without any finding under the built-in policy but that its Secret is assumed.
+fn tame() -> Value {
+    let mut object = etcd();
+    set(&mut object, "/spec/template/spec/containers/0/command/14", json!("--quota-backend-bytes=2147483648"));
+    set(&mut object, "/spec/template/spec/containers/0/livenessProbe/failureThreshold", json!(6));
+    object
+}
+
+fn broken(breach: &Breach) -> Value {
+    let mut object = tame();
+    match breach {
+        Breach::Annotation(key, value) => {
+            object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
+        }
+        Breach::At(pointer, value) => set(&mut object, pointer, value.clone()),
+    }
+    object
+}
+
+/// The same object after a change of our keys that nothing is wrong with.
+fn touched(mut object: Value) -> Value {
+    object["metadata"]["annotations"]["etcd-defrag.io/defrag-now"] = json!("please");
+    object
+}
+
+fn with_actions(mut spec: Value, actions: &[&str]) -> Landscape {
+    spec["validationActions"] = json!(actions);
+    let policy = policy("platform", spec);
+    assert!(policy.is_valid(), "{:?}", policy.findings);
+    cluster([policy])
+}
+
+/// What an answer says of a finding, and that it says nothing else that refuses.
+#[derive(Debug, PartialEq)]
+struct Said {
+    refused: bool,
+    warned: bool,
+    audited: bool,
+}
+
+fn said(answer: &Value, code: Code) -> Said {
+    let causes = answer["status"]["details"]["causes"].as_array().cloned().unwrap_or_default();
+    let names = |message: &Value| message.as_str().unwrap().ends_with(&format!("[{code}]"));
+    let refused = causes.iter().any(|cause| names(&cause["message"]));
+    assert_eq!(answer["allowed"], causes.is_empty(), "{answer}");
+    if refused {
+        assert_eq!((&answer["status"]["code"], &answer["status"]["reason"]), (&json!(422), &json!("Invalid")));
+    }
+    let warnings = warnings(answer);
+    let audited = answer["auditAnnotations"][audit::KEY].as_str().is_some_and(|value| {
+        assert!(value.len() <= audit::LIMIT);
+        let list: Vec<Value> = serde_json::from_str(value).unwrap();
+        assert!(list.iter().all(|one| one["policy"] == "platform"), "{value}");
+        list.iter().any(|one| one["code"] == code.as_str())
+    });
+    Said { refused, warned: warnings.iter().any(|line| line.starts_with(&format!("{code}: "))), audited }
+}
+
+fn warnings(answer: &Value) -> Vec<String> {
+    let lines: Vec<String> = serde_json::from_value(answer["warnings"].clone()).unwrap_or_default();
+    assert!(lines.iter().all(|line| line.chars().count() <= 120), "{lines:?}");
+    lines
+}
+
+async fn create(landscape: &Landscape, object: &Value) -> Value {
+    answer_under(landscape, Entry::Validate, &review("CREATE", "", object.clone(), json!(null))).await
+}
+
+async fn update(landscape: &Landscape, old: &Value, object: &Value) -> Value {
+    answer_under(landscape, Entry::Validate, &review("UPDATE", "", object.clone(), old.clone())).await
+}
+
+#[test]
+fn the_matrix_has_every_limit() {
+    let cases = cases();
+    for code in Code::ALL.iter().filter(|code| code.is_limit()) {
+        // A volume that is tight is a warning under every policy.
+        let weighed = cases.iter().any(|case| case.code == *code) || *code == Code::VolumeTight;
+        assert!(weighed, "{code} is not in the matrix");
+    }
+}
+
+/// Each action × each finding × create, update and ratcheted update.
+#[tokio::test]
+async fn each_action_does_its_own_with_each_finding() {
+    for case in cases() {
+        let code = case.code;
+        let bad = broken(&case.breach);
+        // Giving up on a proof takes all the time that it may have.
+        let slow = code == Code::RuleUndecided;
+        for actions in ACTIONS.iter().filter(|actions| !slow || matches!(actions, ["Deny"] | ["Warn", "Audit"])) {
+            let landscape = with_actions(case.spec.clone(), actions);
+            let (deny, warn, audit) =
+                (actions.contains(&"Deny"), actions.contains(&"Warn"), actions.contains(&"Audit"));
+            let clean = create(&landscape, &tame()).await;
+            assert_eq!(said(&clean, code), Said { refused: false, warned: false, audited: false }, "{code}: {clean}");
+            assert!(clean["auditAnnotations"].is_null(), "{clean}");
+
+            let brought_in = Said { refused: deny, warned: warn, audited: audit };
+            let answer = create(&landscape, &bad).await;
+            assert_eq!(said(&answer, code), brought_in, "create, {actions:?}, {code}: {answer}");
+            let governed = "etcd-defrag: governed by DefragPolicy platform (priority 0, the highest that selects it)";
+            assert!(warnings(&answer).iter().any(|line| line == governed), "{code}: {answer}");
+            let answer = update(&landscape, &tame(), &touched(bad.clone())).await;
+            assert_eq!(said(&answer, code), brought_in, "update, {actions:?}, {code}: {answer}");
+
+            let standing = Said { refused: false, warned: deny || warn, audited: audit };
+            let answer = update(&landscape, &bad, &touched(bad.clone())).await;
+            assert_eq!(said(&answer, code), standing, "ratcheted update, {actions:?}, {code}: {answer}");
+            let answer = update(&landscape, &bad, &touched(tame())).await;
+            assert_eq!(said(&answer, code), Said { refused: false, warned: false, audited: false }, "repair, {code}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_runs_although_nothing_refuses_the_writer_is_told() {
+    let landscape = with_actions(json!({}), &["Warn"]);
+    let told = "etcd-defrag: until this is mended no CronJob is made, and one that is there keeps its settings";
+    for (key, value, stops) in [("schedule", "0 0 31 2 *", true), ("schedule", "*/5 * * * *", false)] {
+        let answer = create(&landscape, &broken(&Breach::Annotation(key, value))).await;
+        assert_eq!(warnings(&answer).iter().any(|line| line == told), stops, "{answer}");
+        assert_eq!(warnings(&answer).iter().any(|line| line.contains("next runs")), !stops, "{answer}");
+    }
+}
+
+/// A rescue is never blocked, whatever the policy: not even where it brings in what the policy denies.
+#[tokio::test]
+async fn no_edit_elsewhere_is_refused_or_patched_under_any_policy() {
+    for case in
+        cases().into_iter().filter(|case| matches!(case.breach, Breach::At(pointer, _) if pointer.starts_with("/spec")))
+    {
+        for actions in ACTIONS {
+            let landscape = with_actions(case.spec.clone(), actions);
+            for (old, new) in [(tame(), broken(&case.breach)), (broken(&case.breach), tame())] {
+                for labels in [json!({"etcd-defrag.io/enabled": "true"}), json!({}), json!({"tier": "gold"})] {
+                    let (mut old, mut new) = (old.clone(), new.clone());
+                    old["metadata"]["labels"] = labels.clone();
+                    new["metadata"]["labels"] = labels;
+                    for entry in Entry::ALL {
+                        let answer =
+                            answer_under(&landscape, entry, &review("UPDATE", "", new.clone(), old.clone())).await;
+                        assert_eq!(answer["allowed"], true, "{entry}, {actions:?}, {}: {answer}", case.code);
+                        assert!(answer["patch"].is_null(), "{entry}, {}: {answer}", case.code);
+                    }
+                }
+            }
+            let (old, new) = (tame(), broken(&case.breach));
+            let answer = answer_under(&landscape, Entry::Warn, &review("UPDATE", "", new, old)).await;
+            let expected = Said {
+                refused: false,
+                warned: actions.contains(&"Deny") || actions.contains(&"Warn"),
+                audited: actions.contains(&"Audit"),
+            };
+            assert_eq!(said(&answer, case.code), expected, "{actions:?}, {}: {answer}", case.code);
+        }
+    }
+}
+
+fn allowed(answer: &Value) -> bool {
+    answer["allowed"].as_bool().unwrap()
+}
+
+/// The object was sound when it was written; the policy has become stricter since.
+#[tokio::test]
+async fn a_stricter_policy_blocks_no_change_that_adds_nothing() {
+    let lax = cluster([policy("platform", json!({}))]);
+    let strict = cluster([policy(
+        "platform",
+        json!({
+            "limits": {"maxInterval": "26h", "singleMember": "Deny", "lockedKeys": ["time-zone"]}, "defaults": {"timeZone": "UTC"},
+        }),
+    )]);
+    let mut old = broken(&Breach::Annotation("schedule", "0 0 * * 0"));
+    old["metadata"]["annotations"]["etcd-defrag.io/time-zone"] = json!("Europe/Rome");
+    old["spec"]["replicas"] = json!(1);
+    assert!(allowed(&create(&lax, &old).await) && !allowed(&create(&strict, &old).await));
+    assert!(allowed(&update(&strict, &old, &touched(old.clone())).await));
+    for (key, value) in [("schedule", "0 1 * * 0"), ("time-zone", "Europe/Berlin"), ("suspend", "yes")] {
+        let mut worse = old.clone();
+        worse["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
+        let answer = update(&strict, &old, &worse).await;
+        let causes = answer["status"]["details"]["causes"].as_array().unwrap();
+        assert_eq!(causes.len(), 1, "{answer}");
+        assert_eq!(causes[0]["field"], format!("metadata.annotations[etcd-defrag.io/{key}]"));
+    }
+}
+
+/// A label of the platform's moves the object under a stricter policy in the write that changes a key of ours.
+#[tokio::test]
+async fn moving_under_another_policy_adds_no_violation_by_itself() {
+    let landscape = cluster([
+        policy("lax", json!({"validationActions": ["Warn"]})),
+        policy(
+            "strict",
+            json!({"priority": 9, "selector": {"matchLabels": {"tier": "gold"}}, "limits": {"maxInterval": "26h"}}),
+        ),
+    ]);
+    let old = broken(&Breach::Annotation("schedule", "0 0 * * 0"));
+    let mut moved = touched(old.clone());
+    moved["metadata"]["labels"]["tier"] = json!("gold");
+    let answer = update(&landscape, &old, &moved).await;
+    assert!(allowed(&answer), "{answer}");
+    let lines = warnings(&answer);
+    assert!(lines.iter().any(|line| line.starts_with("schedule-too-rare: ")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("DefragPolicy strict (priority 9")), "{lines:?}");
+    moved["metadata"]["annotations"]["etcd-defrag.io/schedule"] = json!("0 0 * * 1");
+    assert!(!allowed(&update(&landscape, &old, &moved).await));
+    // And back again.
+    let mut back = moved.clone();
+    back["metadata"]["labels"]["tier"] = json!("bronze");
+    assert!(allowed(&update(&landscape, &moved, &back).await));
+}
+
+/// The default of the policy breaks a limit of the policy: whoever follows it does not bring that in, whatever text the
+/// annotation has.
+#[tokio::test]
+async fn following_a_policy_that_contradicts_itself_is_no_new_violation() {
+    let landscape =
+        cluster([policy("odd", json!({"defaults": {"schedule": "0 0 * * 0"}, "limits": {"maxInterval": "26h"}}))]);
+    let mut old = tame();
+    old["metadata"]["annotations"]["etcd-defrag.io/schedule"] = json!("0 0 * * *");
+    old["metadata"]["annotations"]["etcd-defrag.io/defaulted"] = json!("schedule");
+    let mut new = touched(old.clone());
+    new["metadata"]["annotations"]["etcd-defrag.io/schedule"] = json!("0 0 * * 0");
+    let answer = update(&landscape, &old, &new).await;
+    assert!(allowed(&answer), "{answer}");
+    assert!(!allowed(&create(&landscape, &new).await));
+}
+
+#[tokio::test]
+async fn the_policy_with_the_highest_priority_governs_then_the_first_name() {
+    let window = |from: &str, to: &str| json!({"windows": [{"from": from, "to": to}]});
+    let production = json!({"matchLabels": {"stage": "production"}});
+    let everything = policy("a-everything", json!({"priority": -5, "limits": window("00:00", "01:00")}));
+    let here = policy("production", json!({"namespaceSelector": production, "limits": window("02:00", "03:00")}));
+    let twin = policy("q-twin", json!({"namespaceSelector": production, "limits": window("04:00", "05:00")}));
+    let elsewhere = policy(
+        "b-elsewhere",
+        json!({
+            "priority": 99, "namespaceSelector": {"matchLabels": {"stage": "test"}}, "limits": window("06:00", "07:00"),
+        }),
+    );
+    let gold = policy(
+        "gold",
+        json!({
+            "priority": 7, "selector": {"matchLabels": {"tier": "gold"}}, "limits": window("08:00", "09:00"),
+        }),
+    );
+    let all = || [&twin, &elsewhere, &gold, &here, &everything].map(Clone::clone);
+    let cases = [
+        (cluster(all()), false, "02:30", "production (priority 0, the highest that selects it)"),
+        (cluster(all()), true, "08:30", "gold (priority 7, the highest that selects it)"),
+        (cluster([twin.clone(), elsewhere.clone()]), true, "04:30", "q-twin (priority 0, "),
+        (cluster([everything.clone(), elsewhere.clone()]), true, "00:30", "a-everything (priority -5, "),
+    ];
+    for (landscape, is_gold, open, governed) in cases {
+        for time in ["00:30", "02:30", "04:30", "06:30", "08:30"] {
+            let (hour, minute) = time.split_once(':').unwrap();
+            let mut object = tame();
+            object["metadata"]["annotations"]["etcd-defrag.io/schedule"] =
+                json!(format!("{} {} * * *", minute, hour.trim_start_matches('0').parse::<u8>().unwrap_or_default()));
+            object["metadata"]["labels"]["tier"] = json!(if is_gold { "gold" } else { "bronze" });
+            let answer = create(&landscape, &object).await;
+            assert_eq!(allowed(&answer), time == open, "{time} under {governed}: {answer}");
+            let line = format!("governed by DefragPolicy {governed}");
+            assert!(warnings(&answer).iter().any(|said| said.contains(&line)), "{answer}");
+        }
+    }
+    let nobody = create(&cluster([elsewhere]), &tame()).await;
+    let line = "etcd-defrag: governed by the built-in policy, since no DefragPolicy selects it";
+    assert!(warnings(&nobody).iter().any(|said| said == line), "{nobody}");
+    let quiet = create(&cluster([]), &tame()).await;
+    assert!(!warnings(&quiet).iter().any(|said| said.contains("governed")), "{quiet}");
+}
+
+#[tokio::test]
+async fn a_policy_with_the_longest_name_is_still_named_whole() {
+    let name = "p".repeat(63);
+    let answer = create(&cluster([policy(&name, json!({"priority": i32::MIN}))]), &tame()).await;
+    assert!(warnings(&answer).iter().any(|line| line.contains(&name)), "{answer}");
+}
+
+#[tokio::test]
+async fn locked_keys_and_windows_hold_for_what_is_written_and_for_what_is_filled_in() {
+    let landscape = cluster([policy(
+        "platform",
+        json!({
+            "defaults": {"schedule": "30 3 * * *", "timeZone": "Europe/Rome"},
+            "limits": {"lockedKeys": ["schedule", "time-zone"], "windows": [{"from": "03:00", "to": "04:00"}]},
+        }),
+    )]);
+    let filled = filled_in(&landscape, Entry::Mutate, "CREATE", &tame(), None).await;
+    let annotations = &filled["metadata"]["annotations"];
+    assert_eq!(annotations["etcd-defrag.io/schedule"], "30 3 * * *");
+    assert_eq!(annotations["etcd-defrag.io/time-zone"], "Europe/Rome");
+    assert_eq!(annotations["etcd-defrag.io/defaulted"], "schedule,time-zone,rule");
+    assert!(allowed(&create(&landscape, &filled).await));
+    // The same value in a person's own hand says nothing else than the policy.
+    assert!(allowed(&create(&landscape, &broken(&Breach::Annotation("schedule", "30 3 * * *"))).await));
+    let answer = create(&landscape, &broken(&Breach::Annotation("schedule", "30 12 * * *"))).await;
+    insta::assert_snapshot!(answer["status"]["message"].as_str().unwrap());
+    assert_eq!(answer["status"]["details"]["causes"].as_array().unwrap().len(), 1, "{answer}");
+}
+
+/// The object as the answer of a mutating entry leaves it.
+pub(crate) async fn filled_in(
+    landscape: &Landscape,
+    entry: Entry,
+    operation: &str,
+    object: &Value,
+    old: Option<&Value>,
+) -> Value {
+    let request = review(operation, "", object.clone(), old.cloned().unwrap_or_default());
+    let answer = answer_under(landscape, entry, &request).await;
+    assert!(allowed(&answer), "{answer}");
+    let mut result = object.clone();
+    if !answer["patch"].is_null() {
+        let patch: k8s_openapi::ByteString = serde_json::from_value(answer["patch"].clone()).unwrap();
+        let patch: json_patch::Patch = serde_json::from_slice(&patch.0).unwrap();
+        assert!(!patch.is_empty());
+        json_patch::patch(&mut result, &patch).unwrap();
+    }
+    result
+}

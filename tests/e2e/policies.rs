@@ -1,0 +1,179 @@
+//! `DefragPolicy` on the real API server: the definition is taken, what it refuses and fills in.
+
+use std::sync::Arc;
+
+use etcd_defrag_webhook::defrag::{
+    cronjob,
+    policy::{self, DefragPolicy},
+    resolve,
+    statefulset::StatefulSet,
+};
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::CronJob;
+use kube::{Api, api::PostParams};
+use serde_json::{Value, json};
+
+use super::{
+    schedules::client,
+    support::{World, world},
+};
+
+pub(crate) fn manifest(name: &str, spec: &Value) -> String {
+    json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": name}, "spec": spec})
+        .to_string()
+}
+
+/// The policy of this name and spec as it would be stored: stored in truth, it would govern what other tests make.
+fn stored(world: &World, name: &str, spec: &Value) -> DefragPolicy {
+    let command = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+    let output = world.plane.kubectl_stdin(command, &manifest(name, spec));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A control plane that knows the kind.
+pub(super) fn with_definition() -> Arc<World> {
+    let world = world();
+    // On the server's side, since several tests do this at once.
+    let crd = serde_json::to_string(&policy::crd()).unwrap();
+    let applied = world.plane.kubectl_stdin(["apply", "--server-side", "-f", "-"], &crd);
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    world.plane.kubectl_ok(&["wait", "--for=condition=Established", "crd/defragpolicies.etcd-defrag.io"]);
+    // The API server serves a new kind a moment after it is established.
+    for _ in 0..100 {
+        if world.plane.kubectl(["get", "defragpolicies"]).status.success() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    world
+}
+
+/// A policy that uses every field of the Job that a person may write in more than one way.
+fn shaped() -> Value {
+    json!({"job": {
+        "image": "registry.example/etcd-defrag@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        "imagePullPolicy": "Always",
+        "imagePullSecrets": [{"name": "pull"}],
+        "serviceAccountName": "defrag",
+        "resources": {"requests": {"cpu": "0.1", "memory": "1024Ki"}, "limits": {"memory": 134_217_728}},
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "effect": "NoSchedule"}, {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}],
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]},
+        ]}}},
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+        "priorityClassName": "low",
+        "runtimeClassName": "gvisor",
+        "podLabels": {"team": "platform"},
+        "podAnnotations": {"note": "x"},
+    }})
+}
+
+#[tokio::test]
+async fn the_cronjob_of_a_policy_comes_back_as_it_was_built() {
+    let world = with_definition();
+    let compiled = policy::compile(&stored(&world, "shaped", &shaped()), Timestamp::now());
+    assert_eq!(compiled.findings, []);
+    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kamaji-etcd.yaml")).unwrap();
+    let object: StatefulSet = serde_saphyr::from_str(&example).unwrap();
+    let plan = resolve(&object, &compiled.policy, Timestamp::now()).plan.unwrap();
+    let mut built = cronjob::build(&plan, &compiled.policy);
+    built.metadata.namespace = Some("default".to_owned());
+    let api = Api::<CronJob>::namespaced(client(world.plane.kubeconfig()).await, "default");
+    let parameters = PostParams { dry_run: true, ..PostParams::default() };
+    let live = api.create(&parameters, &built).await.unwrap();
+    assert_eq!(serde_json::to_value(&live.spec).unwrap(), serde_json::to_value(&built.spec).unwrap());
+}
+
+#[test]
+fn an_empty_policy_is_filled_in_to_the_built_in_one() {
+    let world = with_definition();
+    let stored = stored(&world, "empty", &json!({}));
+    let compiled = policy::compile(&stored, Timestamp::now());
+    assert_eq!(*compiled.policy, policy::Policy::built_in());
+    assert_eq!(stored.spec, DefragPolicy::default().spec);
+    let nothing = json!({"selector": {"matchLabels": {"no": "object"}}});
+    world.plane.apply(&manifest("empty", &nothing));
+    let table = world.plane.kubectl_ok(&["get", "dfp", "empty"]);
+    let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["NAME", "PRIORITY", "ENROLLMENT", "ACTIONS", "MATCHED", "VIOLATING", "READY", "AGE"]);
+    let all = world.plane.kubectl_ok(&["get", "dfp", "--field-selector=spec.enrollment=All", "-o", "name"]);
+    assert!(!all.contains("empty"), "{all}");
+}
+
+#[test]
+fn contradictions_are_refused_in_words_that_help() {
+    let world = with_definition();
+    for (spec, words) in [
+        (json!({"validationActions": []}), "at least 1 items"),
+        (json!({"validationActions": ["Deny", "Warn"]}), "write [Deny] or [Warn]"),
+        (json!({"validationActions": ["Deny", "Deny"]}), "Duplicate value"),
+        (json!({"allowOptOut": true}), "or write enrollment: All"),
+        (
+            json!({"defaults": {"rule": "dbSizeFree > 1", "freeAbove": "1Gi"}}),
+            "write either rule, or quotaUsageAbove and freeAbove",
+        ),
+        (json!({"defaults": {"freeAbove": "0"}}), "write a value such as 200Mi"),
+        (json!({"defaults": {"freeAbove": "200MB"}}), "such as 200Mi"),
+        (json!({"defaults": {"quotaUsageAbove": "0%"}}), "such as 80% or 0.8"),
+        (json!({"defaults": {"quotaUsageAbove": "80"}}), "such as 80% or 0.8"),
+        (json!({"defaults": {"quotaUsageAbove": "95%"}}), "spec.limits.quotaUsage excludes this default"),
+        (
+            json!({"defaults": {"freeAbove": "64Mi"}, "limits": {"minFree": "100Mi"}}),
+            "spec.limits.minFree excludes this default",
+        ),
+        (
+            json!({"defaults": {"waitBetweenMembers": "10s"}, "limits": {"minWaitBetweenMembers": "30s"}}),
+            "minWaitBetweenMembers excludes this default",
+        ),
+        (json!({"defaults": {"waitBetweenMembers": "30"}}), "such as 30s or 1h30m"),
+        (json!({"defaults": {"commandTimeout": "30s"}}), "minCommandTimeout excludes this default"),
+        (json!({"limits": {"minInterval": "0s"}}), "longer than nothing"),
+        (json!({"limits": {"minInterval": "2h"}}), "write at least the same"),
+        (json!({"limits": {"maxInterval": "5m"}}), "write a longer maxInterval or a shorter minInterval"),
+        (json!({"limits": {"quotaUsage": {"min": "0.9", "max": "80%"}}}), "write a min below max"),
+        (json!({"limits": {"windows": [{"from": "04:00", "to": "04:00"}]}}), "for all day write from 00:00 to 24:00"),
+        (json!({"limits": {"windows": [{"from": "24:00", "to": "04:00"}]}}), "a window begins between 00:00 and 23:59"),
+        (json!({"limits": {"windows": [{"from": "22:00", "to": "4:00"}]}}), "a window ends between 00:00 and 24:00"),
+        (json!({"limits": {"lockedKeys": ["time-zone"]}}), "write it in spec.defaults"),
+        (json!({"limits": {"lockedKeys": ["free-above"]}}), "write it in spec.defaults"),
+        (
+            json!({"limits": {"volume": {"refuseBelowPercent": 300}}}),
+            "write a warnBelowPercent of at least refuseBelowPercent",
+        ),
+        (json!({"limits": {"suggestedQuota": "0"}}), "write a size such as 8Gi"),
+        (json!({"limits": {"minCommandTimeout": "0s"}}), "from 1s to 24h"),
+        (json!({"limits": {"minWaitBetweenMembers": "48h"}}), "at most 24h"),
+        (json!({"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}), "add values or remove them"),
+        (
+            json!({"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["x"]}]}}),
+            "add values or remove them",
+        ),
+        (json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}), "supported values"),
+        (json!({"job": {"podLabels": {"app.kubernetes.io/managed-by": "x"}}}), "remove them"),
+        (json!({"job": {"podAnnotations": {"linkerd.io/inject": "enabled"}}}), "remove them"),
+        (
+            json!({"job": {"podAnnotations": {"container.apparmor.security.beta.kubernetes.io/etcd-defrag": "unconfined"}}}),
+            "out of the Pod Security Standard restricted",
+        ),
+        (json!({"job": {"failureBudget": 0}}), "greater than or equal to 1"),
+    ] {
+        let output = world.plane.kubectl_stdin(["apply", "--dry-run=server", "-f", "-"], &manifest("refused", &spec));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(words), "{spec}: {said}");
+    }
+    let long = world.plane.kubectl_stdin(["apply", "-f", "-"], &manifest(&"x".repeat(64), &json!({})));
+    assert!(String::from_utf8_lossy(&long.stderr).contains("write at most 63 characters"));
+}
+
+#[test]
+fn the_examples_are_accepted_as_they_stand() {
+    let world = with_definition();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/policies");
+    // A dry run: they select other tests' objects.
+    let output = world.plane.kubectl(["apply", "--dry-run=server", "--validate=strict", "-f", folder]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = std::fs::read_dir(folder).unwrap().count();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), files);
+}
