@@ -229,8 +229,11 @@ impl Have<'_> {
     async fn foreign(&self, name: &str, why: &str, memory: &mut Memory) -> Looked {
         memory.standing = Standing::Foreign;
         memory.in_place = None;
+        let finding = steps::foreign(name, why);
+        if let Some(judged) = &mut memory.judged {
+            judged.findings = judged.findings.iter().cloned().chain([finding.clone()]).collect();
+        }
         if memory.is_news(Topic::Foreign, &why) {
-            let finding = steps::foreign(name, why);
             debug!(statefulset = %self.task.key, why, "the name of the CronJob is taken");
             publish(self.context, self.object, Event::warning("Apply", "CronJobForeign", finding.message)).await;
         }

@@ -69,6 +69,8 @@ pub(super) struct Memory {
     pub(super) failed: Option<String>,
     /// The repairs of late.
     pub(super) repairs: Allowance,
+    /// The writes of its report of compliance of late.
+    pub(super) report_writes: Allowance,
     /// How it counts.
     pub(super) standing: Standing,
     /// What was found; `None` where it is not enrolled.
@@ -91,7 +93,7 @@ impl Memory {
     }
 }
 
-/// How many repairs of one CronJob are at hand: a burst at once, then a few a minute. Whoever keeps changing it back,
+/// How many repairs of one object of ours are at hand: a burst at once, then a few a minute. Whoever keeps changing it back,
 /// a person or a tool, is not outrun at full speed.
 #[derive(Clone, Debug)]
 pub(super) struct Allowance {

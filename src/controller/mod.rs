@@ -13,6 +13,7 @@
 mod apply;
 mod budget;
 mod cache;
+mod compliance;
 mod defrag_now;
 pub mod drift;
 mod have;

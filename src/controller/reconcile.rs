@@ -11,6 +11,10 @@ use tracing::{debug, info, warn};
 use super::{
     Context, Error, ObjectKey, apply,
     budget::Run,
+    compliance::{
+        Report,
+        keep::{self, Reports},
+    },
     drift::FINDINGS,
     have::Have,
     memory::{Judged, Memory, Standing, Topic},
@@ -21,7 +25,12 @@ use super::{
     seen::Seen,
     steps::{self, Intent, Verdict},
 };
-use crate::defrag::{cronjob, finding::Code, policy::Landscape, statefulset::StatefulSet};
+use crate::defrag::{
+    cronjob,
+    finding::Code,
+    policy::{Governing, Landscape},
+    statefulset::StatefulSet,
+};
 
 /// So long may one look take; requests themselves have no time limit.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,6 +48,8 @@ pub(super) struct Task {
     pub(super) statefulset: Option<Arc<StatefulSet>>,
     /// The CronJobs that concern it, as the watch last saw them.
     pub(super) seen: Vec<Seen>,
+    /// Its reports of compliance; `None` where there are to be none.
+    pub(super) reports: Option<Reports>,
     /// Its runs that have ended and are still known.
     pub(super) runs: Vec<Run>,
     /// What governs it.
@@ -65,6 +76,15 @@ impl Looked {
 
     pub(super) const fn again(self, pause: Duration) -> Self {
         Self { next: Next::After(pause), ..self }
+    }
+
+    /// Another look after this time, if none comes sooner.
+    fn again_at_the_latest(self, pause: Duration) -> Self {
+        match self.next {
+            Next::After(sooner) if sooner <= pause => self,
+            Next::Retry(_) => self,
+            Next::After(_) | Next::Wait => self.again(pause),
+        }
     }
 }
 
@@ -138,50 +158,71 @@ async fn reconcile(context: &Context, task: &Task, memory: &mut Memory) -> Resul
         return remove(context, task, None).await;
     };
     memory.judged = Some(Judged { findings: verdict.findings.clone().into() });
+    let looked = act(context, task, &object, &governing, &verdict, &rivals, memory).await;
+    let again = match (&task.reports, &memory.judged) {
+        (Some(reports), Some(judged)) if !matches!(verdict.intent, Intent::Leave) => {
+            match Report::of(reports.kind, &object, &governing, &judged.findings) {
+                Some(report) => keep::keep(context, &task.key, reports, report, &mut memory.report_writes).await,
+                None => None,
+            }
+        }
+        _ => None,
+    };
+    match again {
+        Some(pause) => looked.map(|looked| looked.again_at_the_latest(pause)),
+        None => looked,
+    }
+}
+
+/// Does what the verdict asks for.
+async fn act(
+    context: &Context,
+    task: &Task,
+    object: &Arc<StatefulSet>,
+    governing: &Governing,
+    verdict: &Verdict,
+    rivals: &[String],
+    memory: &mut Memory,
+) -> Result<Looked, Error> {
     match &verdict.intent {
         Intent::Leave => Ok(Looked::UNCHANGED),
         Intent::Remove => {
             *memory = Memory::default();
-            remove(context, task, Some(&object)).await
+            remove(context, task, Some(object)).await
         }
         Intent::Follow(plan) if our_cronjob(task).is_some() => {
             memory.standing = Standing::Refused;
-            report_findings(context, &object, &verdict, &rivals, memory).await;
-            Box::pin(
-                Have { context, task, object: &object, governing: &governing, plan, verdict: &verdict }.run(memory),
-            )
-            .await
+            report_findings(context, object, verdict, rivals, memory).await;
+            Box::pin(Have { context, task, object, governing, plan, verdict }.run(memory)).await
         }
         Intent::Follow(_) | Intent::Keep => {
             memory.standing = Standing::Refused;
-            report_findings(context, &object, &verdict, &rivals, memory).await;
-            keep(context, task, &verdict).await
+            report_findings(context, object, verdict, rivals, memory).await;
+            leave_as_it_is(context, task, verdict).await
         }
         Intent::Have(plan) => {
             memory.standing = Standing::Sound;
-            report_findings(context, &object, &verdict, &rivals, memory).await;
-            Box::pin(
-                Have { context, task, object: &object, governing: &governing, plan, verdict: &verdict }.run(memory),
-            )
-            .await
+            report_findings(context, object, verdict, rivals, memory).await;
+            Box::pin(Have { context, task, object, governing, plan, verdict }.run(memory)).await
         }
     }
 }
 
-/// The StatefulSet as the watch saw it. Where the watch sees none and a CronJob says that there was one, the API server is
-/// asked: nothing is deleted on the word of a cache.
+/// The StatefulSet as the watch saw it. Where the watch sees none and a CronJob or report says that there was one, the API
+/// server is asked: nothing is deleted on the word of a cache.
 async fn fetch(context: &Context, task: &Task) -> Result<Option<Arc<StatefulSet>>, Error> {
     if task.statefulset.is_some() {
         return Ok(task.statefulset.clone());
     }
-    if !task.seen.iter().any(|seen| statefulset_of(&seen.meta) == Some(&task.key.name)) {
+    let reported = task.reports.as_ref().is_some_and(|reports| !reports.shown.is_empty());
+    if !reported && !task.seen.iter().any(|seen| statefulset_of(&seen.meta) == Some(&task.key.name)) {
         return Ok(None);
     }
     let api: Api<StatefulSet> = Api::namespaced(context.client.clone(), &task.key.namespace);
     Ok(api.get_opt(&task.key.name).await?.map(Arc::new))
 }
 
-/// Deletes every CronJob of ours for this StatefulSet.
+/// Deletes every CronJob and report of ours for this StatefulSet.
 async fn remove(context: &Context, task: &Task, object: Option<&StatefulSet>) -> Result<Looked, Error> {
     let mut changed = false;
     for seen in task.seen.iter().filter(|seen| statefulset_of(&seen.meta) == Some(&task.key.name)) {
@@ -192,6 +233,9 @@ async fn remove(context: &Context, task: &Task, object: Option<&StatefulSet>) ->
             let note = format!("The CronJob {name} was removed, because this StatefulSet is not enrolled any more.");
             publish(context, object, Event::normal("Remove", "Removed", note)).await;
         }
+    }
+    if let Some(reports) = &task.reports {
+        keep::remove(context, &task.key, reports).await;
     }
     Ok(Looked { changed, next: Next::Wait })
 }
@@ -216,7 +260,7 @@ fn our_cronjob(task: &Task) -> Option<&Seen> {
 }
 
 /// Leaves the last good CronJob as it is, but for the findings that are written on it.
-async fn keep(context: &Context, task: &Task, verdict: &Verdict) -> Result<Looked, Error> {
+async fn leave_as_it_is(context: &Context, task: &Task, verdict: &Verdict) -> Result<Looked, Error> {
     let Some(seen) = our_cronjob(task) else { return Ok(Looked::UNCHANGED) };
     let codes = steps::codes(&verdict.findings);
     if seen.meta.annotations.as_ref().and_then(|all| all.get(FINDINGS)) == codes.as_ref() {

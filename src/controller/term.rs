@@ -20,6 +20,11 @@ use super::{
     Context, ObjectKey, Options,
     budget::Run,
     cache::{Cache, Change},
+    compliance::{
+        Kind, Shown,
+        follow::{News, follow},
+        keep::{Reports, clear},
+    },
     landscape::Batch,
     last_words,
     memory::{Memory, Standing},
@@ -88,6 +93,8 @@ pub(super) struct Term {
     unreported: Vec<Job>,
     reports: JoinSet<()>,
     reporter: Reporter,
+    /// The kind of report that is installed, and ours of it.
+    compliance: Option<(Kind, Cache<Shown>)>,
 }
 
 impl Term {
@@ -118,11 +125,13 @@ impl Term {
             unreported: Vec::new(),
             reports: JoinSet::new(),
             reporter: Reporter::default(),
+            compliance: None,
         }
     }
 
     pub(super) async fn run(mut self, leadership: &mut Leadership, shutdown: &mut watch::Receiver<bool>) -> End {
         let mut runs = watches::of_runs(&self.context.client, self.namespace.as_deref());
+        let mut compliance = follow(&self.context.client, self.namespace.as_deref());
         let mut landscape_may_change = true;
         self.reporter.touch(Instant::now());
         loop {
@@ -139,6 +148,7 @@ impl Term {
                 }
                 Some(event) = self.watch.next() => self.take(event),
                 Some(event) = runs.next() => self.take(event),
+                Some(news) = compliance.next() => self.take_compliance(news),
                 Some(done) = self.looks.join_next_with_id(), if !self.looks.is_empty() => self.finished(done),
                 Some(_) = self.reports.join_next(), if !self.reports.is_empty() => {}
                 changed = self.landscapes.changed(), if landscape_may_change => {
@@ -227,10 +237,58 @@ impl Term {
         Task {
             statefulset: self.statefulsets.get(&key).cloned(),
             seen: seen.filter(|seen| seen.concerns(&key.name, &expected)).cloned().collect(),
+            reports: self.reports_of(&key),
             runs: self.runs.get(&key).into_iter().flat_map(HashMap::values).copied().collect(),
             landscape: Arc::clone(&self.landscape),
             memory: self.memories.get(&key).cloned().unwrap_or_default(),
             key,
+        }
+    }
+
+    /// The reports that concern a StatefulSet; `None` while it is not known what there is.
+    fn reports_of(&self, key: &ObjectKey) -> Option<Reports> {
+        let (kind, cache) = self.compliance.as_ref().filter(|(_, cache)| cache.ready())?;
+        let object = self.statefulsets.get(key).map(AsRef::as_ref);
+        let shown = cache.within(&key.namespace).map(|(report, shown)| (report.name.clone(), shown.clone()));
+        let shown = shown.filter(|(report, shown)| Reports::concern(report, shown, &key.name, object)).collect();
+        Some(Reports { kind: *kind, shown })
+    }
+
+    fn take_compliance(&mut self, news: News) {
+        let event = match news {
+            News::Found { kind, other } => {
+                self.compliance = Some((kind, Cache::default()));
+                if let Some(other) = other {
+                    let (context, namespace) = (Arc::clone(&self.context), self.namespace.clone());
+                    self.reports.spawn(async move {
+                        if let Err(error) = clear(&context, other, namespace.as_deref()).await {
+                            warn!(%error, "reports of the kind that is not used any more could not be deleted");
+                        }
+                    });
+                }
+                return;
+            }
+            News::Lost => return self.compliance = None,
+            News::Report(Err(error)) => return warn!(%error, "the watch of reports was interrupted and goes on"),
+            News::Report(Ok(event)) => event,
+        };
+        let Some((_, cache)) = &mut self.compliance else { return };
+        let was_ready = cache.ready();
+        let changes = cache.take(event, |object| Some(Shown::of(&object)));
+        if !was_ready {
+            // Until then nothing was reported, so each has to be looked at.
+            if cache.ready() {
+                self.statefulsets.iter().for_each(|(key, _)| self.queue.add(key));
+                for (report, shown) in cache.iter() {
+                    self.queue.add(&ObjectKey::new(&report.namespace, &shown.statefulset));
+                }
+            }
+            return;
+        }
+        for change in changes {
+            for shown in [change.old, change.new].into_iter().flatten() {
+                self.queue.add(&ObjectKey::new(&change.key.namespace, &shown.statefulset));
+            }
         }
     }
 

@@ -28,6 +28,7 @@ mod lifecycle;
 mod policies;
 mod policies_admission;
 mod policies_controller;
+mod reports;
 mod rescue;
 mod schedules;
 mod status;

@@ -38,7 +38,7 @@ pub(crate) fn world() -> Arc<World> {
 }
 
 /// The rights of `deploy/manifests`, so that a missing one fails a test; and one more, for it registers itself here.
-fn with_its_own_rights(plane: &ControlPlane) -> ServeOptions {
+pub(crate) fn with_its_own_rights(plane: &ControlPlane) -> ServeOptions {
     plane.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
     plane.apply(include_str!("../../deploy/manifests/10-rbac.yaml"));
     let (namespace, account) = ("etcd-defrag-system", "etcd-defrag-webhook");

@@ -1,0 +1,128 @@
+//! The writes: a report for each enrolled StatefulSet, and none besides.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::{
+    api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    core::DynamicObject,
+};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::{Kind, Report, Shown, name};
+use crate::{
+    controller::{Context, Error, ObjectKey, memory::Allowance},
+    defrag::{
+        cronjob::{MANAGED_BY, MANAGER},
+        statefulset::StatefulSet,
+    },
+};
+
+/// When to try again what could not be written.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// The reports that concern one StatefulSet, as the watch last saw them.
+#[derive(Clone, Debug)]
+pub(in crate::controller) struct Reports {
+    pub(in crate::controller) kind: Kind,
+    /// By name.
+    pub(in crate::controller) shown: Vec<(String, Shown)>,
+}
+
+/// Makes the report of a StatefulSet say what it should; where that has to wait, for how long.
+///
+/// A report is worth less than the CronJob: what goes wrong here is told to the log and tried again.
+pub(in crate::controller) async fn keep(
+    context: &Context,
+    key: &ObjectKey,
+    reports: &Reports,
+    report: Report,
+    writes: &mut Allowance,
+) -> Option<Duration> {
+    let wanted = report.meta.name.clone().unwrap_or_default();
+    let strays: Vec<_> = reports.shown.iter().filter(|(name, _)| *name != wanted).cloned().collect();
+    remove(context, key, &Reports { kind: reports.kind, shown: strays }).await;
+    let shown = reports.shown.iter().find(|(name, _)| *name == wanted);
+    if shown.is_some_and(|(_, shown)| report.is_told_by(shown)) {
+        return None;
+    }
+    if let Err(pause) = writes.take(Instant::now()) {
+        return Some(pause);
+    }
+    match write(context, key, &wanted, report).await {
+        Ok(()) | Err(Error::NotLeading) => None,
+        // The StatefulSet or its namespace is going.
+        Err(Error::Kube(kube::Error::Api(status))) if status.is_not_found() => None,
+        Err(error) => {
+            warn!(statefulset = %key, %error, "the report of compliance could not be written and will be tried again");
+            Some(AGAIN)
+        }
+    }
+}
+
+async fn write(context: &Context, key: &ObjectKey, name: &str, report: Report) -> Result<(), Error> {
+    let api = api(context, report.kind, &key.namespace);
+    // The watch may be behind: what is written already is not written twice.
+    let live = api.get_opt(name).await?;
+    if live.as_ref().is_some_and(|live| report.is_told_by(&Shown::of(live))) {
+        return Ok(());
+    }
+    let object = report.dated(live.as_ref(), Timestamp::now());
+    context.may_write()?;
+    api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await?;
+    debug!(statefulset = %key, "the report of compliance was written");
+    Ok(())
+}
+
+/// Deletes these reports of a StatefulSet that is not enrolled, or not there, any more.
+pub(in crate::controller) async fn remove(context: &Context, key: &ObjectKey, reports: &Reports) {
+    let api = api(context, reports.kind, &key.namespace);
+    for (name, shown) in &reports.shown {
+        if let Err(error) = delete(context, &api, name, shown.uid.clone()).await {
+            warn!(statefulset = %key, %error, "the report of compliance could not be deleted");
+        }
+    }
+}
+
+/// Deletes all our reports of a kind that another one took the place of.
+pub(in crate::controller) async fn clear(context: &Context, kind: Kind, namespace: Option<&str>) -> Result<(), Error> {
+    let resource = kind.resource();
+    let all: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(context.client.clone(), namespace, &resource),
+        None => Api::all_with(context.client.clone(), &resource),
+    };
+    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    for object in all.list(&ours).await? {
+        let key = ObjectKey::of(&object.metadata);
+        delete(context, &api(context, kind, &key.namespace), &key.name, object.metadata.uid).await?;
+    }
+    Ok(())
+}
+
+async fn delete(context: &Context, api: &Api<DynamicObject>, name: &str, uid: Option<String>) -> Result<(), Error> {
+    context.may_write()?;
+    let preconditions = Some(Preconditions { uid, resource_version: None });
+    match api.delete(name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn api(context: &Context, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(context.client.clone(), namespace, &kind.resource())
+}
+
+impl Reports {
+    /// Whether this report, of this name, is about the StatefulSet.
+    pub(in crate::controller) fn concern(
+        report: &str,
+        shown: &Shown,
+        name_: &str,
+        object: Option<&StatefulSet>,
+    ) -> bool {
+        let uid = object.and_then(|object| object.metadata.uid.as_deref());
+        shown.statefulset == name_ || uid.is_some_and(|uid| report == name(uid))
+    }
+}
