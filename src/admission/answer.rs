@@ -87,7 +87,8 @@ pub fn answer(entry: Entry, uid: &str, body: &[u8], landscape: &Landscape, now: 
         return allow(vec![shorten(&warning, WARNING_LIMIT)], request);
     }
     let Some(object) = &request.object else { return allow(Vec::new(), request) };
-    let write = Write { operation: request.operation, object, old: request.old_object.as_ref() };
+    let write =
+        Write { operation: request.operation, object, old: request.old_object.as_ref(), of_status: request.of_status };
     let decision = decide(entry, write, landscape, now);
     let (response, outcome) = if !decision.refusals.is_empty() {
         (Response::deny(uid, invalid(object, &decision.refusals), decision.warnings), Outcome::Refused)

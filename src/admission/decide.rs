@@ -23,6 +23,8 @@ pub struct Write<'a> {
     pub object: &'a StatefulSet,
     /// The object as it is stored.
     pub old: Option<&'a StatefulSet>,
+    /// Whether it is a write of the status, which can change labels and annotations too.
+    pub of_status: bool,
 }
 
 /// What becomes of a write.

@@ -56,7 +56,7 @@ pub fn floor(
     let checks = checks(policy);
     let mut variables = common();
     variables.extend(checks.iter().map(|check| variable(check.name, &check.wrong())));
-    let mut validations = vec![enabled(), unknown_annotations(), unknown_labels(), conflict()];
+    let mut validations = vec![enabled(), unknown_annotations(), unknown_labels(), conflict(), access_through_status()];
     validations.extend(checks.iter().map(Check::validation));
     let admission = ValidatingAdmissionPolicy {
         metadata: metadata(&name),
@@ -190,15 +190,39 @@ fn conflict() -> Validation {
     )
 }
 
+/// A Secret or an address that a write of the status brings in.
+fn access_through_status() -> Validation {
+    let wrong = format!("variables.written.filter(key, key in {})", list(Key::ACCESS));
+    validation(
+        Code::AccessThroughStatus,
+        // The field is not there for a write of the object itself.
+        &format!("!has(request.subResource) || request.subResource != 'status' || {wrong}.size() == 0"),
+        &format!("'A write of statefulsets/status brings in ' + {wrong}.join(', ')"),
+        "Write it on the StatefulSet itself: the right to write its status is not enough.",
+    )
+}
+
+/// That a value is a Go duration which `duration()` can read: each unit in any number and order, with no more digits before the
+/// point than a day has of it, and not so many of them that their sum is more than Go can hold. What is longer is above any
+/// bound, and `duration()` would fail on it with words about CEL.
+fn duration_form() -> String {
+    const DIGITS_OF_A_DAY: &[(&str, u8)] =
+        &[("ns", 14), ("us", 11), ("µs", 11), ("μs", 11), ("ms", 8), ("s", 5), ("m", 4), ("h", 2)];
+    let units = DIGITS_OF_A_DAY.iter();
+    let units: Vec<String> =
+        units.map(|(unit, digits)| format!(r"(0*[0-9]{{1,{digits}}}(\.[0-9]*)?|\.[0-9]+){unit}")).collect();
+    format!("value.size() <= 60000 && value.matches(r'^[-+]?(0|({})+)$')", units.join("|"))
+}
+
 fn checks(policy: &Policy) -> Vec<Check> {
     let limits = &policy.limits;
-    // Each unit of Go, in any number and order.
-    let form = r"value.matches(r'^[-+]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$')";
+    let form = duration_form();
     let at_least = |least: std::time::Duration| {
         let least = duration::format_go(least);
         format!("{form} && duration(value) >= duration('{least}') && duration(value) <= duration('24h')")
     };
-    let share = "value.matches(r'^[0-9]+(\\.[0-9]+)?%?$')";
+    // No more digits before the point than 100 % has: double() fails on what no number holds.
+    let share = "value.matches(r'^0*[0-9]{1,3}(\\.[0-9]+)?%?$')";
     let number = "(value.endsWith('%') ? double(value.replace('%', '')) / 100.0 : double(value))";
     let size = |least: u64| {
         format!(

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+mod access;
 pub mod answer;
 pub mod audit;
 pub mod decide;

@@ -68,6 +68,8 @@ pub struct Request {
     pub operation: Operation,
     /// Whether the request is about a StatefulSet or its status; anything else is not ours to judge.
     pub ours: bool,
+    /// Whether it is a write of the status.
+    pub of_status: bool,
     /// The resource and subresource, for messages.
     pub resource: String,
     /// The namespace of the object.
@@ -176,6 +178,7 @@ pub fn request(body: &[u8]) -> Result<Request, Unreadable> {
     let mut request = Request {
         operation,
         ours: group == "apps" && plural == "statefulsets" && matches!(sub_resource.as_str(), "" | "status"),
+        of_status: sub_resource == "status",
         resource: shorten(
             &format!("{plural}.{version}.{group}{}{sub_resource}", if sub_resource.is_empty() { "" } else { "/" }),
             80,

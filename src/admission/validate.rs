@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    audit,
+    access, audit,
     decide::{Decision, Write, govern},
     warnings::{fit, note},
 };
@@ -37,8 +37,9 @@ pub(super) fn change(write: Write<'_>, landscape: &Landscape, now: Timestamp) ->
     let stood_before = |finding: &Finding| {
         old.as_ref().is_some_and(|(old, before)| stood(finding, &before.findings, old, write.object))
     };
-    let refusals: Vec<Finding> =
-        judgement.denials().filter(|finding| actions.deny && !stood_before(finding)).cloned().collect();
+    // Not the policy's to allow: it concerns who writes, and not what.
+    let mut refusals = access::through_status(write, policy);
+    refusals.extend(judgement.denials().filter(|finding| actions.deny && !stood_before(finding)).cloned());
 
     let brief = |finding: &Finding| finding.brief.clone();
     let mut warnings: Vec<String> = Vec::new();

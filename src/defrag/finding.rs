@@ -164,6 +164,8 @@ codes! {
     FreeBelowMinimum = "free-below-minimum", Deny;
     /// An etcd that opts out where the policy enrols all.
     OptOutRefused = "opt-out-refused", Deny;
+    /// A Secret or an address of the runs, chosen by a write of the status alone.
+    AccessThroughStatus = "access-through-status", Deny;
 }
 
 impl Code {

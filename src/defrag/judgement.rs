@@ -155,6 +155,11 @@ fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>
     let mut judged_rule =
         rule::judge(&rule_text, quota.unwrap_or(etcd::DEFAULT_QUOTA), &policy.limits, &settings.trigger_key.field());
     judged_rule.findings.retain(|finding| !restates(finding, &findings));
+    // A rule of the policy is for etcds of any quota: a part that means nothing to this one is nobody's mistake here. What is
+    // wrong with it for every quota, the policy's own findings say.
+    if !settings::has_own_trigger(object, policy) {
+        judged_rule.findings.retain(|finding| finding.code != Code::RuleConstantSuspect);
+    }
     let judged_schedule = schedule::judge(
         &settings.schedule,
         settings.time_zone.as_deref(),

@@ -76,6 +76,17 @@ impl Key {
     /// The keys that say when to defragment; a value for one of them stands against the defaults of all.
     pub const TRIGGERS: &'static [Self] = &[Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove];
 
+    /// The keys that choose which Secrets the pod of a run gets and which addresses it speaks to.
+    pub const ACCESS: &'static [Self] = &[
+        Self::CaSecret,
+        Self::ClientSecret,
+        Self::UsernameSecret,
+        Self::Endpoints,
+        Self::Service,
+        Self::ClientPort,
+        Self::ClusterDomain,
+    ];
+
     /// The keys that the webhook fills in where a policy has a value for them.
     pub const DEFAULTABLE: &'static [Self] =
         &[Self::Schedule, Self::TimeZone, Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove];

@@ -19,7 +19,7 @@ fn read(object: &Value) -> StatefulSet {
 
 fn run(entry: Entry, operation: Operation, object: &Value, old: Option<&Value>) -> Decision {
     let (object, old) = (read(object), old.map(read));
-    let write = Write { operation, object: &object, old: old.as_ref() };
+    let write = Write { operation, object: &object, old: old.as_ref(), of_status: false };
     decide(entry, write, &Landscape::default(), Timestamp::UNIX_EPOCH)
 }
 

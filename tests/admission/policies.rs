@@ -447,3 +447,48 @@ pub(crate) async fn filled_in(
     }
     result
 }
+
+/// Who may only write the status does not choose Secrets and addresses, whatever the policy's actions.
+#[tokio::test]
+async fn access_through_the_status_is_refused_under_every_policy() {
+    let with = |mut object: Value, key: &str, value: Value| {
+        object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = value;
+        object
+    };
+    let values = [
+        ("ca-secret", "other"),
+        ("client-secret", "other"),
+        ("username-secret", "other:user,password"),
+        ("endpoints", "https://attacker.example:2379"),
+        ("service", "attacker"),
+        ("client-port", "2380"),
+        ("cluster-domain", "attacker.example"),
+    ];
+    for actions in ACTIONS {
+        let landscape = with_actions(json!({}), actions);
+        let causes = async |sub_resource: &str, old: &Value, object: &Value| -> usize {
+            let review = review("UPDATE", sub_resource, object.clone(), old.clone());
+            let answer = answer_under(&landscape, Entry::Validate, &review).await;
+            let causes = answer["status"]["details"]["causes"].as_array().cloned().unwrap_or_default();
+            let ours = |cause: &&Value| cause["message"].as_str().unwrap().ends_with("[access-through-status]");
+            causes.iter().filter(ours).count()
+        };
+        for (key, value) in values {
+            let set = with(tame(), key, json!(value));
+            assert_eq!(causes("status", &tame(), &set).await, 1, "{actions:?} {key}");
+            assert_eq!(causes("", &tame(), &set).await, 0, "{actions:?} {key}: on the object itself");
+            assert_eq!(causes("status", &set, &tame()).await, 0, "{actions:?} {key}: taken away");
+            assert_eq!(causes("status", &set, &touched(set.clone())).await, 0, "{actions:?} {key}: it stands");
+            for label in [json!(null), json!("false")] {
+                let mut out = set.clone();
+                out["metadata"]["labels"]["etcd-defrag.io/enabled"] = label;
+                if out["metadata"]["labels"]["etcd-defrag.io/enabled"].is_null() {
+                    out["metadata"]["labels"].as_object_mut().unwrap().remove("etcd-defrag.io/enabled");
+                }
+                assert_eq!(causes("status", &out, &set).await, 1, "{actions:?} {key}: enrolled through the status");
+                assert_eq!(causes("", &out, &set).await, 0, "{actions:?} {key}: enrolled");
+            }
+        }
+        assert_eq!(causes("status", &tame(), &with(tame(), "suspend", json!("true"))).await, 0, "{actions:?}");
+    }
+}

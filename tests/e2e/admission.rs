@@ -2,11 +2,11 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{Api, api::PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     schedules::client,
-    support::{etcd, namespace, unlabelled, world},
+    support::{etcd, namespace, stderr, unlabelled, world},
 };
 
 #[test]
@@ -101,6 +101,51 @@ fn an_annotation_cannot_be_changed_unjudged_through_the_status() {
         "-p",
         r#"{"status":{"replicas":3}}"#,
     ]);
+}
+
+#[test]
+fn secrets_and_addresses_are_not_chosen_through_the_status() {
+    let world = world();
+    let ns = namespace(&world.plane, "access");
+    ns.accepts(&etcd(&ns.name, "e", &[("client-secret", "kamaji-etcd-root-client-certs")]));
+    let through = |sub: Option<&str>, annotations: Value, labels: Value| {
+        let patch = json!({"metadata": {"annotations": annotations, "labels": labels}}).to_string();
+        let mut args = vec!["patch", "statefulset", "e", "--type=merge", "-p", &patch];
+        args.extend(sub);
+        ns.kubectl(&args)
+    };
+    let status = Some("--subresource=status");
+    let stolen = json!({"etcd-defrag.io/username-secret": "other:user,password",
+        "etcd-defrag.io/endpoints": "http://attacker.example:2379"});
+    let refused = through(status, stolen.clone(), json!({}));
+    assert!(!refused.status.success());
+    insta::assert_snapshot!(stderr(&refused).replace(&ns.name, "NAMESPACE"));
+
+    // Neither is the way round: first the annotations while it is not enrolled, then the label.
+    let enabled = |value: &str| json!({"etcd-defrag.io/enabled": value});
+    assert!(through(status, json!({}), enabled("false")).status.success());
+    let unnoticed = through(status, json!({"etcd-defrag.io/client-secret": "other"}), json!({}));
+    assert!(unnoticed.status.success(), "nobody's Secret is mounted while it is opted out: {}", stderr(&unnoticed));
+    let refused = through(status, json!({}), enabled("true"));
+    assert!(stderr(&refused).contains("[access-through-status]"), "{}", stderr(&refused));
+    assert!(
+        through(None, json!({"etcd-defrag.io/client-secret": "kamaji-etcd-root-client-certs"}), json!({}))
+            .status
+            .success()
+    );
+    assert!(through(None, json!({}), enabled("true")).status.success());
+
+    // Everything else goes through: what stands, what is taken away, any other key, and the object itself.
+    let mut live = ns.get("statefulset", "e").unwrap();
+    live["metadata"]["annotations"]["etcd-defrag.io/defrag-now"] = json!("please");
+    let output = ns.plane.kubectl_stdin(["replace", "--subresource=status", "-f", "-"], &live.to_string());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let suspend = through(status, json!({"etcd-defrag.io/suspend": "true"}), json!({}));
+    assert!(suspend.status.success(), "{}", stderr(&suspend));
+    let gone = through(status, json!({"etcd-defrag.io/client-secret": null}), json!({}));
+    assert!(gone.status.success(), "{}", stderr(&gone));
+    let itself = through(None, json!({"etcd-defrag.io/client-secret": "kamaji-etcd-root-client-certs"}), json!({}));
+    assert!(itself.status.success(), "{}", stderr(&itself));
 }
 
 #[test]

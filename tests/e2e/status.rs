@@ -8,7 +8,7 @@ use super::{
     policies::with_definition,
     support::{Namespace, SOON, etcd, namespace, stderr, unlabelled},
 };
-use crate::harness::{binary, eventually};
+use crate::harness::{ControlPlane, binary, eventually};
 
 fn status(ns: &Namespace<'_>, args: &[&str]) -> Output {
     Command::new(binary()).arg("status").args(args).env("KUBECONFIG", ns.plane.kubeconfig()).output().unwrap()
@@ -123,4 +123,22 @@ fn an_empty_namespace_is_said_to_be_empty() {
     let nowhere = nowhere.unwrap();
     assert_eq!(nowhere.status.code(), Some(2));
     assert!(stderr(&nowhere).contains("cannot reach a cluster"), "{}", stderr(&nowhere));
+}
+
+#[test]
+fn without_the_definition_the_built_in_policy_is_shown_and_nobody_has_to_be_told() {
+    let plane = ControlPlane::start();
+    let ns = namespace(&plane, "plain");
+    ns.accepts(&etcd(&ns.name, "etcd", &[("schedule", "7 3 * * *"), ("time-zone", "Europe/Rome")]));
+    let output = status(&ns, &["-n", &ns.name, "-o", "json"]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let rows = rows(&ns);
+    assert_eq!(
+        (&rows[0]["name"], &rows[0]["policy"], &rows[0]["cronJob"]),
+        (&json!("etcd"), &Value::Null, &Value::Null)
+    );
+    assert_eq!(rows[0]["schedule"], "7 3 * * *");
+    let text = status(&ns, &["-A"]);
+    assert_eq!(text.status.code(), Some(0), "{}", stderr(&text));
+    assert!(String::from_utf8_lossy(&text.stdout).contains("<built-in>"), "{}", String::from_utf8_lossy(&text.stdout));
 }

@@ -30,6 +30,9 @@ const REFUSED: &[(&[(&str, &str)], &str)] = &[
     (&[("command-timeout", "10s")], "Write a duration from 1m0s to 24h"),
     (&[("command-timeout", "5 minutes")], "etcd-defrag.io/command-timeout is \"5 minutes\""),
     (&[("wait-between-members", "-5s")], "[duration-invalid]"),
+    // More than any duration or number can hold.
+    (&[("wait-between-members", "99999999999999999999h")], "Write a duration from 0s to 24h"),
+    (&[("command-timeout", "1h9999999999999999999999.5ns")], "Write a duration from 1m0s to 24h"),
     (&[("disalarm-below", "100%")], "strictly between 0 and 1"),
     (&[("quota-usage-above", "95%")], "from 0% to 90%"),
     (&[("free-above", "200MB")], "[free-below-minimum]"),
@@ -46,6 +49,7 @@ const ACCEPTED: &[&[(&str, &str)]] = &[
     &[("quota-usage-above", "90%"), ("free-above", "1.5e9")],
     &[("quota-usage-above", "0.55"), ("free-above", "0.25Gi")],
     &[("wait-between-members", "0"), ("command-timeout", "+1.5h3m.5s")],
+    &[("wait-between-members", "000000000000000000000000000001m"), ("command-timeout", "86400000000000ns")],
     &[("disalarm-below", "85.5%"), ("auto-disalarm", "true"), ("client-port", "02379")],
     &[("rule", "dbSizeFree > 100*1024*1024"), ("defrag-now", "x y"), ("quota", "8589934592")],
     // Filled in by the webhook before it went away: what is listed follows the policy, whatever the text says.
@@ -66,6 +70,14 @@ fn the_floor_holds_without_a_webhook_and_blocks_no_rescue() {
     for (annotations, says) in REFUSED {
         let said = ns.rejects(&etcd(&ns.name, "e", annotations));
         assert!(said.contains(says) && said.contains("is invalid"), "{annotations:?}: {said}");
+    }
+    for (key, value, says) in [
+        ("wait-between-members", "99h".repeat(30_000), "[duration-invalid]"),
+        ("quota-usage-above", format!("{}%", "9".repeat(400)), "from 0% to 90%"),
+        ("disalarm-below", "9".repeat(400), "strictly between 0 and 1"),
+    ] {
+        let said = ns.rejects(&etcd(&ns.name, "e", &[(key, &value)]));
+        assert!(said.contains(says) && said.contains("is invalid"), "{key}: {said}");
     }
     let mut unclear = etcd(&ns.name, "e", &[]);
     unclear["metadata"]["labels"]["etcd-defrag.io/enabled"] = json!("yes");
@@ -99,6 +111,10 @@ fn the_floor_holds_without_a_webhook_and_blocks_no_rescue() {
     ns.run(&["annotate", "statefulset", "old", "etcd-defrag.io/shedule-"]);
     let status = r#"{"metadata":{"annotations":{"etcd-defrag.io/suspend":"yes"}}}"#;
     ns.refused(&["patch", "statefulset", "old", "--subresource=status", "--type=merge", "-p", status]);
+    let secret = r#"{"metadata":{"annotations":{"etcd-defrag.io/client-secret":"other"}}}"#;
+    let said = ns.refused(&["patch", "statefulset", "old", "--subresource=status", "--type=merge", "-p", secret]);
+    assert!(said.contains("brings in etcd-defrag.io/client-secret"), "{said}");
+    ns.run(&["patch", "statefulset", "old", "--type=merge", "-p", secret]);
     ns.run(&["delete", "statefulset", "old"]);
 }
 

@@ -147,3 +147,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_constant_of_the_policys_rule_is_nobodys_mistake_on_a_small_etcd() {
+    let suspects = |annotations: &[(&str, &str)]| {
+        let mut object = annotated(annotations);
+        let command = object["spec"]["template"]["spec"]["containers"][0]["command"].as_array_mut().unwrap();
+        let quota = command.iter_mut().find(|word| word.as_str().unwrap().starts_with("--quota-backend-bytes"));
+        *quota.unwrap() = json!("--quota-backend-bytes=134217728");
+        let judgement = judged(object);
+        judgement.findings.iter().filter(|finding| finding.code == Code::RuleConstantSuspect).count()
+    };
+    let rule = crate::defrag::policy::DEFAULT_RULE;
+    assert_eq!(suspects(&[]), 0, "the built-in rule");
+    assert_eq!(suspects(&[("rule", rule), ("defaulted", "rule")]), 0, "filled in by the webhook");
+    assert_eq!(suspects(&[("rule", rule)]), 1, "a person's");
+}

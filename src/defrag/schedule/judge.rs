@@ -49,6 +49,11 @@ impl Place {
     }
 }
 
+/// Whether a field path is one of a policy, where values are fields and not annotations.
+fn is_policy(field: &str) -> bool {
+    field.starts_with("spec.")
+}
+
 /// What the policy allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -93,7 +98,7 @@ pub struct Resolved {
 #[must_use]
 pub fn judge(schedule_text: &str, zone_text: Option<&str>, at: &Place, limits: &Limits, now: Timestamp) -> Judged {
     let mut findings = Vec::new();
-    let noun = if at.zone_field.starts_with("spec.") { "field" } else { "annotation" };
+    let noun = if is_policy(&at.zone_field) { "field" } else { "annotation" };
     let zone = match zone_text.map(TimeZone::parse).transpose() {
         Ok(zone) => Some(zone),
         Err(error) => {
@@ -202,14 +207,18 @@ impl Case<'_> {
     }
 
     fn never_fires(&mut self) {
+        let (place, suspend, value) = if is_policy(self.field) {
+            ("the field", "spec.defaults.suspend", "true")
+        } else {
+            ("the annotation", Key::Suspend.annotation(), "\"true\"")
+        };
         let message = format!(
             "The schedule {} never fires: no date and time matches all of its fields, so this etcd would never be \
-             defragmented and nothing would say so. To pause defragmentation set the annotation {} to \"true\" and keep a \
+             defragmented and nothing would say so. To pause defragmentation set {place} {suspend} to {value} and keep a \
              schedule that fires, such as \"0 0 * * *\".",
             quoted(self.text),
-            Key::Suspend.annotation()
         );
-        let brief = format!("{} never fires; to pause, set {}", quoted(self.text), Key::Suspend.annotation());
+        let brief = format!("{} never fires; to pause, set {suspend}", quoted(self.text));
         self.report(Code::ScheduleNeverFires, brief, message);
     }
 

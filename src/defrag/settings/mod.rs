@@ -77,11 +77,23 @@ fn own(object: &StatefulSet) -> BTreeMap<Key, &str> {
         .collect()
 }
 
-/// The annotations that are in force: what a person set and may set, then the policy's.
-fn effective<'a>(object: &'a StatefulSet, policy: &'a Policy) -> BTreeMap<Key, &'a str> {
+/// What a person set and may set.
+fn allowed<'a>(object: &'a StatefulSet, policy: &Policy) -> BTreeMap<Key, &'a str> {
     let mut values = own(object);
     values.retain(|key, _| !policy.limits.locked.contains(key));
-    let own_trigger = Key::TRIGGERS.iter().any(|key| values.contains_key(key));
+    values
+}
+
+/// Whether a person, and not the policy, says when this etcd is worth a run.
+#[must_use]
+pub fn has_own_trigger(object: &StatefulSet, policy: &Policy) -> bool {
+    allowed(object, policy).keys().any(|key| Key::TRIGGERS.contains(key))
+}
+
+/// The annotations that are in force: what a person set and may set, then the policy's.
+fn effective<'a>(object: &'a StatefulSet, policy: &'a Policy) -> BTreeMap<Key, &'a str> {
+    let mut values = allowed(object, policy);
+    let own_trigger = has_own_trigger(object, policy);
     for (key, value) in &policy.defaults {
         if !(own_trigger && Key::TRIGGERS.contains(key)) {
             values.entry(*key).or_insert(value);
