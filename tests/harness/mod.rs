@@ -26,9 +26,11 @@
 #![expect(clippy::panic, reason = "a failed harness fails the test")]
 
 mod audit;
+mod cert_manager;
 mod control_plane;
 mod etcd_cluster;
 mod etcd_pods;
+mod helm;
 mod node;
 mod processes;
 mod serve;
@@ -37,9 +39,11 @@ mod supervised;
 #[allow(unused_imports, reason = "see dead_code above")]
 pub(crate) use self::{
     audit::{Audit, AuditEvent, AuditMark},
+    cert_manager::CertManager,
     control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD},
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
     etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
+    helm::{chart, helm, helm_ok},
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
     processes::Process,
     serve::{Serve, ServeOptions, binary},
