@@ -32,6 +32,7 @@ mod etcd_cluster;
 mod etcd_pods;
 mod helm;
 mod node;
+mod own_image;
 mod processes;
 mod serve;
 mod supervised;
@@ -45,6 +46,7 @@ pub(crate) use self::{
     etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
     helm::{chart, helm, helm_ok},
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
+    own_image::own_image,
     processes::Process,
     serve::{Serve, ServeOptions, binary},
     supervised::Component,
