@@ -20,6 +20,8 @@
 //! Environment:
 //! - `ETCD_DEFRAG_CONTROLPLANE_BIN`: folder with the programs, instead of asking
 //!   `scripts/controlplane.sh`.
+//! - `ETCD_DEFRAG_IMAGE`: an archive of the project's own image, instead of
+//!   building it.
 //! - `ETCD_DEFRAG_KEEP`: when set, folders with logs and data are never removed.
 
 #![allow(dead_code, reason = "tests, benches and examples include this module and use a part of it each")]

@@ -20,6 +20,9 @@ fn with_cert_manager_from_an_empty_cluster_and_away_again() {
     assert_eq!(plane.get(&[POLICY, "default"]).unwrap()["spec"]["defaults"]["schedule"], "H 0 * * *");
     // As it was rendered, the policy is still a hook.
     assert_eq!(release.drift("", false), "");
+    // Other values would show.
+    let drift = release.drift("{replicas: 3, defaultPolicy: {spec: {priority: 7}}}", false);
+    assert!(drift.contains("replicas: 3") && drift.contains("priority: 7"), "{drift}");
 
     let key = plane.get(&["-n", NAMESPACE, "certificate", RELEASE]).unwrap();
     assert_eq!(key["spec"]["privateKey"]["algorithm"], "ECDSA");
@@ -142,7 +145,7 @@ fn refuses(plane: &ControlPlane, namespace: &str) {
     let output =
         plane.kubectl(["-n", namespace, "annotate", "statefulset", "kamaji-etcd", "--overwrite", EVERY_MINUTE]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("denied the request"), "{said}");
+    assert!(!output.status.success() && said.contains("[schedule-too-often]"), "{said}");
 }
 
 /// What was installed is gone, the CronJobs and the definition stay, and a write that was refused before goes through.

@@ -17,9 +17,9 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// The node. What is installed belongs to the whole cluster, so a test has it alone.
 pub(crate) struct World {
+    // Dropped first: it must not outlive its API server.
+    _cert_manager: CertManager,
     pub(crate) node: Node,
-    /// cert-manager's controllers, until a test ends them.
-    pub(crate) cert_manager: Mutex<Option<CertManager>>,
 }
 
 /// A test's turn on the node.
@@ -48,7 +48,7 @@ pub(crate) fn world(test: &str) -> Option<Turn> {
         println!("cert-manager's controllers ran after {:.1} s", cert_manager.start_time.as_secs_f64());
         // Enforces Pod Security "restricted".
         node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
-        let world = Arc::new(World { node, cert_manager: Mutex::new(Some(cert_manager)) });
+        let world = Arc::new(World { node, _cert_manager: cert_manager });
         *shared = Arc::downgrade(&world);
         world
     };
