@@ -5,12 +5,7 @@
 use anyhow::Context as _;
 use axum::http::{self, StatusCode, header::WARNING};
 use http_body_util::BodyExt as _;
-use kube::{
-    Client,
-    api::PostParams,
-    client::Body,
-    core::Request,
-};
+use kube::{Client, api::PostParams, client::Body, core::Request};
 use serde_json::{Value, json};
 
 use super::{Outcome, cluster, output};

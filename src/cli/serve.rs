@@ -53,7 +53,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     probes_listen: SocketAddr,
     #[command(flatten)]
-    tls: tls::Args,
+    tls: tls::TlsArgs,
     /// The kubeconfig; without it the environment's, else the one of the pod
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,

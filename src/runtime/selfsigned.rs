@@ -56,17 +56,15 @@ pub fn issue(names: &[String]) -> Result<Pair, Error> {
 /// As [`issue`].
 pub fn issue_for(names: &[String], from: Date, until: Date) -> Result<Pair, Error> {
     let at = |date: Date| date.to_zoned(TimeZone::UTC).map(|day| day.timestamp());
-    let mut all: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
-    all.extend(names.iter().filter(|name| !all.contains(name)).cloned().collect::<Vec<_>>());
-    issue_between(all, "etcd-defrag-webhook development CA", at(from)?, at(until)?)
+    issue_between(names, "etcd-defrag-webhook development CA", at(from)?, at(until)?)
 }
 
-/// A fresh CA of the given name and a serving certificate (ECDSA P-256) for exactly `names`, both valid in one span of
-/// time. The CA's key is dropped.
+/// A fresh CA of the given name and a serving certificate (ECDSA P-256) for the same names, both valid in one span of time.
+/// The CA's key is dropped.
 ///
 /// # Errors
 /// [`Error::Certificate`] for a name that is neither a DNS name nor an address.
-pub fn issue_between(names: Vec<String>, authority: &str, from: Timestamp, until: Timestamp) -> Result<Pair, Error> {
+pub fn issue_between(names: &[String], authority: &str, from: Timestamp, until: Timestamp) -> Result<Pair, Error> {
     let at = |time: Timestamp| {
         let since_epoch = Duration::from_secs(u64::try_from(time.as_second()).unwrap_or_default());
         date_time_ymd(1970, 1, 1) + since_epoch
@@ -86,10 +84,16 @@ pub fn issue_between(names: Vec<String>, authority: &str, from: Timestamp, until
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
 
-    let mut leaf = params(names, "etcd-defrag-webhook")?;
+    let mut all: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    all.extend(names.iter().filter(|name| !all.contains(name)).cloned().collect::<Vec<_>>());
+    let mut leaf = params(all, "etcd-defrag-webhook")?;
     leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
     let certificate = leaf.signed_by(&key, &ca)?;
     Ok(Pair { ca_pem: ca.pem(), cert_pem: certificate.pem(), key_pem: key.serialize_pem() })
 }
+
+#[cfg(test)]
+#[allow(clippy::format_push_string, reason = "tests are read, not tuned")]
+mod tests;

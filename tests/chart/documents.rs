@@ -59,7 +59,8 @@ fn the_plain_manifests_are_what_the_chart_renders() {
 fn the_kustomization_has_what_can_be_applied_at_once() {
     let read = |file: &str| fs::read_to_string(manifests().join(file)).unwrap();
     let kustomization: Value = serde_saphyr::from_str(&read("kustomization.yaml")).unwrap();
-    let resources: Vec<&str> = kustomization["resources"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let resources: Vec<&str> =
+        kustomization["resources"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     let optional = ["40-admission-policy.yaml", "50-default-policy.yaml"];
     let mut wanted: Vec<&str> = vec!["00-namespace.yaml"];
     wanted.extend(FILES.iter().map(|(file, ..)| *file).filter(|file| !optional.contains(file)));

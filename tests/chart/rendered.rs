@@ -1,12 +1,14 @@
 //! What the chart renders, without a cluster.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use etcd_defrag_webhook::admission::registration::{Registration, Target};
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
 use super::{
     harness::{chart, helm, helm_ok},
-    support::{NAMESPACE, RELEASE, SETS, find, objects, page, render, template, title},
+    support::{NAMESPACE, RELEASE, SETS, find, objects, render, template, title},
 };
 
 #[test]
@@ -24,18 +26,20 @@ fn six_sets_of_values() {
     let default = short(&render(""));
     for (name, values) in SETS {
         if values.is_empty() {
-            insta::assert_snapshot!(name, default);
-            continue;
+            let pages: Vec<String> = default.iter().map(|(title, page)| format!("## {title}\n{page}")).collect();
+            insta::assert_snapshot!(name, pages.join("\n"));
+        } else {
+            insta::assert_snapshot!(name, differences(&default, &short(&render(values))));
         }
-        // The names of everything differ where the name is overridden; what remains is what matters.
-        let named = short(&render(values)).replace("keeper", RELEASE);
-        insta::assert_snapshot!(name, differences(&default, &named));
     }
 }
 
-fn short(objects: &[Value]) -> String {
-    let mut objects = objects.to_vec();
-    for object in &mut objects {
+/// Each object as a page, by its title; without what the code generates, and with the labels that all have on one only.
+fn short(objects: &[Value]) -> BTreeMap<String, String> {
+    let page = |object: &Value| {
+        let mut object = object.clone();
+        // The names of everything differ where the name is overridden; what remains is what matters.
+        let title = title(&object).replace("keeper", RELEASE);
         match object["kind"].as_str() {
             Some("CustomResourceDefinition" | "ValidatingAdmissionPolicy") => object["spec"] = json!("(generated)"),
             Some("MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
@@ -45,36 +49,36 @@ fn short(objects: &[Value]) -> String {
             }
             _ => {}
         }
-    }
-    page(&objects)
+        if object["kind"] != "Service" {
+            let labels = object["metadata"]["labels"].as_object_mut().unwrap();
+            labels.retain(|key, _| {
+                !key.starts_with("app.kubernetes.io/") && key != "helm.sh/chart" && key != "example.com/team"
+            });
+        }
+        (title, serde_saphyr::to_string(&object).unwrap().replace("keeper", RELEASE))
+    };
+    objects.iter().map(page).collect()
 }
 
-/// The lines that differ, below the object that they are in.
-fn differences(old: &str, new: &str) -> String {
-    let diff = TextDiff::from_lines(old, new);
-    let mut lines: Vec<String> = Vec::new();
-    let mut title = String::new();
-    for change in diff.iter_all_changes() {
-        let line = change.value().trim_end();
-        let sign = match change.tag() {
-            ChangeTag::Equal => ' ',
-            ChangeTag::Delete => '-',
-            ChangeTag::Insert => '+',
-        };
-        if line.starts_with("## ") {
-            title = format!("{sign} {line}");
-            if sign == ' ' {
-                continue;
+fn differences(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> String {
+    let titles: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let mut lines = Vec::new();
+    for title in titles {
+        match (old.get(title), new.get(title)) {
+            (Some(_), None) => lines.push(format!("- {title}")),
+            (None, Some(new)) => {
+                lines.push(format!("+ {title}"));
+                lines.extend(new.lines().map(|line| format!("  + {line}")));
             }
-        }
-        if sign == ' ' || line.is_empty() {
-            continue;
-        }
-        if !title.is_empty() {
-            lines.push(std::mem::take(&mut title));
-        }
-        if !line.starts_with("## ") {
-            lines.push(format!("{sign} {line}"));
+            (Some(old), Some(new)) if old != new => {
+                lines.push(format!("  {title}"));
+                let diff = TextDiff::from_lines(old, new);
+                lines.extend(diff.iter_all_changes().filter(|change| change.tag() != ChangeTag::Equal).map(|change| {
+                    let sign = if change.tag() == ChangeTag::Delete { '-' } else { '+' };
+                    format!("  {sign} {}", change.value().trim_end())
+                }));
+            }
+            _ => {}
         }
     }
     lines.join("\n")

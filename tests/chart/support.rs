@@ -1,7 +1,5 @@
 //! Rendering, and sets of values.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use crate::harness::{chart, helm_ok};
@@ -117,18 +115,4 @@ pub(crate) fn title(object: &Value) -> String {
 pub(crate) fn find<'a>(objects: &'a [Value], wanted: &str) -> &'a Value {
     let titles: Vec<String> = objects.iter().map(title).collect();
     objects.iter().find(|object| title(object) == wanted).unwrap_or_else(|| panic!("no {wanted} among {titles:?}"))
-}
-
-/// Objects in a form that is good to compare and to read.
-pub(crate) fn page(objects: &[Value]) -> String {
-    let mut pages: Vec<String> = objects
-        .iter()
-        .map(|object| {
-            let mut page = format!("## {}\n", title(object));
-            let _ = writeln!(page, "{}", serde_saphyr::to_string(object).unwrap().trim_end());
-            page
-        })
-        .collect();
-    pages.sort();
-    pages.join("\n")
 }

@@ -33,13 +33,9 @@ impl CertManager {
         // They are larger than what client-side apply can note down.
         let applied = plane.kubectl_stdin(["apply", "--server-side", "-f", "-"], &definitions);
         assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
-        plane.kubectl_ok(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "crd/issuers.cert-manager.io",
-            "crd/certificates.cert-manager.io",
-        ]);
+        for definition in ["issuers", "clusterissuers", "certificates", "certificaterequests"] {
+            plane.wait_established(&format!("{definition}.cert-manager.io"));
+        }
 
         let begun = Instant::now();
         let log = plane.logs().join("cert-manager.log");

@@ -18,7 +18,7 @@ const SPREAD: Duration = Duration::from_secs(20);
 
 /// What is told about certificates.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct TlsArgs {
     /// The serving certificate with its chain, in PEM; followed when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -55,7 +55,7 @@ pub(super) struct Source {
     pub(super) keeper: Option<keeper::Keeper>,
 }
 
-impl Args {
+impl TlsArgs {
     /// Finds the certificate, or begins to wait for it.
     pub(super) async fn source(
         &self,

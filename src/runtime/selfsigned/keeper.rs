@@ -115,23 +115,28 @@ impl Standing {
         Ok(if notes.is_empty() { "in both webhook configurations".to_owned() } else { notes.join("; ") })
     }
 
+    /// Whether that is news.
     fn set(&self, index: usize, to: Bundle) -> bool {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.get_mut(index).is_some_and(|bundle| std::mem::replace(bundle, to.clone()) != to)
+        let Some(bundle) = all.get_mut(index).filter(|bundle| **bundle != to) else { return false };
+        *bundle = to;
+        true
     }
 }
 
 const KINDS: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
-/// One object that is watched by its name: `None` before it is known whether it is there.
+/// One object that is watched by its name.
 struct One<T> {
-    now: Option<Option<T>>,
+    /// Whether it is known whether it is there.
+    known: bool,
+    now: Option<T>,
     listed: Option<T>,
 }
 
 impl<T> Default for One<T> {
     fn default() -> Self {
-        Self { now: None, listed: None }
+        Self { known: false, now: None, listed: None }
     }
 }
 
@@ -140,9 +145,12 @@ impl<T> One<T> {
         match event {
             Event::Init => self.listed = None,
             Event::InitApply(object) => self.listed = Some(object),
-            Event::InitDone => self.now = Some(self.listed.take()),
-            Event::Apply(object) => self.now = Some(Some(object)),
-            Event::Delete(_) => self.now = Some(None),
+            Event::InitDone => {
+                self.known = true;
+                self.now = self.listed.take();
+            }
+            Event::Apply(object) => self.now = Some(object),
+            Event::Delete(_) => self.now = None,
         }
     }
 }
@@ -169,7 +177,7 @@ impl Pauses {
 
 /// What one of the three watches says.
 enum Watched {
-    Secret(watcher::Result<Event<Secret>>),
+    Secret(Box<watcher::Result<Event<Secret>>>),
     Configuration(usize, watcher::Result<Event<Seen>>),
 }
 
@@ -247,7 +255,7 @@ impl Keeper {
         let mutating: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let validating: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
         futures::stream::select(
-            by_name(secrets, &self.config.secret).map(Watched::Secret),
+            by_name(secrets, &self.config.secret).map(|event| Watched::Secret(Box::new(event))),
             futures::stream::select(
                 by_name(mutating, name).map(|event| Watched::Configuration(0, event.map(seen))),
                 by_name(validating, name).map(|event| Watched::Configuration(1, event.map(seen))),
@@ -258,18 +266,20 @@ impl Keeper {
 
     fn take(&mut self, event: Watched) {
         match event {
-            Watched::Secret(Ok(event)) => {
-                self.written = None;
-                self.secret.take(event);
-            }
-            Watched::Secret(Err(failure)) => {
-                let reason = format!("{} cannot be watched: {}", self.secret_name(), why(&failure));
-                if matches!(failure, watcher::Error::InitialListFailed(_)) {
-                    self.certificates.note(Some(reason));
-                } else {
-                    warn!(reason, "the watch goes on by itself");
+            Watched::Secret(event) => match *event {
+                Ok(event) => {
+                    self.written = None;
+                    self.secret.take(event);
                 }
-            }
+                Err(failure) => {
+                    let reason = format!("{} cannot be watched: {}", self.secret_name(), why(&failure));
+                    if matches!(failure, watcher::Error::InitialListFailed(_)) {
+                        self.certificates.note(Some(reason));
+                    } else {
+                        warn!(reason, "the watch goes on by itself");
+                    }
+                }
+            },
             Watched::Configuration(index, Ok(event)) => {
                 if let Some(one) = self.configurations.get_mut(index) {
                     one.take(event);
@@ -287,7 +297,10 @@ impl Keeper {
     }
 
     async fn step(&mut self) {
-        let Some(secret) = self.secret.now.clone() else { return };
+        if !self.secret.known {
+            return;
+        }
+        let secret = self.secret.now.clone();
         let now = Timestamp::now();
         let found = read(secret.as_ref(), &self.config.host(), now);
         self.serve(&found, now);
@@ -364,12 +377,12 @@ impl Keeper {
             }
             // Another replica was faster, and the watch brings what it wrote.
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => self.pauses.start(),
-            Ok(Err(failure)) => self.failed(brief(&failure)),
-            Err(_) => self.failed("the API server does not answer".to_owned()),
+            Ok(Err(failure)) => self.failed(&brief(&failure)),
+            Err(_) => self.failed("the API server does not answer"),
         }
     }
 
-    fn failed(&mut self, reason: String) {
+    fn failed(&mut self, reason: &str) {
         self.pauses.start();
         let reason = format!("{} cannot be written: {reason}", self.secret_name());
         if self.said.as_ref() != Some(&reason) {
@@ -382,7 +395,7 @@ impl Keeper {
     fn fresh(&mut self, now: Timestamp) -> Option<(Pair, Leaf)> {
         let (from, until) = (now - BACKDATED, now + LIFETIME);
         let authority = format!("{MANAGER} CA of {now:.0}");
-        let made = issue_between(vec![self.config.host()], &authority, from, until)
+        let made = issue_between(&[self.config.host()], &authority, from, until)
             .map_err(|failure| failure.to_string())
             .and_then(|pair| {
                 tls::judge(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes(), now)
@@ -419,8 +432,8 @@ impl Keeper {
 
     /// Whether the configuration holds the bundle, or is not there.
     async fn keep_bundle(&mut self, index: usize, bundle: &str) -> bool {
-        let Some(known) = self.configurations.get(index).and_then(|one| one.now.clone()) else { return false };
-        let Some(seen) = known else {
+        let Some(one) = self.configurations.get(index).filter(|one| one.known) else { return false };
+        let Some(seen) = one.now.clone() else {
             if self.stands(index, Bundle::Absent) {
                 warn!(
                     configuration = self.configuration_name(index),

@@ -95,7 +95,6 @@ fn sound(stored: &Stored, spread: bool, now: Timestamp) -> Plan {
     let current = &stored.current;
     match &stored.next {
         Some(_) if spread => Plan::Promote(Box::new(stored.promoted(now))),
-        Some(_) => Plan::Keep,
         None if now >= renewal(current.not_before, current.not_after) => Plan::Prepare {
             base: Box::new(stored.clone()),
             because: format!("the certificate expires at {}", current.not_after),
@@ -103,6 +102,6 @@ fn sound(stored: &Stored, spread: bool, now: Timestamp) -> Plan {
         None if stored.authorities.len() > 1 && stored.since.is_none_or(|since| now >= since + OVERLAP) => {
             Plan::Prune(Box::new(stored.pruned()))
         }
-        None => Plan::Keep,
+        Some(_) | None => Plan::Keep,
     }
 }
