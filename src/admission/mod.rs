@@ -8,6 +8,7 @@ use std::fmt;
 mod access;
 pub mod answer;
 pub mod audit;
+mod complaints;
 pub mod decide;
 pub mod floor;
 pub mod limits;
