@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Watches are asked again every 2 s, the Lease as well; a definition that is missing every 5 s.
-const HEALED: Duration = Duration::from_secs(60);
+const HEALED: Duration = Duration::from_mins(1);
 
 /// What readiness says, without what differs from run to run: the time, and which of two lists failed last.
 fn words(serve: &Serve) -> String {
