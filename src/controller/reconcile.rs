@@ -13,7 +13,7 @@ use super::{
     budget::Run,
     drift::FINDINGS,
     have::Have,
-    memory::{Judged, Memory, Standing, Topic},
+    memory::{Judged, Memory, Planned, Standing, Topic},
     metrics::Outcome,
     ownership::{Ownership, ownership, statefulset_of, statefulset_of_ours},
     queue::{LONGEST_PAUSE_REFUSED, LONGEST_PAUSE_UNREACHABLE, Next},
@@ -137,7 +137,8 @@ async fn reconcile(context: &Context, task: &Task, memory: &mut Memory) -> Resul
         *memory = Memory::default();
         return remove(context, task, None).await;
     };
-    memory.judged = Some(Judged { findings: verdict.findings.clone().into() });
+    let planned = verdict.intent.plan().map(Planned::of);
+    memory.judged = Some(Judged { findings: verdict.findings.clone().into(), planned });
     match &verdict.intent {
         Intent::Leave => Ok(Looked::UNCHANGED),
         Intent::Remove => {

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 use etcd_defrag_webhook::{
     admission::Metrics as AdmissionMetrics,
     runtime::{
+        exposition::Format,
         selfsigned::{self, Pair},
         telemetry::Metrics,
         tls::{Certificates, Files},
@@ -85,7 +86,7 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
     assert!(!certificates.check(Timestamp::now()).unwrap().contains("refused"));
     one.works().await;
     two.works().await;
-    let text = metrics.encode().unwrap();
+    let text = metrics.encode(Format::OpenMetrics).unwrap();
     for line in ["certificate_reloads_total{result=\"accepted\"} 1", "certificate_reloads_total{result=\"refused\"} 1"]
     {
         assert!(text.contains(line), "{line} is missing:\n{text}");
