@@ -100,9 +100,9 @@ impl World {
         eventually("the CronJob", SOON, || {
             self.plane.get(&["-n", NAMESPACE, "cronjob", &format!("{NAME}-defrag-job")])
         });
-        let refused =
-            self.plane.kubectl(["-n", NAMESPACE, "annotate", "statefulset", NAME, "etcd-defrag.io/schedule=never"]);
-        assert!(!refused.status.success());
+        let never = "etcd-defrag.io/schedule=never";
+        let refused = self.plane.kubectl(["-n", NAMESPACE, "annotate", "--overwrite", "statefulset", NAME, never]);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("[schedule-invalid]"));
         self.job(NAME, "succeeds", "Succeeded");
         self.job(NAME, "fails", "Failed");
         let value = "x".repeat(500_000);
