@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{ControlPlane, EtcdCluster, EtcdOptions, Serve, eventually},
-    prometheus::{Prometheus, Target},
+    prometheus::{self, Prometheus, Target},
 };
 
 pub(crate) const NAMESPACE: &str = "tenants";
@@ -145,9 +145,9 @@ impl World {
         });
     }
 
-    /// `/metrics` as somebody gets it who asks for no format in particular.
-    pub(crate) fn metrics(&self) -> String {
-        let answer = self.serve.probe("/metrics").expect("an answer");
+    /// `/metrics` in the format that is accepted.
+    pub(crate) fn metrics(&self, accept: &str) -> String {
+        let answer = prometheus::get(self.serve.probes, "/metrics", accept).expect("an answer");
         answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
     }
 }
