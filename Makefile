@@ -5,8 +5,6 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
-HOST = $(shell rustc -vV | sed -n 's/^host: //p')
-
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,5 +53,8 @@ fuzz: ## Look for inputs that break the parsers and the judgement: SECONDS=600 e
 
 .PHONY: static
 static: ## A statically linked release binary for this machine
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST)
-	@scripts/static-check.sh $(or $(CARGO_TARGET_DIR),target)/$(HOST)/release/etcd-defrag-webhook
+	@scripts/release-binary.sh
+
+.PHONY: image
+image: ## The container image of that binary, without a daemon; prints the path of its archive
+	@scripts/image.sh

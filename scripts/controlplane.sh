@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds what the end-to-end tests run against (tests/controlplane): Kubernetes,
 # etcd and kubectl in one binary; containerd, CoreDNS and the network plugins of
-# the node; and the images of its pods. Prints the folder with the programs.
+# the node; the images of its pods; Helm and cert-manager. Prints the folder with
+# the programs.
 #
 # The node needs runc and iptables besides. Where this runs as root on a machine
 # with apt-get they are installed; elsewhere the node's tests say what is missing.
@@ -21,7 +22,8 @@ readonly source_dir=$root/tests/controlplane
 readonly cache=${ETCD_DEFRAG_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set, and neither is ETCD_DEFRAG_CACHE}/.cache}/etcd-defrag-webhook}/controlplane
 readonly programs=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl etcd etcdctl)
 readonly packages=(
-  . ./etcd ./etcd-defrag-stand-in ./coredns ./pause
+  . ./etcd ./etcd-defrag-stand-in ./coredns ./pause ./cert-manager
+  helm.sh/helm/v4/cmd/helm
   github.com/containerd/containerd/v2/cmd/containerd
   github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
   github.com/containernetworking/plugins/plugins/{main/bridge,main/loopback,ipam/host-local}
@@ -87,6 +89,9 @@ watch_job() {
   return "$status"
 }
 
+# The version of a module in go.mod.
+version_of() { awk -v module="$1" '$1 == module { print $2; exit }' "$source_dir/go.mod"; }
+
 count() { grep -c "$1" "$2" || true; }
 describe_download() { echo "fetching modules: $(count '^go: downloading' "$1") so far"; }
 describe_build() {
@@ -102,7 +107,7 @@ describe_build() {
 
 build() {
   local into=$1 log=$work/log kubernetes
-  kubernetes=$(awk '$1 == "k8s.io/kubernetes" { print $2; exit }' "$source_dir/go.mod")
+  kubernetes=$(version_of k8s.io/kubernetes)
   local major minor
   IFS=. read -r major minor _ <<<"${kubernetes#v}"
   local package stamp="-s -w"
@@ -111,6 +116,7 @@ build() {
     stamp+=" -X $package.gitVersion=$kubernetes -X $package.gitMajor=$major -X $package.gitMinor=$minor"
     stamp+=" -X $package.gitCommit=unknown -X $package.gitTreeState=clean"
   done
+  stamp+=" -X helm.sh/helm/v4/internal/version.version=$(version_of helm.sh/helm/v4)"
 
   began=$SECONDS
   cd "$source_dir"
@@ -131,6 +137,8 @@ build() {
   done
   image etcd etcd=/usr/local/bin/etcd etcd=/usr/local/bin/etcdctl etcd=/usr/local/bin/etcd-load
   image pause pause=/pause
+  # The definitions that a cluster needs for the Certificates of tests.
+  cat "$(go list -m -f '{{.Dir}}' github.com/cert-manager/cert-manager)"/deploy/crds/cert-manager.io_*.yaml >"$into/cert-manager-crds.yaml"
   say "built in $(elapsed), $(du -sm "$into" | cut -f 1) MB"
 }
 
@@ -187,7 +195,7 @@ main() {
   fi
   # Looked at again: the build that was waited for may have been this one.
   if [[ ! -x $built/bin/controlplane ]]; then
-    say "building the test control plane and node (Kubernetes, etcd, containerd from source): about 13 minutes on 2 cores, once;"
+    say "building the test control plane and node (Kubernetes, etcd, containerd, Helm from source): about 15 minutes on 2 cores, once;"
     say "less when Go has compiled most of it before. Then it is cached in $built"
     trap clean_up EXIT
     trap 'exit 130' INT

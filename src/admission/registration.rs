@@ -223,7 +223,9 @@ fn rule(operations: &[&str], resources: &[&str]) -> RuleWithOperations {
 }
 
 /// What a person sees where the webhook refuses or cannot be reached, so it names its source.
-fn webhook_name(entry: Entry) -> String {
+/// The name of an entry, as refusals show it.
+#[must_use]
+pub fn webhook_name(entry: Entry) -> String {
     format!("{entry}.{NAME}.etcd-defrag.io")
 }
 

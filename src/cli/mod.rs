@@ -13,6 +13,7 @@ mod input;
 mod output;
 mod policies;
 mod render;
+mod selftest;
 mod serve;
 mod status;
 mod vap;
@@ -52,6 +53,8 @@ enum Command {
     Crd(crd::Args),
     /// Print a validating admission policy with what CEL can check, which holds while the webhook is gone
     Vap(vap::Args),
+    /// Try the webhook of a cluster through its API server; `helm test` runs this
+    Selftest(selftest::Args),
     /// Make a development CA and serving certificate
     Certs(certs::Args),
     /// Print a completion script for a shell
@@ -110,6 +113,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Crd(args) => crd::run(args),
         Command::Vap(args) => vap::run(args),
+        Command::Selftest(args) => selftest::run(args),
         Command::Certs(args) => certs::run(args),
         Command::Completion(args) => completion::run(args),
     };

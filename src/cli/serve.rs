@@ -1,5 +1,7 @@
 //! `serve`: the webhook, the reconciler, probes and metrics in one process.
 
+mod tls;
+
 use std::{fmt::Debug, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
@@ -27,10 +29,8 @@ use crate::{
     runtime::{
         leadership,
         probes::{self, Probes},
-        selfsigned,
         shutdown::Shutdown,
         telemetry::{self, LogFormat, Metrics},
-        tls::{self, Certificates},
     },
 };
 
@@ -52,18 +52,8 @@ pub(super) struct Args {
     /// Where /healthz, /readyz and /metrics are served, in plain HTTP
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     probes_listen: SocketAddr,
-    /// The serving certificate with its chain, in PEM; followed when it changes
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// The key of the serving certificate, in PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-    /// For development: register the webhooks under this URL; without --tls-cert the certificate is made in memory
-    #[arg(long, value_name = "URL")]
-    register_webhooks: Option<String>,
-    /// The CA of --tls-cert for --register-webhooks, in PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    ca_bundle: Option<PathBuf>,
+    #[command(flatten)]
+    tls: tls::TlsArgs,
     /// The kubeconfig; without it the environment's, else the one of the pod
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -101,26 +91,40 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let reconciler_metrics = controller::metrics::Metrics::default();
     reconciler_metrics.register(metrics.registry_mut());
 
-    let (certificates, ca) = certificates(args, &metrics, &shutdown).await?;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
     let probes_listener =
         TcpListener::bind(args.probes_listen).await.with_context(|| format!("listen on {}", args.probes_listen))?;
     let client = client(args).await?;
+    let tls::Source { certificates, ca, keeper } =
+        args.tls.source(&client, &args.namespace, &metrics, &shutdown).await?;
 
     let landscapes = Landscapes::follow(client.clone());
     let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
     let admission = Admission::new(landscapes.snapshots(), metrics.admission.clone(), &limits);
-    let config = certificates.server_config()?;
+    let clients = args.tls.clients(&shutdown).await;
+    let config = match clients.clone() {
+        Some(clients) => certificates.server_config_for(clients)?,
+        None => certificates.server_config()?,
+    };
     let webhook = tokio::spawn(server::run(listener, admission, config, limits, shutdown.token()));
     info!(address = %args.listen, "the webhook serves TLS");
 
-    if let Some(url) = &args.register_webhooks {
+    if let Some(url) = &args.tls.register_webhooks {
         register(&client, url, ca).await?;
     }
     let known = landscapes.clone();
-    let probes = Probes::new(metrics)
-        .check("tls", move || certificates.check(Timestamp::now()))
-        .check("policies", move || known.check());
+    let mut probes = Probes::new(metrics).check("tls", move || certificates.check(Timestamp::now()));
+    if let Some(clients) = clients {
+        probes = probes.check("clients", move || clients.check());
+    }
+    if let Some(keeper) = keeper {
+        let standing = keeper.standing();
+        probes = probes.check("ca-bundle", move || standing.check());
+        // Until the end: what is left half-done another replica does.
+        let ended = shutdown.token();
+        tokio::spawn(async move { ended.run_until_cancelled(keeper.run()).await });
+    }
+    let probes = probes.check("policies", move || known.check());
     // The probes answer until everything else has ended.
     let all_ended = CancellationToken::new();
     let probes = tokio::spawn(probes::run(probes_listener, Arc::new(probes), all_ended.clone()));
@@ -146,35 +150,6 @@ fn stop_signal(shutdown: &Shutdown) -> watch::Receiver<bool> {
         let _ = stop.send(true);
     });
     stopped
-}
-
-/// The serving certificate, and the CA that it is trusted by where that is known.
-async fn certificates(
-    args: &Args,
-    metrics: &Metrics,
-    shutdown: &Shutdown,
-) -> anyhow::Result<(Arc<Certificates>, Option<String>)> {
-    if let (Some(certificate), Some(key)) = (args.tls_cert.clone(), args.tls_key.clone()) {
-        let ca = args
-            .ca_bundle
-            .as_ref()
-            .map(|file| std::fs::read_to_string(file).with_context(|| format!("read {}", file.display())))
-            .transpose()?;
-        let files = tls::Files { certificate, key };
-        let clock = Arc::new(Timestamp::now);
-        let followed = Certificates::follow(files, metrics.tls.clone(), clock, tls::POLL, shutdown.token()).await?;
-        return Ok((followed, ca));
-    }
-    let Some(url) = &args.register_webhooks else {
-        anyhow::bail!(
-            "no certificate: name one with --tls-cert and --tls-key, or use --register-webhooks for development"
-        );
-    };
-    let host =
-        url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split([':', '/']).next().unwrap_or_default();
-    let pair = selfsigned::issue(&[host.to_owned()])?;
-    let made = Certificates::from_pem(&pair.cert_pem, &pair.key_pem, metrics.tls.clone(), Timestamp::now())?;
-    Ok((made, Some(pair.ca_pem)))
 }
 
 async fn client(args: &Args) -> anyhow::Result<Client> {

@@ -29,7 +29,7 @@ mod seen;
 mod status;
 mod steps;
 mod term;
-mod watches;
+pub(crate) mod watches;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -88,7 +88,7 @@ enum Error {
 }
 
 /// An error in one line. kube's own text repeats the whole answer of the API server.
-fn brief(error: &kube::Error) -> String {
+pub(crate) fn brief(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => {
             format!("the API server answers {} {}: {}", status.code, status.reason, status.message)

@@ -22,7 +22,7 @@ use crate::defrag::{
 };
 
 /// How long one watch request lasts, in seconds. A connection that died without a word is noticed after that.
-pub(super) const WATCH_SECONDS: u32 = 120;
+pub(crate) const WATCH_SECONDS: u32 = 120;
 
 /// Watches as a stream that never ends.
 pub(super) type Watches = BoxStream<'static, Result<Watched, watcher::Error>>;
@@ -71,7 +71,7 @@ fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
 /// The pause of a watch after errors in a row: short, because repairs are promised within a second, and there are three
 /// watches only.
 #[derive(Debug)]
-pub(super) struct Pause(Duration);
+pub(crate) struct Pause(Duration);
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(2);

@@ -2,6 +2,7 @@
 
 pub mod exposition;
 pub mod leadership;
+pub mod mtls;
 pub mod probes;
 pub mod selfsigned;
 pub mod shutdown;

@@ -1,4 +1,12 @@
-//! Certificates for development: a CA and a serving certificate that it signed, made in memory.
+//! A CA and a serving certificate that it signed, made in memory: for development, and for the webhook that keeps its own
+//! certificate in a Secret ([`keeper`]).
+
+pub mod bundle;
+pub mod keeper;
+pub mod plan;
+pub mod stored;
+
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use rcgen::{
@@ -24,10 +32,10 @@ pub struct Pair {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A name or the key material was refused.
-    #[error("no development certificate can be made for these names: {0}")]
+    #[error("no certificate can be made for these names: {0}")]
     Certificate(#[from] rcgen::Error),
     /// The calendar has no such day.
-    #[error("no development certificate can be made for this date: {0}")]
+    #[error("no certificate can be made for this date: {0}")]
     Date(#[from] jiff::Error),
 }
 
@@ -47,18 +55,31 @@ pub fn issue(names: &[String]) -> Result<Pair, Error> {
 /// # Errors
 /// As [`issue`].
 pub fn issue_for(names: &[String], from: Date, until: Date) -> Result<Pair, Error> {
-    let day = |date: Date| date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs());
+    let at = |date: Date| date.to_zoned(TimeZone::UTC).map(|day| day.timestamp());
+    issue_between(names, "etcd-defrag-webhook development CA", at(from)?, at(until)?)
+}
+
+/// A fresh CA of the given name and a serving certificate (ECDSA P-256) for the same names, both valid in one span of time.
+/// The CA's key is dropped.
+///
+/// # Errors
+/// [`Error::Certificate`] for a name that is neither a DNS name nor an address.
+pub fn issue_between(names: &[String], authority: &str, from: Timestamp, until: Timestamp) -> Result<Pair, Error> {
+    let at = |time: Timestamp| {
+        let since_epoch = Duration::from_secs(u64::try_from(time.as_second()).unwrap_or_default());
+        date_time_ymd(1970, 1, 1) + since_epoch
+    };
     let params = |names: Vec<String>, common_name: &str| -> Result<CertificateParams, rcgen::Error> {
         let mut params = CertificateParams::new(names)?;
-        params.not_before = day(from);
-        params.not_after = day(until);
+        params.not_before = at(from);
+        params.not_after = at(until);
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.use_authority_key_identifier_extension = true;
         Ok(params)
     };
 
-    let mut ca = params(Vec::new(), "etcd-defrag-webhook development CA")?;
+    let mut ca = params(Vec::new(), authority)?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
@@ -72,3 +93,7 @@ pub fn issue_for(names: &[String], from: Date, until: Date) -> Result<Pair, Erro
     let certificate = leaf.signed_by(&key, &ca)?;
     Ok(Pair { ca_pem: ca.pem(), cert_pem: certificate.pem(), key_pem: key.serialize_pem() })
 }
+
+#[cfg(test)]
+#[allow(clippy::format_push_string, reason = "tests are read, not tuned")]
+mod tests;

@@ -20,7 +20,9 @@ use rustls::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
-    server::{ClientHello, ResolvesServerCert},
+    server::{
+        ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
     sign::CertifiedKey,
 };
 use tokio::{io::AsyncReadExt, time::sleep};
@@ -99,6 +101,7 @@ struct Pem {
 #[derive(Debug)]
 struct Loaded {
     key: Arc<CertifiedKey>,
+    not_before: Timestamp,
     not_after: Timestamp,
 }
 
@@ -108,7 +111,7 @@ impl Files {
     }
 }
 
-async fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub(super) async fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let mut bytes = Vec::new();
@@ -143,7 +146,16 @@ fn load(pair: &Pem, now: Timestamp) -> Result<Loaded, Error> {
     if now >= not_after {
         return Err(Error::Expired(not_after));
     }
-    Ok(Loaded { key: Arc::new(key), not_after })
+    Ok(Loaded { key: Arc::new(key), not_before, not_after })
+}
+
+/// From when until when a pair is valid; now is within.
+///
+/// # Errors
+/// Any of [`Error`]'s but those of reading.
+pub fn judge(certificate: &[u8], key: &[u8], now: Timestamp) -> Result<(Timestamp, Timestamp), Error> {
+    let loaded = load(&Pem { certificate: certificate.to_vec(), key: key.to_vec() }, now)?;
+    Ok((loaded.not_before, loaded.not_after))
 }
 
 fn validity(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), Error> {
@@ -154,14 +166,14 @@ fn validity(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), Error> 
     Ok((at(leaf.validity().not_before)?, at(leaf.validity().not_after)?))
 }
 
-/// The pair that is served now, and what is wrong with the one on disk, if anything is.
+/// The pair that is served now, if there was a good one yet, and what is wrong with the newest one, if anything is.
 #[derive(Debug)]
 struct State {
-    loaded: Loaded,
+    loaded: Option<Loaded>,
     refused: Option<String>,
 }
 
-/// The serving certificate; it follows its files.
+/// The serving certificate; it follows its source.
 pub struct Certificates {
     state: RwLock<State>,
     metrics: Metrics,
@@ -175,7 +187,7 @@ impl fmt::Debug for Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.read_state().loaded.key))
+        self.read_state().loaded.as_ref().map(|loaded| Arc::clone(&loaded.key))
     }
 }
 
@@ -185,46 +197,82 @@ impl Certificates {
     /// # Errors
     /// Any of [`Error`]'s but those of reading.
     pub fn from_pem(certificate: &str, key: &str, metrics: Metrics, now: Timestamp) -> Result<Arc<Self>, Error> {
-        let pem = Pem { certificate: certificate.as_bytes().to_vec(), key: key.as_bytes().to_vec() };
-        Ok(Self::of(load(&pem, now)?, metrics))
+        let certificates = Self::empty(metrics);
+        certificates.install(certificate.as_bytes(), key.as_bytes(), now)?;
+        Ok(certificates)
+    }
+
+    /// Without a pair so far: handshakes fail and readiness says so, until [`Self::install`] brings one.
+    #[must_use]
+    pub fn empty(metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self { state: RwLock::new(State { loaded: None, refused: None }), metrics })
     }
 
     /// A pair in files, which is served and followed until `shutdown` is cancelled: every `poll` the files are compared
-    /// with what was read last. A new pair that cannot be served leaves the old one in place.
-    ///
-    /// # Errors
-    /// Any of [`Error`]'s where the files hold no good pair now.
+    /// with what was read last. A new pair that cannot be served leaves the old one in place; where there is no good one
+    /// from the start, it is waited for.
     pub async fn follow(
         files: Files,
         metrics: Metrics,
         clock: Clock,
         poll: Duration,
         shutdown: CancellationToken,
-    ) -> Result<Arc<Self>, Error> {
-        let pem = files.read().await?;
-        let certificates = Self::of(load(&pem, clock())?, metrics);
+    ) -> Arc<Self> {
+        let certificates = Self::empty(metrics);
+        let seen = match certificates.take(files.read().await, &clock) {
+            Ok(pem) => Some(pem),
+            Err(error) => {
+                certificates.note(Some(error.to_string()));
+                None
+            }
+        };
         let follower = Arc::clone(&certificates);
         tokio::spawn(async move {
-            let follow = follower.keep_up(&files, pem, &clock, poll);
+            let follow = follower.keep_up(&files, seen, &clock, poll);
             shutdown.run_until_cancelled(follow).await;
         });
-        Ok(certificates)
+        certificates
     }
 
-    fn of(loaded: Loaded, metrics: Metrics) -> Arc<Self> {
-        metrics.not_after.set(loaded.not_after.as_second());
-        Arc::new(Self { state: RwLock::new(State { loaded, refused: None }), metrics })
+    /// Serves a pair from now on; what was served before stays where it is no good.
+    ///
+    /// # Errors
+    /// Any of [`Error`]'s but those of reading.
+    pub fn install(&self, certificate: &[u8], key: &[u8], now: Timestamp) -> Result<(), Error> {
+        let loaded = load(&Pem { certificate: certificate.to_vec(), key: key.to_vec() }, now)?;
+        tracing::info!(not_after = %loaded.not_after, "serving a new certificate");
+        self.metrics.not_after.set(loaded.not_after.as_second());
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.loaded.is_some() {
+            self.metrics.reloaded("accepted");
+        }
+        *state = State { loaded: Some(loaded), refused: None };
+        Ok(())
     }
 
-    /// TLS 1.2 and 1.3 with the certificate that is in force at each handshake.
+    /// TLS 1.2 and 1.3 with the certificate that is in force at each handshake, for everybody.
     ///
     /// # Errors
     /// [`Error::Setup`].
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, Error> {
+        self.server_config_for(WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same for those that `clients` admits.
+    ///
+    /// # Errors
+    /// [`Error::Setup`].
+    pub fn server_config_for(
+        self: &Arc<Self>,
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Arc<ServerConfig>, Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::<Self>::clone(self));
+        // A session that is taken up again would pass by a CA that has changed; the API server takes none up.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Arc::new(config))
     }
@@ -235,30 +283,36 @@ impl Certificates {
     /// The reason why it is not.
     pub fn check(&self, now: Timestamp) -> Result<String, String> {
         let state = self.read_state();
-        let not_after = state.loaded.not_after;
-        let refused =
-            state.refused.as_ref().map(|reason| format!("; the files were refused: {reason}")).unwrap_or_default();
+        let Some(Loaded { not_after, .. }) = state.loaded else {
+            let reason = state.refused.as_deref().unwrap_or("none was found yet");
+            return Err(format!("there is no serving certificate: {reason}"));
+        };
+        let refused = state
+            .refused
+            .as_ref()
+            .map(|reason| format!("; a newer one could not be taken: {reason}"))
+            .unwrap_or_default();
         if now >= not_after {
             return Err(format!("the serving certificate expired at {not_after}{refused}"));
         }
         Ok(format!("certificate valid until {not_after}{refused}"))
     }
 
-    async fn keep_up(&self, files: &Files, mut seen: Pem, clock: &Clock, poll: Duration) {
+    async fn keep_up(&self, files: &Files, mut seen: Option<Pem>, clock: &Clock, poll: Duration) {
         loop {
             sleep(poll).await;
             let read = files.read().await;
-            if read.as_ref().is_ok_and(|pem| *pem == seen) {
+            if read.as_ref().is_ok_and(|pem| seen.as_ref() == Some(pem)) {
                 self.note(None);
                 continue;
             }
             if let Ok(pem) = self.take(read, clock) {
-                seen = pem;
+                seen = Some(pem);
                 continue;
             }
             sleep(SETTLE).await;
             match self.take(files.read().await, clock) {
-                Ok(pem) => seen = pem,
+                Ok(pem) => seen = Some(pem),
                 Err(error) => self.note(Some(error.to_string())),
             }
         }
@@ -266,24 +320,22 @@ impl Certificates {
 
     fn take(&self, read: Result<Pem, Error>, clock: &Clock) -> Result<Pem, Error> {
         let pem = read?;
-        let loaded = load(&pem, clock())?;
-        tracing::info!(not_after = %loaded.not_after, "serving a new certificate");
-        self.metrics.not_after.set(loaded.not_after.as_second());
-        self.metrics.reloaded("accepted");
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State { loaded, refused: None };
+        self.install(&pem.certificate, &pem.key, clock())?;
         Ok(pem)
     }
 
-    /// Keeps what is wrong with the files; each new reason is logged and counted once.
-    fn note(&self, refused: Option<String>) {
-        if self.read_state().refused == refused {
+    /// Keeps what is wrong with the newest pair; each new reason is logged and counted once.
+    pub fn note(&self, refused: Option<String>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.refused == refused {
             return;
         }
         if let Some(reason) = &refused {
-            tracing::error!(reason, "the new certificate is refused, the old one stays");
+            let stays = if state.loaded.is_some() { "the old one stays" } else { "there is none to serve" };
+            tracing::error!(reason, "a new certificate could not be taken; {stays}");
             self.metrics.reloaded("refused");
         }
-        self.state.write().unwrap_or_else(PoisonError::into_inner).refused = refused;
+        state.refused = refused;
     }
 
     fn read_state(&self) -> std::sync::RwLockReadGuard<'_, State> {
@@ -311,11 +363,15 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("certificate");
         registry.register_with_unit(
             "expiry_timestamp",
-            "When the serving certificate expires, since the epoch",
+            "When the serving certificate expires, since the epoch; 0 while there is none",
             Unit::Seconds,
             metrics.not_after.clone(),
         );
-        registry.register("reloads", "Changed certificate files by what became of them", metrics.reloads.clone());
+        registry.register(
+            "reloads",
+            "New certificates after the first one by what became of them",
+            metrics.reloads.clone(),
+        );
         metrics
     }
 

@@ -1,6 +1,12 @@
 //! The serving certificate: judged, followed, swapped.
 
-use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use etcd_defrag_webhook::{
     admission::Metrics as AdmissionMetrics,
@@ -57,8 +63,7 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
     let stop = CancellationToken::new();
     let poll = Duration::from_millis(30);
     let clock: etcd_defrag_webhook::admission::server::Clock = Arc::new(Timestamp::now);
-    let certificates =
-        Certificates::follow(files(dir.path()), metrics.tls.clone(), clock, poll, stop.clone()).await.unwrap();
+    let certificates = Certificates::follow(files(dir.path()), metrics.tls.clone(), clock, poll, stop.clone()).await;
     let admission = admission(&quick(), AdmissionMetrics::default());
     let server = Server::start_tls(admission, quick(), &certificates, old.ca_pem.clone()).await;
     let is_served =
@@ -70,11 +75,11 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
 
     // Half of a pair: the certificate is there, the key is still the old one.
     project(dir.path(), "two", &new.cert_pem, &old.key_pem);
-    until("the bad pair is noticed", async || certificates.check(Timestamp::now()).unwrap().contains("refused")).await;
+    until("the bad pair is noticed", async || certificates.check(Timestamp::now()).unwrap().contains("newer")).await;
     let note = certificates.check(Timestamp::now()).unwrap();
     assert!(
         note.ends_with(
-            "; the files were refused: the private key does not belong to the certificate; write both of one pair"
+            "; a newer one could not be taken: the private key does not belong to the certificate; write both of one pair"
         ),
         "{note}"
     );
@@ -83,7 +88,7 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
     project(dir.path(), "three", &new.cert_pem, &new.key_pem);
     until("the new pair is served", async || is_served(&new).await).await;
     assert!(!is_served(&old).await);
-    assert!(!certificates.check(Timestamp::now()).unwrap().contains("refused"));
+    assert!(!certificates.check(Timestamp::now()).unwrap().contains("newer"));
     one.works().await;
     two.works().await;
     let text = metrics.encode(Format::OpenMetrics).unwrap();
@@ -129,23 +134,73 @@ async fn every_bad_pair_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn missing_and_oversized_files_are_named() {
+async fn a_pair_that_is_missing_or_bad_at_the_start_is_named_and_waited_for() {
     let dir = tempfile::tempdir().unwrap();
-    let clock = || -> etcd_defrag_webhook::admission::server::Clock { Arc::new(Timestamp::now) };
-    let open = || {
-        Certificates::follow(
-            files(dir.path()),
-            Metrics::default().tls,
-            clock(),
-            Duration::from_secs(9),
-            CancellationToken::new(),
-        )
+    let stop = CancellationToken::new();
+    let clock: etcd_defrag_webhook::admission::server::Clock = Arc::new(Timestamp::now);
+    let poll = Duration::from_millis(30);
+    let certificates = Certificates::follow(files(dir.path()), Metrics::default().tls, clock, poll, stop.clone()).await;
+    let says = async |words: &str| {
+        until(words, async || certificates.check(Timestamp::now()).is_err_and(|reason| reason.contains(words))).await;
     };
-    let error = open().await.unwrap_err().to_string();
-    assert!(error.contains("tls.crt cannot be read: No such file"), "{error}");
+    says("there is no serving certificate: ").await;
+    says("tls.crt cannot be read: No such file").await;
+    let admission = admission(&quick(), AdmissionMetrics::default());
+    let pair = selfsigned::issue(&[]).unwrap();
+    let server = Server::start_tls(admission, quick(), &certificates, pair.ca_pem.clone()).await;
+    assert!(connect(server.address, &[&pair.ca_pem], &rustls::version::TLS13, H1).await.is_err());
+
     fs::write(dir.path().join("tls.crt"), vec![b'x'; (1 << 20) + 1]).unwrap();
-    let error = open().await.unwrap_err().to_string();
-    assert!(error.ends_with("tls.crt is larger than 1 MiB; a certificate chain in PEM was expected"), "{error}");
+    says("tls.crt is larger than 1 MiB; a certificate chain in PEM was expected").await;
+    let expired = selfsigned::issue_for(&[], date(2020, 1, 1), date(2021, 1, 1)).unwrap();
+    fs::write(dir.path().join("tls.crt"), &expired.cert_pem).unwrap();
+    fs::write(dir.path().join("tls.key"), &expired.key_pem).unwrap();
+    says("the certificate expired at 2021-01-01T00:00:00Z").await;
+    let early = selfsigned::issue_for(&[], date(2090, 1, 1), date(2091, 1, 1)).unwrap();
+    fs::write(dir.path().join("tls.crt"), &early.cert_pem).unwrap();
+    fs::write(dir.path().join("tls.key"), &early.key_pem).unwrap();
+    says("the certificate is not valid before 2090-01-01T00:00:00Z").await;
+    // A writer that is half-way.
+    fs::write(dir.path().join("tls.crt"), &pair.cert_pem).unwrap();
+    fs::write(dir.path().join("tls.key"), &pair.key_pem[..pair.key_pem.len() / 2]).unwrap();
+    says("the key file ").await;
+    fs::write(dir.path().join("tls.key"), &pair.key_pem).unwrap();
+    until("the pair is served", async || certificates.check(Timestamp::now()).is_ok()).await;
+    server.client(H2).await.works().await;
+    stop.cancel();
+}
+
+/// A clock that is behind sees a renewed certificate as not valid yet: the old one stays until the time has come.
+#[tokio::test]
+async fn a_renewed_certificate_whose_time_is_to_come_is_taken_when_it_has_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = selfsigned::issue_for(&[], date(2026, 1, 1), date(2026, 4, 1)).unwrap();
+    let new = selfsigned::issue_for(&[], date(2026, 3, 1), date(2026, 6, 1)).unwrap();
+    project(dir.path(), "one", &old.cert_pem, &old.key_pem);
+    let at = Arc::new(Mutex::new("2026-02-28T23:59:00Z".parse::<Timestamp>().unwrap()));
+    let clock: etcd_defrag_webhook::admission::server::Clock = {
+        let at = Arc::clone(&at);
+        Arc::new(move || *at.lock().unwrap())
+    };
+    let stop = CancellationToken::new();
+    let (metrics, poll) = (Metrics::default(), Duration::from_millis(30));
+    let certificates =
+        Certificates::follow(files(dir.path()), metrics.tls.clone(), Arc::clone(&clock), poll, stop.clone()).await;
+    project(dir.path(), "two", &new.cert_pem, &new.key_pem);
+    until("the new pair is noticed", async || certificates.check(clock()).unwrap().contains("newer")).await;
+    assert_eq!(
+        certificates.check(clock()).unwrap(),
+        "certificate valid until 2026-04-01T00:00:00Z; a newer one could not be taken: the certificate is not valid before 2026-03-01T00:00:00Z"
+    );
+    *at.lock().unwrap() = "2026-03-01T00:00:01Z".parse().unwrap();
+    until("the new pair is served", async || {
+        certificates.check(clock()).unwrap() == "certificate valid until 2026-06-01T00:00:00Z"
+    })
+    .await;
+    let expiry = "2026-06-01T00:00:00Z".parse::<Timestamp>().unwrap().as_second();
+    let line = format!("etcd_defrag_webhook_certificate_expiry_timestamp_seconds {expiry}\n");
+    assert!(metrics.encode().unwrap().contains(&line));
+    stop.cancel();
 }
 
 #[test]
@@ -165,5 +220,5 @@ fn development_certificates_take_names_and_addresses_and_no_nonsense() {
     assert!(pair.cert_pem.starts_with("-----BEGIN CERTIFICATE-----"));
     assert!(pair.key_pem.starts_with("-----BEGIN PRIVATE KEY-----"));
     let error = selfsigned::issue(&["bücher".to_owned()]).err().unwrap().to_string();
-    assert!(error.starts_with("no development certificate can be made for these names: "), "{error}");
+    assert!(error.starts_with("no certificate can be made for these names: "), "{error}");
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     audit::{Audit, AuditLog, AuditMark},
-    expect_success,
+    eventually, expect_success,
     node::NodeReport,
     run,
     supervised::{Base, Component, Supervised},
@@ -178,6 +178,21 @@ impl ControlPlane {
     pub(crate) fn apply(&self, manifest: &str) -> String {
         let args = ["apply", "-f", "-"];
         expect_success(&self.kubectl_stdin(args, manifest), "kubectl", &args)
+    }
+
+    /// Waits until objects of a definition can be made. `kubectl wait` fails where
+    /// the status is not there yet.
+    #[track_caller]
+    pub(crate) fn wait_established(&self, definition: &str) {
+        eventually(&format!("{definition} to be established"), Duration::from_secs(30), || {
+            let conditions = self.get(&["crd", definition])?["status"]["conditions"].clone();
+            let established = json!({"type": "Established", "status": "True"});
+            conditions
+                .as_array()?
+                .iter()
+                .any(|found| ["type", "status"].iter().all(|field| found[field] == established[field]))
+                .then_some(())
+        });
     }
 
     /// `kubectl get ARGS -o json`; `None` when it fails, as for an object that is

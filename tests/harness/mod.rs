@@ -20,16 +20,21 @@
 //! Environment:
 //! - `ETCD_DEFRAG_CONTROLPLANE_BIN`: folder with the programs, instead of asking
 //!   `scripts/controlplane.sh`.
+//! - `ETCD_DEFRAG_IMAGE`: an archive of the project's own image, instead of
+//!   building it.
 //! - `ETCD_DEFRAG_KEEP`: when set, folders with logs and data are never removed.
 
 #![allow(dead_code, reason = "tests, benches and examples include this module and use a part of it each")]
 #![expect(clippy::panic, reason = "a failed harness fails the test")]
 
 mod audit;
+mod cert_manager;
 mod control_plane;
 mod etcd_cluster;
 mod etcd_pods;
+mod helm;
 mod node;
+mod own_image;
 mod processes;
 mod serve;
 mod supervised;
@@ -37,10 +42,13 @@ mod supervised;
 #[allow(unused_imports, reason = "see dead_code above")]
 pub(crate) use self::{
     audit::{Audit, AuditEvent, AuditMark},
+    cert_manager::CertManager,
     control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD},
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
     etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
+    helm::{chart, helm, helm_ok},
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
+    own_image::own_image,
     processes::Process,
     serve::{Serve, ServeOptions, binary},
     supervised::Component,

@@ -29,10 +29,15 @@ impl Process {
 
     /// Ends it by SIGKILL.
     pub(crate) fn kill(&self) {
+        self.signal("KILL");
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
         let mut command = Command::new("kill");
-        command.args(["-s", "KILL", &self.pid.to_string()]);
-        let killed = run(command, None);
-        assert!(killed.status.success(), "kill {self:?}: {}", String::from_utf8_lossy(&killed.stderr));
+        command.args(["-s", name, &self.pid.to_string()]);
+        let sent = run(command, None);
+        assert!(sent.status.success(), "kill -s {name} {self:?}: {}", String::from_utf8_lossy(&sent.stderr));
     }
 }
 

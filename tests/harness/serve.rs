@@ -25,6 +25,10 @@ pub(crate) struct ServeOptions {
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Further arguments.
     pub(crate) args: Vec<String>,
+    /// Whether `args` say where the certificate comes from; without it all of a control plane share one in files.
+    pub(crate) own_certificate: bool,
+    /// The name in the Lease; without it one by the port.
+    pub(crate) identity: Option<String>,
 }
 
 /// A running process; ended when dropped.
@@ -36,6 +40,7 @@ pub(crate) struct Serve {
     pub(crate) probes: u16,
     /// What it wrote.
     pub(crate) log: PathBuf,
+    begun: Instant,
     /// From exec to ready.
     pub(crate) start_time: Duration,
 }
@@ -48,47 +53,75 @@ impl Serve {
 
     /// Starts it and waits until it is ready.
     pub(crate) fn start_with(plane: &ControlPlane, options: &ServeOptions) -> Self {
-        let port = if options.port == 0 { free_port() } else { options.port };
-        let probes = free_port();
-        let certs = certificates(plane);
-        let log = plane.logs().join(format!("serve-{port}-{probes}.log"));
-        let file = File::create(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
-        let mut command = Command::new(binary());
-        command
-            .arg("serve")
-            .args(["--listen", &format!("127.0.0.1:{port}")])
-            .args(["--probes-listen", &format!("127.0.0.1:{probes}")])
-            .arg("--tls-cert")
-            .arg(certs.join("tls.crt"))
-            .arg("--tls-key")
-            .arg(certs.join("tls.key"))
-            .args(["--identity", &format!("replica-{port}"), "--drain-delay", "0s"])
-            .args(&options.args)
-            .env("KUBECONFIG", options.kubeconfig.as_deref().unwrap_or_else(|| plane.kubeconfig()))
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap_or_else(|error| panic!("{error}")))
-            .stderr(file);
-        if options.register {
-            command
-                .args(["--register-webhooks", &format!("https://127.0.0.1:{port}")])
-                .arg("--ca-bundle")
-                .arg(certs.join("ca.crt"));
-        }
-        let begun = Instant::now();
-        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
-        let mut serve = Self { child, port, probes, log, start_time: Duration::ZERO };
-        eventually("serve to become ready", PATIENCE, || {
-            if let Ok(Some(status)) = serve.child.try_wait() {
-                panic!("serve ended at once ({status}):\n{}", serve.log());
-            }
-            serve.probe("/readyz").filter(|answer| answer.starts_with("HTTP/1.1 200"))
-        });
-        serve.start_time = begun.elapsed();
+        let mut serve = Self::spawn(plane, options);
+        serve.wait_ready();
         if options.register {
             // The API server takes a moment to learn of the registrations.
             eventually("the API server to call the webhook", PATIENCE, || (!accepts_nonsense(plane)).then_some(()));
         }
         serve
+    }
+
+    /// Starts it and waits for nothing.
+    pub(crate) fn spawn(plane: &ControlPlane, options: &ServeOptions) -> Self {
+        let port = if options.port == 0 { free_port() } else { options.port };
+        let probes = free_port();
+        let log = plane.logs().join(format!("serve-{port}-{probes}.log"));
+        let file = File::create(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
+        let identity = options.identity.clone().unwrap_or_else(|| format!("replica-{port}"));
+        let mut command = Command::new(binary());
+        command
+            .arg("serve")
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(["--probes-listen", &format!("127.0.0.1:{probes}")])
+            .args(["--identity", &identity])
+            .args(&options.args)
+            .env("KUBECONFIG", options.kubeconfig.as_deref().unwrap_or_else(|| plane.kubeconfig()))
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap_or_else(|error| panic!("{error}")))
+            .stderr(file);
+        if !options.args.iter().any(|argument| argument.starts_with("--drain-delay")) {
+            command.args(["--drain-delay", "0s"]);
+        }
+        if !options.own_certificate {
+            let certs = certificates(plane);
+            command.arg("--tls-cert").arg(certs.join("tls.crt")).arg("--tls-key").arg(certs.join("tls.key"));
+            if options.register {
+                command
+                    .args(["--register-webhooks", &format!("https://127.0.0.1:{port}")])
+                    .arg("--ca-bundle")
+                    .arg(certs.join("ca.crt"));
+            }
+        }
+        let begun = Instant::now();
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+        Self { child, port, probes, log, begun, start_time: Duration::ZERO }
+    }
+
+    /// Waits until it is ready.
+    #[track_caller]
+    pub(crate) fn wait_ready(&mut self) {
+        eventually("serve to become ready", PATIENCE, || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("serve ended at once ({status}):\n{}", self.log());
+            }
+            self.readyz().filter(|(ready, _)| *ready)
+        });
+        self.start_time = self.begun.elapsed();
+    }
+
+    /// Whether it is ready, and its words; `None` where nothing answers.
+    pub(crate) fn readyz(&self) -> Option<(bool, String)> {
+        let answer = self.probe("/readyz")?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.starts_with("HTTP/1.1 200"), body.to_owned()))
+    }
+
+    /// The value of a metric, by the whole of what is before it.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let metrics = self.probe("/metrics")?;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        line.trim().parse().ok()
     }
 
     /// What it wrote so far.
@@ -113,6 +146,11 @@ impl Serve {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default() * 1024
     }
 
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
@@ -122,6 +160,11 @@ impl Serve {
     /// Ends it by SIGTERM and returns whether it exited with 0.
     pub(crate) fn stop(mut self) -> bool {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for its end after SIGTERM and returns whether it exited with 0.
+    pub(crate) fn wait(&mut self) -> bool {
         eventually("serve to end after SIGTERM", PATIENCE, || self.child.try_wait().ok().flatten()).success()
     }
 }

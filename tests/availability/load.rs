@@ -1,0 +1,181 @@
+//! A constant load of creates and updates of labelled StatefulSets through the API server, each call recorded.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::{
+    Api, Client, Config,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::harness::ControlPlane;
+
+/// The namespace of the StatefulSets.
+pub(crate) const NAMESPACE: &str = "fleet";
+/// The key that updates change.
+pub(crate) const WAIT: &str = "etcd-defrag.io/wait-between-members";
+/// Between two calls: 20 in a second.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// Of so many calls one is a create, the others are updates of our own keys: writes that are refused while no replica
+/// answers.
+const CREATE_EVERY: usize = 10;
+/// How many StatefulSets there are at a time; older ones are deleted.
+const LIVE: usize = 40;
+/// How long one call may take; a webhook gets 5 s.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// One answered call.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) sent: Timestamp,
+    pub(crate) took: Duration,
+    pub(crate) creates: bool,
+    pub(crate) name: String,
+    pub(crate) error: Option<String>,
+}
+
+/// A running load; ended by [`Load::end`].
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    calls: Mutex<Vec<Call>>,
+    fleet: Mutex<Fleet>,
+    in_flight: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Fleet {
+    live: VecDeque<String>,
+    /// Not updated any more: an update under way must not meet a deletion.
+    retired: VecDeque<String>,
+    turn: usize,
+}
+
+impl Load {
+    /// Starts it as the administrator of a control plane.
+    pub(crate) fn start(plane: &ControlPlane) -> Self {
+        plane.kubectl_ok(&["create", "namespace", NAMESPACE]);
+        let kubeconfig = plane.kubeconfig().to_owned();
+        let shared = Arc::new(Shared::default());
+        let (stop, stopped) = oneshot::channel();
+        let run = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+                let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+                let api = Api::namespaced(Client::try_from(config).unwrap(), NAMESPACE);
+                run.drive(&api, stopped).await;
+            });
+        });
+        Self { shared, stop, thread }
+    }
+
+    /// Ends the load; returns the calls and the StatefulSets that are left.
+    pub(crate) fn end(self) -> (Vec<Call>, Vec<String>) {
+        let _ = self.stop.send(());
+        self.thread.join().unwrap();
+        let calls = std::mem::take(&mut *lock(&self.shared.calls));
+        (calls, lock(&self.shared.fleet).live.iter().cloned().collect())
+    }
+}
+
+impl Shared {
+    async fn drive(self: Arc<Self>, api: &Api<StatefulSet>, mut stopped: oneshot::Receiver<()>) {
+        let mut interval = tokio::time::interval(INTERVAL);
+        for number in 0.. {
+            tokio::select! {
+                _ = &mut stopped => break,
+                _ = interval.tick() => {}
+            }
+            let shared = Arc::clone(&self);
+            let api = api.clone();
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                shared.call(&api, number).await;
+                shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        while self.in_flight.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    async fn call(&self, api: &Api<StatefulSet>, number: usize) {
+        let updated = if number.is_multiple_of(CREATE_EVERY) { None } else { self.turn() };
+        let creates = updated.is_none();
+        let name = updated.unwrap_or_else(|| format!("etcd-{number}"));
+        let (sent, begun) = (Timestamp::now(), Instant::now());
+        let answer = timeout(PATIENCE, async {
+            if creates {
+                api.create(&PostParams::default(), &etcd(&name)).await.map(drop)
+            } else {
+                // Another value each time, so that each one is a change for the webhook and for the CronJob.
+                let wait = format!("{}s", 10 + number % 1000);
+                let patch = json!({"metadata": {"annotations": {WAIT: wait}}});
+                api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+            }
+        })
+        .await;
+        let error = match answer {
+            Ok(Ok(())) => None,
+            Ok(Err(kube::Error::Api(status))) => Some(format!("{} {}", status.code, status.message)),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+        };
+        let born = creates && error.is_none();
+        lock(&self.calls).push(Call { sent, took: begun.elapsed(), creates, name: name.clone(), error });
+        if born && let Some(gone) = self.born(name) {
+            let _ = api.delete(&gone, &DeleteParams::background()).await;
+        }
+    }
+
+    /// The StatefulSet whose turn it is.
+    fn turn(&self) -> Option<String> {
+        let mut fleet = lock(&self.fleet);
+        fleet.turn += 1;
+        let turn = fleet.turn;
+        fleet.live.get(turn % fleet.live.len().max(1)).cloned()
+    }
+
+    /// Takes in a new one; returns one to delete.
+    fn born(&self, name: String) -> Option<String> {
+        let mut fleet = lock(&self.fleet);
+        fleet.live.push_back(name);
+        if fleet.live.len() > LIVE {
+            let old = fleet.live.pop_front();
+            fleet.retired.extend(old);
+        }
+        if fleet.retired.len() > LIVE { fleet.retired.pop_front() } else { None }
+    }
+}
+
+/// The example of the project, without pods: what is under test is what is said of it.
+fn etcd(name: &str) -> StatefulSet {
+    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
+    object["metadata"]["name"] = json!(name);
+    object["metadata"]["namespace"] = json!(NAMESPACE);
+    object["spec"]["replicas"] = json!(0);
+    serde_json::from_value(object).unwrap()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,125 @@
+//! What nobody should notice: restarts, renewals and lost leaders, while StatefulSets are created and changed all the time
+//! through the API server. The project's own pods from its own image, two replicas behind their Service, installed with
+//! Helm on a real node.
+//!
+//! A binary of its own: what runs beside it would be in the figures.
+
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a failed helper fails the test")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod installation;
+mod load;
+mod phase;
+
+use std::{
+    sync::{Mutex, PoisonError},
+    thread::sleep,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use self::{
+    harness::{CertManager, Node, Process},
+    installation::{Installation, NAME, NAMESPACE, image},
+    phase::Phases,
+};
+
+/// One test at a time: each measures the machine's answers.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// How long the load goes on while nothing happens, and after a loss until things are looked at.
+const A_WHILE: Duration = Duration::from_secs(8);
+
+fn node(test: &str) -> Option<Node> {
+    if let Some(reason) = harness::unavailable() {
+        // Says the same as `Node::start_with`, before the image is built for nothing.
+        let required = std::env::var_os("ETCD_DEFRAG_NODE").is_some_and(|value| value == "required");
+        assert!(!required, "{test}: ETCD_DEFRAG_NODE=required, and no node can run: {reason}");
+        println!("SKIPPED: {test}: no node can run: {reason}");
+        return None;
+    }
+    Node::start_with(test, &[format!("--image={}", image().display())])
+}
+
+#[test]
+fn restarts_renewals_and_lost_leaders_under_load() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(node) = node("restarts_renewals_and_lost_leaders_under_load") else { return };
+    let _cert_manager = CertManager::start(&node);
+    let installation = Installation::install(&node, "");
+    figures_of_the_process(&installation);
+
+    let mut phases = Phases::start(&node);
+    phases.planned("nothing", || sleep(A_WHILE));
+    phases.planned("rolling restart", || installation.restart());
+    phases.planned("certificate renewed", || {
+        let before = installation.expiries();
+        installation.renew(NAME, &format!("{NAME}-tls"));
+        installation.serves_another_than(&before);
+    });
+    phases.planned("CA renewed, then the certificate", || {
+        let before = installation.expiries();
+        installation.renew(&format!("{NAME}-ca"), &format!("{NAME}-ca"));
+        installation.renew(NAME, &format!("{NAME}-tls"));
+        installation.serves_another_than(&before);
+    });
+    phases.mishap("leader killed (SIGKILL)", || {
+        let process = installation.process(&installation.leader().unwrap());
+        let lost = Timestamp::now();
+        process.kill();
+        sleep(A_WHILE);
+        installation.settled();
+        lost
+    });
+    phases.mishap("leader stopped (SIGSTOP) for 30 s", || {
+        let leader = installation.leader().unwrap();
+        let process = installation.process(&leader);
+        let lost = Timestamp::now();
+        process.signal("STOP");
+        sleep(Duration::from_secs(30));
+        assert_ne!(installation.leader().as_ref(), Some(&leader), "a leader that hangs has kept the Lease");
+        process.signal("CONT");
+        sleep(A_WHILE);
+        installation.settled();
+        lost
+    });
+    phases.end();
+    installation.uninstall();
+}
+
+/// The process makes its own certificate; a Secret that is lost is how all of it, CA and certificate, becomes new.
+#[test]
+fn a_ca_of_its_own_is_replaced_under_load() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(node) = node("a_ca_of_its_own_is_replaced_under_load") else { return };
+    let installation = Installation::install(&node, "tls: {mode: self-signed}");
+    let mut phases = Phases::start(&node);
+    phases.planned("nothing", || sleep(A_WHILE));
+    phases.planned("its own CA and certificate replaced", || {
+        let before = installation.expiries();
+        node.kubectl_ok(&["-n", NAMESPACE, "delete", "secret", &format!("{NAME}-tls")]);
+        installation.serves_another_than(&before);
+    });
+    phases.planned("rolling restart", || installation.restart());
+    phases.end();
+    installation.uninstall();
+}
+
+/// What it takes to run it.
+fn figures_of_the_process(installation: &Installation<'_>) {
+    for replica in installation.replicas() {
+        let Process { resident, .. } = installation.process(&replica.name);
+        let tenths = resident * 10 >> 20;
+        println!(
+            "{}: {}.{} MiB resident, ready {} s after the start of its container",
+            replica.name,
+            tenths / 10,
+            tenths % 10,
+            replica.ready_after
+        );
+        assert!(resident > 1 << 20, "no process of ours takes so little: {resident} bytes");
+        assert!(replica.ready_after <= 15, "from start to ready: {} s", replica.ready_after);
+    }
+}

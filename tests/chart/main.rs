@@ -1,0 +1,19 @@
+//! The Helm chart: rendered by the real Helm, and every object tried on a real API server.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod cluster;
+mod documents;
+mod readme;
+mod rendered;
+mod schema;
+mod support;

@@ -1,0 +1,118 @@
+//! Rendering, and sets of values.
+
+use serde_json::Value;
+
+use crate::harness::{chart, helm_ok};
+
+/// The release of every test.
+pub(crate) const RELEASE: &str = "etcd-defrag-webhook";
+pub(crate) const NAMESPACE: &str = "etcd-defrag-system";
+
+/// Installations that differ as much as they can.
+pub(crate) const SETS: [(&str, &str); 6] = [
+    ("default", ""),
+    ("self-signed", "tls: {mode: self-signed}"),
+    ("secret", SECRET),
+    ("issuer", ISSUER),
+    ("everything", EVERYTHING),
+    ("little", LITTLE),
+];
+
+/// A certificate by hand, and an image by digest.
+const SECRET: &str = "
+image:
+  repository: registry.example/etcd-defrag-webhook
+  digest: sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+tls:
+  mode: secret
+  secretName: by-hand
+  caBundle: |
+    -----BEGIN CERTIFICATE-----
+    MIIB
+    -----END CERTIFICATE-----
+";
+
+/// An issuer that is there already, and clients that have to show a certificate.
+const ISSUER: &str = "
+tls:
+  certManager:
+    issuerRef: {kind: ClusterIssuer, name: company}
+    duration: 720h
+  clientCA:
+    secretName: api-server-ca
+    names: [kube-apiserver, front-proxy]
+";
+
+const EVERYTHING: &str = "
+nameOverride: defrag
+fullnameOverride: keeper
+commonLabels: {example.com/team: platform}
+replicas: 3
+image: {tag: v1.2.3, pullPolicy: Always}
+imagePullSecrets: [{name: registry}]
+service: {annotations: {example.com/note: service}}
+ports: {webhook: 9443, probes: 9080}
+logFormat: text
+logLevel: debug
+extraArgs: [--concurrency=8]
+extraEnv: [{name: TZ, value: UTC}]
+podAnnotations: {example.com/note: pod}
+podLabels: {example.com/tier: control}
+resources: {limits: {memory: 64Mi}}
+priorityClassName: system-cluster-critical
+nodeSelector: {kubernetes.io/os: linux}
+tolerations: [{key: node-role.kubernetes.io/control-plane, operator: Exists}]
+affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {a: b}}}]}}
+terminationGracePeriodSeconds: 30
+podDisruptionBudget: {maxUnavailable: 50%}
+networkPolicy:
+  metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
+  egress: [{ports: [{port: 6443}]}]
+metrics: {monitor: {kind: PodMonitor, interval: 15s, labels: {release: prometheus}}}
+serviceAccount: {name: guard, annotations: {example.com/note: account}}
+admissionPolicy: {enabled: true}
+defaultPolicy: {spec: {enrollment: All, priority: 5}}
+selfTest: {namespace: sandbox, timeoutSeconds: 30}
+";
+
+const LITTLE: &str = "
+replicas: 1
+topologySpreadConstraints: []
+resources: {limits: null, requests: null}
+podDisruptionBudget: {enabled: false}
+networkPolicy: {enabled: false}
+metrics: {monitor: {kind: ServiceMonitor}}
+serviceAccount: {create: false}
+rbac: {create: false, aggregate: false}
+crds: {install: false}
+defaultPolicy: {create: false}
+";
+
+/// The objects of a set of values, as `helm install` makes them once the kinds of the chart are known.
+pub(crate) fn render(values: &str) -> Vec<Value> {
+    objects(&template(values, &["--api-versions=etcd-defrag.io/v1alpha1/DefragPolicy"]))
+}
+
+/// What `helm template` prints.
+pub(crate) fn template(values: &str, more: &[&str]) -> String {
+    let chart = chart();
+    let mut args = vec!["template", RELEASE, chart.to_str().unwrap(), "--namespace", NAMESPACE, "-f", "-"];
+    args.extend_from_slice(more);
+    helm_ok(&args, values)
+}
+
+pub(crate) fn objects(manifest: &str) -> Vec<Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(manifest).unwrap();
+    documents.into_iter().filter(|document| !document.is_null()).collect()
+}
+
+/// `Kind name`, unlike that of any other object of the chart.
+pub(crate) fn title(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    format!("{} {}", text(&object["kind"]), text(&object["metadata"]["name"]))
+}
+
+pub(crate) fn find<'a>(objects: &'a [Value], wanted: &str) -> &'a Value {
+    let titles: Vec<String> = objects.iter().map(title).collect();
+    objects.iter().find(|object| title(object) == wanted).unwrap_or_else(|| panic!("no {wanted} among {titles:?}"))
+}

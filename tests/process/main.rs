@@ -1,0 +1,17 @@
+//! `serve` as a process of a cluster: its certificates, who may call it, and what becomes of it when the cluster fails.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod client_auth;
+mod load;
+mod self_signed;
+mod support;
