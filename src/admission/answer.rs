@@ -32,6 +32,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 6] =
+        [Self::Allowed, Self::Patched, Self::Refused, Self::Unreadable, Self::Failed, Self::Malformed];
+
     /// The name in logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -47,9 +47,16 @@ pub struct Metrics {
 }
 
 impl Default for Metrics {
+    /// All at zero; each decision is there from the start, so that the first failure shows as an increase.
     fn default() -> Self {
+        let reviews = Family::<Review, Counter>::default();
+        for entry in Entry::ALL {
+            for outcome in Outcome::ALL {
+                drop(reviews.get_or_create(&Review { entry: entry.as_str(), decision: outcome.as_str() }));
+            }
+        }
         Self {
-            reviews: Family::default(),
+            reviews,
             findings: Family::default(),
             // 100 µs to 3.3 s: from an answer without a proof up to the request timeout.
             duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.0001, 2.0, 16))),

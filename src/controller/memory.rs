@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::defrag::finding::Finding;
+use crate::defrag::{Plan, finding::Finding};
 
 /// Something that is reported once, and again only after it changed or went away and came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +54,26 @@ pub(super) struct Settled {
 pub(super) struct Judged {
     /// Everything that is wrong or risky.
     pub(super) findings: Arc<[Finding]>,
+    /// What its CronJob goes by; `None` where the settings are refused.
+    pub(super) planned: Option<Planned>,
+}
+
+/// The part of a plan that metrics tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Planned {
+    /// The quota in bytes.
+    pub(super) quota: u64,
+    /// The longest time between two runs, by the schedule.
+    pub(super) longest_pause: Option<Duration>,
+    /// Whether runs are suspended, or there is no member.
+    pub(super) suspended: bool,
+}
+
+impl Planned {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let suspended = plan.settings.suspend || plan.etcd.replicas == 0;
+        Self { quota: plan.quota, longest_pause: plan.longest_pause, suspended }
+    }
 }
 
 /// The memory.

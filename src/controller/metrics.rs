@@ -1,13 +1,17 @@
 //! What the reconciler counts.
 
+use std::fmt::{self, Write as _};
+
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
+use super::fleet::Fleet;
+
 /// How a reconciliation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Nothing had to be written.
     Unchanged,
@@ -15,6 +19,16 @@ pub enum Outcome {
     Changed,
     /// It will be tried again.
     Failed,
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        encoder.write_str(match self {
+            Self::Unchanged => "unchanged",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+        })
+    }
 }
 
 /// The labels of the reconciliation counter.
@@ -25,7 +39,7 @@ pub struct Labels {
 }
 
 /// The reconciler's metrics; a clone counts into the same numbers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
     /// Reconciliations by result.
     pub reconciliations: Family<Labels, Counter>,
@@ -41,6 +55,28 @@ pub struct Metrics {
     pub foreign: Gauge,
     /// 1 where this replica leads.
     pub leader: Gauge,
+    /// What is told of each enrolled etcd.
+    pub(super) fleet: Fleet,
+}
+
+impl Default for Metrics {
+    /// All at zero; each result of a reconciliation is there from the start, so that the first failure shows as an increase.
+    fn default() -> Self {
+        let reconciliations = Family::<Labels, Counter>::default();
+        for result in [Outcome::Unchanged, Outcome::Changed, Outcome::Failed] {
+            drop(reconciliations.get_or_create(&Labels { result }));
+        }
+        Self {
+            reconciliations,
+            repairs: Counter::default(),
+            failed_runs: Counter::default(),
+            enrolled: Gauge::default(),
+            refused: Gauge::default(),
+            foreign: Gauge::default(),
+            leader: Gauge::default(),
+            fleet: Fleet::default(),
+        }
+    }
 }
 
 impl Metrics {
@@ -53,6 +89,7 @@ impl Metrics {
         registry.register("refused", "Enrolled StatefulSets with refused settings", self.refused.clone());
         registry.register("foreign", "Enrolled StatefulSets whose CronJob name is taken", self.foreign.clone());
         registry.register("leader", "Whether this replica leads the reconciler", self.leader.clone());
+        registry.register_collector(Box::new(self.fleet.clone()));
     }
 
     pub(super) fn count(&self, result: Outcome) {
@@ -72,7 +109,7 @@ mod tests {
         metrics.count(Outcome::Changed);
         metrics.leader.set(1);
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        assert!(text.contains("etcd_defrag_webhook_reconciliations_total{result=\"Changed\"} 1"), "{text}");
+        assert!(text.contains("etcd_defrag_webhook_reconciliations_total{result=\"changed\"} 1"), "{text}");
         assert!(text.contains("etcd_defrag_webhook_leader 1"), "{text}");
     }
 }

@@ -16,6 +16,7 @@ mod cache;
 mod compliance;
 mod defrag_now;
 pub mod drift;
+mod fleet;
 mod have;
 pub mod landscape;
 mod last_words;
@@ -163,6 +164,7 @@ pub async fn run(
         for gauge in [&metrics.leader, &metrics.enrolled, &metrics.refused, &metrics.foreign] {
             gauge.set(0);
         }
+        metrics.fleet.clear();
         match end {
             term::End::Shutdown => break,
             term::End::LeadershipLost => warn!("the reconciler stops, because another replica may lead by now"),

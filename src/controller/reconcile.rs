@@ -17,7 +17,7 @@ use super::{
     },
     drift::FINDINGS,
     have::Have,
-    memory::{Judged, Memory, Standing, Topic},
+    memory::{Judged, Memory, Planned, Standing, Topic},
     metrics::Outcome,
     ownership::{Ownership, ownership, statefulset_of, statefulset_of_ours},
     queue::{LONGEST_PAUSE_REFUSED, LONGEST_PAUSE_UNREACHABLE, Next},
@@ -157,7 +157,8 @@ async fn reconcile(context: &Context, task: &Task, memory: &mut Memory) -> Resul
         *memory = Memory::default();
         return remove(context, task, None).await;
     };
-    memory.judged = Some(Judged { findings: verdict.findings.clone().into() });
+    let planned = verdict.intent.plan().map(Planned::of);
+    memory.judged = Some(Judged { findings: verdict.findings.clone().into(), planned });
     let looked = act(context, task, &object, &governing, &verdict, &rivals, memory).await;
     let again = match (&task.reports, &memory.judged) {
         (Some(reports), Some(judged)) if !matches!(verdict.intent, Intent::Leave) => {

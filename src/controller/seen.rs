@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{self as batch, CronJob};
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
@@ -56,12 +57,19 @@ pub(super) struct Seen {
     pub(super) spec: u64,
     /// What its containers run, where that is a defragmentation.
     pub(super) defragments: Option<Arc<str>>,
+    /// When it was made.
+    pub(super) made: Option<Timestamp>,
+    /// When a run of it last ended well, as its controller says.
+    pub(super) last_success: Option<Timestamp>,
 }
 
 impl Seen {
     /// The part of a CronJob that is kept; `None` for one that has nothing to do with defragmentation.
     pub(super) fn of(mut live: CronJob) -> Option<Self> {
         let defragments = what_it_defragments(&live);
+        let made = live.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let succeeded = live.status.as_ref().and_then(|status| status.last_successful_time.as_ref());
+        let last_success = succeeded.map(|time| time.0);
         let meta = ObjectMeta {
             resource_version: None,
             generation: None,
@@ -75,7 +83,7 @@ impl Seen {
         }
         // What ours run is known from their StatefulSet.
         let defragments = defragments.filter(|_| !marked).map(Arc::from);
-        Some(Self { meta, spec: drift::fingerprint(&live.spec), defragments })
+        Some(Self { meta, spec: drift::fingerprint(&live.spec), defragments, made, last_success })
     }
 
     /// Whether this CronJob concerns a StatefulSet of its namespace, whose CronJob is to be named `expected`.
@@ -92,8 +100,10 @@ impl Seen {
 }
 
 impl Cached for Seen {
+    /// How its runs went is no reason to look.
     fn differs(&self, old: &Self) -> bool {
-        self != old
+        let facts = |seen: &Self| (seen.meta.clone(), seen.spec, seen.defragments.clone());
+        facts(self) != facts(old)
     }
 }
 
@@ -249,8 +259,10 @@ mod tests {
         let of = |value: &Value| Seen::of(serde_json::from_value(value.clone()).unwrap()).unwrap();
         let before = of(&value);
         value["metadata"]["resourceVersion"] = json!("8");
-        value["status"] = json!({"lastScheduleTime": "2026-01-01T00:00:00Z", "active": [{"name": "x-1"}]});
+        value["status"] = json!({"lastScheduleTime": "2026-01-01T00:00:00Z", "active": [{"name": "x-1"}],
+            "lastSuccessfulTime": "2026-01-01T00:00:07Z"});
         assert!(!of(&value).differs(&before));
+        assert_eq!(of(&value).last_success, Some("2026-01-01T00:00:07Z".parse().unwrap()));
         value["spec"]["suspend"] = json!(true);
         assert!(of(&value).differs(&before));
     }

@@ -337,7 +337,7 @@ mod tests {
     }
 
     fn judged(findings: Vec<Finding>) -> Judged {
-        Judged { findings: findings.into() }
+        Judged { findings: findings.into(), planned: None }
     }
 
     #[test]

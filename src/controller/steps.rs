@@ -28,6 +28,16 @@ pub(super) enum Intent {
     Leave,
 }
 
+impl Intent {
+    /// What the CronJob goes by, where that is known.
+    pub(super) const fn plan(&self) -> Option<&Plan> {
+        match self {
+            Self::Have(plan) | Self::Follow(plan) => Some(plan),
+            Self::Keep | Self::Remove | Self::Leave => None,
+        }
+    }
+}
+
 /// The judgement, in the reconciler's terms.
 #[derive(Clone, Debug)]
 pub(super) struct Verdict {

@@ -25,10 +25,11 @@ use super::{
         follow::{News, follow},
         keep::{Reports, clear},
     },
+    fleet::Facts,
     landscape::Batch,
     last_words,
     memory::{Memory, Standing},
-    ownership::statefulset_of,
+    ownership::{statefulset_of, statefulset_of_ours},
     queue::{LONGEST_PAUSE_REFUSED, Next, Queue},
     reconcile::{Done, Task, look},
     report::{self, Event},
@@ -309,6 +310,7 @@ impl Term {
                     self.memories.remove(&done.key);
                 }
                 self.queue.finished(&done.key, Instant::now(), done.next);
+                self.tell(&done.key);
             }
             Err(failure) => {
                 if let Some(key) = self.looked_at.remove(&failure.id()) {
@@ -317,6 +319,17 @@ impl Term {
                 }
             }
         }
+    }
+
+    /// Has the metrics tell what is known of a StatefulSet, or nothing of one that is not enrolled.
+    fn tell(&self, key: &ObjectKey) {
+        let memory = self.memories.get(key).filter(|memory| memory.standing != Standing::None);
+        let facts = memory.map(|memory| {
+            let cronjob = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)));
+            let ours = cronjob.filter(|seen| statefulset_of_ours(&seen.meta) == Some(&key.name));
+            Facts::of(memory, ours, self.runs.get(key).into_iter().flat_map(HashMap::values))
+        });
+        self.context.metrics.fleet.set(key, facts);
     }
 
     fn count(&self, before: Standing, after: Standing) {
@@ -357,8 +370,16 @@ impl Term {
                 }
             }
             Watched::CronJob(event) => {
+                let ran = match event.as_ref() {
+                    Watch::Apply(cronjob) | Watch::InitApply(cronjob) => statefulset_of(&cronjob.metadata)
+                        .map(|name| ObjectKey::new(cronjob.metadata.namespace.as_deref().unwrap_or_default(), name)),
+                    Watch::Delete(_) | Watch::Init | Watch::InitDone => None,
+                };
                 for change in self.cronjobs.take(*event, Seen::of) {
                     self.concerned(&change);
+                }
+                if let Some(key) = ran {
+                    self.tell(&key);
                 }
             }
             Watched::Job(Watch::Apply(job) | Watch::InitApply(job)) => {
@@ -387,6 +408,9 @@ impl Term {
     fn ended(&mut self, job: &Job) {
         let (Some(run), Some(key), Some(uid)) = (job.run(), run_of(job), job.metadata.uid.clone()) else { return };
         let new = self.runs.entry(key.clone()).or_default().insert(uid, run) != Some(run);
+        if new {
+            self.tell(&key);
+        }
         let Some(object) = self.statefulsets.get(&key).filter(|_| new) else { return };
         let labels = object.metadata.labels.clone().unwrap_or_default();
         if self.landscape.govern(&key.namespace, &labels).policy.job.shape.failure_budget.is_some() {

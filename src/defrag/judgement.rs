@@ -90,6 +90,8 @@ pub struct Plan {
     pub command_timeout: Duration,
     /// Whether each run compacts first.
     pub compaction: bool,
+    /// The longest time between two runs, by the schedule; none for one that never fires.
+    pub longest_pause: Option<Duration>,
     parsed: Schedule,
     zone: TimeZone,
     fires_above: Option<u64>,
@@ -194,6 +196,7 @@ fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>
         settings,
         etcd,
         quota,
+        longest_pause: resolved.intervals.map(|intervals| intervals.longest),
         schedule: resolved.text,
         rule: rule_text,
         parsed: resolved.schedule,

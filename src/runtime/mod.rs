@@ -1,5 +1,6 @@
 //! What the process needs around the webhook and the reconciler: certificates, probes, telemetry, an orderly end.
 
+pub mod exposition;
 pub mod leadership;
 pub mod mtls;
 pub mod probes;

@@ -4,14 +4,14 @@ use std::{fmt::Write, sync::Arc};
 
 use axum::{
     Router,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::telemetry::{CONTENT_TYPE, Metrics};
+use super::{exposition::Format, telemetry::Metrics};
 use crate::admission::{self, Limits, listen};
 
 /// One condition of readiness: a note for people (or nothing), or the reason why not.
@@ -76,9 +76,10 @@ pub fn router(probes: Arc<Probes>) -> Router {
         )
         .route(
             "/metrics",
-            get(move || async move {
-                match metrics.metrics.encode() {
-                    Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+            get(move |headers: HeaderMap| async move {
+                let format = Format::asked_for(&headers);
+                match metrics.metrics.encode(format) {
+                    Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
                     Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
                 }
             }),

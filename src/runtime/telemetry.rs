@@ -5,14 +5,11 @@ use std::{fmt, io::IsTerminal, str::FromStr};
 use prometheus_client::{encoding::text::encode, metrics::info::Info, registry::Registry};
 use tracing_subscriber::EnvFilter;
 
-use super::tls;
+use super::{exposition::Format, tls};
 use crate::admission;
 
 /// The prefix of every metric.
 pub const PREFIX: &str = "etcd_defrag_webhook";
-
-/// The content type of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,14 +97,14 @@ impl Metrics {
         &mut self.registry
     }
 
-    /// All metrics in the `OpenMetrics` text format.
+    /// All metrics in the format that is asked for.
     ///
     /// # Errors
     /// The encoder's; none is known.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
+    pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
-        Ok(text)
+        Ok(format.of_openmetrics(text))
     }
 }
 

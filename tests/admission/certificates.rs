@@ -11,6 +11,7 @@ use std::{
 use etcd_defrag_webhook::{
     admission::Metrics as AdmissionMetrics,
     runtime::{
+        exposition::Format,
         selfsigned::{self, Pair},
         telemetry::Metrics,
         tls::{Certificates, Files},
@@ -90,7 +91,7 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
     assert!(!certificates.check(Timestamp::now()).unwrap().contains("newer"));
     one.works().await;
     two.works().await;
-    let text = metrics.encode().unwrap();
+    let text = metrics.encode(Format::OpenMetrics).unwrap();
     for line in ["certificate_reloads_total{result=\"accepted\"} 1", "certificate_reloads_total{result=\"refused\"} 1"]
     {
         assert!(text.contains(line), "{line} is missing:\n{text}");
@@ -198,7 +199,7 @@ async fn a_renewed_certificate_whose_time_is_to_come_is_taken_when_it_has_come()
     .await;
     let expiry = "2026-06-01T00:00:00Z".parse::<Timestamp>().unwrap().as_second();
     let line = format!("etcd_defrag_webhook_certificate_expiry_timestamp_seconds {expiry}\n");
-    assert!(metrics.encode().unwrap().contains(&line));
+    assert!(metrics.encode(Format::OpenMetrics).unwrap().contains(&line));
     stop.cancel();
 }
 

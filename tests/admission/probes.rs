@@ -30,7 +30,11 @@ use crate::{
 };
 
 async fn get(probes: &Arc<Probes>, path: &str) -> (u16, String) {
-    let request = Request::get(path).body(Body::empty()).unwrap();
+    get_as(probes, path, "*/*").await
+}
+
+async fn get_as(probes: &Arc<Probes>, path: &str, accept: &str) -> (u16, String) {
+    let request = Request::get(path).header("accept", accept).body(Body::empty()).unwrap();
     let response = router(Arc::clone(probes)).oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -79,7 +83,8 @@ async fn reviews_and_findings_are_counted() {
     ] {
         service.clone().oneshot(Request::post(entry.path()).body(Body::from(body)).unwrap()).await.unwrap();
     }
-    let (status, text) = get(&Arc::new(Probes::new(metrics)), "/metrics").await;
+    let probes = Arc::new(Probes::new(metrics));
+    let (status, text) = get(&probes, "/metrics").await;
     assert_eq!(status, 200);
     for line in [
         "etcd_defrag_webhook_admission_reviews_total{entry=\"validate\",decision=\"refused\"} 1",
@@ -93,6 +98,8 @@ async fn reviews_and_findings_are_counted() {
         assert!(text.contains(line), "{line} is missing:\n{text}");
     }
     assert!(text.contains("duration_seconds_bucket{le=\"0.0001\",entry=\"validate\"}"), "{text}");
+    assert!(!text.contains("# EOF"), "{text}");
+    let (_, text) = get_as(&probes, "/metrics", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await;
     assert!(text.ends_with("# EOF\n"));
 }
 
