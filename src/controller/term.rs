@@ -270,8 +270,10 @@ impl Term {
                 return;
             }
             News::Lost => return self.compliance = None,
-            News::Report(Err(error)) => return warn!(%error, "the watch of reports was interrupted and goes on"),
-            News::Report(Ok(event)) => event,
+            News::Report(event) => match *event {
+                Err(error) => return warn!(%error, "the watch of reports was interrupted and goes on"),
+                Ok(event) => event,
+            },
         };
         let Some((_, cache)) = &mut self.compliance else { return };
         let was_ready = cache.ready();

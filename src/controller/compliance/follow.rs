@@ -36,7 +36,7 @@ pub(in crate::controller) enum News {
     /// No kind is installed any more, or we may not use it.
     Lost,
     /// A change of our reports, or an interruption.
-    Report(Result<Event<DynamicObject>, watcher::Error>),
+    Report(Box<watcher::Result<Event<DynamicObject>>>),
 }
 
 type Reports = BoxStream<'static, watcher::Result<Event<DynamicObject>>>;
@@ -81,7 +81,7 @@ impl Follow {
                             self.lost(code);
                             return News::Lost;
                         }
-                        None => return News::Report(event),
+                        None => return News::Report(Box::new(event)),
                     }
                 }
             }
