@@ -71,7 +71,7 @@ fn plain_manifests_apply(plane: &ControlPlane) {
     assert!(!text.contains("helm.sh") && !text.contains("Helm"), "{text}");
 }
 
-/// The authority of a company, as cert-manager has it: a ClusterIssuer with a CA.
+/// The authority of a company, as cert-manager has it: a `ClusterIssuer` with a CA.
 const COMPANY: &str = "
 apiVersion: cert-manager.io/v1
 kind: ClusterIssuer
@@ -107,7 +107,7 @@ fn an_issuer_of_ones_own_signs_and_is_trusted() {
     let args = ["install", "guard", chart.to_str().unwrap(), "--namespace", "guard", "--create-namespace", "-f", "-"];
     plane.helm_ok(&args, values);
 
-    let limit = Duration::from_secs(60);
+    let limit = Duration::from_mins(1);
     let secret = |namespace: &str, name: &str| Some(plane.get(&["-n", namespace, "secret", name])?["data"].clone());
     let ca = eventually("the company's CA", limit, || secret("cert-manager", "company"))["tls.crt"].clone();
     let serving = eventually("the serving certificate", limit, || secret("guard", "guard-etcd-defrag-webhook-tls"));
@@ -143,7 +143,7 @@ fn an_upgrade_keeps_the_ca_and_a_second_release_is_refused() {
         let found = plane.get(&["validatingwebhookconfiguration", "guard-etcd-defrag-webhook"])?;
         found["webhooks"][0]["clientConfig"]["caBundle"].as_str().map(str::to_owned)
     };
-    let before = eventually("the CA to be injected", Duration::from_secs(60), bundle);
+    let before = eventually("the CA to be injected", Duration::from_mins(1), bundle);
     let (upgraded, said) = run("upgrade", "guard", "commonLabels: {example.com/team: platform}");
     assert!(upgraded, "{said}");
     assert_eq!(bundle(), Some(before));
