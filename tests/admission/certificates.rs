@@ -199,7 +199,7 @@ async fn a_renewed_certificate_whose_time_is_to_come_is_taken_when_it_has_come()
     .await;
     let expiry = "2026-06-01T00:00:00Z".parse::<Timestamp>().unwrap().as_second();
     let line = format!("etcd_defrag_webhook_certificate_expiry_timestamp_seconds {expiry}\n");
-    assert!(metrics.encode().unwrap().contains(&line));
+    assert!(metrics.encode(Format::OpenMetrics).unwrap().contains(&line));
     stop.cancel();
 }
 
