@@ -13,7 +13,7 @@ pub(crate) const RELEASE: &str = "etcd-defrag-webhook";
 pub(crate) const NAMESPACE: &str = "etcd-defrag-system";
 
 /// What one step needs at most, with room for a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// The node. What is installed belongs to the whole cluster, so a test has it alone.
 pub(crate) struct World {
