@@ -93,10 +93,10 @@ impl Collector for Fleet {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let etcds = self.etcds();
         let mut each = Each { etcds: &etcds, encoder: &mut encoder };
-        each.gauge("discovered_quota", "The quota that was found in the StatefulSet", Some(Unit::Bytes), |etcd| {
+        each.gauge("discovered_quota", "The quota that was found in the StatefulSet", Some(&Unit::Bytes), |etcd| {
             etcd.quota
         })?;
-        each.gauge("schedule_interval", "The longest time between two runs, by the schedule", Some(Unit::Seconds), {
+        each.gauge("schedule_interval", "The longest time between two runs, by the schedule", Some(&Unit::Seconds), {
             |etcd| etcd.longest_pause.map(|pause| pause.as_secs())
         })?;
         each.gauge("suspended", "Whether runs are suspended, or there is no member", None, |etcd| {
@@ -146,10 +146,10 @@ impl Each<'_, '_> {
         &mut self,
         name: &str,
         help: &str,
-        unit: Option<Unit>,
+        unit: Option<&Unit>,
         value: impl Fn(&Facts) -> Option<V>,
     ) -> fmt::Result {
-        let mut metric = self.encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        let mut metric = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         for (key, etcd) in self.etcds {
             if let Some(value) = value(etcd) {
                 // Not `namespace`: that is the one of the process, which a scrape would put in its place.
@@ -161,7 +161,7 @@ impl Each<'_, '_> {
     }
 
     fn time(&mut self, what: &str, help: &str, at: impl Fn(&Facts) -> Option<Timestamp>) -> fmt::Result {
-        self.gauge(&format!("{what}_timestamp"), help, Some(Unit::Seconds), |etcd| at(etcd).map(Timestamp::as_second))
+        self.gauge(&format!("{what}_timestamp"), help, Some(&Unit::Seconds), |etcd| at(etcd).map(Timestamp::as_second))
     }
 }
 

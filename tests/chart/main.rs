@@ -13,6 +13,7 @@ mod harness;
 
 mod cluster;
 mod documents;
+mod monitoring;
 mod readme;
 mod rendered;
 mod schema;

@@ -42,6 +42,13 @@ fn short(objects: &[Value]) -> BTreeMap<String, String> {
         let title = title(&object).replace("keeper", RELEASE);
         match object["kind"].as_str() {
             Some("CustomResourceDefinition" | "ValidatingAdmissionPolicy") => object["spec"] = json!("(generated)"),
+            // What is in them is looked at in monitoring.rs.
+            Some("PrometheusRule") => object["spec"] = json!("(files/recording.yaml and files/alerts.yaml)"),
+            Some("ConfigMap") => {
+                for (name, dashboard) in object["data"].as_object_mut().unwrap() {
+                    *dashboard = json!(format!("(files/dashboards, {name})"));
+                }
+            }
             Some("MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
                 for webhook in object["webhooks"].as_array_mut().unwrap() {
                     *webhook = json!({"name": webhook["name"], "clientConfig": webhook["clientConfig"]});

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Values, and the word that the refusal has to name.
-const WRONG: [(&str, &str); 24] = [
+const WRONG: [(&str, &str); 26] = [
     ("replica: 3", "replica"),
     ("replicas: 0", "/replicas"),
     ("replicas: two", "/replicas"),
@@ -31,6 +31,8 @@ const WRONG: [(&str, &str); 24] = [
     ("terminationGracePeriodSeconds: 5", "/terminationGracePeriodSeconds"),
     ("podDisruptionBudget: {maxUnavailable: 0}", "/podDisruptionBudget/maxUnavailable"),
     ("metrics: {monitor: {kind: servicemonitor}}", "/metrics/monitor/kind"),
+    ("metrics: {rules: {enabled: 'yes'}}", "/metrics/rules/enabled"),
+    ("metrics: {rules: {runbooks: 'a page'}}", "/metrics/rules/runbooks"),
     ("defaultPolicy: {spec: []}", "/defaultPolicy/spec"),
     ("selfTest: {namespace: Default}", "/selfTest/namespace"),
 ];

@@ -68,7 +68,10 @@ podDisruptionBudget: {maxUnavailable: 50%}
 networkPolicy:
   metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
   egress: [{ports: [{port: 6443}]}]
-metrics: {monitor: {kind: PodMonitor, interval: 15s, labels: {release: prometheus}}}
+metrics:
+  monitor: {kind: PodMonitor, interval: 15s, labels: {release: prometheus}}
+  rules: {enabled: true, labels: {release: prometheus}, runbooks: 'https://wiki.example.com/etcd/'}
+  dashboards: {enabled: true, labels: {grafana_dashboard: null, dashboards: etcd}, annotations: {folder: etcd}}
 serviceAccount: {name: guard, annotations: {example.com/note: account}}
 admissionPolicy: {enabled: true}
 defaultPolicy: {spec: {enrollment: All, priority: 5}}
