@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    events::{self, Event},
+    events::{self, Event, SLOTS},
     expected,
     random::Random,
     server::{Counts, Faults, Link, Server},
@@ -49,7 +49,10 @@ impl Sequence {
             _ => Faults { requests: 25, slow: 5, watches: 60 },
         };
         let length = 10 + random.below(50usize);
-        let mut all: Vec<Event> = (0..length).map(|_| events::random(&mut random)).collect();
+        let mut all: Vec<Event> = (0..SLOTS.len())
+            .map(|slot| Event::Create { slot, label: random.below(5), setting: random.below(4) })
+            .collect();
+        all.extend((0..length).map(|_| events::random(&mut random)));
         all.push(Event::Settle);
         Self { seed, faults, events: all }
     }
