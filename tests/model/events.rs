@@ -92,8 +92,9 @@ pub(crate) enum Event {
     DeletePolicy {
         policy: usize,
     },
+    /// The definition goes, and the policies with it; unless `told`, when no watch is there to hear of them.
     DefinitionGone {
-        silent: bool,
+        told: bool,
     },
     DefinitionBack,
     Namespace {
@@ -167,7 +168,7 @@ pub(crate) fn random(random: &mut Random) -> Event {
             says: random.below(8),
         },
         72..=73 => Event::DeletePolicy { policy: random.below(POLICY_NAMES.len()) },
-        74 => Event::DefinitionGone { silent: random.one_in(2) },
+        74 => Event::DefinitionGone { told: random.one_in(2) },
         75..=76 => Event::DefinitionBack,
         77..=79 => Event::Namespace { namespace: random.below(2), gold: random.one_in(2) },
         80 => Event::Restart { replica: random.below(2) },
@@ -229,11 +230,11 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
             if orphan {
                 store.orphan(&uid);
             }
-            store.remove(&statefulset(slot), false);
+            store.remove(&statefulset(slot));
         }
         Event::Recreate { slot } => {
             let Some(mut object) = store.get(&statefulset(slot)).cloned() else { return };
-            store.remove(&statefulset(slot), false);
+            store.remove(&statefulset(slot));
             object["metadata"].as_object_mut().unwrap().remove("uid");
             store.create(&statefulset(slot), object, "kubectl", Class::Plain).unwrap();
         }
@@ -245,7 +246,7 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
         Event::FinishJobs { failed } => store.finish_jobs(failed),
         Event::DeleteCronJob { slot } => {
             if ours(store, slot) {
-                store.remove(&cronjob(slot), false);
+                store.remove(&cronjob(slot));
             }
         }
         Event::EditCronJob { slot, edit } => {
@@ -266,7 +267,7 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
             }
         }
         Event::Foreign { slot, kind } => {
-            store.remove(&cronjob(slot), false);
+            store.remove(&cronjob(slot));
             let mut made = by_hand(&cronjob(slot), "busybox", "nothing of etcd");
             if kind > 0 {
                 made = by_hand(&cronjob(slot), ENGINE, &endpoints(slot));
@@ -283,14 +284,14 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
         }
         Event::RemoveForeign { slot } => {
             if store.objects.get(&cronjob(slot)).is_some_and(|found| found.class != Class::Plain) {
-                store.remove(&cronjob(slot), false);
+                store.remove(&cronjob(slot));
             }
         }
         Event::Rival { slot } => {
             let made = by_hand(&rival(slot), ENGINE, &endpoints(slot));
             let _ = store.create(&rival(slot), made, "kubectl", Class::Foreign);
         }
-        Event::RemoveRival { slot } => store.remove(&rival(slot), false),
+        Event::RemoveRival { slot } => store.remove(&rival(slot)),
         Event::Policy { policy, priority, selects, says } => {
             if !*no_policies {
                 let (key, spec) = (key(POLICIES, "", POLICY_NAMES[policy]), policy_spec(priority, selects, says));
@@ -300,14 +301,21 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
                 }
             }
         }
-        Event::DeletePolicy { policy } => store.remove(&key(POLICIES, "", POLICY_NAMES[policy]), false),
-        Event::DefinitionGone { silent } => {
+        Event::DeletePolicy { policy } => store.remove(&key(POLICIES, "", POLICY_NAMES[policy])),
+        Event::DefinitionGone { told } => {
             for policy in POLICY_NAMES {
-                store.remove(&key(POLICIES, "", policy), silent);
+                store.remove(&key(POLICIES, "", policy));
             }
             *no_policies = true;
+            state.broken += u64::from(!told);
         }
-        Event::DefinitionBack => *no_policies = false,
+        Event::DefinitionBack => {
+            if std::mem::take(no_policies) {
+                // What was before is not known to the new one.
+                store.version += 1;
+                store.oldest = store.version;
+            }
+        }
         Event::Namespace { namespace, gold } => {
             let key = key(NAMESPACES, "", ["a", "b"][namespace]);
             let tier = if gold { json!("gold") } else { json!("clay") };

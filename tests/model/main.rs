@@ -34,7 +34,11 @@ use std::{
     time::Instant,
 };
 
-use self::{sequence::Sequence, server::Counts};
+use self::{
+    events::Event,
+    sequence::Sequence,
+    server::{Counts, Faults},
+};
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
@@ -90,4 +94,26 @@ fn whatever_happens_ends_as_the_model_says() {
             sequence.seed, shortest
         );
     }
+}
+
+/// A sequence of events without faults, which has to end well.
+fn ends_well(events: Vec<Event>) {
+    let sequence = Sequence { seed: 1, faults: Faults::default(), events };
+    if let Err(wrong) = sequence.run() {
+        panic!("{wrong}");
+    }
+}
+
+#[test]
+fn policies_are_forgotten_also_when_nobody_heard_of_their_deletion() {
+    ends_well(vec![
+        Event::Create { slot: 0, label: 0, setting: 0 },
+        Event::Policy { policy: 0, priority: 0, selects: 0, says: 0 },
+        Event::Settle,
+        Event::DefinitionGone { told: false },
+        Event::Settle,
+        Event::DefinitionBack,
+        Event::Policy { policy: 0, priority: 0, selects: 0, says: 1 },
+        Event::Settle,
+    ]);
 }

@@ -141,14 +141,10 @@ impl Store {
         object
     }
 
-    /// Removes an object, without a word to the watches of its kind if `silent`.
-    pub(crate) fn remove(&mut self, key: &Key, silent: bool) {
+    pub(crate) fn remove(&mut self, key: &Key) {
         let Some(stored) = self.objects.remove(key) else { return };
         self.version += 1;
-        if !silent {
-            let change = Change { version: self.version, key: key.clone(), before: Some(stored.object), after: None };
-            self.log.push(change);
-        }
+        self.log.push(Change { version: self.version, key: key.clone(), before: Some(stored.object), after: None });
     }
 
     pub(crate) fn create(
@@ -240,7 +236,7 @@ impl Store {
         if uid.is_some_and(|uid| !uid.is_null() && *uid != live["metadata"]["uid"]) {
             return Err(refusal(409, "Conflict", "the uid is another one"));
         }
-        self.remove(key, false);
+        self.remove(key);
         Ok(())
     }
 
@@ -256,7 +252,7 @@ impl Store {
         let gone: Vec<Key> =
             self.objects.iter().filter(|(_, stored)| orphaned(&stored.object)).map(|(key, _)| key.clone()).collect();
         for key in &gone {
-            self.remove(key, false);
+            self.remove(key);
         }
         gone.len()
     }

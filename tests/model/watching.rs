@@ -155,10 +155,12 @@ impl Watching {
     fn collect(&mut self) {
         let server = Arc::clone(&self.server);
         let state = server.state();
-        if state.broken != self.broken || (state.no_policies && self.key.resource == store::POLICIES) {
+        if state.broken != self.broken {
             self.over = true;
             return;
         }
+        // The last that is told of a kind is that its objects are deleted.
+        self.over |= state.no_policies && self.key.resource == store::POLICIES;
         let start = state.store.log.partition_point(|change| change.version <= self.version);
         for change in &state.store.log[start..] {
             if change.key.resource == self.key.resource
