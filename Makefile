@@ -40,6 +40,11 @@ compare: controlplane ## defrag.sh's CronJob against ours on a real etcd, into d
 controlplane: ## Build the test control plane (about 10 min on 2 cores, once; then cached)
 	@scripts/controlplane.sh >/dev/null
 
+SEQUENCES ?= 20000
+.PHONY: model
+model: ## The reconciler against a model: SEQUENCES=20000 random sequences of events and faults
+	MODEL_SEQUENCES=$(SEQUENCES) cargo test --locked --release --test model -- --nocapture
+
 .PHONY: oracle
 oracle: ## Millions of schedules and rules against the Go modules that decide in a cluster
 	ORACLE_REQUIRED=1 ORACLE_SCHEDULES=2000000 ORACLE_FIRES=200000 ORACLE_RULES=2000000 \

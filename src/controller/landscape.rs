@@ -112,9 +112,12 @@ impl Cached for Labels {
 async fn run(client: Client, snapshot: watch::Sender<Arc<Landscape>>, said: watch::Sender<State>) {
     let config = || Config::default().timeout(WATCH_SECONDS);
     // One policy that cannot be decoded must not keep the others from being seen.
-    let policies = watcher(Api::<DeserializeGuard<DefragPolicy>>::all(client.clone()), config());
-    let mut policies = policies.backoff(Pause::default()).boxed();
-    let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config());
+    let follow = || {
+        let policies = watcher(Api::<DeserializeGuard<DefragPolicy>>::all(client.clone()), config());
+        policies.backoff(Pause::default()).boxed()
+    };
+    let mut policies = follow();
+    let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config());
     let mut namespaces = namespaces.backoff(Pause::default()).boxed();
     let mut known = Known::default();
     let mut batch: Option<Batch> = None;
@@ -124,6 +127,11 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<Landscape>>, said: watc
             () = snapshot.closed() => return,
             Some(event) = policies.next(), if ask_again.is_none() => {
                 let failed = event.is_err();
+                if matches!(&event, Err(watcher::Error::WatchStartFailed(error)) if is_unknown(error)) {
+                    // The kind is gone, and what became of its objects was said to nobody. The watcher would ask for the
+                    // same watch for ever; a list tells.
+                    policies = follow();
+                }
                 let changed = known.take_policy(event, &said);
                 ask_again = (failed && known.absent).then(|| Instant::now() + MISSING_AGAIN);
                 changed
@@ -198,6 +206,12 @@ struct Known {
     said: BTreeMap<&'static str, String>,
 }
 
+/// Whether the API server does not know the kind. By the code: a path without a kind is answered in plain text, without a
+/// reason.
+fn is_unknown(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
 /// A uid and a generation.
 type Version = (Option<String>, Option<i64>);
 
@@ -212,7 +226,10 @@ impl Known {
             Ok(event) => event,
             Err(error) => return self.policies_failed(&error, said),
         };
-        self.missing = 0;
+        // That a list begins was not said by the API server.
+        if !matches!(event, Event::Init) {
+            self.missing = 0;
+        }
         if self.absent && matches!(event, Event::InitDone) {
             self.absent = false;
             info!("DefragPolicy is installed, and policies are watched from now on");
@@ -226,12 +243,7 @@ impl Known {
     }
 
     fn policies_failed(&mut self, error: &watcher::Error, said: &watch::Sender<State>) -> bool {
-        let unknown = matches!(
-            error,
-            // By the code: a path without a kind is answered in plain text, without a reason.
-            watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404
-        );
-        if !unknown {
+        if !matches!(error, watcher::Error::InitialListFailed(error) if is_unknown(error)) {
             interrupted("policies", error, said, &mut self.said);
             return false;
         }
@@ -402,7 +414,11 @@ mod tests {
         };
         let (mut known, said) = (Known::default(), said());
         known.take_policy(Ok(Event::Apply(guarded("a", 1, &json!({})))), &said);
-        assert!(!known.take_policy(not_found(), &said) && !known.take_policy(not_found(), &said));
+        for _ in 1..MISSING_FOR_SURE {
+            known.take_policy(Ok(Event::Init), &said);
+            assert!(!known.take_policy(not_found(), &said));
+        }
+        known.take_policy(Ok(Event::Init), &said);
         assert!(known.take_policy(not_found(), &said));
         assert!(known.snapshot().policies().is_empty());
         known.take_namespace(Ok(Event::Init), &said);

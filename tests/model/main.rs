@@ -1,0 +1,119 @@
+//! The reconciler's promises over random sequences of events: one CronJob for each enrolled StatefulSet and none besides,
+//! what is foreign untouched, nothing lost, and rest once everything is as it should be.
+//!
+//! The controller is the real one, two replicas of it with their election, watches and queues. The API server is one in
+//! memory, because what is looked for are the moments at which a real one fails; tests/e2e has the real one.
+//!
+//! `MODEL_SEQUENCES` says how many sequences are run, and `MODEL_SEED` repeats those from that seed on.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "../support/random.rs"]
+mod random;
+
+mod events;
+mod expected;
+mod fields;
+mod sequence;
+mod server;
+mod store;
+mod watching;
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use self::{
+    events::Event,
+    sequence::Sequence,
+    server::{Counts, Faults},
+};
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn whatever_happens_ends_as_the_model_says() {
+    let sequences = setting("MODEL_SEQUENCES").unwrap_or(60);
+    let clock = || u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() & 0xffff_ffff).unwrap();
+    let first = setting("MODEL_SEED").unwrap_or_else(clock);
+    println!("MODEL_SEED={first} MODEL_SEQUENCES={sequences}");
+    let (next, totals, failure) = (AtomicU64::new(0), Mutex::new((Counts::default(), 0)), Mutex::new(None));
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while failure.lock().unwrap().is_none() {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= sequences {
+                        return;
+                    }
+                    let sequence = Sequence::random(first.wrapping_add(index));
+                    match sequence.run() {
+                        Ok(counts) => {
+                            let (all, events) = &mut *totals.lock().unwrap();
+                            all.requests += counts.requests;
+                            all.writes += counts.writes;
+                            all.faults += counts.faults;
+                            *events += sequence.events.len();
+                        }
+                        Err(wrong) => {
+                            failure.lock().unwrap().get_or_insert((index, sequence, wrong));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (counts, events) = totals.into_inner().unwrap();
+    println!(
+        "{} sequences, {events} events, {} requests, {} faults, {} writes in {:.1} s",
+        next.into_inner().min(sequences),
+        counts.requests,
+        counts.faults,
+        counts.writes,
+        begun.elapsed().as_secs_f64()
+    );
+    if let Some((index, sequence, wrong)) = failure.into_inner().unwrap() {
+        println!("sequence {index} failed: {wrong}");
+        let (shortest, wrong) = sequence.shrink(wrong);
+        panic!(
+            "MODEL_SEED={} MODEL_SEQUENCES=1 repeats it; at its shortest it is\n{:#?}\n{wrong}",
+            sequence.seed, shortest
+        );
+    }
+}
+
+/// A sequence of events without faults, which has to end well.
+fn ends_well(events: Vec<Event>) {
+    let sequence = Sequence { seed: 1, faults: Faults::default(), events };
+    if let Err(wrong) = sequence.run() {
+        panic!("{wrong}");
+    }
+}
+
+#[test]
+fn policies_are_forgotten_also_when_nobody_heard_of_their_deletion() {
+    ends_well(vec![
+        Event::Create { slot: 0, label: 0, setting: 0 },
+        Event::Policy { policy: 0, priority: 0, selects: 0, says: 0 },
+        Event::Settle,
+        Event::DefinitionGone { told: false },
+        Event::Settle,
+        Event::DefinitionBack,
+        Event::Policy { policy: 0, priority: 0, selects: 0, says: 1 },
+        Event::Settle,
+    ]);
+}

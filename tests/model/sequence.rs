@@ -1,0 +1,222 @@
+//! Runs a sequence: two replicas of the controller, events, faults, and rest. The clock stands still but where everybody
+//! waits, so that minutes pass in no time.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use etcd_defrag_webhook::{
+    controller::{self, Options, landscape::Landscapes, metrics::Metrics},
+    runtime::leadership,
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+use super::{
+    events::{self, Event, SLOTS},
+    expected,
+    random::Random,
+    server::{Counts, Faults, Link, Server},
+};
+
+/// A sequence that a seed repeats, but for the order in which the runtime polls what is ready at the same moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Sequence {
+    pub(crate) seed: u64,
+    pub(crate) faults: Faults,
+    pub(crate) events: Vec<Event>,
+}
+
+/// A silent watch is noticed after two minutes, and everything else sooner.
+const REST: Duration = Duration::from_secs(150);
+/// So much longer may it take, for pauses between attempts have grown.
+const LATEST: Duration = Duration::from_secs(330);
+/// Longer than any pause after which the controller looks again.
+const QUIET: Duration = Duration::from_secs(400);
+const STEP: Duration = Duration::from_secs(5);
+
+impl Sequence {
+    pub(crate) fn random(seed: u64) -> Self {
+        let mut random = Random::seeded(seed);
+        let faults = match random.below(4u64) {
+            0 => Faults::default(),
+            1 => Faults { requests: 3, slow: 1, watches: 10 },
+            2 => Faults { requests: 10, slow: 3, watches: 30 },
+            _ => Faults { requests: 25, slow: 5, watches: 60 },
+        };
+        let length = 10 + random.below(50usize);
+        let mut all: Vec<Event> = (0..SLOTS.len())
+            .map(|slot| Event::Create { slot, label: random.below(5), setting: random.below(4) })
+            .collect();
+        all.extend((0..length).map(|_| events::random(&mut random)));
+        all.push(Event::Settle);
+        Self { seed, faults, events: all }
+    }
+
+    /// Runs it; what was counted, or what went wrong.
+    pub(crate) fn run(&self) -> Result<Counts, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut run = Run::start(self.seed, self.faults);
+            for (step, event) in self.events.iter().enumerate() {
+                run.happen(event).await.map_err(|wrong| {
+                    let told = run.server.state().told.iter().rev().take(12).rev().cloned().collect::<Vec<_>>();
+                    format!("at event {step}: {wrong}\nlast: {}", told.join("\n      "))
+                })?;
+            }
+            Ok(run.server.state().counts)
+        })
+    }
+
+    /// A shorter sequence that still fails, and how. Each candidate has a few attempts.
+    pub(crate) fn shrink(&self, wrong: String) -> (Self, String) {
+        let (mut best, mut how) = (self.clone(), wrong);
+        let fails = |candidate: &Self| (0..3).find_map(|_| candidate.run().err());
+        let calm = Self { faults: Faults::default(), ..best.clone() };
+        if let Some(wrong) = fails(&calm) {
+            (best, how) = (calm, wrong);
+        }
+        let mut size = best.events.len() / 2;
+        while size > 0 {
+            let mut at = 0;
+            while at < best.events.len() {
+                let mut candidate = best.clone();
+                candidate.events.drain(at..(at + size).min(best.events.len()));
+                match fails(&candidate) {
+                    Some(wrong) => (best, how) = (candidate, wrong),
+                    None => at += size,
+                }
+            }
+            size /= 2;
+        }
+        (best, how)
+    }
+}
+
+/// One process of the controller.
+struct Replica {
+    link: Arc<Link>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Replica {
+    fn start(server: &Arc<Server>, identity: String) -> Self {
+        let link = Link::new();
+        let client = server.client(&link);
+        let landscapes = Landscapes::follow(client.clone());
+        let (stop, shutdown) = watch::channel(false);
+        let options = Options { concurrency: 4, namespace: None, identity: identity.clone() };
+        let lease = leadership::Config::new("system", "lease", identity);
+        let task =
+            tokio::spawn(controller::run(client, landscapes, options, Some(lease), Metrics::default(), shutdown));
+        Self { link, stop, task }
+    }
+}
+
+struct Run {
+    server: Arc<Server>,
+    replicas: Vec<Replica>,
+    started: usize,
+    faults: Faults,
+}
+
+impl Run {
+    fn start(seed: u64, faults: Faults) -> Self {
+        let server = Server::new(seed ^ 0x5eed);
+        server.with(events::begin);
+        let mut run = Self { server, replicas: Vec::new(), started: 0, faults };
+        for _ in 0..2 {
+            let replica = run.another();
+            run.replicas.push(replica);
+        }
+        let server = Arc::clone(&run.server);
+        tokio::spawn(async move {
+            loop {
+                let pause = server.state().random.below(3000u64);
+                sleep(Duration::from_millis(100 + pause)).await;
+                if server.state().store.collect_garbage() > 0 {
+                    server.changed.send_replace(());
+                }
+            }
+        });
+        run.server.state().faults = faults;
+        run
+    }
+
+    fn another(&mut self) -> Replica {
+        self.started += 1;
+        Replica::start(&self.server, format!("replica-{}", self.started))
+    }
+
+    async fn happen(&mut self, event: &Event) -> Result<(), String> {
+        match *event {
+            Event::Restart { replica } => {
+                // The new process begins before the old one has ended, as with a rolling update.
+                let new = self.another();
+                std::mem::replace(&mut self.replicas[replica], new).stop.send_replace(true);
+            }
+            Event::Kill { replica } => {
+                let new = self.another();
+                let old = std::mem::replace(&mut self.replicas[replica], new);
+                old.link.dead.store(true, Ordering::Relaxed);
+                old.task.abort();
+            }
+            Event::CutOff { replica, seconds } => {
+                *self.replicas[replica].link.cut_off.lock().unwrap() = Instant::now() + Duration::from_secs(seconds);
+            }
+            Event::Pause { milliseconds } => sleep(Duration::from_millis(milliseconds)).await,
+            Event::Settle => self.settle().await?,
+            _ => self.server.with(|state| events::happen(event, state)),
+        }
+        let state = self.server.state();
+        state.violations.first().map_or(Ok(()), |violation| Err(violation.clone()))
+    }
+
+    async fn settle(&mut self) -> Result<(), String> {
+        self.server.with(|state| state.faults = Faults::default());
+        for replica in &self.replicas {
+            *replica.link.cut_off.lock().unwrap() = Instant::now();
+        }
+        let begun = Instant::now();
+        loop {
+            sleep(STEP).await;
+            self.server.with(|state| state.store.finish_jobs(false));
+            if begun.elapsed() < REST {
+                continue;
+            }
+            let wrong = expected::wrong(&self.server.state());
+            if wrong.is_empty() {
+                break;
+            }
+            if begun.elapsed() > REST + LATEST {
+                return Err(wrong.join("\n    "));
+            }
+        }
+        sleep(STEP * 3).await;
+        let (before, told) = self.server.with(|state| (state.counts.attempts, state.told.len()));
+        sleep(QUIET).await;
+        let state = self.server.state();
+        if state.counts.attempts != before {
+            return Err(format!(
+                "no rest: {} writes, such as {:?}",
+                state.counts.attempts - before,
+                &state.told[told..]
+            ));
+        }
+        let wrong = expected::wrong(&state);
+        drop(state);
+        if !wrong.is_empty() {
+            return Err(format!("later: {}", wrong.join("\n    ")));
+        }
+        if self.replicas.iter().any(|replica| replica.task.is_finished()) {
+            return Err("a replica ended by itself".to_owned());
+        }
+        self.server.with(|state| state.faults = self.faults);
+        Ok(())
+    }
+}
