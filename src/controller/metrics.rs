@@ -41,6 +41,8 @@ pub struct Metrics {
     pub foreign: Gauge,
     /// 1 where this replica leads.
     pub leader: Gauge,
+    /// Runs that start because of what was measured.
+    pub on_demand: super::on_demand::metrics::Metrics,
 }
 
 impl Metrics {
@@ -53,6 +55,7 @@ impl Metrics {
         registry.register("refused", "Enrolled StatefulSets with refused settings", self.refused.clone());
         registry.register("foreign", "Enrolled StatefulSets whose CronJob name is taken", self.foreign.clone());
         registry.register("leader", "Whether this replica leads the reconciler", self.leader.clone());
+        self.on_demand.register(registry);
     }
 
     pub(super) fn count(&self, result: Outcome) {

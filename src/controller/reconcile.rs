@@ -21,7 +21,7 @@ use super::{
     seen::Seen,
     steps::{self, Intent, Verdict},
 };
-use crate::defrag::{cronjob, finding::Code, policy::Landscape, statefulset::StatefulSet};
+use crate::defrag::{cronjob, finding::Code, ondemand::Aim, policy::Landscape, statefulset::StatefulSet};
 
 /// So long may one look take; requests themselves have no time limit.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -136,6 +136,11 @@ async fn reconcile(context: &Context, task: &Task, memory: &mut Memory) -> Resul
     let Some(object) = object else {
         *memory = Memory::default();
         return remove(context, task, None).await;
+    };
+    memory.aim = match &verdict.intent {
+        // Most etcds are under no policy that asks, and their looks cost nothing more.
+        Intent::Have(plan) if governing.policy.metrics.is_some() => Aim::of(plan).map(Arc::new),
+        _ => None,
     };
     memory.judged = Some(Judged { findings: verdict.findings.clone().into() });
     match &verdict.intent {

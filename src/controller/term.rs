@@ -1,5 +1,7 @@
 //! One term of office: from gaining the leadership to losing it. All state is of this term.
 
+mod asking;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -23,6 +25,7 @@ use super::{
     landscape::Batch,
     last_words,
     memory::{Memory, Standing},
+    on_demand::OnDemand,
     ownership::statefulset_of,
     queue::{LONGEST_PAUSE_REFUSED, Next, Queue},
     reconcile::{Done, Task, look},
@@ -88,6 +91,9 @@ pub(super) struct Term {
     unreported: Vec<Job>,
     reports: JoinSet<()>,
     reporter: Reporter,
+    on_demand: OnDemand,
+    /// The runs of each StatefulSet that are under way, by the uid of the Job, and whether they started on demand.
+    active: HashMap<ObjectKey, HashMap<String, bool>>,
 }
 
 impl Term {
@@ -118,6 +124,8 @@ impl Term {
             unreported: Vec::new(),
             reports: JoinSet::new(),
             reporter: Reporter::default(),
+            on_demand: OnDemand::default(),
+            active: HashMap::new(),
         }
     }
 
@@ -125,10 +133,12 @@ impl Term {
         let mut runs = watches::of_runs(&self.context.client, self.namespace.as_deref());
         let mut landscape_may_change = true;
         self.reporter.touch(Instant::now());
+        self.on_demand.follow(&self.landscape, Instant::now());
         loop {
             self.start_looks();
             let status_due = self.reporter.due().filter(|_| self.ready());
             let settles = self.unsettled.as_ref().map(Batch::due);
+            let asks = self.on_demand.due().filter(|_| self.ready());
             let due = self.queue.due().filter(|_| self.ready() && self.looks.len() < self.concurrency);
             tokio::select! {
                 // Dropping the looks ends them in the middle; none of them writes any more anyway.
@@ -147,6 +157,8 @@ impl Term {
                 }
                 () = until(status_due), if status_due.is_some() => self.report_status(),
                 () = self.reporter.ended(), if self.reporter.is_writing() => {}
+                () = until(asks), if asks.is_some() => self.ask_prometheus(),
+                passed = self.on_demand.ended(&self.context), if self.on_demand.is_asking() => self.passed(passed),
                 () = until(settles), if settles.is_some() => self.settle(),
                 () = until(due), if due.is_some() => {}
             }
@@ -169,6 +181,7 @@ impl Term {
         let now = Arc::clone(&self.landscapes.borrow_and_update());
         let before = std::mem::replace(&mut self.landscape, now);
         self.reporter.touch(Instant::now());
+        self.on_demand.follow(&self.landscape, Instant::now());
         let none = Labels::new();
         for (key, object) in self.statefulsets.iter() {
             let labels = object.metadata.labels.as_ref().unwrap_or(&none);
@@ -196,7 +209,13 @@ impl Term {
             let judged = self.memories.get(key)?.judged.as_ref()?;
             Some((key, object.metadata.labels.as_ref().unwrap_or(&none), judged))
         });
-        let tallies = status::tally(&self.landscape, enrolled);
+        let mut tallies = status::tally(&self.landscape, enrolled);
+        for policy in self.landscape.policies().iter() {
+            let source = policy.policy.metrics.as_ref().map(|metrics| &metrics.source);
+            if let Some(reach) = source.and_then(|source| self.on_demand.reach(source)) {
+                tallies.entry(policy.name.clone()).or_default().prometheus = Some(reach.clone());
+            }
+        }
         self.reporter.start(Arc::clone(&self.context), &self.landscape, tallies);
     }
 
@@ -304,6 +323,7 @@ impl Term {
                 }
             }
             Watched::Job(Watch::Apply(job) | Watch::InitApply(job)) => {
+                self.under_way(&job);
                 self.ended(&job);
                 if job.failure().is_some() {
                     self.unreported.push(job);
@@ -312,6 +332,7 @@ impl Term {
             Watched::Job(Watch::Delete(job)) => {
                 let uid = job.metadata.uid.as_deref().unwrap_or_default();
                 self.failures.remove(uid);
+                self.no_longer(&job, uid);
                 if let Some(key) = run_of(&job)
                     && let Some(runs) = self.runs.get_mut(&key)
                 {
@@ -321,7 +342,9 @@ impl Term {
                     }
                 }
             }
-            Watched::Job(Watch::Init | Watch::InitDone) => {}
+            // Every Job that is still there follows.
+            Watched::Job(Watch::Init) => self.active.clear(),
+            Watched::Job(Watch::InitDone) => {}
         }
     }
 
