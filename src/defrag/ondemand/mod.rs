@@ -173,3 +173,6 @@ fn about(duration: Duration) -> String {
     if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
 }
 
+
+#[cfg(test)]
+mod tests;
