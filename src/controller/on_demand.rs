@@ -125,6 +125,7 @@ impl OnDemand {
             }
             return (Vec::new(), false);
         };
+        context.metrics.on_demand.pass.set(outcome.took.as_secs_f64());
         self.strikes.extend(outcome.strikes);
         self.strikes.retain(|_, (_, count)| *count > 0);
         let Some(known) = self.sources.get_mut(&source) else { return (outcome.started, false) };

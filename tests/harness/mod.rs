@@ -31,6 +31,7 @@ mod etcd_cluster;
 mod etcd_pods;
 mod node;
 mod processes;
+mod prometheus;
 mod serve;
 mod supervised;
 
@@ -42,6 +43,7 @@ pub(crate) use self::{
     etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
     processes::Process,
+    prometheus::{Exported, Exporter, Prometheus, StandIn, prometheus_missing},
     serve::{Serve, ServeOptions, binary},
     supervised::Component,
 };

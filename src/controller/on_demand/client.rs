@@ -214,3 +214,82 @@ fn connector(file: &str, pem: &[u8]) -> Result<TlsConnector, AskError> {
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::{defrag::ondemand::Queries, runtime::selfsigned};
+
+    fn source(url: String, credentials: Option<Credentials>) -> Source {
+        let second = Duration::from_secs(5);
+        let ca_file = url.starts_with("https").then(|| "ca.crt".to_owned());
+        Source { url, ca_file, credentials, interval: second, timeout: second, fresh: second, queries: Queries::default() }
+    }
+
+    /// Answers one request by TLS; what it read.
+    async fn tls_server(listener: TcpListener, pair: selfsigned::Pair) -> String {
+        use rustls::pki_types::PrivateKeyDer;
+        let chain = CertificateDer::pem_slice_iter(pair.cert_pem.as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return String::new() };
+        let mut read = vec![0; 4096];
+        let length = stream.read(&mut read).await.unwrap();
+        let body = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"a"},"value":[0,"7"]}]}}"#;
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        String::from_utf8_lossy(&read[..length]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_prometheus_is_trusted_by_its_authority_and_gets_the_password_of_a_mounted_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = selfsigned::issue(&["localhost".to_owned()]).unwrap();
+        std::fs::write(dir.path().join("ca.crt"), &pair.ca_pem).unwrap();
+        std::fs::write(dir.path().join("password"), "open sesame\n").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/prefix", listener.local_addr().unwrap().port());
+        let server = tokio::spawn(tls_server(listener, pair));
+        let basic = Credentials::Basic { username: "u".to_owned(), password_file: "password".to_owned() };
+        let samples = ask_one(&source(url, Some(basic)), dir.path(), "max(x) > 1").await.unwrap();
+        assert!((samples[0].value - 7.0).abs() < f64::EPSILON);
+        let request = server.await.unwrap();
+        assert!(request.starts_with("POST /prefix/api/v1/query HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("authorization: Basic dTpvcGVuIHNlc2FtZQ==\r\n"), "{request}");
+        assert!(request.ends_with("query=max%28x%29+%3E+1"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn another_authority_and_missing_files_are_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = selfsigned::issue(&["localhost".to_owned()]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let ask = async || ask_one(&source(url.clone(), None), dir.path(), "x").await.unwrap_err();
+        let mut said = vec![ask().await.to_string()];
+        std::fs::write(dir.path().join("ca.crt"), "no certificate").unwrap();
+        said.push(ask().await.to_string());
+        let other = selfsigned::issue(&["localhost".to_owned()]).unwrap();
+        std::fs::write(dir.path().join("ca.crt"), &other.ca_pem).unwrap();
+        let server = tokio::spawn(tls_server(listener, pair));
+        let error = ask().await;
+        assert_eq!(error.reason(), "Untrusted");
+        said.push(error.to_string());
+        server.abort();
+        insta::assert_snapshot!(said.join("\n"));
+    }
+}

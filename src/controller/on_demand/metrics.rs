@@ -1,5 +1,7 @@
 //! What is counted of on-demand defragmentation.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -43,6 +45,7 @@ pub struct Metrics {
     pub(super) started: Counter,
     pub(super) etcds: Family<OutlookLabels, Gauge>,
     pub(super) answered_at: Gauge,
+    pub(super) pass: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -60,6 +63,11 @@ impl Metrics {
             "prometheus_last_answer_timestamp_seconds",
             "When a Prometheus answered last, in seconds since 1970; 0 where none has",
             self.answered_at.clone(),
+        );
+        registry.register(
+            "on_demand_pass_seconds",
+            "How long the last pass took, from asking a Prometheus to the last Job that was started",
+            self.pass.clone(),
         );
     }
 }

@@ -1,10 +1,11 @@
 //! One look at all etcds that one Prometheus tells of: ask → measure → decide → start → tell.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::api::{Api, ObjectMeta};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -66,6 +67,8 @@ pub(super) struct Outcome {
     pub(super) started: Vec<(ObjectKey, String)>,
     /// Not required, waiting, unmeasured.
     pub(super) counts: [usize; 3],
+    /// How long it took.
+    pub(super) took: Duration,
 }
 
 /// What a policy's condition tells.
@@ -83,7 +86,8 @@ pub(super) async fn pass(
     candidates: Vec<Candidate>,
     policies: HashMap<Arc<str>, Governed>,
 ) -> Outcome {
-    match client::ask(source, &context.prometheus_files).await {
+    let begun = Instant::now();
+    let outcome = match client::ask(source, &context.prometheus_files).await {
         Ok(readings) => {
             let now = Timestamp::now();
             let judged = judge(&candidates, &policies, &readings, source, now);
@@ -93,7 +97,8 @@ pub(super) async fn pass(
             warn!(url = source.url, %error, "Prometheus was asked in vain; no run starts because of it");
             Outcome { reach: unreachable(source, &error), strikes: strikes_of(&candidates), ..Outcome::default() }
         }
-    }
+    };
+    Outcome { took: begun.elapsed(), ..outcome }
 }
 
 fn strikes_of(candidates: &[Candidate]) -> HashMap<ObjectKey, (&'static str, u32)> {
@@ -244,6 +249,7 @@ async fn tell_each(
     for (candidate, judged) in candidates.iter().zip(judged) {
         let wanted = match judged {
             Ok(Decision::NotRequired | Decision::Start { .. }) => None,
+            Ok(Decision::Hold(hold)) if !hold.lasts() => None,
             Ok(Decision::Hold(hold)) => Some(note(hold.code(), "", &hold.because())),
             // Of many at once the condition of the policy tells; each on its own would be a storm of writes.
             Err(_) if refused > TOLD => continue,
@@ -272,7 +278,7 @@ async fn tell_each(
                 let note = format!("No run can be started on demand. {}", refusal.message());
                 Event::warning("Measure", "MeasurementRefused", note)
             }
-            (Ok(Decision::Hold(hold)), _) => {
+            (Ok(Decision::Hold(hold)), Some(_)) => {
                 let note = format!("A run is required by what was measured, and waits, because {}.", hold.because());
                 Event::normal("Defragment", "DefragOnDemandWaits", note)
             }

@@ -55,6 +55,8 @@ pub enum Hold {
         /// How long runs are kept apart.
         cooldown: Duration,
     },
+    /// What was measured is from before the end of the last run.
+    Outdated,
     /// No window is open.
     OutsideWindows,
     /// A member tells of the alarm CORRUPT.
@@ -83,11 +85,18 @@ impl Hold {
             Self::Active => "run-under-way",
             Self::NotReady(_) => "members-not-ready",
             Self::Cooldown { .. } => "cooldown",
+            Self::Outdated => "measured-before-run",
             Self::OutsideWindows => "outside-windows",
             Self::Corrupt { .. } => "member-corrupt",
             Self::Crowded { .. } => "others-first",
             Self::RuleFails { .. } => "rule-fails",
         }
+    }
+
+    /// Whether it is worth a word on the etcd: what ends by itself in a moment, after each run, is not.
+    #[must_use]
+    pub const fn lasts(&self) -> bool {
+        !matches!(self, Self::Active | Self::Outdated)
     }
 
     /// The reason, as the end of the sentence "it waits, because …".
@@ -102,6 +111,7 @@ impl Hold {
             Self::Cooldown { cooldown } => {
                 format!("the last run was less than {} ago (the policy's metrics.prometheus.cooldown)", about(*cooldown))
             }
+            Self::Outdated => "what was measured is from before the end of the last run".to_owned(),
             Self::OutsideWindows => "none of the policy's windows (limits.windows) is open".to_owned(),
             Self::Corrupt { pods } => format!(
                 "the alarm CORRUPT is raised ({}), and no member may be touched before its data is looked at",
@@ -170,6 +180,9 @@ pub fn wants(aim: &Aim, measured: &Measured, facts: Facts, pace: &Pace, now: Tim
     }
     if facts.active {
         return Decision::Hold(Hold::Active);
+    }
+    if facts.last_run.is_some_and(|last| measured.scraped <= last) {
+        return Decision::Hold(Hold::Outdated);
     }
     let urgent = share >= pace.emergency_above;
     let cooldown = if urgent { pace.emergency_cooldown.min(pace.cooldown) } else { pace.cooldown };

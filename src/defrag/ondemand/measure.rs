@@ -100,6 +100,8 @@ pub struct Measured {
     pub members: Vec<Member>,
     /// Pods of it that tell of the alarm CORRUPT.
     pub corrupt: Vec<String>,
+    /// When the member was scraped whose scrape is the oldest.
+    pub scraped: Timestamp,
 }
 
 impl Measured {
@@ -316,19 +318,20 @@ impl Refusal {
 /// Measures an etcd. `fresh` is how old values may be.
 pub fn measure(aim: &Aim, readings: &Readings, now: Timestamp, fresh: Duration) -> Result<Measured, Refusal> {
     let none = Reading::default();
-    let mut measured = Measured { members: Vec::new(), corrupt: Vec::new() };
+    let mut measured = Measured { members: Vec::new(), corrupt: Vec::new(), scraped: now };
     for pod in aim.pods() {
         let reading = readings.get(&aim.namespace, &pod).unwrap_or(&none);
         if reading.corrupt {
             measured.corrupt.push(pod.clone());
         }
-        let state = member(aim, &pod, reading, now, fresh)?;
+        let (state, age) = member(aim, &pod, reading, now, fresh)?;
+        measured.scraped = measured.scraped.min(now.checked_sub(age).unwrap_or(now));
         measured.members.push(Member { pod, state });
     }
     Ok(measured)
 }
 
-fn member(aim: &Aim, pod: &str, reading: &Reading, now: Timestamp, fresh: Duration) -> Result<State, Refusal> {
+fn member(aim: &Aim, pod: &str, reading: &Reading, now: Timestamp, fresh: Duration) -> Result<(State, Duration), Refusal> {
     let pod = || pod.to_owned();
     let one = |metric: Metric, series: Series| match series {
         Series::Missing => Err(Refusal::Missing { pod: pod(), metric }),
@@ -361,7 +364,7 @@ fn member(aim: &Aim, pod: &str, reading: &Reading, now: Timestamp, fresh: Durati
     if size > quota.saturating_mul(ABSURD) {
         return Err(Refusal::SizeAboveQuota { pod: pod(), size, quota });
     }
-    Ok(State { db_size: size, db_size_in_use: in_use.min(size), quota })
+    Ok((State { db_size: size, db_size_in_use: in_use.min(size), quota }, seconds(age.max(0.0))))
 }
 
 /// Whole bytes of a value that is finite and not negative; one beyond the range is the largest number.

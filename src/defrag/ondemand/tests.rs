@@ -167,6 +167,7 @@ fn the_rule_decides_and_the_guards_hold() {
         ("under way", of(|_, facts, _| facts.active = true)),
         ("five hours ago", decided(full.0, full.1, |_, facts, _| facts.last_run = ago(300))),
         ("six hours ago", decided(full.0, full.1, |_, facts, _| facts.last_run = ago(360))),
+        ("measured before the end of a run", decided(full.0, full.1, |_, facts, _| facts.last_run = Some(now()))),
         ("at noon", decided(full.0, full.1, |_, _, pace| night(pace))),
         ("at noon, near the quota", decided(urgent, full.1, |_, _, pace| night(pace))),
         ("near the quota after five minutes", decided(urgent, full.1, |_, facts, _| facts.last_run = ago(5))),
