@@ -115,7 +115,10 @@ mod tests {
         assert_eq!(reached, 0);
         for other in Strategy::ALL {
             let (others, _) = runs(&rows, other);
-            assert!(other == Strategy::OnDemand || other == Strategy::Never || others > ours, "{other:?}: {others}, ours: {ours}");
+            assert!(
+                other == Strategy::OnDemand || other == Strategy::Never || others > ours,
+                "{other:?}: {others}, ours: {ours}"
+            );
         }
         assert!(runs(&rows, Strategy::Never).1 > 0, "a pattern that never reaches the quota shows nothing");
     }

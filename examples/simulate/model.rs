@@ -99,7 +99,9 @@ struct Burst {
 impl Burst {
     fn at(&self, step: u32) -> f64 {
         match step.checked_sub(self.start) {
-            Some(since) if since < self.length => self.height * (f64::from(since + 1) / f64::from(self.rise.max(1))).min(1.0),
+            Some(since) if since < self.length => {
+                self.height * (f64::from(since + 1) / f64::from(self.rise.max(1))).min(1.0)
+            }
             _ => 0.0,
         }
     }
@@ -160,12 +162,14 @@ pub(crate) struct Database {
     size: f64,
     in_use: f64,
     contiguous: f64,
+    /// Free pages that lie in rows too short for what is written.
+    stranded: f64,
     alarm: bool,
 }
 
 impl Database {
     pub(crate) fn new(in_use: f64, contiguous: f64) -> Self {
-        Self { size: in_use, in_use, contiguous, alarm: false }
+        Self { size: in_use, in_use, contiguous, stranded: 0.0, alarm: false }
     }
 
     /// So much is to be in use now; whether the quota was reached by it. From then on nothing more is taken until the
@@ -176,12 +180,15 @@ impl Database {
             return false;
         }
         let more = wanted - self.in_use;
-        // A value of several pages needs them in a row: some free pages are in rows that are too short.
-        let room = (self.size - self.in_use) * self.contiguous;
+        let room = (self.size - self.in_use - self.stranded).max(0.0);
         if more > room {
             self.size += more - room;
         }
         self.in_use = wanted;
+        if more < 0.0 {
+            // Freed pages join their free neighbours; a part is in rows too short for a value of several pages.
+            self.stranded = (self.size - self.in_use) * (1.0 - self.contiguous);
+        }
         if self.size <= QUOTA {
             return false;
         }
@@ -194,7 +201,7 @@ impl Database {
     /// Writes the file anew; what that gave back. An alarm is lifted with it, as `auto-disalarm` or a person does.
     pub(crate) fn defragment(&mut self) -> f64 {
         let before = std::mem::replace(&mut self.size, self.in_use);
-        self.alarm = false;
+        (self.alarm, self.stranded) = (false, 0.0);
         before - self.size
     }
 

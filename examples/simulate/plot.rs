@@ -19,7 +19,8 @@ const STYLE: &str = "
 
 /// All of it as SVG.
 pub(crate) fn svg(rows: &[Row]) -> String {
-    let most = rows.iter().flat_map(|row| &row.outcomes).map(|(_, outcome)| outcome.member_runs).max().unwrap_or(1).max(1);
+    let most =
+        rows.iter().flat_map(|row| &row.outcomes).map(|(_, outcome)| outcome.member_runs).max().unwrap_or(1).max(1);
     let mut text = String::new();
     let mut y = 24.0;
     for row in rows {
@@ -39,7 +40,8 @@ pub(crate) fn svg(rows: &[Row]) -> String {
                 0 => ("quiet", outcome.member_runs.to_string()),
                 times => ("bad", format!("{}, NOSPACE {times} times", outcome.member_runs)),
             };
-            let _ = writeln!(text, "<text class=\"{kind}\" x=\"{:.1}\" y=\"{y:.0}\">{words}</text>", LABELS + length + 6.0);
+            let _ =
+                writeln!(text, "<text class=\"{kind}\" x=\"{:.1}\" y=\"{y:.0}\">{words}</text>", LABELS + length + 6.0);
         }
         y += 34.0;
     }

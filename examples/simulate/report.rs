@@ -44,7 +44,9 @@ pub(crate) fn markdown(rows: &[Row], options: &Options) -> String {
     for strategy in Strategy::ALL {
         let _ = writeln!(text, "- **{}**: {}.", strategy.name(), strategy.about());
     }
-    text.push_str("\n## Patterns\n\nEach is made up from a seed, after a reason that is known; none is a recording.\n\n");
+    text.push_str(
+        "\n## Patterns\n\nEach is made up from a seed, after a reason that is known; none is a recording.\n\n",
+    );
     for shape in Shape::ALL {
         let _ = writeln!(text, "- **{}**: {}", shape.name(), shape.about());
     }
@@ -52,13 +54,13 @@ pub(crate) fn markdown(rows: &[Row], options: &Options) -> String {
         text,
         "\n## The model, and what it cannot say\n\n\
          bbolt keeps freed pages in its file and gives them to new data; the file never shrinks until it is written anew. A value of\n\
-         several pages needs them in a row, so not every free page is of use: here {:.0} % of the free pages are\n\
-         (`--contiguous`), an assumption and not a measurement. With 100 % a file is never larger than the most that was ever in use at\n\
+         several pages needs them in a row, so not every free page is of use: after each deletion {:.0} % of the\n\
+         free pages are (`--contiguous`), an assumption and not a measurement. With 100 % a file is never larger than the most that was ever in use at\n\
          once, and defragmentation prevents no NOSPACE at all; the difference between nightly and on-demand runs in the pattern\n\
          *storm* is this assumption. Defragmentation takes no time, members are alike, and an alarm is lifted with the next\n\
          run. Rules are evaluated, and runs on demand are decided, by the code that does it in a cluster.\n\n\
-         Runs on demand with a rule that also fires far from the quota are more, not fewer, than those of a night: what is\n\
-         reclaimed at noon is reclaimed again in the evening. Few runs need a rule that waits for the quota, which only those who\n\
+         A rule that fires far from the quota does not become one that runs less often by being measured: the database is given\n\
+         back at noon what it takes again in the evening. Few runs need a rule that waits for the quota, which only those who\n\
          measure can afford: [on-demand.md](on-demand.md).\n",
         options.contiguous * 100.0
     );

@@ -63,9 +63,12 @@ impl Strategy {
             Self::Upstream => format!("at midnight, with the same rule and the real quota: `{UPSTREAM_RULE}`"),
             Self::Scheduled => format!("at midnight, with the built-in rule: `{DEFAULT_RULE}`"),
             Self::ScheduledAndOnDemand => {
-                "the same, and whenever that rule holds for what was measured, at most once an hour".to_owned()
+                "the same, and whenever that rule holds for what was measured, at most once a day unless near the quota"
+                    .to_owned()
             }
-            Self::OnDemand => format!("only when measured: `{ON_DEMAND_RULE}`, and by schedule once a week"),
+            Self::OnDemand => format!(
+                "whenever this holds for what was measured, at most once a day unless near the quota, and by schedule once a week: `{ON_DEMAND_RULE}`"
+            ),
         }
     }
 
@@ -123,7 +126,7 @@ impl Decider {
         let members = self.aim.pods().map(|pod| Member { pod, state: *state }).collect();
         let measured = Measured { members, corrupt: Vec::new(), scraped: now };
         let pace = Pace {
-            cooldown: Duration::from_hours(1),
+            cooldown: Duration::from_hours(24),
             emergency_cooldown: Duration::from_mins(10),
             emergency_above: 0.95,
             windows: None,

@@ -122,7 +122,8 @@ async fn readiness(context: &Context, namespace: &str, statefulset: &str) -> Res
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &kind);
     let Some(object) = api.get_opt(statefulset).await? else { return Ok(Readiness { ready: 0, wanted: 1 }) };
     let members: Members = serde_json::from_value(object.data).unwrap_or_default();
-    let number = |value: Option<i32>, otherwise: u32| value.map_or(otherwise, |value| u32::try_from(value).unwrap_or(0));
+    let number =
+        |value: Option<i32>, otherwise: u32| value.map_or(otherwise, |value| u32::try_from(value).unwrap_or(0));
     Ok(Readiness { ready: number(members.status.ready_replicas, 0), wanted: number(members.spec.replicas, 1) })
 }
 
@@ -211,9 +212,7 @@ mod tests {
             metadata: ObjectMeta { name: Some("x".repeat(52)), uid: Some("u".to_owned()), ..ObjectMeta::default() },
             ..CronJob::default()
         };
-        let name = |token: &str| {
-            job(&live, &Request { statefulset: "x", token, mark: None }).metadata.name.unwrap()
-        };
+        let name = |token: &str| job(&live, &Request { statefulset: "x", token, mark: None }).metadata.name.unwrap();
         assert_eq!(name("a"), name("a"));
         assert_ne!(name("a"), name("b"));
         assert_eq!(name("a").len(), 63);

@@ -118,9 +118,12 @@ pub(super) fn status(
         }
     };
     let mut conditions = vec![condition("Ready", ready), condition("Valid", valid), condition("Governing", governing)];
-    conditions.extend(tally.prometheus.as_ref().map(|reach| {
-        condition("PrometheusReachable", (reach.holds, reach.reason, reach.message.clone()))
-    }));
+    conditions.extend(
+        tally
+            .prometheus
+            .as_ref()
+            .map(|reach| condition("PrometheusReachable", (reach.holds, reach.reason, reach.message.clone()))),
+    );
     DefragPolicyStatus {
         observed_generation: policy.generation,
         matched: count(tally.matched),

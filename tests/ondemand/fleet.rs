@@ -38,13 +38,18 @@ fn metric(text: &str, name: &str) -> f64 {
 }
 
 fn asked(serve: &Serve) -> f64 {
-    metric(&serve.probe("/metrics").unwrap_or_default(), "etcd_defrag_webhook_prometheus_asked_total{result=\"Answered\"}")
+    metric(
+        &serve.probe("/metrics").unwrap_or_default(),
+        "etcd_defrag_webhook_prometheus_asked_total{result=\"Answered\"}",
+    )
 }
 
 /// How many queries Prometheus has answered.
 fn queries(prometheus: &Prometheus) -> f64 {
     let text = prometheus.get("/metrics").unwrap_or_default();
-    let lines = text.lines().filter(|line| line.starts_with("prometheus_http_requests_total{") && line.contains("\"/api/v1/query\""));
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("prometheus_http_requests_total{") && line.contains("\"/api/v1/query\""));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
@@ -61,9 +66,13 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
     let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let api = Api::<StatefulSet>::namespaced(Client::try_from(config).unwrap(), "fleet");
-    let objects = (0..size).map(|index| serde_json::from_value::<StatefulSet>(etcd("fleet", &format!("etcd-{index}"))).unwrap());
+    let objects =
+        (0..size).map(|index| serde_json::from_value::<StatefulSet>(etcd("fleet", &format!("etcd-{index}"))).unwrap());
     futures::stream::iter(objects)
-        .map(|object| { let api = api.clone(); async move { api.create(&PostParams::default(), &object).await.map(|_| ()) } })
+        .map(|object| {
+            let api = api.clone();
+            async move { api.create(&PostParams::default(), &object).await.map(|_| ()) }
+        })
         .buffer_unordered(16)
         .try_collect::<()>()
         .await
@@ -86,7 +95,10 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
     });
     let exporter = Exporter::start(members.collect());
     let mut prometheus = Prometheus::start(plane.dir(), 5, &[exporter.port]);
-    policy(&plane, &json!({"url": prometheus.url(), "interval": "5s", "timeout": "5s", "staleAfter": "30s", "maxConcurrent": 100}));
+    policy(
+        &plane,
+        &json!({"url": prometheus.url(), "interval": "5s", "timeout": "5s", "staleAfter": "30s", "maxConcurrent": 100}),
+    );
     let message = reason(&plane, "Answers");
     assert!(message.contains(&format!("of {size} etcds")), "{message}");
     let expected: BTreeSet<String> = starting.iter().map(|index| format!("etcd-{index}-defrag-job")).collect();

@@ -86,8 +86,11 @@ fn lies_delays_and_errors_start_nothing_and_the_truth_does() {
     plane.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lies"}}).to_string());
     plane.apply(&etcd("lies", "etcd").to_string());
     ready(&plane, "lies", "etcd", 3);
-    policy(&plane, &json!({"url": format!("http://127.0.0.1:{}", prometheus.port),
-        "interval": "5s", "timeout": "2s", "staleAfter": "30s", "cooldown": "1m"}));
+    policy(
+        &plane,
+        &json!({"url": format!("http://127.0.0.1:{}", prometheus.port),
+        "interval": "5s", "timeout": "2s", "staleAfter": "30s", "cooldown": "1m"}),
+    );
     assert!(reason(&plane, "Answers").contains("every member of 1 etcds"));
 
     let mut said = Vec::new();
@@ -107,10 +110,11 @@ fn lies_delays_and_errors_start_nothing_and_the_truth_does() {
     ];
     for (lie, expected, words) in trials {
         set(lie);
-        let message = slowly(&format!("{lie:?} to be told of as {words:?}; said is {:?}", reachable(&plane)), 60, || {
-            let (status, reason, message) = reachable(&plane);
-            (status == "False" && reason == expected && message.contains(words)).then_some(message)
-        });
+        let message =
+            slowly(&format!("{lie:?} to be told of as {words:?}; said is {:?}", reachable(&plane)), 60, || {
+                let (status, reason, message) = reachable(&plane);
+                (status == "False" && reason == expected && message.contains(words)).then_some(message)
+            });
         said.push(message.replace(&prometheus.port.to_string(), "PORT"));
         if expected != "NothingMeasured" {
             // A failure in a row makes the pause longer; an answer makes it short again.
@@ -130,7 +134,9 @@ fn lies_delays_and_errors_start_nothing_and_the_truth_does() {
     // Members that are not ready hold a run, and say so; then it starts, by itself.
     ready(&plane, "lies", "etcd", 2);
     set(Mode::Full);
-    let annotations = || plane.get(&["cronjob", "-n", "lies", "etcd-defrag-job"]).unwrap_or_default()["metadata"]["annotations"].clone();
+    let annotations = || {
+        plane.get(&["cronjob", "-n", "lies", "etcd-defrag-job"]).unwrap_or_default()["metadata"]["annotations"].clone()
+    };
     slowly("the annotation to say what it waits for", 60, || {
         let note = annotations()["etcd-defrag.io/on-demand"].as_str().unwrap_or_default().to_owned();
         note.starts_with("members-not-ready: 2 of 3 members are ready").then_some(())

@@ -34,7 +34,8 @@ fn etcd(namespace: &str, name: &str) -> Value {
     object["metadata"]["namespace"] = json!(namespace);
     object["metadata"]["name"] = json!(name);
     // Once a year: what starts here starts on demand.
-    object["metadata"]["annotations"] = json!({"etcd-defrag.io/schedule": "0 0 1 1 *", "etcd-defrag.io/time-zone": "Etc/UTC"});
+    object["metadata"]["annotations"] =
+        json!({"etcd-defrag.io/schedule": "0 0 1 1 *", "etcd-defrag.io/time-zone": "Etc/UTC"});
     object
 }
 

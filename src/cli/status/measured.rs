@@ -112,7 +112,11 @@ pub(super) fn lines(etcds: &[Etcd]) -> String {
                 human(sizes.reclaimable),
             );
         }
-        for (what, note) in [("cannot be measured", &etcd.unmeasured), ("waits", &etcd.on_demand), ("last on demand", &etcd.last_on_demand)] {
+        for (what, note) in [
+            ("cannot be measured", &etcd.unmeasured),
+            ("waits", &etcd.on_demand),
+            ("last on demand", &etcd.last_on_demand),
+        ] {
             if let Some(note) = note {
                 text += &format!("{name}: {what}: {note}\n");
             }
@@ -137,8 +141,16 @@ mod tests {
             required: days.is_some(),
         };
         let etcds = [
-            Etcd { sizes: Some(sizes(Some(12.4))), last_on_demand: Some("2026-01-01T00:00:00Z etcd-1: The rule holds.".to_owned()), ..etcd("full") },
-            Etcd { sizes: Some(sizes(None)), on_demand: Some("suspended: the CronJob is suspended".to_owned()), ..etcd("still") },
+            Etcd {
+                sizes: Some(sizes(Some(12.4))),
+                last_on_demand: Some("2026-01-01T00:00:00Z etcd-1: The rule holds.".to_owned()),
+                ..etcd("full")
+            },
+            Etcd {
+                sizes: Some(sizes(None)),
+                on_demand: Some("suspended: the CronJob is suspended".to_owned()),
+                ..etcd("still")
+            },
             Etcd { unmeasured: Some("Prometheus has no database size.".to_owned()), ..etcd("gone") },
             etcd("unasked"),
         ];

@@ -163,7 +163,8 @@ impl Client {
         let response = sender.send_request(request).await.map_err(|_| AskError::Broken)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), LARGEST).collect().await;
-        let body = body.map_err(|error| if error.is::<LengthLimitError>() { AskError::TooLarge } else { AskError::Broken })?;
+        let body =
+            body.map_err(|error| if error.is::<LengthLimitError>() { AskError::TooLarge } else { AskError::Broken })?;
         match read(&body.to_bytes()) {
             // Prometheus explains errors of a query with 400 and 422, in JSON.
             Err(AnswerError::Unreadable(_)) if !status.is_success() => Err(AskError::Status(status)),
@@ -229,7 +230,15 @@ mod tests {
     fn source(url: String, credentials: Option<Credentials>) -> Source {
         let second = Duration::from_secs(5);
         let ca_file = url.starts_with("https").then(|| "ca.crt".to_owned());
-        Source { url, ca_file, credentials, interval: second, timeout: second, fresh: second, queries: Queries::default() }
+        Source {
+            url,
+            ca_file,
+            credentials,
+            interval: second,
+            timeout: second,
+            fresh: second,
+            queries: Queries::default(),
+        }
     }
 
     /// Answers one request by TLS; what it read.
@@ -248,7 +257,8 @@ mod tests {
         let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return String::new() };
         let mut read = vec![0; 4096];
         let length = stream.read(&mut read).await.unwrap();
-        let body = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"a"},"value":[0,"7"]}]}}"#;
+        let body =
+            r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"a"},"value":[0,"7"]}]}}"#;
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         stream.write_all(answer.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();

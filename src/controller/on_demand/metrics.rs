@@ -52,7 +52,11 @@ impl Metrics {
     /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let (asked, started) = (self.asked.clone(), self.started.clone());
-        registry.register("prometheus_asked", "Times that a Prometheus was asked for the whole fleet, by result", asked);
+        registry.register(
+            "prometheus_asked",
+            "Times that a Prometheus was asked for the whole fleet, by result",
+            asked,
+        );
         registry.register("on_demand_runs", "Defragmentation Jobs started because of what was measured", started);
         registry.register(
             "on_demand_etcds",

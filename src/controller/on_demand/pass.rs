@@ -149,7 +149,9 @@ async fn act(
     for (candidate, judged) in candidates.iter().zip(&judged) {
         let strikes = match judged {
             Ok(_) => ("", 0),
-            Err(refusal) if candidate.strikes.0 == refusal.code() => (refusal.code(), candidate.strikes.1.saturating_add(1)),
+            Err(refusal) if candidate.strikes.0 == refusal.code() => {
+                (refusal.code(), candidate.strikes.1.saturating_add(1))
+            }
             Err(refusal) => (refusal.code(), 1),
         };
         outcome.strikes.insert(candidate.key.clone(), strikes);
@@ -182,7 +184,9 @@ async fn start(
         .zip(judged.iter())
         .enumerate()
         .filter_map(|(index, (candidate, judged))| match judged {
-            Ok(Decision::Start { usage, reason }) if candidate.policy == *policy => Some((index, *usage, reason.clone())),
+            Ok(Decision::Start { usage, reason }) if candidate.policy == *policy => {
+                Some((index, *usage, reason.clone()))
+            }
             _ => None,
         })
         .collect();
@@ -204,7 +208,8 @@ async fn start(
                     outcome.started.extend(uid.map(|uid| (candidate.key.clone(), uid)));
                     info!(statefulset = %candidate.key, job = name, reason, "a run was started on demand");
                     let note = format!("The Job {name} was started, because its measured size requires it. {reason}");
-                    publish(context, &candidate.object, Event::normal("Defragment", "DefragOnDemandStarted", note)).await;
+                    publish(context, &candidate.object, Event::normal("Defragment", "DefragOnDemandStarted", note))
+                        .await;
                     None
                 }
                 Ok(Start::Wait(hold)) => Some(hold),
@@ -228,7 +233,11 @@ async fn start_one(context: &Context, candidate: &Candidate, reason: &str, now: 
         return Ok(Start::Wait(Hold::Suspended));
     }
     let mark = format!("{now}: {reason}");
-    let request = Request { statefulset: &candidate.key.name, token: &format!("on-demand {now}"), mark: Some((LAST_ON_DEMAND, &mark)) };
+    let request = Request {
+        statefulset: &candidate.key.name,
+        token: &format!("on-demand {now}"),
+        mark: Some((LAST_ON_DEMAND, &mark)),
+    };
     let started = defrag_now::start(context, &live, &request).await?;
     if let Start::Started { name, .. } = &started {
         let note = format!("{now} {name}: {reason}");

@@ -20,7 +20,9 @@ pub struct Sample {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// It is not what the API of Prometheus answers.
-    #[error("answered something that is no answer to a query: {0}. Check that the URL is that of a Prometheus and has its path prefix")]
+    #[error(
+        "answered something that is no answer to a query: {0}. Check that the URL is that of a Prometheus and has its path prefix"
+    )]
     Unreadable(String),
     /// Prometheus could not answer.
     #[error("could not answer ({kind}): {text}")]
@@ -31,7 +33,9 @@ pub enum AnswerError {
         text: String,
     },
     /// The result is of another kind.
-    #[error("answered with a {0} and not with one value for each series; a query has to be an instant vector, such as etcd_mvcc_db_total_size_in_bytes")]
+    #[error(
+        "answered with a {0} and not with one value for each series; a query has to be an instant vector, such as etcd_mvcc_db_total_size_in_bytes"
+    )]
     NotAVector(String),
 }
 

@@ -106,10 +106,15 @@ impl Hold {
             Self::Suspended => "the CronJob is suspended".to_owned(),
             Self::Active => "another run is under way".to_owned(),
             Self::NotReady(Readiness { ready, wanted }) => {
-                format!("{ready} of {wanted} members are ready, and each member that is defragmented answers nobody meanwhile")
+                format!(
+                    "{ready} of {wanted} members are ready, and each member that is defragmented answers nobody meanwhile"
+                )
             }
             Self::Cooldown { cooldown } => {
-                format!("the last run was less than {} ago (the policy's metrics.prometheus.cooldown)", about(*cooldown))
+                format!(
+                    "the last run was less than {} ago (the policy's metrics.prometheus.cooldown)",
+                    about(*cooldown)
+                )
             }
             Self::Outdated => "what was measured is from before the end of the last run".to_owned(),
             Self::OutsideWindows => "none of the policy's windows (limits.windows) is open".to_owned(),

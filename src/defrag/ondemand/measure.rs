@@ -331,7 +331,13 @@ pub fn measure(aim: &Aim, readings: &Readings, now: Timestamp, fresh: Duration) 
     Ok(measured)
 }
 
-fn member(aim: &Aim, pod: &str, reading: &Reading, now: Timestamp, fresh: Duration) -> Result<(State, Duration), Refusal> {
+fn member(
+    aim: &Aim,
+    pod: &str,
+    reading: &Reading,
+    now: Timestamp,
+    fresh: Duration,
+) -> Result<(State, Duration), Refusal> {
     let pod = || pod.to_owned();
     let one = |metric: Metric, series: Series| match series {
         Series::Missing => Err(Refusal::Missing { pod: pod(), metric }),
@@ -376,4 +382,3 @@ fn bytes(value: f64) -> u64 {
 fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX)
 }
-

@@ -24,7 +24,7 @@ use super::{
 
 pub use answer::{AnswerError, Sample, read};
 pub use decide::{Decision, Facts, Hold, Pace, Readiness, guard, nearest_first, wants};
-pub use measure::{Member, Measured, Reading, Readings, Refusal, Series, measure};
+pub use measure::{Measured, Member, Reading, Readings, Refusal, Series, measure};
 
 /// What a Prometheus is asked for, once in each interval for all etcds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,7 +172,6 @@ fn about(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
 }
-
 
 #[cfg(test)]
 mod tests;

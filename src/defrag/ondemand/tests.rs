@@ -207,7 +207,8 @@ fn the_guards_of_every_run_are_in_order() {
 
 #[test]
 fn labels_can_be_other_ones_and_series_without_them_are_counted() {
-    let queries = Queries { namespace: "exported_namespace".to_owned(), pod: "instance".to_owned(), ..Queries::default() };
+    let queries =
+        Queries { namespace: "exported_namespace".to_owned(), pod: "instance".to_owned(), ..Queries::default() };
     let mut readings = Readings::default();
     let mut other = sample("x", 1.0);
     other.labels.insert("exported_namespace".to_owned(), "a".to_owned());

@@ -44,7 +44,7 @@ pub struct Metrics {
         "staleAfter is from 15s to 1h, such as 5m, and has to be longer than the time between two scrapes",
     ),
     Rule::new("duration(self.cooldown) >= duration('1m') && duration(self.cooldown) <= duration('720h')").field_path(".cooldown").message(
-        "cooldown is from 1m to 720h, such as 6h",
+        "cooldown is from 1m to 720h, such as 24h",
     ),
 ]))]
 pub struct Prometheus {
@@ -83,7 +83,7 @@ pub struct Prometheus {
     #[serde(default)]
     pub labels: PodLabels,
     /// How long after a run, started by whatever, the next may start because of what was measured, a Go duration. Defaults
-    /// to 1h.
+    /// to 24h.
     #[schemars(schema_with = "schema::duration")]
     #[serde(default = "cooldown")]
     pub cooldown: String,
@@ -157,7 +157,7 @@ fn stale_after() -> String {
 }
 
 fn cooldown() -> String {
-    "1h".to_owned()
+    "24h".to_owned()
 }
 
 const fn max_concurrent() -> i32 {

@@ -23,7 +23,7 @@ impl Reader {
         let written = written.prometheus.as_ref()?;
         let before = self.findings.len();
         let source = self.source(written);
-        let cooldown = self.time("cooldown", &written.cooldown, "1h");
+        let cooldown = self.time("cooldown", &written.cooldown, "24h");
         let emergency_above = ratio::parse(&written.emergency_above).unwrap_or_else(|error| {
             self.off("emergencyAbove", &written.emergency_above, &error.to_string(), "95%");
             1.0
@@ -61,7 +61,12 @@ impl Reader {
                 password_file: basic.password_file.clone(),
             }),
             (Some(file), Some(_)) => {
-                self.off("basicAuth", file, "stands beside bearerTokenFile, and only one can be sent", "one of the two");
+                self.off(
+                    "basicAuth",
+                    file,
+                    "stands beside bearerTokenFile, and only one can be sent",
+                    "one of the two",
+                );
                 None
             }
         };
