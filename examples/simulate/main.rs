@@ -4,6 +4,8 @@
 //! Nothing here measures: it is a model, and docs/simulation.md says which. What decides is not modelled: rules are evaluated,
 //! and runs on demand are decided, by the code that does it in a cluster.
 
+#![allow(clippy::cast_precision_loss, reason = "a model")]
+
 mod model;
 mod plot;
 mod report;

@@ -105,7 +105,7 @@ impl Decider {
     /// Whether the members, all in this state, are defragmented at this step.
     pub(crate) fn defragments(&mut self, step: u32, state: &State) -> bool {
         let holds = |state: &State| self.aim.rule.evaluate(state) == Ok(true);
-        let (midnight, sunday) = (step % DAY == 0 && step > 0, step % (7 * DAY) == 6 * DAY);
+        let (midnight, sunday) = (step.is_multiple_of(DAY) && step > 0, step % (7 * DAY) == 6 * DAY);
         let yes = match self.strategy {
             Strategy::Never => false,
             Strategy::EveryNight | Strategy::Upstream | Strategy::Scheduled => midnight && holds(state),

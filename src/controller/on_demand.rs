@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn failures_make_pauses_longer_up_to_a_limit_and_one_answer_makes_them_short_again() {
-        let (interval, long) = (Duration::from_secs(60), Duration::from_secs(600));
+        let (interval, long) = (Duration::from_mins(1), Duration::from_mins(10));
         let within = |pause: Duration, of: Duration| pause >= of * 94 / 100 && pause <= of * 106 / 100;
         for (failures, expected) in [(0, 60), (1, 60), (2, 120), (3, 240), (4, 300), (60, 300)] {
             let pause = pause(interval, failures);

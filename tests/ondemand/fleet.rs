@@ -14,7 +14,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{GIB, etcd, jobs, policy, ready, reason, slowly, world};
+use super::{GIB, etcd, jobs, policy, reachable, ready, reason, slowly, world};
 use crate::harness::{Exported, Exporter, Prometheus, Serve, prometheus_missing};
 
 const MIB: u64 = 1 << 20;
@@ -99,8 +99,11 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
         &plane,
         &json!({"url": prometheus.url(), "interval": "5s", "timeout": "5s", "staleAfter": "30s", "maxConcurrent": 100}),
     );
-    let message = reason(&plane, "Answers");
-    assert!(message.contains(&format!("of {size} etcds")), "{message}");
+    // Each CronJob is written anew first, since another policy governs it now.
+    slowly("every member of every etcd to be told of", 300, || {
+        let (_, reason, message) = reachable(&plane);
+        (reason == "Answers" && message.contains(&format!("of {size} etcds"))).then_some(())
+    });
     let expected: BTreeSet<String> = starting.iter().map(|index| format!("etcd-{index}-defrag-job")).collect();
     slowly("a Job for each etcd whose rule holds", 120, || {
         (jobs(&plane).into_iter().collect::<BTreeSet<_>>() == expected).then_some(())

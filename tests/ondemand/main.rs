@@ -3,7 +3,12 @@
 //! No controller of StatefulSets runs here, so that the tests say how many members are ready, and thousands of StatefulSets
 //! cost no pods. `ONDEMAND_ETCDS=2000` makes the fleet larger.
 
-#![allow(clippy::unwrap_used, reason = "the lint knows test functions, but not the helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    reason = "the lints know test functions, but not the helpers of tests"
+)]
 
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -1,6 +1,6 @@
 //! Sizes as a Prometheus tells them, for `status --prometheus`.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -104,8 +104,10 @@ pub(super) fn lines(etcds: &[Etcd]) -> String {
                 _ => "not growing towards the quota".to_owned(),
             };
             let required = if sizes.required { "; a run is required" } else { "" };
-            text += &format!(
-                "{name}: {} of {}, {} in use, {} to reclaim in all members; {days}{required}\n",
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{name}: {} of {}, {} in use, {} to reclaim in all members; {days}{required}",
                 human(sizes.size),
                 human(sizes.quota),
                 human(sizes.in_use),
@@ -118,7 +120,7 @@ pub(super) fn lines(etcds: &[Etcd]) -> String {
             ("last on demand", &etcd.last_on_demand),
         ] {
             if let Some(note) = note {
-                text += &format!("{name}: {what}: {note}\n");
+                let _ = writeln!(text, "{name}: {what}: {note}");
             }
         }
     }

@@ -165,13 +165,15 @@ impl Client {
         let body = Limited::new(response.into_body(), LARGEST).collect().await;
         let body =
             body.map_err(|error| if error.is::<LengthLimitError>() { AskError::TooLarge } else { AskError::Broken })?;
-        match read(&body.to_bytes()) {
+        let answer = read(&body.to_bytes());
+        if !status.is_success() {
             // Prometheus explains errors of a query with 400 and 422, in JSON.
-            Err(AnswerError::Unreadable(_)) if !status.is_success() => Err(AskError::Status(status)),
-            Err(error) => Err(error.into()),
-            Ok(_) if !status.is_success() => Err(AskError::Status(status)),
-            Ok(samples) => Ok(samples),
+            return Err(match answer {
+                Err(error @ AnswerError::Failed { .. }) => error.into(),
+                _ => AskError::Status(status),
+            });
         }
+        Ok(answer?)
     }
 }
 

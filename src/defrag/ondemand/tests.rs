@@ -1,3 +1,5 @@
+#![allow(clippy::cast_precision_loss, clippy::float_cmp, reason = "sizes in tests are whole and small")]
+
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
@@ -233,7 +235,7 @@ proptest! {
     fn a_run_starts_exactly_where_the_rule_holds_for_what_can_be(
         sizes in prop::array::uniform3(prop_oneof![any::<f64>(), 0.0..5e9]),
         in_use in prop::array::uniform3(prop_oneof![any::<f64>(), 0.0..5e9]),
-        quotas in prop::array::uniform3(prop_oneof![Just(2147483648.0), Just(0.0), any::<f64>()]),
+        quotas in prop::array::uniform3(prop_oneof![Just(2_147_483_648.0), Just(0.0), any::<f64>()]),
         ages in prop::array::uniform3(-100.0..400.0),
         missing in 0usize..30,
     ) {
@@ -251,8 +253,8 @@ proptest! {
         let aim = aim();
         let sound = |index: usize| {
             let (size, used, quota, age) = (sizes[index], in_use[index], quotas[index], ages[index]);
-            size.is_finite() && used.is_finite() && size >= 0.0 && used >= 0.0 && quota == 2147483648.0
-                && used <= size + 65536.0 && size < 2.0 * 2147483648.0 + 1.0 && age <= 300.0 && age >= -30.0
+            size.is_finite() && used.is_finite() && size >= 0.0 && used >= 0.0 && quota == 2_147_483_648.0
+                && used <= size + 65536.0 && size < 2.0 * 2_147_483_648.0 + 1.0 && (-30.0..=300.0).contains(&age)
         };
         match measure(&aim, &readings, now(), FRESH) {
             Err(_) => {}
