@@ -36,6 +36,10 @@ compare: controlplane ## defrag.sh's CronJob against ours on a real etcd, into d
 	cargo build --locked
 	cargo run --locked --example compare -- $(SIZE)
 
+.PHONY: simulate
+simulate: ## A year of growing databases under different ways to decide when to defragment, into docs/
+	cargo run --locked --example simulate
+
 .PHONY: controlplane
 controlplane: ## Build the test control plane (about 10 min on 2 cores, once; then cached)
 	@scripts/controlplane.sh >/dev/null

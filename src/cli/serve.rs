@@ -72,6 +72,9 @@ pub(super) struct Args {
     /// How many StatefulSets are reconciled at once
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
+    /// The folder with the files that policies name in metrics.prometheus: certificate authorities, tokens, passwords
+    #[arg(long, value_name = "FOLDER", default_value = "/etc/etcd-defrag-webhook/prometheus")]
+    prometheus_files: PathBuf,
     /// How long connections are still accepted after SIGTERM, as a Go duration
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = crate::defrag::duration::parse_unsigned)]
     drain_delay: Duration,
@@ -135,7 +138,12 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
     let identity = args.identity.clone().unwrap_or_else(host_name);
     let lease = (!args.no_leader_election).then(|| leadership::Config::new(&args.namespace, LEASE, identity.clone()));
-    let options = controller::Options { concurrency: args.concurrency.into(), namespace: None, identity };
+    let options = controller::Options {
+        concurrency: args.concurrency.into(),
+        namespace: None,
+        identity,
+        prometheus_files: args.prometheus_files.clone(),
+    };
     controller::run(client, landscapes, options, lease, reconciler_metrics, stop_signal(&shutdown)).await;
 
     webhook.await.context("the webhook")??;

@@ -1,6 +1,7 @@
 //! `status`: each enrolled etcd of a cluster and how it fares.
 
 mod etcds;
+mod measured;
 mod table;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,12 @@ pub(super) struct Args {
     /// All namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
+    /// Also show sizes, as the Prometheus at this URL tells them
+    #[arg(long, value_name = "URL")]
+    prometheus: Option<String>,
+    /// The certificate authority of an https URL, in PEM
+    #[arg(long, value_name = "FILE", requires = "prometheus")]
+    prometheus_ca: Option<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
     output: Format,
@@ -85,11 +92,21 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
         })
         .collect();
     let failures = etcds::failures(&jobs);
+    let told = match &args.prometheus {
+        Some(url) => Some(measured::ask(url, args.prometheus_ca.as_deref()).await?),
+        None => None,
+    };
     let mut etcds: Vec<Etcd> = objects
         .iter()
         .filter_map(|object| {
             let governing = landscape.govern(object.namespace(), &object.labels());
-            Etcd::of(object, &governing, &cronjobs, &failures, now)
+            let mut etcd = Etcd::of(object, &governing, &cronjobs, &failures, now)?;
+            match told.as_ref().and_then(|told| told.of(object, &governing)) {
+                Some(Ok(sizes)) => etcd.sizes = Some(sizes),
+                Some(Err(refusal)) => etcd.unmeasured = Some(refusal.message()),
+                None => {}
+            }
+            Some(etcd)
         })
         .collect();
     etcds.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));

@@ -4,12 +4,17 @@ use std::{fmt::Write as _, time::Duration};
 
 use k8s_openapi::{
     api::{
+        apps,
         batch::v1::{CronJob, Job},
         core::v1::ObjectReference,
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::{
+    api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::ApiResource,
+};
+use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -17,6 +22,7 @@ use super::{Context, Error, seen};
 use crate::defrag::{
     cronjob::{MANAGED_BY, MANAGER},
     keys::Key,
+    ondemand::{self, Hold, Readiness},
     statefulset::StatefulSet,
 };
 
@@ -27,10 +33,42 @@ pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
 /// What became of a request.
 pub(super) enum Start {
-    /// A Job of this name runs.
-    Started(String),
-    /// It cannot start yet, for the reason that ends the sentence "it waits, because …".
-    Wait(&'static str),
+    /// A Job of this name runs; its uid where it was made just now.
+    Started { name: String, uid: Option<String> },
+    /// It cannot start yet.
+    Wait(Hold),
+}
+
+/// A run that is asked for.
+pub(super) struct Request<'a> {
+    /// The StatefulSet whose members are defragmented.
+    pub(super) statefulset: &'a str,
+    /// What makes it one run, however often it is asked for.
+    pub(super) token: &'a str,
+    /// An annotation for the Job.
+    pub(super) mark: Option<(&'a str, &'a str)>,
+}
+
+/// The part of a StatefulSet that says how many members are ready.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Members {
+    #[serde(default)]
+    spec: MembersSpec,
+    #[serde(default)]
+    status: MembersStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct MembersSpec {
+    #[serde(default)]
+    replicas: Option<i32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MembersStatus {
+    #[serde(default)]
+    ready_replicas: Option<i32>,
 }
 
 /// The token that was not served yet, if there is one.
@@ -39,23 +77,15 @@ pub(super) fn asked<'a>(object: &'a StatefulSet, served: Option<&str>) -> Option
     (!token.is_empty() && served != Some(token)).then_some(token)
 }
 
-/// Starts a Job from the template of the CronJob, unless one runs already or the CronJob is suspended.
-pub(super) async fn start(context: &Context, live: &CronJob, token: &str) -> Result<Start, Error> {
-    if live.spec.suspend == Some(true) {
-        return Ok(Start::Wait("the CronJob is suspended"));
-    }
+/// Starts a Job from the template of the CronJob, unless one runs already, the CronJob is suspended, or a member is not ready.
+pub(super) async fn start(context: &Context, live: &CronJob, request: &Request<'_>) -> Result<Start, Error> {
     let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
-    let jobs: Api<seen::Job> = Api::namespaced(context.client.clone(), namespace);
-    let running = jobs.list(&ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"))).await?;
-    let job = job(live, token);
-    let active = running.items.iter().any(|other| {
-        let owners = other.metadata.owner_references.as_deref().unwrap_or_default();
-        other.metadata.name != job.metadata.name
-            && !other.finished()
-            && owners.iter().any(|owner| Some(&owner.uid) == live.metadata.uid.as_ref())
-    });
-    if active {
-        return Ok(Start::Wait("another run is under way"));
+    let suspended = live.spec.suspend == Some(true);
+    let job = job(live, request);
+    let active = !suspended && active(context, live, &job).await?;
+    let members = if suspended || active { NOBODY } else { readiness(context, namespace, request.statefulset).await? };
+    if let Err(hold) = ondemand::guard(suspended, active, members) {
+        return Ok(Start::Wait(hold));
     }
     context.may_write()?;
     let name = job.metadata.name.clone().unwrap_or_default();
@@ -63,11 +93,38 @@ pub(super) async fn start(context: &Context, live: &CronJob, token: &str) -> Res
     let made = match jobs.create(&PostParams::default(), &job).await {
         Ok(made) => made,
         // The name is made from the token: an earlier attempt got this far, and its run is the one that was asked for.
-        Err(kube::Error::Api(status)) if status.is_already_exists() => return Ok(Start::Started(name)),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => return Ok(Start::Started { name, uid: None }),
         Err(error) => return Err(error.into()),
     };
     count(context, live, &made).await?;
-    Ok(Start::Started(name))
+    Ok(Start::Started { name, uid: made.metadata.uid })
+}
+
+/// Nobody is asked for where something else speaks against a run already.
+const NOBODY: Readiness = Readiness { ready: 0, wanted: 0 };
+
+/// Whether another Job of the CronJob is under way.
+async fn active(context: &Context, live: &CronJob, job: &Job) -> Result<bool, Error> {
+    let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
+    let jobs: Api<seen::Job> = Api::namespaced(context.client.clone(), namespace);
+    let running = jobs.list(&ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"))).await?;
+    Ok(running.items.iter().any(|other| {
+        let owners = other.metadata.owner_references.as_deref().unwrap_or_default();
+        other.metadata.name != job.metadata.name
+            && !other.finished()
+            && owners.iter().any(|owner| Some(&owner.uid) == live.metadata.uid.as_ref())
+    }))
+}
+
+/// How many members are ready, asked of the API server.
+async fn readiness(context: &Context, namespace: &str, statefulset: &str) -> Result<Readiness, Error> {
+    let kind = ApiResource::erase::<apps::v1::StatefulSet>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &kind);
+    let Some(object) = api.get_opt(statefulset).await? else { return Ok(Readiness { ready: 0, wanted: 1 }) };
+    let members: Members = serde_json::from_value(object.data).unwrap_or_default();
+    let number =
+        |value: Option<i32>, otherwise: u32| value.map_or(otherwise, |value| u32::try_from(value).unwrap_or(0));
+    Ok(Readiness { ready: number(members.status.ready_replicas, 0), wanted: number(members.spec.replicas, 1) })
 }
 
 /// Enters the Job among the active ones of the CronJob: its controller enters only Jobs that it made itself, and would
@@ -93,11 +150,13 @@ async fn count(context: &Context, live: &CronJob, job: &Job) -> Result<(), Error
     Ok(())
 }
 
-fn job(live: &CronJob, token: &str) -> Job {
+fn job(live: &CronJob, request: &Request<'_>) -> Job {
+    let token = request.token;
     let template = live.spec.job_template.clone();
     let given = template.metadata.unwrap_or_default();
     let mut annotations = given.annotations.unwrap_or_default();
     annotations.insert("cronjob.kubernetes.io/instantiate".to_owned(), "manual".to_owned());
+    annotations.extend(request.mark.map(|(key, value)| (key.to_owned(), value.to_owned())));
     let cronjob = live.metadata.name.clone().unwrap_or_default();
     let uid = live.metadata.uid.clone().unwrap_or_default();
     let hash = Sha256::digest(format!("{uid}/{token}"));
@@ -153,7 +212,7 @@ mod tests {
             metadata: ObjectMeta { name: Some("x".repeat(52)), uid: Some("u".to_owned()), ..ObjectMeta::default() },
             ..CronJob::default()
         };
-        let name = |token: &str| job(&live, token).metadata.name.unwrap();
+        let name = |token: &str| job(&live, &Request { statefulset: "x", token, mark: None }).metadata.name.unwrap();
         assert_eq!(name("a"), name("a"));
         assert_ne!(name("a"), name("b"));
         assert_eq!(name("a").len(), 63);

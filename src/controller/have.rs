@@ -259,15 +259,17 @@ impl Have<'_> {
         if ownership(&live, &self.plan.name) != Ownership::Ours || served.is_some_and(|served| served == token) {
             return Ok(Looked::UNCHANGED);
         }
-        match defrag_now::start(self.context, &live, token).await? {
-            defrag_now::Start::Wait(why) => {
+        let request = defrag_now::Request { statefulset: &self.plan.name, token, mark: None };
+        match defrag_now::start(self.context, &live, &request).await? {
+            defrag_now::Start::Wait(hold) => {
+                let why = hold.because();
                 if memory.is_news(Topic::Pending, &why) {
                     let note = format!("The run that {} asks for waits, because {why}.", defrag_now::ANNOTATION);
                     publish(self.context, self.object, Event::normal("DefragNow", "DefragNowWaits", note)).await;
                 }
                 Ok(Looked::UNCHANGED.again(defrag_now::AGAIN))
             }
-            defrag_now::Start::Started(job) => {
+            defrag_now::Start::Started { name: job, .. } => {
                 memory.served = Some(token.to_owned());
                 memory.over(Topic::Pending);
                 let desired = self.desired(Some(token), memory.failed.as_deref());

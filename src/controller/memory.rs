@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::defrag::{Plan, finding::Finding};
+use crate::defrag::{Plan, finding::Finding, ondemand::Aim};
 
 /// Something that is reported once, and again only after it changed or went away and came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +95,8 @@ pub(super) struct Memory {
     pub(super) standing: Standing,
     /// What was found; `None` where it is not enrolled.
     pub(super) judged: Option<Judged>,
+    /// By what its measured state is judged; `None` where it has no sound CronJob.
+    pub(super) aim: Option<Arc<Aim>>,
     reported: BTreeMap<Topic, u64>,
 }
 

@@ -57,6 +57,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// What is told of each enrolled etcd.
     pub(super) fleet: Fleet,
+    /// Runs that start because of what was measured.
+    pub on_demand: super::on_demand::metrics::Metrics,
 }
 
 impl Default for Metrics {
@@ -75,6 +77,7 @@ impl Default for Metrics {
             foreign: Gauge::default(),
             leader: Gauge::default(),
             fleet: Fleet::default(),
+            on_demand: super::on_demand::metrics::Metrics::default(),
         }
     }
 }
@@ -90,6 +93,7 @@ impl Metrics {
         registry.register("foreign", "Enrolled StatefulSets whose CronJob name is taken", self.foreign.clone());
         registry.register("leader", "Whether this replica leads the reconciler", self.leader.clone());
         registry.register_collector(Box::new(self.fleet.clone()));
+        self.on_demand.register(registry);
     }
 
     pub(super) fn count(&self, result: Outcome) {

@@ -22,6 +22,7 @@ pub mod landscape;
 mod last_words;
 mod memory;
 pub mod metrics;
+pub mod on_demand;
 pub mod ownership;
 mod queue;
 mod reconcile;
@@ -32,7 +33,7 @@ mod steps;
 mod term;
 pub(crate) mod watches;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use kube::{Client, api::ObjectMeta};
 use tokio::sync::{oneshot, watch};
@@ -73,6 +74,8 @@ pub struct Options {
     pub namespace: Option<String>,
     /// Who this process is, as Events name it.
     pub identity: String,
+    /// The folder with the files that policies name in `metrics.prometheus`.
+    pub prometheus_files: PathBuf,
 }
 
 /// Why a look at a StatefulSet ended early.
@@ -108,6 +111,7 @@ struct Context {
     leadership: Leadership,
     identity: String,
     metrics: Metrics,
+    prometheus_files: PathBuf,
 }
 
 impl Context {
@@ -151,6 +155,7 @@ pub async fn run(
         leadership: leadership.clone(),
         identity: options.identity.clone(),
         metrics: metrics.clone(),
+        prometheus_files: options.prometheus_files.clone(),
     });
     loop {
         tokio::select! {

@@ -28,6 +28,7 @@ use super::{
 use crate::defrag::{
     cronjob,
     finding::Code,
+    ondemand::Aim,
     policy::{Governing, Landscape},
     statefulset::StatefulSet,
 };
@@ -156,6 +157,11 @@ async fn reconcile(context: &Context, task: &Task, memory: &mut Memory) -> Resul
     let Some(object) = object else {
         *memory = Memory::default();
         return remove(context, task, None).await;
+    };
+    memory.aim = match &verdict.intent {
+        // Most etcds are under no policy that asks, and their looks cost nothing more.
+        Intent::Have(plan) if governing.policy.metrics.is_some() => Aim::of(plan).map(Arc::new),
+        _ => None,
     };
     let planned = verdict.intent.plan().map(Planned::of);
     memory.judged = Some(Judged { findings: verdict.findings.clone().into(), planned });

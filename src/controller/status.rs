@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 use tracing::{debug, warn};
 
-use super::{Context, Error, ObjectKey, landscape::Batch, memory::Judged};
+use super::{Context, Error, ObjectKey, landscape::Batch, memory::Judged, on_demand::Reach};
 use crate::defrag::{
     cronjob::MANAGER,
     finding::Finding,
@@ -53,6 +53,8 @@ pub(super) struct Tally {
     violations: Vec<Violation>,
     /// The policies that govern the others.
     others: BTreeSet<String>,
+    /// Whether the Prometheus that it names answers, once that is known.
+    pub(super) prometheus: Option<Reach>,
 }
 
 /// Counts for each policy, by its name, the enrolled StatefulSets.
@@ -115,13 +117,20 @@ pub(super) fn status(
             last_transition_time: since.map_or(Time(now), |old| old.last_transition_time.clone()),
         }
     };
+    let mut conditions = vec![condition("Ready", ready), condition("Valid", valid), condition("Governing", governing)];
+    conditions.extend(
+        tally
+            .prometheus
+            .as_ref()
+            .map(|reach| condition("PrometheusReachable", (reach.holds, reach.reason, reach.message.clone()))),
+    );
     DefragPolicyStatus {
         observed_generation: policy.generation,
         matched: count(tally.matched),
         compliant: count(tally.matched - tally.violating),
         violating: count(tally.violating),
         violations: tally.violations.clone(),
-        conditions: vec![condition("Ready", ready), condition("Valid", valid), condition("Governing", governing)],
+        conditions,
     }
 }
 

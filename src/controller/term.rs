@@ -1,5 +1,8 @@
 //! One term of office: from gaining the leadership to losing it. All state is of this term.
 
+mod asking;
+mod runs;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -7,7 +10,6 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use jiff::Timestamp;
 use kube::runtime::watcher::{self, Event as Watch};
 use tokio::{
     sync::watch,
@@ -29,6 +31,7 @@ use super::{
     landscape::Batch,
     last_words,
     memory::{Memory, Standing},
+    on_demand::OnDemand,
     ownership::{statefulset_of, statefulset_of_ours},
     queue::{LONGEST_PAUSE_REFUSED, Next, Queue},
     reconcile::{Done, Task, look},
@@ -51,8 +54,6 @@ use crate::{
 
 /// How long looks under way may take to end at a shutdown.
 const GRACE: Duration = Duration::from_secs(5);
-/// Runs that failed longer ago than this were reported by an earlier process.
-const OLD_NEWS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// A landscape is gone by when it has not changed for this long: somebody who rolls a policy out in steps, or a script that
 /// changes it many times a second, is waited for, and each CronJob is written once.
@@ -96,6 +97,9 @@ pub(super) struct Term {
     reporter: Reporter,
     /// The kind of report that is installed, and ours of it.
     compliance: Option<(Kind, Cache<Shown>)>,
+    on_demand: OnDemand,
+    /// The runs of each StatefulSet that are under way, by the uid of the Job, and whether they started on demand.
+    active: HashMap<ObjectKey, HashMap<String, bool>>,
 }
 
 impl Term {
@@ -127,6 +131,8 @@ impl Term {
             reports: JoinSet::new(),
             reporter: Reporter::default(),
             compliance: None,
+            on_demand: OnDemand::default(),
+            active: HashMap::new(),
         }
     }
 
@@ -135,10 +141,12 @@ impl Term {
         let mut compliance = follow(&self.context.client, self.namespace.as_deref());
         let mut landscape_may_change = true;
         self.reporter.touch(Instant::now());
+        self.on_demand.follow(&self.landscape, Instant::now());
         loop {
             self.start_looks();
             let status_due = self.reporter.due().filter(|_| self.ready());
             let settles = self.unsettled.as_ref().map(Batch::due);
+            let asks = self.on_demand.due().filter(|_| self.ready());
             let due = self.queue.due().filter(|_| self.ready() && self.looks.len() < self.concurrency);
             tokio::select! {
                 // Dropping the looks ends them in the middle; none of them writes any more anyway.
@@ -158,6 +166,8 @@ impl Term {
                 }
                 () = until(status_due), if status_due.is_some() => self.report_status(),
                 () = self.reporter.ended(), if self.reporter.is_writing() => {}
+                () = until(asks), if asks.is_some() => self.ask_prometheus(),
+                passed = self.on_demand.ended(&self.context), if self.on_demand.is_asking() => self.passed(passed),
                 () = until(settles), if settles.is_some() => self.settle(),
                 () = until(due), if due.is_some() => {}
             }
@@ -180,6 +190,7 @@ impl Term {
         let now = Arc::clone(&self.landscapes.borrow_and_update());
         let before = std::mem::replace(&mut self.landscape, now);
         self.reporter.touch(Instant::now());
+        self.on_demand.follow(&self.landscape, Instant::now());
         let none = Labels::new();
         for (key, object) in self.statefulsets.iter() {
             let labels = object.metadata.labels.as_ref().unwrap_or(&none);
@@ -207,7 +218,13 @@ impl Term {
             let judged = self.memories.get(key)?.judged.as_ref()?;
             Some((key, object.metadata.labels.as_ref().unwrap_or(&none), judged))
         });
-        let tallies = status::tally(&self.landscape, enrolled);
+        let mut tallies = status::tally(&self.landscape, enrolled);
+        for policy in self.landscape.policies().iter() {
+            let source = policy.policy.metrics.as_ref().map(|metrics| &metrics.source);
+            if let Some(reach) = source.and_then(|source| self.on_demand.reach(source)) {
+                tallies.entry(policy.name.clone()).or_default().prometheus = Some(reach.clone());
+            }
+        }
         self.reporter.start(Arc::clone(&self.context), &self.landscape, tallies);
     }
 
@@ -384,39 +401,7 @@ impl Term {
                     self.tell(&key);
                 }
             }
-            Watched::Job(Watch::Apply(job) | Watch::InitApply(job)) => {
-                self.ended(&job);
-                if job.failure().is_some() {
-                    self.unreported.push(job);
-                }
-            }
-            Watched::Job(Watch::Delete(job)) => {
-                let uid = job.metadata.uid.as_deref().unwrap_or_default();
-                self.failures.remove(uid);
-                if let Some(key) = run_of(&job)
-                    && let Some(runs) = self.runs.get_mut(&key)
-                {
-                    runs.remove(uid);
-                    if runs.is_empty() {
-                        self.runs.remove(&key);
-                    }
-                }
-            }
-            Watched::Job(Watch::Init | Watch::InitDone) => {}
-        }
-    }
-
-    /// Notes the end of a run, and asks for a look where the policy counts those that fail.
-    fn ended(&mut self, job: &Job) {
-        let (Some(run), Some(key), Some(uid)) = (job.run(), run_of(job), job.metadata.uid.clone()) else { return };
-        let new = self.runs.entry(key.clone()).or_default().insert(uid, run) != Some(run);
-        if new {
-            self.tell(&key);
-        }
-        let Some(object) = self.statefulsets.get(&key).filter(|_| new) else { return };
-        let labels = object.metadata.labels.clone().unwrap_or_default();
-        if self.landscape.govern(&key.namespace, &labels).policy.job.shape.failure_budget.is_some() {
-            self.queue.add(&key);
+            Watched::Job(event) => self.take_run(event),
         }
     }
 
@@ -436,38 +421,6 @@ impl Term {
             }
         }
     }
-
-    /// Reports a failed run once, to the StatefulSet that it was for.
-    fn report_failure(&mut self, job: &Job) {
-        let (Some(failure), Some(uid), Some(name)) = (job.failure(), &job.metadata.uid, &job.metadata.name) else {
-            return;
-        };
-        if !self.failures.insert(uid.clone()) {
-            return;
-        }
-        let at = failure.last_transition_time.as_ref().map(|time| time.0);
-        if at.is_some_and(|at| Timestamp::now().duration_since(at) > OLD_NEWS) {
-            return;
-        }
-        let Some(key) = run_of(job) else { return };
-        let Some(object) = self.statefulsets.get(&key).cloned() else { return };
-        self.context.metrics.failed_runs.inc();
-        let reason = failure.reason.as_deref().unwrap_or("no reason given");
-        let message = failure.message.as_deref().unwrap_or("no message");
-        let what = format!("The defragmentation {name} failed ({reason}: {message}).");
-        let uid = uid.clone();
-        let context = Arc::clone(&self.context);
-        self.reports.spawn(async move {
-            let why = last_words::of(context.client.clone(), &key.namespace, &uid).await;
-            let next = "The next run is the next scheduled one.";
-            let note = match why {
-                Some(why) => format!("{what} {next} {why}"),
-                None => format!("{what} {next} The log of the Job's pod may say more."),
-            };
-            let event = Event { unique: Some(uid), ..Event::warning("Defragment", "DefragmentationFailed", note) };
-            report::publish(&context, &object, event).await;
-        });
-    }
 }
 
 /// Whether some policy enrols StatefulSets that carry no label.
@@ -482,12 +435,6 @@ fn of_concern(mut object: StatefulSet) -> Option<Arc<StatefulSet>> {
     }
     object.metadata = slim(object.metadata);
     Some(Arc::new(object))
-}
-
-/// The StatefulSet that a Job of ours is for.
-fn run_of(job: &Job) -> Option<ObjectKey> {
-    let statefulset = job.metadata.annotations.as_ref()?.get(STATEFULSET)?;
-    Some(ObjectKey::new(job.metadata.namespace.as_deref().unwrap_or_default(), statefulset))
 }
 
 /// Waits for a time, or for ever.

@@ -255,6 +255,12 @@ fn missing_credentials(settings: &Settings, etcd: &Etcd) -> Option<Finding> {
 }
 
 impl Plan {
+    /// The zone that the schedule is read in; UTC where it is the controller manager's.
+    #[must_use]
+    pub const fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The next fire times after `now`, at most `count`.
     #[must_use]
     pub fn next_runs(&self, now: Timestamp, count: usize) -> Vec<Timestamp> {

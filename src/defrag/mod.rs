@@ -7,6 +7,7 @@ pub mod etcd;
 pub mod finding;
 pub mod judgement;
 pub mod keys;
+pub mod ondemand;
 pub mod policy;
 pub mod quantity;
 pub mod ratio;

@@ -103,6 +103,50 @@ fn an_empty_policy_is_filled_in_to_the_built_in_one() {
 }
 
 #[test]
+fn a_prometheus_that_cannot_be_asked_safely_is_refused_in_words_that_help() {
+    let world = with_definition();
+    let spec = |prometheus: Value| json!({"metrics": {"prometheus": prometheus}});
+    for (prometheus, words) in [
+        (json!({}), "url: Required value"),
+        (json!({"url": "prometheus:9090"}), "such as http://prometheus.monitoring.svc:9090"),
+        (json!({"url": "http://me:secret@prometheus:9090"}), "without user and query"),
+        (json!({"url": "https://p"}), "name its file, such as ca.crt"),
+        (json!({"url": "http://p", "caFile": "ca.crt"}), "write an https URL, or remove caFile"),
+        (json!({"url": "http://p", "bearerTokenFile": "token"}), "everybody on the way could read the token"),
+        (json!({"url": "https://p", "caFile": "../../token"}), "without its path"),
+        (json!({"url": "https://p", "caFile": "/var/run/secrets/token"}), "without its path"),
+        (
+            json!({"url": "https://p", "caFile": "ca.crt", "bearerTokenFile": "token",
+                "basicAuth": {"username": "u", "passwordFile": "p"}}),
+            "exclude each other: remove one",
+        ),
+        (json!({"url": "http://p", "interval": "1s"}), "interval is from 5s to 1h"),
+        (json!({"url": "http://p", "interval": "10s", "timeout": "20s"}), "timeout is from 1s to the interval"),
+        (json!({"url": "http://p", "staleAfter": "2h"}), "staleAfter is from 15s to 1h"),
+        (json!({"url": "http://p", "cooldown": "10s"}), "cooldown is from 1m to 720h"),
+        (json!({"url": "http://p", "emergencyAbove": "100%"}), "below 100%"),
+        (json!({"url": "http://p", "maxConcurrent": 0}), "greater than or equal to 1"),
+        (json!({"url": "http://p", "labels": {"pod": "my-pod"}}), "letters, digits and underscores"),
+    ] {
+        let refused =
+            world.plane.kubectl_stdin(["apply", "-f", "-"], &manifest("unsafe-prometheus", &spec(prometheus.clone())));
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(words), "{prometheus}: {said}");
+    }
+    let stored = stored(
+        &world,
+        "asked",
+        &spec(json!({"url": "https://p:9090/prefix", "caFile": "ca.crt",
+        "basicAuth": {"username": "u", "passwordFile": "p"}})),
+    );
+    let compiled = policy::compile(&stored, Timestamp::now());
+    assert_eq!(compiled.findings, []);
+    let metrics = compiled.policy.metrics.as_ref().unwrap();
+    assert_eq!(metrics.source.queries, etcd_defrag_webhook::defrag::ondemand::Queries::default());
+    assert_eq!((metrics.max_concurrent, metrics.pace.cooldown.as_secs()), (1, 24 * 3600));
+}
+
+#[test]
 fn contradictions_are_refused_in_words_that_help() {
     let world = with_definition();
     for (spec, words) in [

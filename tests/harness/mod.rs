@@ -36,6 +36,7 @@ mod helm;
 mod node;
 mod own_image;
 mod processes;
+mod prometheus;
 mod serve;
 mod supervised;
 
@@ -50,6 +51,7 @@ pub(crate) use self::{
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
     own_image::own_image,
     processes::Process,
+    prometheus::{Exported, Exporter, Prometheus, StandIn, prometheus_missing},
     serve::{Serve, ServeOptions, binary},
     supervised::Component,
 };

@@ -110,7 +110,12 @@ impl Replica {
         let client = server.client(&link);
         let landscapes = Landscapes::follow(client.clone());
         let (stop, shutdown) = watch::channel(false);
-        let options = Options { concurrency: 4, namespace: None, identity: identity.clone() };
+        let options = Options {
+            concurrency: 4,
+            namespace: None,
+            identity: identity.clone(),
+            prometheus_files: std::path::PathBuf::new(),
+        };
         let lease = leadership::Config::new("system", "lease", identity);
         let task =
             tokio::spawn(controller::run(client, landscapes, options, Some(lease), Metrics::default(), shutdown));

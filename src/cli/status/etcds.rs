@@ -6,9 +6,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use serde::Serialize;
 
+use super::measured::Sizes;
 use crate::{
     cli::policies::as_acted_on,
-    controller::ownership::{Ownership, ownership},
+    controller::{
+        on_demand::{LAST_ON_DEMAND, ON_DEMAND},
+        ownership::{Ownership, ownership},
+    },
     defrag::{
         cronjob,
         finding::{Code, Finding, quoted},
@@ -20,7 +24,7 @@ use crate::{
 };
 
 /// One enrolled etcd. Times are RFC 3339.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Etcd {
     pub(super) namespace: String,
@@ -40,6 +44,18 @@ pub(super) struct Etcd {
     pub(super) last_success: Option<Timestamp>,
     #[serde(serialize_with = "rfc3339")]
     pub(super) last_failure: Option<Timestamp>,
+    /// Why a run that is required waits, or why it cannot be told whether one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) on_demand: Option<String>,
+    /// The last run that was required by what was measured: when, its Job and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_on_demand: Option<String>,
+    /// What a Prometheus says, where one was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sizes: Option<Sizes>,
+    /// Why what it says cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unmeasured: Option<String>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -73,6 +89,7 @@ impl Etcd {
         });
         let status = live.and_then(|live| live.status.as_ref());
         let uid = live.and_then(|live| live.metadata.uid.as_ref());
+        let note = |key: &str| live?.metadata.annotations.as_ref()?.get(key).cloned();
         let plan = judgement.plan.or(judgement.follow);
         let planned = plan.as_ref();
         Some(Self {
@@ -92,6 +109,10 @@ impl Etcd {
             next_run: live.and_then(|live| next_run(live, now)),
             last_success: status.and_then(|status| status.last_successful_time.as_ref()).map(|time| time.0),
             last_failure: uid.and_then(|uid| failures.get(uid)).copied(),
+            on_demand: note(ON_DEMAND),
+            last_on_demand: note(LAST_ON_DEMAND),
+            sizes: None,
+            unmeasured: None,
             findings,
         })
     }

@@ -31,6 +31,11 @@ pub(super) fn table(etcds: &[Etcd], namespaces: bool, now: Timestamp) -> String 
         text += cells.join("   ").trim_end();
         text.push('\n');
     }
+    let lines = super::measured::lines(etcds);
+    if !lines.is_empty() {
+        text.push('\n');
+        text += &lines;
+    }
     for etcd in etcds {
         for finding in etcd.findings.iter().filter(|finding| finding.denies()) {
             text.push('\n');
@@ -109,6 +114,7 @@ mod tests {
             last_success: Some("2026-03-01T02:18:00Z".parse().unwrap()),
             last_failure: None,
             findings: Vec::new(),
+            ..Etcd::default()
         }
     }
 

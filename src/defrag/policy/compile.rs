@@ -5,6 +5,7 @@
 //! contradict the policy's own defaults both stand as they are written. See docs/decisions/006-invalid-policies.md.
 
 mod defaults;
+mod metrics;
 mod read;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -74,12 +75,13 @@ pub fn compile(object: &DefragPolicy, now: Timestamp) -> Compiled {
     let actions = actions(&mut reader, &spec.validation_actions);
     let mut limits = reader.limits(&spec.limits);
     let job = reader.job(&spec.job);
+    let metrics = reader.metrics(&spec.metrics, &limits);
     let mut findings = reader.findings;
     findings.extend(defaults::lock(&spec.limits.locked_keys, &spec.defaults, &mut limits));
     let (defaults, judged) = defaults::judge(&spec.defaults, &limits, now);
     findings.extend(judged);
-    let policy =
-        Policy { defaults, limits, job, enrollment: spec.enrollment, allow_opt_out: spec.allow_opt_out, actions };
+    let (enrollment, allow_opt_out) = (spec.enrollment, spec.allow_opt_out);
+    let policy = Policy { defaults, limits, job, metrics, enrollment, allow_opt_out, actions };
     Compiled {
         name: object.metadata.name.clone().unwrap_or_default(),
         uid: object.metadata.uid.clone(),

@@ -6,6 +6,7 @@
 pub mod api;
 mod compile;
 mod landscape;
+mod metrics;
 mod schema;
 mod select;
 
@@ -19,6 +20,7 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 pub use api::{DefragPolicy, EnrollmentMode, ImagePullPolicy, Reaction};
 pub use compile::{Compiled, Labels, compile};
 pub use landscape::Landscape;
+pub use metrics::{Credentials, OnDemand, Source};
 pub use schema::crd;
 pub use select::{Governing, PolicySet};
 
@@ -46,6 +48,8 @@ pub struct Policy {
     pub limits: Limits,
     /// Everything about the pod that defragments.
     pub job: Job,
+    /// Whom to ask for measured sizes, where the policy says so.
+    pub metrics: Option<OnDemand>,
     /// Who is enrolled.
     pub enrollment: EnrollmentMode,
     /// Whether an etcd may opt out where all are enrolled.
@@ -220,6 +224,7 @@ impl Policy {
                 locked: BTreeSet::new(),
             },
             job: Job { shape: api::Job::default(), resources: api::Job::default().resources },
+            metrics: None,
             enrollment: EnrollmentMode::Labeled,
             allow_opt_out: false,
             actions: Actions { deny: true, warn: false, audit: false },

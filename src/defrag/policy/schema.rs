@@ -40,6 +40,41 @@ pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// A text of a form, up to a length.
+fn long_text(most: u32, form: &str, message: &str) -> Schema {
+    json_schema!({
+        "type": "string", "minLength": 1, "maxLength": most,
+        "x-kubernetes-validations": [{"rule": format!("self.matches(r'{form}')"), "message": message}],
+    })
+}
+
+/// The URL of a Prometheus.
+pub(super) fn prometheus_url(_: &mut SchemaGenerator) -> Schema {
+    long_text(
+        512,
+        r"^https?://[^/?#@ ]+(/[^?#@ ]*)?$",
+        "a Prometheus has an http or https URL without user and query, such as http://prometheus.monitoring.svc:9090",
+    )
+}
+
+/// The name of a file in a folder, which leads out of no folder.
+pub(super) fn file_name(_: &mut SchemaGenerator) -> Schema {
+    long_text(
+        253,
+        r"^([A-Za-z0-9_-]|[.][A-Za-z0-9_-])[A-Za-z0-9._-]*$",
+        "write the name of a file in the folder of --prometheus-files, such as ca.crt, without its path",
+    )
+}
+
+/// The name of a label in Prometheus.
+pub(super) fn label_name(_: &mut SchemaGenerator) -> Schema {
+    long_text(
+        128,
+        "^[a-zA-Z_][a-zA-Z0-9_]*$",
+        "the name of a label in Prometheus has letters, digits and underscores, such as pod",
+    )
+}
+
 /// The time at which a window begins.
 pub(super) fn begin(_: &mut SchemaGenerator) -> Schema {
     text(

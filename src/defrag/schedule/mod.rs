@@ -35,7 +35,7 @@ pub use self::{
     field::Field,
     hash::resolve_hash,
     judge::{Judged, Limits, Place, Resolved, judge},
-    window::{Weekdays, Window},
+    window::{Weekdays, Window, any_open},
     zone::{TimeZone, TimeZoneError},
 };
 

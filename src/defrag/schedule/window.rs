@@ -66,6 +66,17 @@ impl Window {
     }
 }
 
+/// Whether one of `windows` is open at `now`; `zone` is that of windows without one of their own.
+#[must_use]
+pub fn any_open(windows: &[Window], zone: &TimeZone, now: Timestamp) -> bool {
+    windows.iter().any(|window| {
+        let local = window.zone.as_ref().unwrap_or(zone).rules().to_datetime(now);
+        let weekday = u32::try_from(local.weekday().to_sunday_zero_offset()).unwrap_or(0);
+        let minute = u16::try_from(i32::from(local.hour()) * 60 + i32::from(local.minute())).unwrap_or(0);
+        window.covers(weekday, minute)
+    })
+}
+
 /// A weekday (Sunday as 0) and a minute of the day.
 pub(super) type Wall = (u32, u16);
 

@@ -5,6 +5,7 @@
 
 mod job;
 mod limits;
+pub mod metrics;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, core::Rule};
@@ -15,6 +16,7 @@ use super::schema;
 
 pub use job::{ImagePullPolicy, Job};
 pub use limits::{Day, Limits, LockableKey, Reaction, UsageRange, VolumeLimits, Window};
+pub use metrics::{Metrics, Prometheus};
 
 /// What a platform team gives to the etcds of its cluster and what nobody may do: defaults, limits and the shape of the
 /// Jobs that defragment. Exactly one policy governs a StatefulSet: of those that match, the one with the highest
@@ -106,6 +108,8 @@ pub struct DefragPolicySpec {
     pub limits: Limits,
     /// Everything about the Job and the pod that defragment. Nothing of it can be changed by an annotation.
     pub job: Job,
+    /// Where the sizes of databases are measured, so that a run starts when it is required and not only by schedule.
+    pub metrics: Metrics,
 }
 
 /// Who is enrolled.
@@ -231,7 +235,8 @@ pub struct DefragPolicyStatus {
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<Violation>,
-    /// Ready, Valid (the values of the policy itself) and Governing (whether it governs anything, and if not why).
+    /// Ready, Valid (the values of the policy itself), Governing (whether it governs anything, and if not why) and, with
+    /// metrics.prometheus, PrometheusReachable (whether it answers, and which etcds it cannot tell of).
     #[schemars(
         length(max = 8),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
@@ -266,6 +271,7 @@ impl Default for DefragPolicySpec {
             defaults: Defaults::default(),
             limits: Limits::default(),
             job: Job::default(),
+            metrics: Metrics::default(),
         }
     }
 }

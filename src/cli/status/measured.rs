@@ -1,0 +1,161 @@
+//! Sizes as a Prometheus tells them, for `status --prometheus`.
+
+use std::{collections::HashMap, fmt::Write as _, path::Path, time::Duration};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::etcds::Etcd;
+use crate::{
+    controller::on_demand::client,
+    defrag::{
+        judgement::resolve,
+        ondemand::{Aim, Measured, Queries, Readings, Refusal, days_to_quota, measure},
+        policy::{Governing, Source},
+        quantity::human,
+        statefulset::StatefulSet,
+    },
+};
+
+/// How long all answers may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How old a scrape may be.
+const FRESH: Duration = Duration::from_mins(5);
+
+/// The sizes of one etcd: those of its fullest member, in bytes.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Sizes {
+    pub(super) size: u64,
+    pub(super) in_use: u64,
+    pub(super) quota: u64,
+    /// Over all members.
+    pub(super) reclaimable: u64,
+    /// Until the data in use alone reaches the quota, at the growth of the last day; `null` where it does not grow.
+    pub(super) days_to_quota: Option<f64>,
+    /// Whether the rule holds for a member.
+    pub(super) required: bool,
+}
+
+/// What one Prometheus said of the whole fleet.
+pub(super) struct Told {
+    readings: Readings,
+    growth: HashMap<(String, String), f64>,
+    now: Timestamp,
+}
+
+/// Asks a Prometheus; an https URL needs the file with its certificate authority.
+pub(super) async fn ask(url: &str, ca_file: Option<&str>) -> anyhow::Result<Told> {
+    let source = Source {
+        url: url.trim_end_matches('/').to_owned(),
+        ca_file: ca_file.map(ToOwned::to_owned),
+        credentials: None,
+        interval: PATIENCE,
+        timeout: PATIENCE,
+        fresh: FRESH,
+        queries: Queries::default(),
+    };
+    // Names of files are those of the working folder here.
+    let here = Path::new("");
+    let failed = |error: client::AskError| anyhow::anyhow!("Prometheus ({url}) {error}");
+    let readings = client::ask(&source, here).await.map_err(failed)?;
+    let growth = client::ask_one(&source, here, &source.queries.growth()).await.map_err(failed)?;
+    let growth = growth.into_iter().filter_map(|mut sample| {
+        let key = (sample.labels.remove(&source.queries.namespace)?, sample.labels.remove(&source.queries.pod)?);
+        Some((key, sample.value))
+    });
+    Ok(Told { readings, growth: growth.collect(), now: Timestamp::now() })
+}
+
+impl Told {
+    /// The sizes of an etcd, or why they cannot be told; nothing where no Job could be made for it either.
+    pub(super) fn of(&self, object: &StatefulSet, governing: &Governing) -> Option<Result<Sizes, Refusal>> {
+        let plan = resolve(object, &governing.policy, self.now).plan?;
+        let aim = Aim::of(&plan)?;
+        let measured = measure(&aim, &self.readings, self.now, FRESH);
+        Some(measured.map(|measured| self.sizes(&aim, &measured)))
+    }
+
+    fn sizes(&self, aim: &Aim, measured: &Measured) -> Sizes {
+        let days = measured.members.iter().filter_map(|member| {
+            let growth = self.growth.get(&(aim.namespace.clone(), member.pod.clone()))?;
+            days_to_quota(&member.state, *growth)
+        });
+        let state = measured.fullest().map(|member| member.state);
+        Sizes {
+            size: state.map_or(0, |state| state.db_size),
+            in_use: state.map_or(0, |state| state.db_size_in_use),
+            quota: aim.quota,
+            reclaimable: measured.reclaimable(),
+            days_to_quota: days.min_by(f64::total_cmp),
+            required: measured.members.iter().any(|member| aim.rule.evaluate(&member.state) == Ok(true)),
+        }
+    }
+}
+
+/// A line for each etcd.
+pub(super) fn lines(etcds: &[Etcd]) -> String {
+    let mut text = String::new();
+    for etcd in etcds {
+        let name = format!("{}/{}", etcd.namespace, etcd.name);
+        if let Some(sizes) = &etcd.sizes {
+            let days = match sizes.days_to_quota {
+                Some(days) if days < 1000.0 => format!("{days:.0} days to the quota at the growth of the last day"),
+                _ => "not growing towards the quota".to_owned(),
+            };
+            let required = if sizes.required { "; a run is required" } else { "" };
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{name}: {} of {}, {} in use, {} to reclaim in all members; {days}{required}",
+                human(sizes.size),
+                human(sizes.quota),
+                human(sizes.in_use),
+                human(sizes.reclaimable),
+            );
+        }
+        for (what, note) in [
+            ("cannot be measured", &etcd.unmeasured),
+            ("waits", &etcd.on_demand),
+            ("last on demand", &etcd.last_on_demand),
+        ] {
+            if let Some(note) = note {
+                let _ = writeln!(text, "{name}: {what}: {note}");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etcd_in_a_line() {
+        let etcd = |name: &str| Etcd { namespace: "ns".to_owned(), name: name.to_owned(), ..Etcd::default() };
+        let sizes = |days| Sizes {
+            size: 7 << 30,
+            in_use: 2 << 30,
+            quota: 8 << 30,
+            reclaimable: 15 << 30,
+            days_to_quota: days,
+            required: days.is_some(),
+        };
+        let etcds = [
+            Etcd {
+                sizes: Some(sizes(Some(12.4))),
+                last_on_demand: Some("2026-01-01T00:00:00Z etcd-1: The rule holds.".to_owned()),
+                ..etcd("full")
+            },
+            Etcd {
+                sizes: Some(sizes(None)),
+                on_demand: Some("suspended: the CronJob is suspended".to_owned()),
+                ..etcd("still")
+            },
+            Etcd { unmeasured: Some("Prometheus has no database size.".to_owned()), ..etcd("gone") },
+            etcd("unasked"),
+        ];
+        insta::assert_snapshot!(lines(&etcds));
+    }
+}

@@ -1,0 +1,73 @@
+//! What a term passes on to those who ask Prometheus.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{
+    super::on_demand::{Candidate, Governed, LAST_ON_DEMAND},
+    ObjectKey, Term, statefulset_of,
+};
+use crate::defrag::{
+    cronjob,
+    ondemand::Facts,
+    policy::{Labels, Source},
+};
+
+impl Term {
+    /// Asks each Prometheus whose time has come for all etcds whose policies name it.
+    pub(super) fn ask_prometheus(&mut self) {
+        for source in self.on_demand.take_due(Instant::now()) {
+            let (candidates, policies) = self.candidates(&source);
+            self.on_demand.ask(Arc::clone(&self.context), source, candidates, policies);
+        }
+    }
+
+    /// The etcds that a Prometheus is asked for, and the policies that govern them.
+    fn candidates(&self, source: &Source) -> (Vec<Candidate>, HashMap<Arc<str>, Governed>) {
+        let none = Labels::new();
+        let mut policies: HashMap<Arc<str>, Governed> = HashMap::new();
+        let mut candidates = Vec::new();
+        for (key, object) in self.statefulsets.iter() {
+            let Some(aim) = self.memories.get(key).and_then(|memory| memory.aim.clone()) else { continue };
+            let governing = self.landscape.govern(&key.namespace, object.metadata.labels.as_ref().unwrap_or(&none));
+            let Some(metrics) = governing.policy.metrics.as_ref().filter(|metrics| metrics.source == *source) else {
+                continue;
+            };
+            let seen = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)));
+            let Some(seen) = seen.filter(|seen| statefulset_of(&seen.meta) == Some(&key.name)) else { continue };
+            let policy: Arc<str> = governing.name().unwrap_or_default().into();
+            let active = self.active.get(key);
+            let governed = policies
+                .entry(Arc::clone(&policy))
+                .or_insert_with(|| Governed { on_demand: metrics.clone(), active: 0 });
+            governed.active += active.map_or(0, |runs| runs.values().filter(|on_demand| **on_demand).count());
+            let ended = self.runs.get(key).into_iter().flat_map(HashMap::values).map(|run| run.ended).max();
+            let started = seen.meta.annotations.as_ref().and_then(|all| all.get(LAST_ON_DEMAND));
+            let started = started.and_then(|note| note.split(' ').next()?.parse().ok());
+            candidates.push(Candidate {
+                key: key.clone(),
+                object: Arc::clone(object),
+                aim,
+                policy,
+                facts: Facts { active: active.is_some(), last_run: ended.max(started) },
+                cronjob: seen.meta.clone(),
+                strikes: self.on_demand.strikes(key),
+            });
+        }
+        (candidates, policies)
+    }
+
+    /// Takes note of the end of a pass.
+    pub(super) fn passed(&mut self, (started, news): (Vec<(ObjectKey, String)>, bool)) {
+        for (key, uid) in started {
+            // The watch may already have told of its end.
+            if !self.runs.get(&key).is_some_and(|runs| runs.contains_key(&uid)) {
+                self.active.entry(key).or_default().insert(uid, true);
+            }
+        }
+        if news {
+            self.reporter.touch(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Whether a run starts now.
+
+use std::{cmp::Ordering, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Aim, Measured, about,
+    measure::{Member, usage},
+};
+use crate::defrag::{finding::quoted, quantity::human, rule::State, schedule};
+
+/// How eager a policy is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pace {
+    /// How long after the end of a run the next may start.
+    pub cooldown: Duration,
+    /// The same near the quota.
+    pub emergency_cooldown: Duration,
+    /// The share of the quota from which on a run does not wait for a window.
+    pub emergency_above: f64,
+    /// When runs may start, where the policy says so.
+    pub windows: Option<Vec<schedule::Window>>,
+}
+
+/// What is known of an etcd besides its measured state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether a run of it is under way.
+    pub active: bool,
+    /// The start or end, whichever is known and later, of its last run.
+    pub last_run: Option<Timestamp>,
+}
+
+/// The members of an etcd as Kubernetes sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// How many are ready.
+    pub ready: u32,
+    /// How many there should be.
+    pub wanted: u32,
+}
+
+/// Why a run waits. [`Hold::because`] ends the sentence "it waits, because …".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The CronJob is suspended.
+    Suspended,
+    /// A run is under way.
+    Active,
+    /// Members are not ready.
+    NotReady(Readiness),
+    /// The last run was a short while ago.
+    Cooldown {
+        /// How long runs are kept apart.
+        cooldown: Duration,
+    },
+    /// What was measured is from before the end of the last run.
+    Outdated,
+    /// No window is open.
+    OutsideWindows,
+    /// A member tells of the alarm CORRUPT.
+    Corrupt {
+        /// The pods that tell of it.
+        pods: Vec<String>,
+    },
+    /// As many runs as the policy allows are under way, and others are nearer to their quota.
+    Crowded {
+        /// How many may be.
+        allowed: u32,
+    },
+    /// The rule cannot be computed at the measured state.
+    RuleFails {
+        /// Why not.
+        error: String,
+    },
+}
+
+impl Hold {
+    /// A name that stays the same, for annotations and metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Suspended => "suspended",
+            Self::Active => "run-under-way",
+            Self::NotReady(_) => "members-not-ready",
+            Self::Cooldown { .. } => "cooldown",
+            Self::Outdated => "measured-before-run",
+            Self::OutsideWindows => "outside-windows",
+            Self::Corrupt { .. } => "member-corrupt",
+            Self::Crowded { .. } => "others-first",
+            Self::RuleFails { .. } => "rule-fails",
+        }
+    }
+
+    /// Whether it is worth a word on the etcd: what ends by itself in a moment, after each run, is not.
+    #[must_use]
+    pub const fn lasts(&self) -> bool {
+        !matches!(self, Self::Active | Self::Outdated)
+    }
+
+    /// The reason, as the end of the sentence "it waits, because …".
+    #[must_use]
+    pub fn because(&self) -> String {
+        match self {
+            Self::Suspended => "the CronJob is suspended".to_owned(),
+            Self::Active => "another run is under way".to_owned(),
+            Self::NotReady(Readiness { ready, wanted }) => {
+                format!(
+                    "{ready} of {wanted} members are ready, and each member that is defragmented answers nobody meanwhile"
+                )
+            }
+            Self::Cooldown { cooldown } => {
+                format!(
+                    "the last run was less than {} ago (the policy's metrics.prometheus.cooldown)",
+                    about(*cooldown)
+                )
+            }
+            Self::Outdated => "what was measured is from before the end of the last run".to_owned(),
+            Self::OutsideWindows => "none of the policy's windows (limits.windows) is open".to_owned(),
+            Self::Corrupt { pods } => format!(
+                "the alarm CORRUPT is raised ({}), and no member may be touched before its data is looked at",
+                pods.join(", ")
+            ),
+            Self::Crowded { allowed } => format!(
+                "{allowed} at a time are defragmented (the policy's metrics.prometheus.maxConcurrent), and others are nearer to their quota"
+            ),
+            Self::RuleFails { error } => format!("the rule cannot be computed at the measured state: {error}"),
+        }
+    }
+}
+
+/// What becomes of an etcd in this interval.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// The rule holds for no member.
+    NotRequired,
+    /// A run should start.
+    Start {
+        /// The share of the quota of the fullest member.
+        usage: f64,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// The rule holds, and the run waits.
+    Hold(Hold),
+}
+
+/// The guards of every run that is not a scheduled one, be it asked for by a person or by metrics.
+pub fn guard(suspended: bool, active: bool, members: Readiness) -> Result<(), Hold> {
+    if suspended {
+        return Err(Hold::Suspended);
+    }
+    if active {
+        return Err(Hold::Active);
+    }
+    if members.ready < members.wanted {
+        return Err(Hold::NotReady(members));
+    }
+    Ok(())
+}
+
+/// Whether the etcd wants a run, by its own rule on its measured state, and what speaks against one. Members' readiness
+/// and room among the others are looked at by [`guard`] and by the caller, once there is something to start.
+#[must_use]
+pub fn wants(aim: &Aim, measured: &Measured, facts: Facts, pace: &Pace, now: Timestamp) -> Decision {
+    let mut firing: Vec<&Member> = Vec::new();
+    for member in &measured.members {
+        match aim.rule.evaluate(&member.state) {
+            Ok(true) => firing.push(member),
+            Ok(false) => {}
+            Err(error) => return Decision::Hold(Hold::RuleFails { error: error.to_string() }),
+        }
+    }
+    let Some(fullest) = firing.iter().max_by(|a, b| usage(&a.state).total_cmp(&usage(&b.state))) else {
+        return Decision::NotRequired;
+    };
+    // The rule may hold for a member with much to reclaim while another is nearer to the quota.
+    let share = measured.usage();
+    if !measured.corrupt.is_empty() {
+        return Decision::Hold(Hold::Corrupt { pods: measured.corrupt.clone() });
+    }
+    if aim.suspended {
+        return Decision::Hold(Hold::Suspended);
+    }
+    if facts.active {
+        return Decision::Hold(Hold::Active);
+    }
+    if facts.last_run.is_some_and(|last| measured.scraped <= last) {
+        return Decision::Hold(Hold::Outdated);
+    }
+    let urgent = share >= pace.emergency_above;
+    let cooldown = if urgent { pace.emergency_cooldown.min(pace.cooldown) } else { pace.cooldown };
+    let since = facts.last_run.map(|last| now.duration_since(last));
+    if since.is_some_and(|since| since < SignedDuration::try_from(cooldown).unwrap_or(SignedDuration::MAX)) {
+        return Decision::Hold(Hold::Cooldown { cooldown });
+    }
+    let open = pace.windows.as_ref().is_none_or(|windows| schedule::any_open(windows, &aim.zone, now));
+    if !open && !urgent {
+        return Decision::Hold(Hold::OutsideWindows);
+    }
+    let hurry = if open { "" } else { " That is too near to the quota to wait for a window." };
+    let reason = format!(
+        "The rule {} holds for {} of {} members, {} first: {}.{hurry}",
+        quoted(aim.rule.as_str()),
+        firing.len(),
+        measured.members.len(),
+        fullest.pod,
+        in_words(&fullest.state)
+    );
+    Decision::Start { usage: share, reason }
+}
+
+/// The one nearest to its quota first; names decide between equals, so that the order is always the same.
+#[must_use]
+pub fn nearest_first(a: (f64, &Aim), b: (f64, &Aim)) -> Ordering {
+    b.0.total_cmp(&a.0).then_with(|| (&a.1.namespace, &a.1.name).cmp(&(&b.1.namespace, &b.1.name)))
+}
+
+/// A state in words.
+fn in_words(state: &State) -> String {
+    let free = human(state.free());
+    format!(
+        "{} of its quota of {} are taken, {} in use and {free} to reclaim",
+        human(state.db_size),
+        human(state.quota),
+        human(state.db_size_in_use)
+    )
+}

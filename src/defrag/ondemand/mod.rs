@@ -1,0 +1,177 @@
+//! Defragmentation when it is required: what Prometheus measured, and whether a run should start now.
+//!
+//! ```text
+//! answers ── read ──▶ Readings ── measure ──▶ Measured, or a Refusal by name
+//!  (JSON)                                         │
+//!              Aim (rule, quota, members) ────────┴── decide ──▶ Start or Hold, with the reason in words
+//! ```
+//!
+//! Nothing here asks anybody or looks at a clock. What cannot be trusted never starts a run: a Prometheus that says nothing
+//! at all, says something old, or says what cannot be, is answered with a [`Refusal`], and the schedule goes on as it does
+//! without metrics.
+
+mod answer;
+mod decide;
+mod measure;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Plan,
+    rule::{Rule, State},
+    schedule::TimeZone,
+};
+
+pub use answer::{AnswerError, Sample, read};
+pub use decide::{Decision, Facts, Hold, Pace, Readiness, guard, nearest_first, wants};
+pub use measure::{Measured, Member, Reading, Readings, Refusal, Series, measure};
+
+/// What a Prometheus is asked for, once in each interval for all etcds at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Metric {
+    /// The size of each member's database file, in bytes.
+    Size,
+    /// The part of it that holds data, in bytes.
+    InUse,
+    /// The quota that the member runs with, in bytes.
+    Quota,
+    /// When the size was scraped, in seconds since 1970: an instant query says when it was asked, not how old a value is.
+    ScrapedAt,
+    /// Members of an etcd with the alarm CORRUPT; most etcds have no such series.
+    Corrupt,
+}
+
+impl Metric {
+    /// Every metric, in the order in which they are asked for.
+    pub const ALL: [Self; 5] = [Self::Size, Self::InUse, Self::Quota, Self::ScrapedAt, Self::Corrupt];
+
+    /// The metric in the words of a report.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Size => "database size",
+            Self::InUse => "size in use",
+            Self::Quota => "quota",
+            Self::ScrapedAt => "time of the scrape",
+            Self::Corrupt => "alarm CORRUPT",
+        }
+    }
+}
+
+/// What is asked, and the labels that say which pod a series is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Queries {
+    /// For [`Metric::Quota`].
+    pub quota: String,
+    /// For [`Metric::InUse`].
+    pub in_use: String,
+    /// For [`Metric::Size`].
+    pub size: String,
+    /// For [`Metric::Corrupt`].
+    pub corrupt: String,
+    /// The label with the namespace of the pod.
+    pub namespace: String,
+    /// The label with the name of the pod.
+    pub pod: String,
+}
+
+impl Default for Queries {
+    fn default() -> Self {
+        Self {
+            quota: "etcd_server_quota_backend_bytes".to_owned(),
+            in_use: "etcd_mvcc_db_total_size_in_use_in_bytes".to_owned(),
+            size: "etcd_mvcc_db_total_size_in_bytes".to_owned(),
+            corrupt: "etcd_debugging_server_alarms{alarm_type=\"CORRUPT\"} > 0".to_owned(),
+            namespace: "namespace".to_owned(),
+            pod: "pod".to_owned(),
+        }
+    }
+}
+
+impl Queries {
+    /// The query for one metric.
+    #[must_use]
+    pub fn of(&self, metric: Metric) -> String {
+        match metric {
+            Metric::Size => self.size.clone(),
+            Metric::InUse => self.in_use.clone(),
+            Metric::Quota => self.quota.clone(),
+            Metric::ScrapedAt => format!("timestamp({})", self.size),
+            Metric::Corrupt => self.corrupt.clone(),
+        }
+    }
+
+    /// By how many bytes a second the data in use grows, over the last day; by this the days to the quota are told.
+    #[must_use]
+    pub fn growth(&self) -> String {
+        format!("deriv(({})[1d:10m])", self.in_use)
+    }
+}
+
+/// What has to be known of an etcd to judge its measured state: a small part of its [`Plan`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aim {
+    /// The namespace.
+    pub namespace: String,
+    /// The StatefulSet.
+    pub name: String,
+    /// The number of the first pod.
+    pub first_ordinal: u32,
+    /// How many members there should be.
+    pub replicas: u32,
+    /// The quota that was discovered, in bytes.
+    pub quota: u64,
+    /// Its own rule.
+    pub rule: Rule,
+    /// Whether its CronJob is suspended.
+    pub suspended: bool,
+    /// The zone of its schedule, in which windows without one of their own are meant.
+    pub zone: TimeZone,
+}
+
+impl Aim {
+    /// The part of a plan that is needed; nothing for an etcd without members or, which no plan has, an unreadable rule.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Option<Self> {
+        if plan.etcd.replicas == 0 {
+            return None;
+        }
+        Some(Self {
+            namespace: plan.namespace.clone(),
+            name: plan.name.clone(),
+            first_ordinal: plan.etcd.first_ordinal,
+            replicas: plan.etcd.replicas,
+            quota: plan.quota,
+            rule: Rule::parse(&plan.rule).ok()?,
+            suspended: plan.settings.suspend,
+            zone: plan.zone().clone(),
+        })
+    }
+
+    /// The names of its pods.
+    pub fn pods(&self) -> impl Iterator<Item = String> {
+        let last = self.first_ordinal.saturating_add(self.replicas);
+        (self.first_ordinal..last).map(|ordinal| format!("{}-{ordinal}", self.name))
+    }
+}
+
+/// How many days until the data in use alone reaches the quota, at this growth in bytes a second; no defragmentation helps
+/// then. `None` where it does not grow.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "days are told with one digit")]
+pub fn days_to_quota(state: &State, growth: f64) -> Option<f64> {
+    let left = state.quota.saturating_sub(state.db_size_in_use) as f64;
+    (growth.is_finite() && growth > 0.0).then(|| left / growth / 86_400.0)
+}
+
+/// Labels of a series.
+pub(crate) type SeriesLabels = BTreeMap<String, String>;
+
+/// In whole minutes, seconds under two minutes.
+fn about(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! A fleet that a real Prometheus tells of.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::{
+    Api, Client, Config,
+    api::PostParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::json;
+
+use super::{GIB, etcd, jobs, policy, reachable, ready, reason, slowly, world};
+use crate::harness::{Exported, Exporter, Prometheus, Serve, prometheus_missing};
+
+const MIB: u64 = 1 << 20;
+
+/// What the etcd of this number is like: size and in use, and whether its rule holds.
+fn shape(index: usize) -> (u64, u64, bool) {
+    match index % 50 {
+        // Much to reclaim.
+        7 => (2 * GIB, GIB, true),
+        // Near the quota with a little to reclaim.
+        13 => (7 * GIB, 7 * GIB - 64 * MIB, true),
+        // Near the quota with nothing to reclaim.
+        19 => (7 * GIB, 7 * GIB - MIB, false),
+        _ => (GIB, GIB - 128 * MIB, false),
+    }
+}
+
+fn metric(text: &str, name: &str) -> f64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().split(' ').next_back()?.parse().ok());
+    value.unwrap_or_default()
+}
+
+fn asked(serve: &Serve) -> f64 {
+    metric(
+        &serve.probe("/metrics").unwrap_or_default(),
+        "etcd_defrag_webhook_prometheus_asked_total{result=\"Answered\"}",
+    )
+}
+
+/// How many queries Prometheus has answered.
+fn queries(prometheus: &Prometheus) -> f64 {
+    let text = prometheus.get("/metrics").unwrap_or_default();
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("prometheus_http_requests_total{") && line.contains("\"/api/v1/query\""));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_none() {
+    if let Some(why) = prometheus_missing() {
+        println!("SKIPPED: jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_none: {why}");
+        return;
+    }
+    let size: usize = std::env::var("ONDEMAND_ETCDS").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
+    let (plane, serve) = world();
+    let resident_alone = serve.resident();
+    plane.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fleet"}}).to_string());
+    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let api = Api::<StatefulSet>::namespaced(Client::try_from(config).unwrap(), "fleet");
+    let objects =
+        (0..size).map(|index| serde_json::from_value::<StatefulSet>(etcd("fleet", &format!("etcd-{index}"))).unwrap());
+    futures::stream::iter(objects)
+        .map(|object| {
+            let api = api.clone();
+            async move { api.create(&PostParams::default(), &object).await.map(|_| ()) }
+        })
+        .buffer_unordered(16)
+        .try_collect::<()>()
+        .await
+        .unwrap();
+    slowly("every etcd to have its CronJob", 600, || {
+        let metrics = serve.probe("/metrics")?;
+        (metric(&metrics, "etcd_defrag_webhook_enrolled ") >= size as f64).then_some(())
+    });
+    let firing: Vec<usize> = (0..size).filter(|index| shape(*index).2).collect();
+    // The last of them has a member that is not ready.
+    let (not_ready, starting) = firing.split_last().unwrap();
+    for index in starting {
+        ready(&plane, "fleet", &format!("etcd-{index}"), 3);
+    }
+    ready(&plane, "fleet", &format!("etcd-{not_ready}"), 2);
+
+    let members = (0..size).flat_map(|index| (0..3).map(move |ordinal| (index, ordinal))).map(|(index, ordinal)| {
+        let (size, in_use, _) = shape(index);
+        Exported { namespace: "fleet".to_owned(), pod: format!("etcd-{index}-{ordinal}"), size, in_use, quota: 8 * GIB }
+    });
+    let exporter = Exporter::start(members.collect());
+    let mut prometheus = Prometheus::start(plane.dir(), 5, &[exporter.port]);
+    policy(
+        &plane,
+        &json!({"url": prometheus.url(), "interval": "5s", "timeout": "5s", "staleAfter": "30s", "maxConcurrent": 100}),
+    );
+    // Each CronJob is written anew first, since another policy governs it now.
+    slowly("every member of every etcd to be told of", 300, || {
+        let (_, reason, message) = reachable(&plane);
+        (reason == "Answers" && message.contains(&format!("of {size} etcds"))).then_some(())
+    });
+    let expected: BTreeSet<String> = starting.iter().map(|index| format!("etcd-{index}-defrag-job")).collect();
+    slowly("a Job for each etcd whose rule holds", 120, || {
+        (jobs(&plane).into_iter().collect::<BTreeSet<_>>() == expected).then_some(())
+    });
+
+    // A few passes more: one run each, no more, and as many queries as there are metrics.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let (first_asked, first_queries, begun) = (asked(&serve), queries(&prometheus), Instant::now());
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let mark = plane.audit_mark();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let (passes, answered) = (asked(&serve) - first_asked, queries(&prometheus) - first_queries);
+    let metrics = serve.probe("/metrics").unwrap();
+    println!(
+        "{size} etcds: {passes} passes in {:.0} s, {answered} queries; the last pass took {:.3} s; resident {:.1} MiB, {:.1} MiB before the fleet",
+        begun.elapsed().as_secs_f64(),
+        metric(&metrics, "etcd_defrag_webhook_on_demand_pass_seconds "),
+        serve.resident() as f64 / MIB as f64,
+        resident_alone as f64 / MIB as f64,
+    );
+    assert!(passes >= 2.0 && answered <= 5.0 * (passes + 1.0), "{passes} passes made {answered} queries");
+    let jobs_now = jobs(&plane);
+    assert_eq!((jobs_now.len(), jobs_now.into_iter().collect::<BTreeSet<_>>()), (expected.len(), expected.clone()));
+    let writes = plane.audit_since(mark).writes().by_agent("etcd-defrag-webhook");
+    assert_eq!(writes.count(|event| event.resource != "leases"), 0, "a fleet that waits is not written to: {writes:?}");
+
+    // Killed: a condition, no Job for those that would want one now.
+    prometheus.kill();
+    let gone = reason(&plane, "Unreachable");
+    assert!(gone.contains("connection refused") && gone.contains("schedules go on"), "{gone}");
+    let next = size - 1;
+    ready(&plane, "fleet", &format!("etcd-{next}"), 3);
+    for one in exporter.members.lock().unwrap().iter_mut().filter(|one| one.pod.starts_with(&format!("etcd-{next}-"))) {
+        one.size = 3 * GIB;
+    }
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(jobs(&plane).len(), expected.len());
+    // Back: it recovers by itself, and what is required starts.
+    prometheus.resume();
+    slowly("a Job for the etcd that filled up meanwhile", 120, || {
+        jobs(&plane).contains(&format!("etcd-{next}-defrag-job")).then_some(())
+    });
+    reason(&plane, "Answers");
+}

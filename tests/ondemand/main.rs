@@ -1,0 +1,91 @@
+//! Defragmentation on demand, on a real control plane: a fleet that a real Prometheus tells of, and one that is told lies.
+//!
+//! No controller of StatefulSets runs here, so that the tests say how many members are ready, and thousands of StatefulSets
+//! cost no pods. `ONDEMAND_ETCDS=2000` makes the fleet larger.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    reason = "the lints know test functions, but not the helpers of tests"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod fleet;
+mod lies;
+
+use std::time::Duration;
+
+use etcd_defrag_webhook::defrag::policy;
+use harness::{CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, eventually_every};
+use serde_json::{Value, json};
+
+const GIB: u64 = 1 << 30;
+
+/// A control plane without the controller of StatefulSets, `serve` beside it, and the definition of policies.
+fn world() -> (ControlPlane, Serve) {
+    let plane = ControlPlane::start_with(&[(CONTROLLER_MANAGER, "--controllers=*,-statefulset-controller")]);
+    plane.apply(&serde_json::to_string(&policy::crd()).unwrap());
+    plane.kubectl_ok(&["wait", "--for=condition=Established", "crd/defragpolicies.etcd-defrag.io"]);
+    let serve = Serve::start_with(&plane, &ServeOptions::default());
+    (plane, serve)
+}
+
+/// The StatefulSet of the example, of 8 GiB quota, under another name.
+fn etcd(namespace: &str, name: &str) -> Value {
+    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
+    object["metadata"]["namespace"] = json!(namespace);
+    object["metadata"]["name"] = json!(name);
+    // Once a year: what starts here starts on demand.
+    object["metadata"]["annotations"] =
+        json!({"etcd-defrag.io/schedule": "0 0 1 1 *", "etcd-defrag.io/time-zone": "Etc/UTC"});
+    object
+}
+
+/// Makes a policy; a kind that is new may take a moment to be served.
+fn policy(plane: &ControlPlane, prometheus: &Value) {
+    let manifest = json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "measured"},
+        "spec": {"metrics": {"prometheus": prometheus}}});
+    slowly("the policy to be taken", 30, || {
+        plane.kubectl_stdin(["apply", "-f", "-"], &manifest.to_string()).status.success().then_some(())
+    });
+}
+
+/// The status, reason and message of the condition that tells of Prometheus.
+fn reachable(plane: &ControlPlane) -> (String, String, String) {
+    let conditions = plane.get(&["defragpolicy", "measured"]).unwrap_or_default()["status"]["conditions"].clone();
+    let all = conditions.as_array().cloned().unwrap_or_default();
+    let found = all.into_iter().find(|one| one["type"] == "PrometheusReachable").unwrap_or_default();
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("reason"), text("message"))
+}
+
+/// Waits until the condition has this reason; returns its message.
+#[track_caller]
+fn reason(plane: &ControlPlane, reason: &str) -> String {
+    slowly(&format!("the condition to say {reason}; it says {:?}", reachable(plane)), 90, || {
+        let (_, found, message) = reachable(plane);
+        (found == reason).then_some(message)
+    })
+}
+
+/// The names of all Jobs.
+fn jobs(plane: &ControlPlane) -> Vec<String> {
+    let jobs = plane.get(&["jobs", "-A"]).unwrap_or_default()["items"].clone();
+    let names = jobs.as_array().cloned().unwrap_or_default().into_iter();
+    names.filter_map(|job| job["metadata"]["ownerReferences"][0]["name"].as_str().map(ToOwned::to_owned)).collect()
+}
+
+#[track_caller]
+fn slowly<T>(what: &str, seconds: u64, probe: impl FnMut() -> Option<T>) -> T {
+    eventually_every(Duration::from_millis(500), what, Duration::from_secs(seconds), probe)
+}
+
+/// Says that all members of a StatefulSet are ready.
+fn ready(plane: &ControlPlane, namespace: &str, name: &str, members: u32) {
+    let status = json!({"status": {"replicas": 3, "readyReplicas": members}}).to_string();
+    let args = ["patch", "statefulset", name, "-n", namespace, "--subresource=status", "--type=merge", "-p", &status];
+    plane.kubectl_ok(&args);
+}
