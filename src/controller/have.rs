@@ -13,7 +13,7 @@ use super::{
     memory::{Memory, Settled, Standing, Topic},
     ownership::{Ownership, ownership, statefulset_of_ours},
     queue::Next,
-    reconcile::{GOING_AGAIN, Looked, Task, delete},
+    reconcile::{GOING_AGAIN, Looked, Task, remove_strays},
     report::{Event, publish},
     seen::Seen,
     steps::{self, Verdict},
@@ -36,7 +36,7 @@ pub(super) struct Have<'a> {
 impl Have<'_> {
     pub(super) async fn run(&self, memory: &mut Memory) -> Result<Looked, Error> {
         let name = cronjob::name(&self.plan.name);
-        let strays = self.remove_strays(&name).await?;
+        let strays = remove_strays(self.context, self.task, &name).await?;
         let seen = self.task.seen.iter().find(|seen| seen.meta.name.as_deref() == Some(&name));
         let mut looked = match seen {
             Some(seen) if self.in_place(seen, memory) => Looked::UNCHANGED,
@@ -238,17 +238,6 @@ impl Have<'_> {
             publish(self.context, self.object, Event::warning("Apply", "CronJobForeign", finding.message)).await;
         }
         Looked::UNCHANGED.again(FOREIGN_AGAIN)
-    }
-
-    /// Deletes CronJobs of ours for this StatefulSet under any other name: there is exactly one.
-    async fn remove_strays(&self, name: &str) -> Result<bool, Error> {
-        let mut removed = false;
-        for seen in &self.task.seen {
-            if seen.meta.name.as_deref() != Some(name) && statefulset_of_ours(&seen.meta) == Some(&self.plan.name) {
-                removed |= delete(self.context, self.task, seen).await?.is_some();
-            }
-        }
-        Ok(removed)
     }
 
     /// Starts the run that a new token asks for, or says why it has to wait.

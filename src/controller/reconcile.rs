@@ -248,7 +248,7 @@ async fn remove(context: &Context, task: &Task, object: Option<&StatefulSet>) ->
 }
 
 /// Deletes a CronJob if it is ours as it stands on the API server, not only in the cache.
-pub(super) async fn delete(context: &Context, task: &Task, seen: &Seen) -> Result<Option<String>, Error> {
+async fn delete(context: &Context, task: &Task, seen: &Seen) -> Result<Option<String>, Error> {
     let Some(name) = &seen.meta.name else { return Ok(None) };
     let api: Api<CronJob> = Api::namespaced(context.client.clone(), &task.key.namespace);
     let Some(live) = api.get_opt(name).await? else { return Ok(None) };
@@ -256,6 +256,17 @@ pub(super) async fn delete(context: &Context, task: &Task, seen: &Seen) -> Resul
         return Ok(None);
     }
     Ok(apply::delete(context, &live).await?.then(|| name.clone()))
+}
+
+/// Deletes CronJobs of ours for this StatefulSet under any other name: there is exactly one.
+pub(super) async fn remove_strays(context: &Context, task: &Task, name: &str) -> Result<bool, Error> {
+    let mut removed = false;
+    for seen in &task.seen {
+        if seen.meta.name.as_deref() != Some(name) && statefulset_of_ours(&seen.meta) == Some(&task.key.name) {
+            removed |= delete(context, task, seen).await?.is_some();
+        }
+    }
+    Ok(removed)
 }
 
 /// The CronJob of a StatefulSet as the watch saw it, if it is there and ours.
@@ -268,10 +279,12 @@ fn our_cronjob(task: &Task) -> Option<&Seen> {
 
 /// Leaves the last good CronJob as it is, but for the findings that are written on it.
 async fn leave_as_it_is(context: &Context, task: &Task, verdict: &Verdict) -> Result<Looked, Error> {
-    let Some(seen) = our_cronjob(task) else { return Ok(Looked::UNCHANGED) };
+    let strays = remove_strays(context, task, &cronjob::name(&task.key.name)).await?;
+    let unchanged = Looked { changed: strays, ..Looked::UNCHANGED };
+    let Some(seen) = our_cronjob(task) else { return Ok(unchanged) };
     let codes = steps::codes(&verdict.findings);
     if seen.meta.annotations.as_ref().and_then(|all| all.get(FINDINGS)) == codes.as_ref() {
-        return Ok(Looked::UNCHANGED);
+        return Ok(unchanged);
     }
     let live = CronJob { metadata: seen.meta.clone(), ..CronJob::default() };
     apply::annotate(context, &live, FINDINGS, codes.as_deref()).await?;

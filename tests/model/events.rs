@@ -207,6 +207,7 @@ pub(crate) fn begin(state: &mut State) {
 }
 
 /// Makes an event of objects happen. What a user is refused has not happened.
+#[allow(clippy::too_many_lines, reason = "one arm for each event")]
 pub(crate) fn happen(event: &Event, state: &mut State) {
     let State { store, no_policies, .. } = state;
     let ours = |store: &super::store::Store, slot: usize| {

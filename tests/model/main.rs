@@ -13,6 +13,12 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on fails"
 )]
+#![allow(
+    clippy::manual_strip,
+    clippy::match_same_arms,
+    clippy::similar_names,
+    reason = "each case stands for itself, and a path for two kinds of step"
+)]
 
 #[path = "../support/random.rs"]
 mod random;
@@ -46,7 +52,7 @@ fn setting(name: &str) -> Option<u64> {
 
 #[test]
 fn whatever_happens_ends_as_the_model_says() {
-    let sequences = setting("MODEL_SEQUENCES").unwrap_or(60);
+    let sequences = setting("MODEL_SEQUENCES").unwrap_or(20);
     let clock = || u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() & 0xffff_ffff).unwrap();
     let first = setting("MODEL_SEED").unwrap_or_else(clock);
     println!("MODEL_SEED={first} MODEL_SEQUENCES={sequences}");
@@ -114,6 +120,17 @@ fn policies_are_forgotten_also_when_nobody_heard_of_their_deletion() {
         Event::Settle,
         Event::DefinitionBack,
         Event::Policy { policy: 0, priority: 0, selects: 0, says: 1 },
+        Event::Settle,
+    ]);
+}
+
+#[test]
+fn a_copy_of_our_cronjob_goes_also_while_the_settings_are_refused() {
+    ends_well(vec![
+        Event::Create { slot: 0, label: 0, setting: 1 },
+        Event::Settle,
+        Event::Annotate { slot: 0, setting: 5 },
+        Event::CopyCronJob { slot: 0 },
         Event::Settle,
     ]);
 }

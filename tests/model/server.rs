@@ -331,7 +331,7 @@ impl State {
             Class::Plain => {}
             Class::Foreign if before.object.as_ref() == now => {}
             Class::Foreign => {
-                self.violations.push(format!("wrote to the foreign CronJob {}/{}", key.namespace, key.name))
+                self.violations.push(format!("wrote to the foreign CronJob {}/{}", key.namespace, key.name));
             }
             Class::Adoptable => {
                 let name = key.name.trim_end_matches("-defrag-job");
@@ -344,7 +344,8 @@ impl State {
                         }
                     }
                     _ => {
-                        self.violations.push(format!("deleted the CronJob of defrag.sh {}/{}", key.namespace, key.name))
+                        self.violations
+                            .push(format!("deleted the CronJob of defrag.sh {}/{}", key.namespace, key.name));
                     }
                 }
             }

@@ -206,12 +206,9 @@ impl Store {
             Patch::Merge => self.update(key, manager, |object| json_patch::merge(object, patch)),
             Patch::Json => {
                 let operations: json_patch::Patch = serde_json::from_value(patch.clone()).unwrap();
-                let mut outcome = Ok(());
                 let mut tried = self.get(key).ok_or_else(|| missing(key))?.clone();
-                if json_patch::patch(&mut tried, &operations).is_err() {
-                    outcome = Err(refusal(422, "Invalid", "the patch does not fit the object"));
-                }
-                outcome?;
+                json_patch::patch(&mut tried, &operations)
+                    .map_err(|error| refusal(422, "Invalid", error.to_string()))?;
                 self.update(key, manager, |object| *object = tried)
             }
         }
