@@ -30,6 +30,7 @@ mod policies_admission;
 mod policies_controller;
 mod reports;
 mod rescue;
+mod rights;
 mod schedules;
 mod status;
 mod support;
