@@ -287,10 +287,13 @@ impl Keeper {
             }
             Watched::Configuration(index, Err(failure)) => {
                 let reason = why(&failure);
-                if matches!(failure, watcher::Error::InitialListFailed(_)) {
-                    self.stands(index, Bundle::Failed(format!("it cannot be watched: {reason}")));
-                } else {
-                    warn!(reason, configuration = self.configuration_name(index), "the watch goes on by itself");
+                match failure {
+                    watcher::Error::InitialListFailed(kube::Error::Api(_)) => {
+                        self.stands(index, Bundle::Failed(format!("it cannot be watched: {reason}")));
+                    }
+                    // The API server is away, as the watch of the Secret says as well.
+                    watcher::Error::InitialListFailed(_) => {}
+                    _ => warn!(reason, configuration = self.configuration_name(index), "the watch goes on by itself"),
                 }
             }
         }
