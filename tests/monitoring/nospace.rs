@@ -12,7 +12,7 @@ use crate::{
     world::members,
 };
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 const QUOTA: u64 = 16 << 20;
 const REFUSED: &str = "etcdserver: mvcc: database space exceeded";
 

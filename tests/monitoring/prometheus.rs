@@ -71,7 +71,7 @@ pub(crate) struct Target {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes and evaluates every second, and knows the past that is given as OpenMetrics.
+    /// Starts one that scrapes and evaluates every second, and knows the past that is given as `OpenMetrics`.
     pub(crate) fn start(programs: &Path, targets: &[Target], past: Option<&str>) -> Self {
         let dir = TempDir::new().expect("a folder");
         let data = dir.path().join("data");
@@ -113,7 +113,7 @@ impl Prometheus {
             .spawn()
             .expect("prometheus starts");
         let started = Self { child, port, dir };
-        eventually("Prometheus to become ready", Duration::from_secs(60), || {
+        eventually("Prometheus to become ready", Duration::from_mins(1), || {
             started.get("/-/ready").filter(|answer| answer.starts_with("HTTP/1.0 200")).map(drop)
         });
         started

@@ -19,7 +19,7 @@ pub(crate) const NAMESPACE: &str = "tenants";
 pub(crate) const NAME: &str = "kamaji-etcd";
 /// What the example's StatefulSet says.
 const QUOTA: u64 = 8 << 30;
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
     pub(crate) prometheus: Prometheus,
