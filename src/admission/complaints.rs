@@ -22,9 +22,8 @@ impl Complaints {
         let Some(reason) = untrusted(error) else {
             return tracing::debug!(%error, "a TLS handshake failed");
         };
-        match self.due(Instant::now()) {
-            Some(held_back) => tracing::warn!(reason, held_back, "a client was turned away, or turned us away"),
-            None => tracing::debug!(reason, "the same once more"),
+        if let Some(held_back) = self.due(Instant::now()) {
+            tracing::warn!(reason, held_back, "a client was turned away, or turned us away");
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, http};
+use axum::{
+    Router,
+    http::{self, HeaderValue, header::CONNECTION},
+};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -34,8 +37,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `router` until `shutdown` is cancelled; with TLS where `tls` is given.
 ///
-/// After that, connections are accepted for [`Limits::drain_delay`] more; then clients are told to close and requests in
-/// flight get up to [`Limits::drain`] to finish.
+/// After that, connections are accepted for [`Limits::drain_delay`] more, while those that are open are told to close: by
+/// GOAWAY, or with the next answer where the client speaks HTTP/1.1, for it could meet a close half-way and does not repeat
+/// a POST. Then all are closed, and requests in flight get up to [`Limits::drain`] to finish.
 pub async fn listen(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -49,6 +53,7 @@ pub async fn listen(
         router,
         limits,
         metrics,
+        leaving: shutdown.clone(),
         closing: CancellationToken::new(),
         complaints: Complaints::default(),
     });
@@ -93,7 +98,9 @@ struct Server {
     router: Router,
     limits: Limits,
     metrics: Metrics,
-    /// Cancelled when clients are to close.
+    /// Cancelled when the end was asked for.
+    leaving: CancellationToken,
+    /// Cancelled when connections are to be closed.
     closing: CancellationToken,
     complaints: Complaints,
 }
@@ -129,8 +136,15 @@ impl Server {
         let service = service_fn(|request: http::Request<Incoming>| {
             let busy = activity.begin();
             let router = self.router.clone();
+            let leaving = self.leaving.clone();
             async move {
-                let response = router.oneshot(request).await;
+                let mut response = router.oneshot(request).await;
+                if let Ok(response) = &mut response
+                    && !multiplexed
+                    && leaving.is_cancelled()
+                {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 drop(busy);
                 response
             }
@@ -143,6 +157,8 @@ impl Server {
         );
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut closing = false;
+        // Whoever connects while we are leaving was sent here a moment ago and may ask once more.
+        let mut says_goodbye = multiplexed && !self.leaving.is_cancelled();
         loop {
             tokio::select! {
                 result = &mut connection => {
@@ -150,6 +166,10 @@ impl Server {
                         tracing::debug!(error, "a connection ended early");
                     }
                     return;
+                }
+                () = self.leaving.cancelled(), if says_goodbye => {
+                    says_goodbye = false;
+                    connection.as_mut().graceful_shutdown();
                 }
                 () = self.closing.cancelled(), if !closing => {
                     closing = true;

@@ -15,7 +15,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Outcome;
 use crate::{
@@ -36,6 +36,9 @@ use crate::{
 
 /// The Lease that elects the one replica that reconciles.
 const LEASE: &str = "etcd-defrag-webhook";
+
+/// The pause before webhooks that could not be registered are registered again.
+const REGISTER_AGAIN: Duration = Duration::from_secs(2);
 
 /// How this program names itself to the API server, as audit logs show it.
 const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
@@ -109,8 +112,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let webhook = tokio::spawn(server::run(listener, admission, config, limits, shutdown.token()));
     info!(address = %args.listen, "the webhook serves TLS");
 
-    if let Some(url) = &args.tls.register_webhooks {
-        register(&client, url, ca).await?;
+    if let Some(url) = args.tls.register_webhooks.clone() {
+        let (client, ended) = (client.clone(), shutdown.token());
+        tokio::spawn(async move { ended.run_until_cancelled(register(&client, &url, ca)).await });
     }
     let known = landscapes.clone();
     let mut probes = Probes::new(metrics).check("tls", move || certificates.check(Timestamp::now()));
@@ -167,13 +171,24 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
     Client::try_from(config).context("connect to the API server")
 }
 
-async fn register(client: &Client, url: &str, ca_bundle: Option<String>) -> anyhow::Result<()> {
+/// Registers the webhooks, as soon as the API server lets us.
+async fn register(client: &Client, url: &str, ca_bundle: Option<String>) {
     let target = Target::Url(url.trim_end_matches('/').to_owned());
     let registration = Registration { target, ca_bundle, own_namespace: None };
-    apply(client, registration.mutating()).await?;
-    apply(client, registration.validating()).await?;
+    let register = async || {
+        apply(client, registration.mutating()).await?;
+        apply(client, registration.validating()).await
+    };
+    let mut said = None;
+    while let Err(error) = register().await {
+        let reason = format!("{error:#}");
+        if said.as_ref() != Some(&reason) {
+            warn!(reason, "the webhooks cannot be registered yet; this is tried again");
+            said = Some(reason);
+        }
+        tokio::time::sleep(REGISTER_AGAIN).await;
+    }
     info!(url, "the webhooks are registered");
-    Ok(())
 }
 
 /// Applies an object of the whole cluster.
@@ -184,8 +199,7 @@ where
     let name = object.name_any();
     let parameters = PatchParams::apply(MANAGER).force();
     let applied = Api::<K>::all(client.clone()).patch(&name, &parameters, &Patch::Apply(&object)).await;
-    applied.with_context(|| format!("register {} {name}", K::kind(&())))?;
-    Ok(())
+    applied.map(drop).map_err(|error| anyhow::anyhow!("{} {name}: {}", K::kind(&()), controller::brief(&error)))
 }
 
 /// The name of this host, as a pod sees its own.

@@ -125,7 +125,6 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<Landscape>>, said: watc
             Some(event) = policies.next(), if ask_again.is_none() => {
                 let failed = event.is_err();
                 let changed = known.take_policy(event, &said);
-                // The watch's own pause starts over with each attempt.
                 ask_again = (failed && known.absent).then(|| Instant::now() + MISSING_AGAIN);
                 changed
             }
@@ -195,6 +194,8 @@ struct Known {
     /// How often in a row the API server did not know the kind.
     missing: u32,
     absent: bool,
+    /// Why what cannot be listed, as it was logged.
+    said: BTreeMap<&'static str, String>,
 }
 
 /// A uid and a generation.
@@ -231,7 +232,7 @@ impl Known {
             watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404
         );
         if !unknown {
-            interrupted("policies", error, said);
+            interrupted("policies", error, said, &mut self.said);
             return false;
         }
         self.missing = self.missing.saturating_add(1);
@@ -258,7 +259,7 @@ impl Known {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                interrupted("namespaces", &error, said);
+                interrupted("namespaces", &error, said, &mut self.said);
                 return false;
             }
         };
@@ -320,22 +321,31 @@ fn compile(
     Some(made)
 }
 
-/// Reports a watch that goes on by itself, and what readiness waits for.
-fn interrupted(what: &str, error: &watcher::Error, said: &watch::Sender<State>) {
+/// Reports a watch that goes on by itself, and what readiness waits for. While that waits, each reason is `logged` once.
+fn interrupted(
+    what: &'static str,
+    error: &watcher::Error,
+    said: &watch::Sender<State>,
+    logged: &mut BTreeMap<&'static str, String>,
+) {
     let reason = match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => brief(error),
         other => other.to_string(),
     };
-    warn!(reason, "the watch of {what} was interrupted and goes on");
-    said.send_if_modified(|state| match state {
+    let waits = said.send_if_modified(|state| match state {
         State::Waiting(why) => {
             *why = format!("{what} cannot be listed: {reason}");
             true
         }
         State::Synced | State::Absent => false,
     });
+    if !waits {
+        warn!(reason, "the watch of {what} was interrupted and goes on");
+    } else if logged.insert(what, reason.clone()).as_ref() != Some(&reason) {
+        warn!(reason, "{what} cannot be listed, so nothing is reconciled yet; this is tried again until they can");
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use kube::{
     },
 };
 
+use tokio::time::Instant;
+
 use super::seen::Job;
 use crate::defrag::{
     cronjob::{MANAGED_BY, MANAGER},
@@ -68,17 +70,32 @@ fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
     }
 }
 
-/// The pause of a watch after errors in a row: short, because repairs are promised within a second, and there are three
-/// watches only.
+/// The pause of a watch after errors in a row: short, because repairs are promised within a second, and there are a few
+/// watches only. An error that comes a while after the last pause starts over; a watch that is asked for again says so before
+/// it has an answer, so that does not.
 #[derive(Debug)]
-pub(crate) struct Pause(Duration);
+pub(crate) struct Pause {
+    next: Duration,
+    calm: Option<Instant>,
+}
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(2);
+/// Without an error for this long after a pause, all is well.
+const CALM: Duration = Duration::from_secs(2);
 
 impl Default for Pause {
     fn default() -> Self {
-        Self(FIRST)
+        Self { next: FIRST, calm: None }
+    }
+}
+
+impl Pause {
+    fn at(&mut self, now: Instant) -> Duration {
+        let pause = if self.calm.is_some_and(|calm| now >= calm) { FIRST } else { self.next };
+        self.next = (pause * 2).min(LONGEST);
+        self.calm = Some(now + pause + CALM);
+        pause
     }
 }
 
@@ -86,16 +103,12 @@ impl Iterator for Pause {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST);
-        Some(pause)
+        Some(self.at(Instant::now()))
     }
 }
 
 impl Backoff for Pause {
-    fn reset(&mut self) {
-        *self = Self::default();
-    }
+    fn reset(&mut self) {}
 }
 
 #[cfg(test)]
@@ -103,12 +116,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_two_seconds_and_start_over() {
-        let mut pause = Pause::default();
-        let pauses: Vec<_> = pause.by_ref().take(8).collect();
+    fn pauses_grow_to_two_seconds_and_start_over_after_a_calm() {
+        let (mut pause, mut now) = (Pause::default(), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            pauses.push(pause.at(now));
+            pause.reset();
+            now += pauses[pauses.len() - 1] + Duration::from_millis(5);
+        }
         assert_eq!(pauses[0], FIRST);
         assert_eq!(pauses[7], LONGEST);
-        pause.reset();
-        assert_eq!(pause.next(), Some(FIRST));
+        assert_eq!(pause.at(now + CALM), FIRST);
     }
 }

@@ -22,6 +22,8 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+use crate::controller::brief;
+
 /// Which Lease, under which name, and how fast.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -176,7 +178,7 @@ impl Election {
                 self.fresh = false;
             }
             Ok(Err(error)) => {
-                warn!(lease = self.config.name, error = describe(&error), "the Lease could not be got or renewed");
+                warn!(lease = self.config.name, reason = brief(&error), "the Lease could not be got or renewed");
                 self.fresh = false;
             }
             Err(_) => {
@@ -245,14 +247,6 @@ impl Election {
             Ok(Err(error)) => debug!(%error, "the Lease was not given back; it lapses by itself"),
             Err(_) => debug!("the Lease was not given back in time; it lapses by itself"),
         }
-    }
-}
-
-/// An error in one line; kube's own text repeats the whole answer of the API server.
-fn describe(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => format!("{} {}: {}", status.code, status.reason, status.message),
-        other => other.to_string(),
     }
 }
 

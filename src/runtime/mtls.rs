@@ -202,9 +202,9 @@ impl ClientCertVerifier for Clients {
         let Some(verifier) = verifier else {
             return Err(other(Arc::new(NoAuthority(refused.unwrap_or_default()))));
         };
-        let verified = verifier.verify_client_cert(end_entity, intermediates, now)?;
+        let proof = verifier.verify_client_cert(end_entity, intermediates, now)?;
         self.judge_name(end_entity).map_err(|error| other(Arc::new(error)))?;
-        Ok(verified)
+        Ok(proof)
     }
 
     fn verify_tls12_signature(

@@ -4,7 +4,9 @@
 pub mod bundle;
 pub mod keeper;
 pub mod plan;
+pub mod standing;
 pub mod stored;
+mod watched;
 
 use std::time::Duration;
 

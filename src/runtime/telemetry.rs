@@ -49,6 +49,9 @@ impl fmt::Display for LogFormat {
     }
 }
 
+/// The client's own line for each request that fails says less than ours, and says it every time.
+const DEFAULT_FILTER: &str = "info,kube_client::client::builder=off";
+
 /// Sends log lines to standard error, filtered by `RUST_LOG` (default `info`).
 ///
 /// # Errors
@@ -57,7 +60,7 @@ pub fn init(format: LogFormat) -> Result<(), String> {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives)
             .map_err(|error| format!("RUST_LOG is {directives:?}: {error}; write a level such as info or debug"))?,
-        _ => EnvFilter::new("info"),
+        _ => EnvFilter::new(DEFAULT_FILTER),
     };
     let terminal = std::io::stderr().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -57,6 +57,39 @@ async fn connections_are_accepted_until_the_delay_is_over() {
     timeout(PATIENCE, server.running).await.expect("the drain hangs").unwrap().unwrap();
 }
 
+/// What the API server does: it keeps its connections, and asks over them whatever comes.
+#[tokio::test]
+async fn open_connections_are_told_to_close_before_they_are_closed() {
+    let limits = Limits { drain_delay: Duration::from_secs(5), ..quick() };
+    let server = Server::start(limits).await;
+    let mut one = server.client(H1).await;
+    let mut two = server.client(H2).await;
+    one.works().await;
+    two.works().await;
+    let asked = Instant::now();
+    server.shutdown.cancel();
+    sleep(Duration::from_millis(200)).await;
+    // HTTP/1.1 has no other way to say it than an answer.
+    let (response, _) = one.review().await.expect("an idle connection was closed without a word");
+    assert_eq!(response.headers()["connection"], "close");
+    assert!(one.review().await.is_err());
+    // After GOAWAY the client's side takes no more requests.
+    timeout(Duration::from_secs(3), async {
+        while two.review().await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("no GOAWAY before the end of the delay");
+    for alpn in [H1, H2] {
+        server.client(alpn).await.works().await;
+    }
+    if asked.elapsed() < Duration::from_secs(4) {
+        assert!(!server.running.is_finished(), "the delay is not over");
+    }
+    timeout(PATIENCE, server.running).await.expect("the drain hangs").unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_request_that_takes_too_long_does_not_hold_the_process() {
     let limits = Limits { drain: Duration::from_millis(100), ..quick() };

@@ -11,6 +11,8 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod availability;
+mod broken;
 mod client_auth;
 mod load;
 mod self_signed;

@@ -5,11 +5,11 @@
 
 use std::{
     fmt::{self, Debug},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
-use futures::{Stream, StreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, stream::BoxStream};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
@@ -18,10 +18,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams, PostParams},
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -32,13 +29,12 @@ use super::{
     bundle::Seen,
     issue_between,
     plan::{BACKDATED, LIFETIME, Plan, Situation, plan},
+    standing::{Bundle, KINDS, Standing},
     stored::{Found, Leaf, Stored, read},
+    watched::{One, by_name, why},
 };
 use crate::{
-    controller::{
-        brief,
-        watches::{Pause, WATCH_SECONDS},
-    },
+    controller::brief,
     defrag::cronjob::MANAGER,
     runtime::tls::{self, Certificates},
 };
@@ -77,81 +73,6 @@ impl Config {
     #[must_use]
     pub fn host(&self) -> String {
         format!("{}.{}.svc", self.service, self.namespace)
-    }
-}
-
-/// How it stands with the CA bundle, for readiness; clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Standing(Arc<RwLock<[Bundle; 2]>>);
-
-/// How it stands with one configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Bundle {
-    /// Not seen yet, or not written yet.
-    #[default]
-    Pending,
-    InPlace,
-    Absent,
-    Failed(String),
-}
-
-impl Standing {
-    /// The condition of readiness: once every configuration that is there was given the bundle, or could not be given it,
-    /// nothing here gets better by sending no calls to this replica.
-    ///
-    /// # Errors
-    /// What is waited for.
-    pub fn check(&self) -> Result<String, String> {
-        let bundles = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut notes = Vec::new();
-        for (kind, bundle) in KINDS.iter().zip(&bundles) {
-            match bundle {
-                Bundle::Pending => return Err(format!("the CA bundle is not in the {kind} yet")),
-                Bundle::InPlace => {}
-                Bundle::Absent => notes.push(format!("there is no {kind}, so nothing is asked of its webhooks")),
-                Bundle::Failed(reason) => notes.push(format!("the {kind} may have another CA bundle: {reason}")),
-            }
-        }
-        Ok(if notes.is_empty() { "in both webhook configurations".to_owned() } else { notes.join("; ") })
-    }
-
-    /// Whether that is news.
-    fn set(&self, index: usize, to: Bundle) -> bool {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(bundle) = all.get_mut(index).filter(|bundle| **bundle != to) else { return false };
-        *bundle = to;
-        true
-    }
-}
-
-const KINDS: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
-
-/// One object that is watched by its name.
-struct One<T> {
-    /// Whether it is known whether it is there.
-    known: bool,
-    now: Option<T>,
-    listed: Option<T>,
-}
-
-impl<T> Default for One<T> {
-    fn default() -> Self {
-        Self { known: false, now: None, listed: None }
-    }
-}
-
-impl<T> One<T> {
-    fn take(&mut self, event: Event<T>) {
-        match event {
-            Event::Init => self.listed = None,
-            Event::InitApply(object) => self.listed = Some(object),
-            Event::InitDone => {
-                self.known = true;
-                self.now = self.listed.take();
-            }
-            Event::Apply(object) => self.now = Some(object),
-            Event::Delete(_) => self.now = None,
-        }
     }
 }
 
@@ -287,10 +208,13 @@ impl Keeper {
             }
             Watched::Configuration(index, Err(failure)) => {
                 let reason = why(&failure);
-                if matches!(failure, watcher::Error::InitialListFailed(_)) {
-                    self.stands(index, Bundle::Failed(format!("it cannot be watched: {reason}")));
-                } else {
-                    warn!(reason, configuration = self.configuration_name(index), "the watch goes on by itself");
+                match failure {
+                    watcher::Error::InitialListFailed(kube::Error::Api(_)) => {
+                        self.stands(index, Bundle::Failed(format!("it cannot be watched: {reason}")));
+                    }
+                    // The API server is away, as the watch of the Secret says as well.
+                    watcher::Error::InitialListFailed(_) => {}
+                    _ => warn!(reason, configuration = self.configuration_name(index), "the watch goes on by itself"),
                 }
             }
         }
@@ -500,13 +424,12 @@ impl Keeper {
     }
 }
 
-/// The watch of one object.
-fn by_name<K>(api: Api<K>, name: &str) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static
+async fn write<K>(client: Client, name: &str, patch: json_patch::Patch) -> Result<(), kube::Error>
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope> + Clone + DeserializeOwned + Debug,
 {
-    let config = watcher::Config::default().timeout(WATCH_SECONDS).fields(&format!("metadata.name={name}"));
-    watcher(api, config).backoff(Pause::default())
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    Api::<K>::all(client).patch(name, &parameters, &Patch::Json::<()>(patch)).await.map(drop)
 }
 
 fn seen<K: Into<Seen>>(event: Event<K>) -> Event<Seen> {
@@ -516,22 +439,5 @@ fn seen<K: Into<Seen>>(event: Event<K>) -> Event<Seen> {
         Event::InitDone => Event::InitDone,
         Event::Apply(object) => Event::Apply(object.into()),
         Event::Delete(object) => Event::Delete(object.into()),
-    }
-}
-
-async fn write<K>(client: Client, name: &str, patch: json_patch::Patch) -> Result<(), kube::Error>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope> + Clone + DeserializeOwned + Debug,
-{
-    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    Api::<K>::all(client).patch(name, &parameters, &Patch::Json::<()>(patch)).await.map(drop)
-}
-
-fn why(failure: &watcher::Error) -> String {
-    match failure {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => brief(error),
-        other => other.to_string(),
     }
 }
