@@ -23,6 +23,7 @@ use tower::ServiceExt;
 use super::{
     Limits, Metrics,
     activity::{Activity, Tap},
+    complaints::Complaints,
 };
 
 /// The protocols that are offered in a TLS handshake, the preferred one first.
@@ -43,7 +44,14 @@ pub async fn listen(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) {
-    let server = Arc::new(Server { tls, router, limits, metrics, closing: CancellationToken::new() });
+    let server = Arc::new(Server {
+        tls,
+        router,
+        limits,
+        metrics,
+        closing: CancellationToken::new(),
+        complaints: Complaints::default(),
+    });
     let slots = Arc::new(Semaphore::new(server.limits.connections));
     let mut connections = JoinSet::new();
     let mut stop = pin!(async {
@@ -87,6 +95,7 @@ struct Server {
     metrics: Metrics,
     /// Cancelled when clients are to close.
     closing: CancellationToken,
+    complaints: Complaints,
 }
 
 impl Server {
@@ -101,13 +110,13 @@ impl Server {
                     let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                     self.http(stream, multiplexed).await;
                 }
-                failed => {
+                Ok(Err(error)) => {
                     self.metrics.handshake_failures.inc();
-                    let error = failed.map_or_else(
-                        |late| late.to_string(),
-                        |done| done.err().map_or_else(String::new, |error| error.to_string()),
-                    );
-                    tracing::debug!(error, "a TLS handshake failed");
+                    self.complaints.handshake(&error);
+                }
+                Err(late) => {
+                    self.metrics.handshake_failures.inc();
+                    tracing::debug!(%late, "a TLS handshake took too long");
                 }
             },
         }

@@ -7,6 +7,7 @@ use std::fmt;
 
 pub mod answer;
 pub mod audit;
+mod complaints;
 pub mod decide;
 pub mod floor;
 pub mod limits;

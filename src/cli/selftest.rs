@@ -62,7 +62,11 @@ struct Answer {
 
 impl Answer {
     fn message(&self) -> &str {
-        self.body["message"].as_str().unwrap_or("the API server gave no reason")
+        self.body.get("message").and_then(Value::as_str).unwrap_or("the API server gave no reason")
+    }
+
+    fn annotation(&self, key: Key) -> Option<&str> {
+        self.body.get("metadata")?.get("annotations")?.get(key.annotation())?.as_str()
     }
 
     /// Trouble that any of the writes can meet.
@@ -109,8 +113,8 @@ fn filled_in(answer: &Answer) -> Verdict {
             format!("an etcd that is as it should be was refused ({}): {}", answer.code, answer.message())
         }));
     }
-    match answer.body["metadata"]["annotations"][Key::Schedule.annotation()].as_str() {
-        Some(schedule) if answer.body["metadata"]["annotations"][Key::Defaulted.annotation()].is_string() => {
+    match (answer.annotation(Key::Schedule), answer.annotation(Key::Defaulted)) {
+        (Some(schedule), Some(_)) => {
             Ok(format!("an etcd without a schedule is accepted and given {schedule:?}"))
         }
         _ => Err("an etcd without a schedule was accepted and not given one: the API server did not reach the mutating webhook. Look at the caBundle of the MutatingWebhookConfiguration; the reconciler uses the policy's schedule all the same".to_owned()),

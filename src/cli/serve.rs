@@ -101,7 +101,11 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let landscapes = Landscapes::follow(client.clone());
     let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
     let admission = Admission::new(landscapes.snapshots(), metrics.admission.clone(), &limits);
-    let config = certificates.server_config()?;
+    let clients = args.tls.clients(&shutdown).await;
+    let config = match clients.clone() {
+        Some(clients) => certificates.server_config_for(clients)?,
+        None => certificates.server_config()?,
+    };
     let webhook = tokio::spawn(server::run(listener, admission, config, limits, shutdown.token()));
     info!(address = %args.listen, "the webhook serves TLS");
 
@@ -110,6 +114,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     }
     let known = landscapes.clone();
     let mut probes = Probes::new(metrics).check("tls", move || certificates.check(Timestamp::now()));
+    if let Some(clients) = clients {
+        probes = probes.check("clients", move || clients.check());
+    }
     if let Some(keeper) = keeper {
         let standing = keeper.standing();
         probes = probes.check("ca-bundle", move || standing.check());

@@ -20,7 +20,9 @@ use rustls::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
-    server::{ClientHello, ResolvesServerCert},
+    server::{
+        ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
     sign::CertifiedKey,
 };
 use tokio::{io::AsyncReadExt, time::sleep};
@@ -109,7 +111,7 @@ impl Files {
     }
 }
 
-async fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub(super) async fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let mut bytes = Vec::new();
@@ -248,15 +250,29 @@ impl Certificates {
         Ok(())
     }
 
-    /// TLS 1.2 and 1.3 with the certificate that is in force at each handshake.
+    /// TLS 1.2 and 1.3 with the certificate that is in force at each handshake, for everybody.
     ///
     /// # Errors
     /// [`Error::Setup`].
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, Error> {
+        self.server_config_for(WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same for those that `clients` admits.
+    ///
+    /// # Errors
+    /// [`Error::Setup`].
+    pub fn server_config_for(
+        self: &Arc<Self>,
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Arc<ServerConfig>, Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::<Self>::clone(self));
+        // A session that is taken up again would pass by a CA that has changed; the API server takes none up.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Arc::new(config))
     }

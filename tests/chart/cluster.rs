@@ -1,9 +1,11 @@
 //! Every rendered object on a real API server.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::{
-    harness::{CertManager, ControlPlane},
+    harness::{CertManager, ControlPlane, chart, eventually},
     support::{NAMESPACE, SETS, find, render, template, title},
 };
 
@@ -67,4 +69,85 @@ fn plain_manifests_apply(plane: &ControlPlane) {
     // Nothing in them is for Helm.
     let text = template(include_str!("../../deploy/manifests/values.yaml"), &["--show-only=templates/rbac.yaml"]);
     assert!(!text.contains("helm.sh") && !text.contains("Helm"), "{text}");
+}
+
+/// The authority of a company, as cert-manager has it: a `ClusterIssuer` with a CA.
+const COMPANY: &str = "
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: {name: self-signed}
+spec: {selfSigned: {}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: company, namespace: cert-manager}
+spec:
+  secretName: company
+  commonName: company
+  isCA: true
+  privateKey: {algorithm: ECDSA, size: 256}
+  issuerRef: {name: self-signed, kind: ClusterIssuer, group: cert-manager.io}
+---
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: {name: company}
+spec: {ca: {secretName: company}}
+";
+
+/// The certificate is signed by it, for the Service; its CA is what the API server is told to trust, in every entry. The
+/// chart brings no issuer of its own then.
+#[test]
+fn an_issuer_of_ones_own_signs_and_is_trusted() {
+    let plane = ControlPlane::start();
+    let _cert_manager = CertManager::start(&plane);
+    plane.kubectl_ok(&["create", "namespace", "cert-manager"]);
+    plane.apply(COMPANY);
+    let values = "tls: {certManager: {issuerRef: {name: company, kind: ClusterIssuer}}}";
+    let chart = chart();
+    let args = ["install", "guard", chart.to_str().unwrap(), "--namespace", "guard", "--create-namespace", "-f", "-"];
+    plane.helm_ok(&args, values);
+
+    let limit = Duration::from_mins(1);
+    let secret = |namespace: &str, name: &str| Some(plane.get(&["-n", namespace, "secret", name])?["data"].clone());
+    let ca = eventually("the company's CA", limit, || secret("cert-manager", "company"))["tls.crt"].clone();
+    let serving = eventually("the serving certificate", limit, || secret("guard", "guard-etcd-defrag-webhook-tls"));
+    assert_eq!(serving["ca.crt"], ca);
+    assert_ne!(serving["tls.crt"], ca);
+    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+        eventually(&format!("the CA in the {kind}"), limit, || {
+            let found = plane.get(&[kind, "guard-etcd-defrag-webhook"])?;
+            let entries = found["webhooks"].as_array()?;
+            let trusted = entries.iter().filter(|entry| entry["clientConfig"]["caBundle"] == ca).count();
+            (trusted == 2 && entries.len() == 2).then_some(())
+        });
+    }
+    assert_eq!(plane.get(&["-n", "guard", "issuers.cert-manager.io"]).unwrap()["items"], json!([]));
+}
+
+/// An upgrade to other values changes what they say, and the CA that was injected stays. Another release cannot take the
+/// definition and the policy of the first away.
+#[test]
+fn an_upgrade_keeps_the_ca_and_a_second_release_is_refused() {
+    let plane = ControlPlane::start();
+    let _cert_manager = CertManager::start(&plane);
+    let chart = chart();
+    let run = |what: &str, release: &str, values: &str| {
+        let mut args = vec![what, release, chart.to_str().unwrap(), "--namespace", release, "-f", "-"];
+        args.extend((what == "install").then_some("--create-namespace"));
+        let output = plane.helm(args, values);
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (installed, said) = run("install", "guard", "");
+    assert!(installed, "{said}");
+    let bundle = || {
+        let found = plane.get(&["validatingwebhookconfiguration", "guard-etcd-defrag-webhook"])?;
+        found["webhooks"][0]["clientConfig"]["caBundle"].as_str().map(str::to_owned)
+    };
+    let before = eventually("the CA to be injected", Duration::from_mins(1), bundle);
+    let (upgraded, said) = run("upgrade", "guard", "commonLabels: {example.com/team: platform}");
+    assert!(upgraded, "{said}");
+    assert_eq!(bundle(), Some(before));
+
+    let (installed, said) = run("install", "other", "");
+    assert!(!installed && said.contains("defragpolicies.etcd-defrag.io") && said.contains("guard"), "{said}");
 }

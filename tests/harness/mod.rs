@@ -20,6 +20,8 @@
 //! Environment:
 //! - `ETCD_DEFRAG_CONTROLPLANE_BIN`: folder with the programs, instead of asking
 //!   `scripts/controlplane.sh`.
+//! - `ETCD_DEFRAG_IMAGE`: an archive of the project's own image, instead of
+//!   building it.
 //! - `ETCD_DEFRAG_KEEP`: when set, folders with logs and data are never removed.
 
 #![allow(dead_code, reason = "tests, benches and examples include this module and use a part of it each")]
@@ -32,6 +34,7 @@ mod etcd_cluster;
 mod etcd_pods;
 mod helm;
 mod node;
+mod own_image;
 mod processes;
 mod serve;
 mod supervised;
@@ -45,6 +48,7 @@ pub(crate) use self::{
     etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
     helm::{chart, helm, helm_ok},
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
+    own_image::own_image,
     processes::Process,
     serve::{Serve, ServeOptions, binary},
     supervised::Component,

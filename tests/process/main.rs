@@ -11,6 +11,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod client_auth;
 mod load;
 mod self_signed;
 mod support;

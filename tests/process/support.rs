@@ -107,12 +107,18 @@ pub(crate) fn two(plane: &ControlPlane, args: &[&str]) -> [Serve; 2] {
 /// Waits until the API server calls the webhooks and trusts them.
 #[track_caller]
 pub(crate) fn called(plane: &ControlPlane) {
-    let wanted = etcd("default", "called", &[("shedule", "0 0 * * *")]).to_string();
-    eventually("the API server to call the webhooks and to trust them", SOON, || {
-        let output = plane.kubectl_stdin(["create", "--dry-run=server", "-f", "-"], &wanted);
+    answered(plane, "no annotation");
+}
+
+/// Waits until what the API server says to a wrong setting has these words; returns all of them.
+#[track_caller]
+pub(crate) fn answered(plane: &ControlPlane, wanted: &str) -> String {
+    let object = etcd("default", "called", &[("shedule", "0 0 * * *")]).to_string();
+    eventually(&format!("the API server to answer with {wanted:?}"), SOON, || {
+        let output = plane.kubectl_stdin(["create", "--dry-run=server", "-f", "-"], &object);
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
-        (!output.status.success() && words.contains("shedule")).then_some(())
-    });
+        (!output.status.success() && words.contains(wanted)).then_some(words)
+    })
 }
 
 /// The Secret's value under a key, decoded no further than to its text in base64.

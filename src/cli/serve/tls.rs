@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kube::Client;
 
 use crate::runtime::{
+    mtls::{self, Clients},
     selfsigned::{self, keeper},
     shutdown::Shutdown,
     telemetry::Metrics,
@@ -38,6 +39,12 @@ pub(super) struct TlsArgs {
     /// The mutating and the validating webhook configuration of which --tls-self-signed keeps the CA bundle
     #[arg(long, value_name = "NAME", default_value = "etcd-defrag-webhook")]
     webhook_configuration: String,
+    /// Admit only clients with a certificate of a CA in this file, in PEM; followed when it changes
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// The name that the client's certificate must have, as common name or DNS name; may be repeated, and one is enough
+    #[arg(long = "tls-client-name", value_name = "NAME", requires = "tls_client_ca")]
+    tls_client_names: Vec<String>,
     /// For development: register the webhooks under this URL; without --tls-cert the certificate is made in memory
     #[arg(long, value_name = "URL")]
     pub(super) register_webhooks: Option<String>,
@@ -56,6 +63,13 @@ pub(super) struct Source {
 }
 
 impl TlsArgs {
+    /// Who may call, where not everybody may.
+    pub(super) async fn clients(&self, shutdown: &Shutdown) -> Option<Arc<Clients>> {
+        let authority = self.tls_client_ca.clone()?;
+        let config = mtls::Config { authority, names: self.tls_client_names.clone() };
+        Some(Clients::follow(config, tls::POLL, shutdown.token()).await)
+    }
+
     /// Finds the certificate, or begins to wait for it.
     pub(super) async fn source(
         &self,

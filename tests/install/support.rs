@@ -1,0 +1,158 @@
+//! A node with cert-manager's controllers beside it, and the chart on it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{CertManager, ControlPlane, Node, chart, eventually, helm_ok, own_image, unavailable};
+
+pub(crate) const RELEASE: &str = "etcd-defrag-webhook";
+pub(crate) const NAMESPACE: &str = "etcd-defrag-system";
+
+/// What one step needs at most, with room for a busy machine.
+pub(crate) const SOON: Duration = Duration::from_mins(1);
+
+/// The node. What is installed belongs to the whole cluster, so a test has it alone.
+pub(crate) struct World {
+    // Dropped first: it must not outlive its API server.
+    _cert_manager: CertManager,
+    pub(crate) node: Node,
+}
+
+/// A test's turn on the node.
+pub(crate) struct Turn {
+    pub(crate) world: Arc<World>,
+    // Dropped last: the next test may begin when this one has let go of the node.
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// The shared world, with nothing of ours in it; it lives until the last test lets go of it. `None` where no node can run.
+pub(crate) fn world(test: &str) -> Option<Turn> {
+    static TURN: Mutex<()> = Mutex::new(());
+    static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shared = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let world = if let Some(world) = shared.upgrade() {
+        world
+    } else {
+        if unavailable().is_some() {
+            // It says why; the image is not built for nothing.
+            let _ = Node::start(test);
+            return None;
+        }
+        let node = Node::start_with(test, &[format!("--image={}", own_image().display())])?;
+        let cert_manager = CertManager::start(&node);
+        println!("cert-manager's controllers ran after {:.1} s", cert_manager.start_time.as_secs_f64());
+        // Enforces Pod Security "restricted".
+        node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
+        let world = Arc::new(World { node, _cert_manager: cert_manager });
+        *shared = Arc::downgrade(&world);
+        world
+    };
+    Some(Turn { world, _turn: turn })
+}
+
+/// The chart on a cluster.
+pub(crate) struct Release<'a> {
+    pub(crate) plane: &'a ControlPlane,
+}
+
+impl<'a> Release<'a> {
+    /// Installs it and waits until all pods are ready.
+    #[track_caller]
+    pub(crate) fn install(plane: &'a ControlPlane, values: &str) -> Self {
+        let release = Self { plane };
+        release.run("install", values);
+        release
+    }
+
+    /// Changes it to these values and waits until all pods are ready.
+    #[track_caller]
+    pub(crate) fn upgrade(&self, values: &str) {
+        self.run("upgrade", values);
+    }
+
+    #[track_caller]
+    fn run(&self, what: &str, values: &str) {
+        let begun = Instant::now();
+        let chart = chart();
+        let chart = chart.to_str().unwrap();
+        let args = [what, RELEASE, chart, "--namespace", NAMESPACE, "--wait", "--timeout=3m", "-f", "-"];
+        let output = self.plane.helm(args, values);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "helm {what}: {said}\n{}", self.state());
+        println!("helm {what}: {:.1} s", begun.elapsed().as_secs_f64());
+    }
+
+    /// What `helm test` says, logs included.
+    #[track_caller]
+    pub(crate) fn test(&self) -> String {
+        self.plane.helm_ok(&["test", RELEASE, "--namespace", NAMESPACE, "--logs", "--timeout=2m"], "")
+    }
+
+    /// Uninstalls it and waits until everything of it is gone.
+    #[track_caller]
+    pub(crate) fn uninstall(self) {
+        let begun = Instant::now();
+        self.plane.helm_ok(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout=2m"], "");
+        println!("helm uninstall: {:.1} s", begun.elapsed().as_secs_f64());
+    }
+
+    /// What differs between the cluster and these values, as a server-side dry-run sees it.
+    #[track_caller]
+    pub(crate) fn drift(&self, values: &str, known: bool) -> String {
+        let chart = chart();
+        let mut args = vec!["template", RELEASE, chart.to_str().unwrap(), "--namespace", NAMESPACE, "--skip-tests"];
+        args.extend(["-f", "-"]);
+        if known {
+            args.push("--api-versions=etcd-defrag.io/v1alpha1/DefragPolicy");
+        }
+        let mut objects: Vec<Value> = serde_saphyr::from_multiple(&helm_ok(&args, values)).unwrap();
+        objects.retain(|object| !object.is_null());
+        for object in &mut objects {
+            // What Helm adds to everything that it installs.
+            let annotations = &mut object["metadata"]["annotations"];
+            annotations["meta.helm.sh/release-name"] = json!(RELEASE);
+            annotations["meta.helm.sh/release-namespace"] = json!(NAMESPACE);
+        }
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+        let output = self.plane.kubectl_stdin(["diff", "--server-side", "--field-manager=helm", "-f", "-"], &list);
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(output.status.success() == said.is_empty(), "kubectl diff: {} {said}", output.status);
+        said
+    }
+
+    /// The pods of the Deployment.
+    pub(crate) fn pods(&self) -> Vec<Value> {
+        let selector = format!("app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component!=test");
+        let pods = self.plane.get(&["-n", NAMESPACE, "pods", "-l", &selector]).unwrap();
+        pods["items"].as_array().unwrap().clone()
+    }
+
+    /// What there is to see when something went wrong.
+    fn state(&self) -> String {
+        let show = |args: &[&str]| {
+            let output = self.plane.kubectl(args);
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat()
+        };
+        let selector = format!("app.kubernetes.io/instance={RELEASE}");
+        [
+            show(&["-n", NAMESPACE, "get", "pods,certificates,issuers,secrets", "-o", "wide"]),
+            show(&["-n", NAMESPACE, "get", "events"]),
+            show(&["-n", NAMESPACE, "logs", "-l", &selector, "--tail=40"]),
+        ]
+        .join("\n")
+    }
+}
+
+/// Waits for the CronJob of an etcd; returns it.
+#[track_caller]
+pub(crate) fn cronjob(plane: &ControlPlane, namespace: &str, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let job = format!("{name}-defrag-job");
+    eventually(&format!("the CronJob {namespace}/{job}"), SOON, || {
+        plane.get(&["-n", namespace, "cronjob", &job]).filter(&wanted)
+    })
+}

@@ -1,0 +1,130 @@
+//! `--tls-client-ca`: only the API server may call, and shows who it is by an `AdmissionConfiguration`.
+
+use std::{fs, path::Path};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use serde_json::json;
+
+use crate::{
+    harness::{API_SERVER, ControlPlane, Serve, ServeOptions, eventually, free_port},
+    support::{SOON, answered},
+};
+
+const CLIENT: &str = "kube-apiserver-webhook-client";
+
+/// A CA for clients, written to `dir/NAME.crt`.
+fn authority(dir: &Path, name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    fs::write(dir.join(format!("{name}.crt")), ca.pem()).unwrap();
+    ca
+}
+
+/// A client's certificate and key as `dir/NAME.crt` and `dir/NAME.key`.
+fn client(dir: &Path, ca: &CertifiedIssuer<'static, KeyPair>, name: &str) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, ca).unwrap();
+    fs::write(dir.join(format!("{name}.crt")), certificate.pem()).unwrap();
+    fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+}
+
+/// The file for `--admission-control-config-file`: webhooks at `host` are shown the certificate, others none.
+fn admission_configuration(dir: &Path, host: &str) -> String {
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config",
+        "users": [{"name": host, "user": {
+            "client-certificate": dir.join(format!("{CLIENT}.crt")), "client-key": dir.join(format!("{CLIENT}.key")),
+        }}],
+    });
+    fs::write(dir.join("kubeconfig"), kubeconfig.to_string()).unwrap();
+    let plugin = |name: &str| {
+        json!({"name": name, "configuration": {
+            "apiVersion": "apiserver.config.k8s.io/v1", "kind": "WebhookAdmissionConfiguration",
+            "kubeConfigFile": dir.join("kubeconfig"),
+        }})
+    };
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration",
+        "plugins": [plugin("ValidatingAdmissionWebhook"), plugin("MutatingAdmissionWebhook")],
+    });
+    let path = dir.join("admission.yaml");
+    fs::write(&path, configuration.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn only_the_api_server_that_shows_who_it_is_may_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = authority(dir.path(), "clients");
+    client(dir.path(), &ca, CLIENT);
+    fs::copy(dir.path().join("clients.crt"), dir.path().join("trusted.crt")).unwrap();
+    let port = free_port();
+    let file = admission_configuration(dir.path(), &format!("127.0.0.1:{port}"));
+    let argument = format!("--admission-control-config-file={file}");
+    let plane = ControlPlane::start_with(&[(API_SERVER, argument.as_str())]);
+
+    let trusted = dir.path().join("trusted.crt");
+    let options = |port: u16, name: &str| ServeOptions {
+        register: true,
+        port,
+        args: vec![format!("--tls-client-ca={}", trusted.display()), format!("--tls-client-name={name}")],
+        ..ServeOptions::default()
+    };
+    // It starts only once the API server was answered by it.
+    let serve = Serve::start_with(&plane, &options(port, CLIENT));
+    answered(&plane, "no annotation");
+    let (ready, words) = serve.readyz().unwrap();
+    let line = words.lines().find(|line| line.contains("]clients ")).unwrap().to_owned();
+    assert!(ready);
+    insta::assert_snapshot!(line, @r#"[+]clients ok: clients with a certificate for "kube-apiserver-webhook-client""#);
+
+    // Another CA, as if the certificate were a stranger's; then the right one again.
+    authority(dir.path(), "strangers");
+    let replace = |with: &str| {
+        fs::copy(dir.path().join(with), dir.path().join("new.crt")).unwrap();
+        fs::rename(dir.path().join("new.crt"), &trusted).unwrap();
+    };
+    let followed = |times: usize| {
+        eventually("the CA of clients to be followed", SOON, || {
+            (serve.log().matches("clients are judged by").count() == times).then_some(())
+        });
+    };
+    replace("strangers.crt");
+    followed(2);
+    // Connections that are open were judged already.
+    serve.signal("TERM");
+    drop(serve);
+    let serve = Serve::spawn(&plane, &options(port, CLIENT));
+    let words = answered(&plane, "failed calling webhook");
+    println!("the API server says: {}", words.trim());
+    eventually("the log to say why", SOON, || serve.log().contains("no CA of --tls-client-ca signed it").then_some(()));
+    replace("clients.crt");
+    answered(&plane, "no annotation");
+
+    // Half a file changes nothing.
+    fs::write(&trusted, "-----BEGIN CERTIFICATE-----\nAAAA").unwrap();
+    let (ready, words) = eventually("the bad CA to be noticed", SOON, || {
+        serve.readyz().filter(|(_, words)| words.contains("a newer CA could not be taken"))
+    });
+    assert!(ready, "{words}");
+    answered(&plane, "no annotation");
+    replace("clients.crt");
+    drop(serve);
+
+    // The certificate of somebody else.
+    let serve = Serve::spawn(&plane, &options(port, "somebody-else"));
+    answered(&plane, "failed calling webhook");
+    let wanted = "it is for \\\"kube-apiserver-webhook-client\\\", and --tls-client-name admits \\\"somebody-else\\\"";
+    eventually("the log to say why", SOON, || serve.log().contains(wanted).then_some(()));
+    drop(serve);
+
+    // None: the API server has one for another address only.
+    let serve = Serve::spawn(&plane, &options(free_port(), CLIENT));
+    answered(&plane, "failed calling webhook");
+    eventually("the log to say why", SOON, || serve.log().contains("the client has no certificate").then_some(()));
+}
