@@ -21,8 +21,8 @@ use std::{
 use jiff::Timestamp;
 
 use self::{
-    harness::{CertManager, Node, Process},
-    installation::{Installation, NAME, NAMESPACE, image},
+    harness::{CertManager, Node, Process, own_image},
+    installation::{Installation, NAME, NAMESPACE},
     phase::Phases,
 };
 
@@ -40,7 +40,7 @@ fn node(test: &str) -> Option<Node> {
         println!("SKIPPED: {test}: no node can run: {reason}");
         return None;
     }
-    Node::start_with(test, &[format!("--image={}", image().display())])
+    Node::start_with(test, &[format!("--image={}", own_image().display())])
 }
 
 #[test]
