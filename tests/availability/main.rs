@@ -111,7 +111,7 @@ fn a_ca_of_its_own_is_replaced_under_load() {
 fn figures_of_the_process(installation: &Installation<'_>) {
     for replica in installation.replicas() {
         let Process { resident, .. } = installation.process(&replica.name);
-        let tenths = resident * 10 >> 20;
+        let tenths = (resident * 10) >> 20;
         println!(
             "{}: {}.{} MiB resident, ready {} s after the start of its container",
             replica.name,
