@@ -165,8 +165,12 @@ func addLayer(archive *tar.Writer, layer v1.Layer, at time.Time) error {
 // blob is where a layout keeps what has this digest.
 func blob(digest v1.Hash) string { return "blobs/" + digest.Algorithm + "/" + digest.Hex }
 
-// reference is the name as container runtimes complete it.
+// reference is the name as container runtimes complete it. For them, and not for
+// the library, localhost is a registry.
 func reference(tag name.Tag) string {
+	if full := tag.String(); strings.HasPrefix(full, "localhost/") {
+		return full
+	}
 	return strings.Replace(tag.Name(), name.DefaultRegistry+"/", "docker.io/", 1)
 }
 

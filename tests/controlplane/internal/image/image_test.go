@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -163,6 +164,19 @@ func looksAsAsked(t *testing.T, image v1.Image) {
 		manifest.Config.MediaType != "application/vnd.oci.image.config.v1+json" ||
 		manifest.Layers[0].MediaType != "application/vnd.oci.image.layer.v1.tar+gzip" {
 		t.Errorf("not of OCI's types: %+v", manifest)
+	}
+}
+
+func TestReference(t *testing.T) {
+	for given, wanted := range map[string]string{
+		"localhost/x:test":       "localhost/x:test",
+		"xyz:1":                  "docker.io/library/xyz:1",
+		"someone/x:1":            "docker.io/someone/x:1",
+		"ghcr.io/ahrtr/x:v0.1.0": "ghcr.io/ahrtr/x:v0.1.0",
+	} {
+		if tag, err := name.NewTag(given); err != nil || reference(tag) != wanted {
+			t.Errorf("%s: %s (%v)", given, reference(tag), err)
+		}
 	}
 }
 
