@@ -2,7 +2,7 @@
 # Installs tools of the Rust world at the versions that the project is checked
 # with, unless they are there, and prints the folder to put on PATH.
 #
-#   scripts/tools.sh NAME...   cargo-deny, cargo-auditable, cargo-cyclonedx
+#   scripts/tools.sh NAME...   cargo-deny, cargo-auditable, cargo-cyclonedx, rust-audit-info
 #
 # They are kept in $ETCD_DEFRAG_CACHE, or etcd-defrag-webhook in the user's cache.
 # Standard output is the folder and nothing else.
@@ -13,6 +13,7 @@ declare -rA versions=(
   [cargo-auditable]=0.7.7
   [cargo-cyclonedx]=0.5.9
   [cargo-deny]=0.20.2
+  [rust-audit-info]=0.5.4
 )
 readonly cache=${ETCD_DEFRAG_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set, and neither is ETCD_DEFRAG_CACHE}/.cache}/etcd-defrag-webhook}
 readonly tools=$cache/tools

@@ -3,8 +3,6 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -21,18 +19,6 @@ pub(crate) const USER: &str = "system:serviceaccount:etcd-defrag-system:etcd-def
 /// For what takes the kubelet and the Deployment controller a while, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(3);
 const POLL: Duration = Duration::from_millis(200);
-
-/// The archive of the project's image: the one that `ETCD_DEFRAG_IMAGE` names, or else made here, which takes minutes unless
-/// the release binary is there already.
-pub(crate) fn image() -> PathBuf {
-    if let Some(archive) = std::env::var_os("ETCD_DEFRAG_IMAGE") {
-        return PathBuf::from(archive);
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/image.sh");
-    let output = Command::new(&script).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "{} failed ({}); it says why above", script.display(), output.status);
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
-}
 
 /// A pod of ours.
 #[derive(Debug, Clone)]

@@ -33,6 +33,8 @@ const INTERVAL: Duration = Duration::from_millis(50);
 const CREATE_EVERY: usize = 10;
 /// How many StatefulSets there are at a time; older ones are deleted.
 const LIVE: usize = 40;
+/// How many are not updated any more and not deleted yet: at two a second, above the time that one call may take.
+const RETIRED: usize = 90;
 /// How long one call may take; a webhook gets 5 s.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -128,7 +130,7 @@ impl Shared {
                 api.create(&PostParams::default(), &etcd(&name)).await.map(drop)
             } else {
                 // Another value each time, so that each one is a change for the webhook and for the CronJob.
-                let wait = format!("{}s", 10 + number % 1000);
+                let wait = format!("{}s", 10 + number % 47);
                 let patch = json!({"metadata": {"annotations": {WAIT: wait}}});
                 api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
             }
@@ -163,7 +165,7 @@ impl Shared {
             let old = fleet.live.pop_front();
             fleet.retired.extend(old);
         }
-        if fleet.retired.len() > LIVE { fleet.retired.pop_front() } else { None }
+        if fleet.retired.len() > RETIRED { fleet.retired.pop_front() } else { None }
     }
 }
 

@@ -21,8 +21,8 @@ use std::{
 use jiff::Timestamp;
 
 use self::{
-    harness::{CertManager, Node, Process},
-    installation::{Installation, NAME, NAMESPACE, image},
+    harness::{CertManager, Node, Process, own_image},
+    installation::{Installation, NAME, NAMESPACE},
     phase::Phases,
 };
 
@@ -40,7 +40,7 @@ fn node(test: &str) -> Option<Node> {
         println!("SKIPPED: {test}: no node can run: {reason}");
         return None;
     }
-    Node::start_with(test, &[format!("--image={}", image().display())])
+    Node::start_with(test, &[format!("--image={}", own_image().display())])
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_ca_of_its_own_is_replaced_under_load() {
 fn figures_of_the_process(installation: &Installation<'_>) {
     for replica in installation.replicas() {
         let Process { resident, .. } = installation.process(&replica.name);
-        let tenths = resident * 10 >> 20;
+        let tenths = (resident * 10) >> 20;
         println!(
             "{}: {}.{} MiB resident, ready {} s after the start of its container",
             replica.name,

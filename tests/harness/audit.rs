@@ -40,8 +40,6 @@ pub(crate) struct AuditEvent {
     /// The impersonated user if there is one, else the authenticated one.
     pub(crate) user: String,
     pub(crate) user_agent: String,
-    /// The address that it came from, which tells pods with the same service account apart.
-    pub(crate) source: String,
     /// HTTP status of the answer.
     pub(crate) code: u16,
     /// Asked for by the query. A delete that asks for it in its body only is not
@@ -164,8 +162,6 @@ struct RawEvent {
     impersonated_user: Option<RawUser>,
     #[serde(default)]
     user_agent: String,
-    #[serde(default, rename = "sourceIPs")]
-    sources: Vec<String>,
     #[serde(default)]
     object_ref: RawObject,
     #[serde(default)]
@@ -210,7 +206,6 @@ impl From<RawEvent> for AuditEvent {
             name: raw.object_ref.name,
             user: raw.impersonated_user.unwrap_or(raw.user).username,
             user_agent: raw.user_agent,
-            source: raw.sources.into_iter().next().unwrap_or_default(),
             code: raw.response_status.code,
             request_uri: raw.request_uri,
             annotations: raw.annotations,
