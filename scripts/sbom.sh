@@ -41,7 +41,9 @@ main() {
   # The time of the commit, so that equal sources have equal bills.
   SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)} \
     cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$target" --no-build-deps --override-filename "$sbom" >&2
-  mv "$sbom.json" "$folder/$sbom.cdx.json"
+  # Where the sources lay on this machine is nobody's business, and would make each bill another one.
+  sed "s|path+file://$PWD|path+file:///src|g" "$sbom.json" >"$folder/$sbom.cdx.json"
+  rm "$sbom.json"
   sbom=$folder/$sbom.cdx.json
 
   local missing unknown

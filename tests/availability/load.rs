@@ -35,6 +35,9 @@ const CREATE_EVERY: usize = 10;
 const LIVE: usize = 40;
 /// How many are not updated any more and not deleted yet: at two a second, above the time that one call may take.
 const RETIRED: usize = 90;
+/// How many calls may be under way. With more, a busy machine would come to answer none in time, and that would say nothing
+/// about us.
+const IN_FLIGHT: usize = 60;
 /// How long one call may take; a webhook gets 5 s.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -46,6 +49,13 @@ pub(crate) struct Call {
     pub(crate) creates: bool,
     pub(crate) name: String,
     pub(crate) error: Option<String>,
+}
+
+impl Call {
+    /// Whether it failed for want of an answer of ours; a busy API server has other reasons too.
+    pub(crate) fn failed_admission(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| error.contains("failed calling webhook"))
+    }
 }
 
 /// A running load; ended by [`Load::end`].
@@ -106,6 +116,9 @@ impl Shared {
             tokio::select! {
                 _ = &mut stopped => break,
                 _ = interval.tick() => {}
+            }
+            if self.in_flight.load(Ordering::Relaxed) >= IN_FLIGHT {
+                continue;
             }
             let shared = Arc::clone(&self);
             let api = api.clone();
