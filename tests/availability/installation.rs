@@ -106,7 +106,7 @@ impl<'a> Installation<'a> {
             "type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "by a test",
             "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         }));
-        let patch = serde_json::json!({"status": {"conditions": conditions}}).to_string();
+        let change = serde_json::json!({"status": {"conditions": conditions}}).to_string();
         self.node.kubectl_ok(&[
             "-n",
             NAMESPACE,
@@ -116,7 +116,7 @@ impl<'a> Installation<'a> {
             "--subresource=status",
             "--type=merge",
             "-p",
-            &patch,
+            &change,
         ]);
         eventually_every(POLL, &format!("another certificate in {secret}"), PATIENCE, || {
             (self.secret(secret) != before).then_some(())
