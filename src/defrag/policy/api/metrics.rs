@@ -48,7 +48,7 @@ pub struct Metrics {
     ),
 ]))]
 pub struct Prometheus {
-    /// The URL of its API up to, but without, /api/v1: http://prometheus.monitoring.svc:9090. No user, no query.
+    /// The URL of its API up to, but without, /api/v1: `http://prometheus.monitoring.svc:9090`. No user, no query.
     #[schemars(schema_with = "schema::prometheus_url")]
     pub url: String,
     /// The file with the certificate authority of an https URL, in PEM: the name of a file in the folder that
