@@ -69,6 +69,7 @@ networkPolicy:
   metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
   egress: [{ports: [{port: 6443}]}]
 metrics:
+  prometheusSecret: thanos
   monitor: {kind: PodMonitor, interval: 15s, labels: {release: prometheus}}
   rules: {enabled: true, labels: {release: prometheus}, runbooks: 'https://wiki.example.com/etcd/'}
   dashboards: {enabled: true, labels: {grafana_dashboard: null, dashboards: etcd}, annotations: {folder: etcd}}
