@@ -54,6 +54,9 @@ impl Serve {
     /// Starts it and waits until it is ready.
     pub(crate) fn start_with(plane: &ControlPlane, options: &ServeOptions) -> Self {
         let mut serve = Self::spawn(plane, options);
+        while options.port == 0 && serve.lost_its_port() {
+            serve = Self::spawn(plane, options);
+        }
         serve.wait_ready();
         if options.register {
             // The API server takes a moment to learn of the registrations.
@@ -96,6 +99,14 @@ impl Serve {
         let begun = Instant::now();
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
         Self { child, port, probes, log, begun, start_time: Duration::ZERO }
+    }
+
+    /// Whether somebody took its port between the choice and the start.
+    fn lost_its_port(&mut self) -> bool {
+        eventually("serve to answer or to end", PATIENCE, || match self.child.try_wait() {
+            Ok(Some(_)) => Some(self.log().contains("Address already in use")),
+            _ => self.readyz().map(|_| false),
+        })
     }
 
     /// Waits until it is ready.
