@@ -339,7 +339,13 @@ fn object(slot: usize, label: usize, setting: usize) -> Value {
     object["metadata"] = json!({"namespace": namespace, "name": name});
     labelled(&mut object, label);
     annotated(&mut object, setting);
+    ready(&mut object);
     object
+}
+
+/// All members are ready, as a run on request asks for.
+fn ready(object: &mut Value) {
+    object["status"] = json!({"readyReplicas": object["spec"]["replicas"]});
 }
 
 fn labelled(object: &mut Value, label: usize) {
@@ -374,6 +380,7 @@ fn templated(object: &mut Value, template: usize) {
         4 => spec["template"]["spec"]["containers"] = json!([{"name": "web", "image": "nginx:1"}]),
         _ => {}
     }
+    ready(object);
 }
 
 fn edited(object: &mut Value, edit: usize) {
