@@ -54,7 +54,7 @@ fn setting(name: &str) -> Option<u64> {
 fn whatever_happens_ends_as_the_model_says() {
     let sequences = setting("MODEL_SEQUENCES").unwrap_or(20);
     let clock = || u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() & 0xffff_ffff).unwrap();
-    let first = setting("MODEL_SEED").unwrap_or_else(clock);
+    let first = setting("MODEL_SEED").unwrap_or_else(|| if setting("MODEL_SEQUENCES").is_some() { clock() } else { 1 });
     println!("MODEL_SEED={first} MODEL_SEQUENCES={sequences}");
     let (next, totals, failure) = (AtomicU64::new(0), Mutex::new((Counts::default(), 0)), Mutex::new(None));
     let begun = Instant::now();
