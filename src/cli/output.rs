@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::Format;
 use crate::defrag::finding::{Finding, Severity};
@@ -118,6 +119,17 @@ fn wrap(text: &str, indent: usize) -> String {
         wrapped.push('\n');
     }
     wrapped
+}
+
+/// Objects of Kubernetes: a stream of documents in YAML, a List in JSON.
+pub(super) fn objects(format: Format, objects: &[Value]) -> anyhow::Result<String> {
+    match format {
+        Format::Json => json(&json!({"apiVersion": "v1", "kind": "List", "items": objects})),
+        Format::Text | Format::Yaml => {
+            let documents: Vec<String> = objects.iter().map(yaml).collect::<anyhow::Result<_>>()?;
+            Ok(documents.join("---\n"))
+        }
+    }
 }
 
 /// `value` as a YAML document, long strings on one line so that they can be searched for.

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     Format, Outcome,
@@ -67,13 +67,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             "there is no enrolled StatefulSet in the input; the label etcd-defrag.io/enabled: \"true\" enrols one",
         );
     }
-    output::print(&match args.output {
-        Format::Json => output::json(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))?,
-        Format::Text | Format::Yaml => {
-            let documents: Vec<String> = objects.iter().map(output::yaml).collect::<anyhow::Result<_>>()?;
-            documents.join("---\n")
-        }
-    })?;
+    output::print(&output::objects(args.output, &objects)?)?;
     Ok(outcome)
 }
 

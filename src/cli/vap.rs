@@ -3,7 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "the help shows plain text")]
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Format, Outcome, output, policies::Policies};
 use crate::{
@@ -43,12 +43,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         output::note("each policy holds wherever it selects: CEL sees neither priorities nor the other policies");
     }
     let outcome = known.say_findings();
-    output::print(&match args.output {
-        Format::Json => output::json(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))?,
-        Format::Text | Format::Yaml => {
-            let documents: Vec<String> = objects.iter().map(output::yaml).collect::<anyhow::Result<_>>()?;
-            documents.join("---\n")
-        }
-    })?;
+    output::print(&output::objects(args.output, &objects)?)?;
     Ok(outcome)
 }
