@@ -140,6 +140,7 @@ impl Have<'_> {
         }
         let adopt = match ownership(&live, &self.plan.name) {
             Ownership::Foreign { why } => return Ok(self.foreign(name, &why, memory).await),
+            Ownership::Adoptable if !self.is_there().await? => return Ok(Looked::UNCHANGED.again(GOING_AGAIN)),
             Ownership::Adoptable => true,
             Ownership::Ours => false,
         };
@@ -174,6 +175,15 @@ impl Have<'_> {
             ("", String::new())
         };
         Ok(self.applied(memory, print, applied, reason == "Repaired", reason, note).await)
+    }
+
+    /// Whether the StatefulSet still exists, asked for where the watch may be too late: a CronJob of somebody else that got an
+    /// owner that is gone would be deleted with it.
+    async fn is_there(&self) -> Result<bool, Error> {
+        let api: Api<k8s_openapi::api::apps::v1::StatefulSet> =
+            Api::namespaced(self.context.client.clone(), &self.task.key.namespace);
+        let live = api.get_metadata_opt(&self.task.key.name).await?;
+        Ok(live.is_some_and(|live| live.metadata.uid == self.object.metadata.uid))
     }
 
     /// Remembers and reports what was written.

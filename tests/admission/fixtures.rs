@@ -6,6 +6,8 @@ use etcd_defrag_webhook::defrag::policy::{self, Compiled, DefragPolicy, Landscap
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub(crate) use crate::breaches::set;
+
 /// A labelled etcd in the shape that kamaji-etcd's chart gives it.
 pub(crate) fn etcd() -> Value {
     let mut object: Value = serde_saphyr::from_str(include_str!("../fixtures/charts/kamaji-etcd.yaml")).unwrap();
@@ -30,16 +32,6 @@ pub(crate) fn with(pointer: &str, value: Value) -> Value {
     let mut object = etcd();
     set(&mut object, pointer, value);
     object
-}
-
-/// Sets the value at a JSON pointer; its parent must exist.
-pub(crate) fn set(object: &mut Value, pointer: &str, value: Value) {
-    let (parent, key) = pointer.rsplit_once('/').unwrap();
-    let key = key.replace("~1", "/").replace("~0", "~");
-    match object.pointer_mut(parent).unwrap() {
-        Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
-        parent => parent[key] = value,
-    }
 }
 
 pub(crate) const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";

@@ -9,6 +9,9 @@
 )]
 #![allow(clippy::format_push_string, clippy::needless_pass_by_value, reason = "tests are read, not tuned")]
 
+#[path = "../support/breaches.rs"]
+mod breaches;
+
 mod certificates;
 mod client;
 mod connections;

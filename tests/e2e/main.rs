@@ -11,6 +11,8 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[path = "../support/breaches.rs"]
+mod breaches;
 #[path = "../support/child.rs"]
 mod child;
 #[path = "../support/schedules.rs"]
@@ -25,6 +27,7 @@ mod cronjob;
 mod failures;
 mod jobs;
 mod lifecycle;
+mod matrix;
 mod policies;
 mod policies_admission;
 mod policies_controller;

@@ -1,4 +1,4 @@
-//! What policies do to writes on the real API server: actions, the ratchet, locked keys, windows, enrolment, rescues.
+//! What policies do to writes on the real API server: enrolment and rescues.
 
 use serde_json::{Value, json};
 
@@ -7,9 +7,7 @@ use super::{
     rescue::RESCUES,
     support::{Namespace, SOON, etcd, namespace, stderr, unlabelled},
 };
-use crate::harness::{AuditEvent, eventually};
-
-const AUDITED: &str = "validate.etcd-defrag-webhook.etcd-defrag.io/validation_failure";
+use crate::harness::eventually;
 
 /// Stores a policy for this namespace and waits until the webhook judges by it. A higher priority takes the place of the
 /// policy before.
@@ -24,96 +22,6 @@ fn policy(ns: &Namespace<'_>, priority: i32, mut spec: Value) -> String {
         said.contains(&format!("governed by DefragPolicy {name} ")).then_some(())
     });
     name
-}
-
-/// What became of one dry run: whether it was accepted, what kubectl said, and the audit annotation.
-struct Written {
-    accepted: bool,
-    said: String,
-    audited: Option<String>,
-}
-
-fn write(ns: &Namespace<'_>, args: &[&str], stdin: &str) -> Written {
-    let mark = ns.plane.audit_mark();
-    let args = ["-n", &ns.name].into_iter().chain(args.iter().copied()).chain(["--dry-run=server"]);
-    let output = ns.plane.kubectl_stdin(args, stdin);
-    let event = eventually("the audit log to have the write", SOON, || {
-        let changes = ns.plane.audit_since(mark).in_namespace(&ns.name).of("statefulsets");
-        let wanted = |event: &AuditEvent| event.dry_run && matches!(event.verb.as_str(), "create" | "patch" | "update");
-        changes.filter(wanted).into_iter().last()
-    });
-    Written {
-        accepted: output.status.success(),
-        said: stderr(&output),
-        audited: event.annotations.get(AUDITED).cloned(),
-    }
-}
-
-fn annotate<'a>(name: &'a str, change: &'a str) -> Vec<&'a str> {
-    vec!["annotate", "--overwrite", "statefulset", name, change]
-}
-
-/// What breaks the rules of the platform, and the code that says so.
-const BREACHES: [(&str, &str, &str); 4] = [
-    ("window", "etcd-defrag.io/schedule=0 12 * * *", "schedule-outside-window"),
-    ("locked", "etcd-defrag.io/time-zone=Europe/Rome", "key-locked"),
-    ("wait", "etcd-defrag.io/wait-between-members=5s", "wait-too-short"),
-    ("never", "etcd-defrag.io/schedule=0 0 31 2 *", "schedule-never-fires"),
-];
-
-/// Each action × a limit, a window, a locked key and what cannot be understood × create, update and ratcheted update.
-#[test]
-fn each_action_does_its_own_on_create_update_and_ratcheted_update() {
-    let world = with_definition();
-    let ns = namespace(&world.plane, "actions");
-    let rules = || {
-        json!({
-            "defaults": {"timeZone": "UTC"},
-            "limits": {
-                "windows": [{"from": "22:00", "to": "06:00"}], "lockedKeys": ["time-zone"], "minWaitBetweenMembers": "20s",
-            },
-        })
-    };
-    // What stood before: written while the policy only audits.
-    let mut spec = rules();
-    spec["validationActions"] = json!(["Audit"]);
-    policy(&ns, 1, spec);
-    ns.accepts(&etcd(&ns.name, "good", &[]));
-    for (name, change, _) in BREACHES {
-        let (key, value) = change.split_once('=').unwrap();
-        ns.accepts(&etcd(&ns.name, name, &[(key.strip_prefix("etcd-defrag.io/").unwrap(), value)]));
-    }
-    for (priority, actions) in (2..).zip([&["Deny"][..], &["Warn"], &["Audit"], &["Deny", "Audit"], &["Warn", "Audit"]])
-    {
-        let mut spec = rules();
-        spec["validationActions"] = json!(actions);
-        let name = policy(&ns, priority, spec);
-        let (deny, warn, audit) = (actions.contains(&"Deny"), actions.contains(&"Warn"), actions.contains(&"Audit"));
-        for (stored, change, code) in BREACHES {
-            let (key, value) = change.split_once('=').unwrap();
-            let new = etcd(&ns.name, "new", &[(key.strip_prefix("etcd-defrag.io/").unwrap(), value)]).to_string();
-            let create = write(&ns, &["create", "-f", "-"], &new);
-            let update = write(&ns, &annotate("good", change), "");
-            let ratcheted = write(&ns, &annotate(stored, "etcd-defrag.io/suspend=true"), "");
-            for (what, written, refused) in
-                [("create", &create, deny), ("update", &update, deny), ("ratcheted update", &ratcheted, false)]
-            {
-                let Written { accepted, said, audited } = written;
-                let place = format!("{what}, {actions:?}, {code}: {said}");
-                assert_eq!(*accepted, !refused, "{place}");
-                assert_eq!(said.contains(&format!("[{code}]")), refused, "{place}");
-                let warned = warn || deny && !refused;
-                assert_eq!(said.contains(&format!("Warning: {code}: ")), warned, "{place}");
-                assert!(said.contains(&format!("governed by DefragPolicy {name} (priority {priority}")), "{place}");
-                assert_eq!(audited.is_some(), audit, "{place}");
-                if let Some(value) = audited {
-                    let list: Vec<Value> = serde_json::from_str(value).unwrap();
-                    assert_eq!((&list[0]["code"], &list[0]["policy"]), (&json!(code), &json!(name)), "{place}");
-                    assert_eq!(list[0]["validationActions"], json!(actions));
-                }
-            }
-        }
-    }
 }
 
 #[test]

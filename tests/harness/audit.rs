@@ -25,6 +25,8 @@ impl AuditMark {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(from = "RawEvent")]
 pub(crate) struct AuditEvent {
+    /// The same in the answer's header `Audit-Id`.
+    pub(crate) id: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`,
     /// `deletecollection`.
     pub(crate) verb: String,
@@ -155,6 +157,8 @@ fn complete_lines(text: &str) -> &str {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawEvent {
+    #[serde(rename = "auditID")]
+    audit_id: String,
     verb: String,
     #[serde(rename = "requestURI")]
     request_uri: String,
@@ -197,6 +201,7 @@ impl From<RawEvent> for AuditEvent {
     fn from(raw: RawEvent) -> Self {
         let query = raw.request_uri.split_once('?').map_or("", |(_, query)| query);
         Self {
+            id: raw.audit_id,
             dry_run: query.split('&').any(|pair| pair == "dryRun=All"),
             verb: raw.verb,
             api_group: raw.object_ref.api_group,

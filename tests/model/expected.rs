@@ -97,7 +97,7 @@ pub(crate) fn wrong(state: &State) -> Vec<String> {
         }
     }
     for (at, found) in state.store.of(CRONJOBS) {
-        if found.class == Class::Plain && !accounted.contains(at) {
+        if found.class == Class::Plain && shows_it_is_ours(&found.object) && !accounted.contains(at) {
             wrong.push(format!("{at:?} is one too many"));
         }
     }
@@ -120,6 +120,15 @@ pub(crate) fn wrong(state: &State) -> Vec<String> {
         );
     }
     wrong
+}
+
+/// Whether a CronJob has our label and names its StatefulSet. Where somebody took either off before the StatefulSet was let
+/// go of, it is not ours to delete any more.
+fn shows_it_is_ours(cronjob: &Value) -> bool {
+    let meta = &cronjob["metadata"];
+    let owned =
+        meta["ownerReferences"].as_array().is_some_and(|owners| owners.iter().any(|one| one["controller"] == true));
+    meta["labels"][MANAGED_BY] == MANAGER && (owned || !meta["annotations"][STATEFULSET].is_null())
 }
 
 fn expect(wrong: &mut Vec<String>, at: &Key, what: &str, found: &Value, wanted: &Value) {

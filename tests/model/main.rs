@@ -20,12 +20,15 @@
     reason = "each case stands for itself, and a path for two kinds of step"
 )]
 
+#[path = "../harness/mod.rs"]
+mod harness;
 #[path = "../support/random.rs"]
 mod random;
 
 mod events;
 mod expected;
 mod fields;
+mod real;
 mod sequence;
 mod server;
 mod store;
@@ -131,6 +134,19 @@ fn a_copy_of_our_cronjob_goes_also_while_the_settings_are_refused() {
         Event::Settle,
         Event::Annotate { slot: 0, setting: 5 },
         Event::CopyCronJob { slot: 0 },
+        Event::Settle,
+    ]);
+}
+
+#[test]
+fn a_cronjob_of_defrag_sh_gets_no_owner_that_has_gone() {
+    ends_well(vec![
+        Event::Create { slot: 0, label: 1, setting: 0 },
+        Event::Pause { milliseconds: 1254 },
+        Event::Annotate { slot: 0, setting: 3 },
+        Event::Delete { slot: 0, orphan: true },
+        Event::DeleteCronJob { slot: 0 },
+        Event::Adoptable { slot: 0 },
         Event::Settle,
     ]);
 }

@@ -5,7 +5,7 @@
 //! gone. What it leaves out: validation but for what the controller runs into, and fields that the server fills in.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -86,6 +86,8 @@ pub(crate) struct State {
     pub(crate) violations: Vec<String>,
     /// The last writes, for the report of a failure.
     pub(crate) told: Vec<String>,
+    /// StatefulSets that the controller was told to be there, by its own question and not by a watch.
+    pub(crate) confirmed: HashSet<Key>,
 }
 
 pub(crate) struct Server {
@@ -106,17 +108,7 @@ pub(crate) struct Call {
 
 impl Server {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
-        let state = State {
-            store: Store::default(),
-            random: Random::seeded(seed),
-            faults: Faults::default(),
-            counts: Counts::default(),
-            no_policies: false,
-            broken: 0,
-            violations: Vec::new(),
-            told: Vec::new(),
-        };
-        Arc::new(Self { state: Mutex::new(state), changed: watch::channel(()).0 })
+        Arc::new(Self { state: Mutex::new(State::new(seed)), changed: watch::channel(()).0 })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -279,6 +271,20 @@ pub(crate) fn unknown() -> Refusal {
 }
 
 impl State {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            store: Store::default(),
+            random: Random::seeded(seed),
+            faults: Faults::default(),
+            counts: Counts::default(),
+            no_policies: false,
+            broken: 0,
+            violations: Vec::new(),
+            told: Vec::new(),
+            confirmed: HashSet::new(),
+        }
+    }
+
     fn perform(&mut self, call: &Call) -> Result<Value, Refusal> {
         let key = &call.key;
         if key.resource == store::POLICIES && self.no_policies {
@@ -289,6 +295,9 @@ impl State {
         }
         if call.method == Method::GET {
             let found = self.store.get(key).cloned();
+            if found.is_some() && key.resource == store::STATEFULSETS {
+                self.confirmed.insert(key.clone());
+            }
             return found.ok_or_else(|| refusal(404, "NotFound", format!("{} not found", key.name)));
         }
         let before = self.store.objects.get(key).cloned();
@@ -339,7 +348,9 @@ impl State {
             }
             Class::Adoptable => {
                 let name = key.name.trim_end_matches("-defrag-job");
-                let enrolled = self.store.get(&store::key(store::STATEFULSETS, &key.namespace, name)).is_some();
+                let statefulset = store::key(store::STATEFULSETS, &key.namespace, name);
+                // Between a question and the write that follows on it, a StatefulSet may go.
+                let enrolled = self.confirmed.remove(&statefulset) || self.store.get(&statefulset).is_some();
                 match self.store.objects.get_mut(key) {
                     Some(adopted) if uid_of(&adopted.object) == uid_of(&before.object) => {
                         adopted.class = Class::Plain;

@@ -28,7 +28,7 @@ pub(crate) const RESOURCES: &[(&str, &str, &str)] = &[
 ];
 
 /// Where an object is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) resource: &'static str,
     pub(crate) namespace: String,
@@ -61,6 +61,7 @@ pub(crate) struct Stored {
 pub(crate) struct Change {
     pub(crate) version: u64,
     pub(crate) key: Key,
+    pub(crate) class: Class,
     pub(crate) before: Option<Arc<Value>>,
     pub(crate) after: Option<Arc<Value>>,
 }
@@ -104,6 +105,14 @@ impl Store {
         self.objects.iter().filter(move |(key, _)| key.resource == resource)
     }
 
+    /// Takes in an object as another server has it.
+    pub(crate) fn load(&mut self, key: &Key, mut object: Value, class: Class) {
+        let (_, version, kind) = RESOURCES.iter().find(|(resource, ..)| *resource == key.resource).unwrap();
+        object["apiVersion"] = json!(version);
+        object["kind"] = json!(kind);
+        self.objects.insert(key.clone(), Stored { object: Arc::new(object), owners: Owners::new(), class });
+    }
+
     /// Stores an object under the next version, unless nothing in it is new.
     fn put(&mut self, key: &Key, mut object: Value, owners: Owners, class: Class) -> Arc<Value> {
         let before = self.objects.get(key).map(|stored| Arc::clone(&stored.object));
@@ -136,7 +145,8 @@ impl Store {
         }
         let object = Arc::new(object);
         self.objects.insert(key.clone(), Stored { object: Arc::clone(&object), owners, class });
-        let change = Change { version: self.version, key: key.clone(), before, after: Some(Arc::clone(&object)) };
+        let after = Some(Arc::clone(&object));
+        let change = Change { version: self.version, key: key.clone(), class, before, after };
         self.log.push(change);
         object
     }
@@ -144,7 +154,8 @@ impl Store {
     pub(crate) fn remove(&mut self, key: &Key) {
         let Some(stored) = self.objects.remove(key) else { return };
         self.version += 1;
-        self.log.push(Change { version: self.version, key: key.clone(), before: Some(stored.object), after: None });
+        let Stored { object, class, .. } = stored;
+        self.log.push(Change { version: self.version, key: key.clone(), class, before: Some(object), after: None });
     }
 
     pub(crate) fn create(
