@@ -284,7 +284,7 @@ async fn write(
     let (none, fresh) = (Tally::default(), DefragPolicyStatus::default());
     let api: Api<DefragPolicy> = Api::all(context.client.clone());
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let mut now_known = Known::new();
+    let (mut now_known, mut conflict) = (Known::new(), None);
     for policy in policies {
         let identity = (policy.name.clone(), policy.uid.clone());
         let tally = tallies.get(&policy.name).unwrap_or(&none);
@@ -303,14 +303,19 @@ async fn write(
             }});
             match api.patch_status(&policy.name, &params, &Patch::Merge(&patch)).await {
                 Ok(_) => debug!(policy = policy.name, "the status was written"),
-                // Deleted, or made again: the watch will say so.
-                Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => continue,
+                // The watch will say so.
+                Err(kube::Error::Api(status)) if status.is_not_found() => continue,
+                // Made again, which the watch will say, or changed by others at the same moment, which it need not.
+                Err(kube::Error::Api(status)) if status.is_conflict() => {
+                    conflict = Some(kube::Error::Api(status));
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
         now_known.insert(identity, wanted);
     }
-    Ok(now_known)
+    conflict.map_or(Ok(now_known), |error| Err(error.into()))
 }
 
 async fn list(context: &Context) -> Result<Known, Error> {

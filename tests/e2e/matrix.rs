@@ -132,8 +132,8 @@ async fn each_action_does_its_own_with_each_finding_on_the_real_server() {
     let mut expected: BTreeMap<String, Expected> = BTreeMap::new();
     let mut priority = 0;
     matrix.store("good", &tame()).await;
-    let cases = cases();
-    for case in &cases {
+    let rows = cases();
+    for case in &rows {
         let (code, bad) = (case.code, broken(&case.breach));
         // Written while the policy only audits.
         priority += 1;
@@ -193,5 +193,5 @@ async fn each_action_does_its_own_with_each_finding_on_the_real_server() {
         }
         sleep(Duration::from_millis(50)).await;
     }
-    println!("{} findings, {total} requests: each was refused, warned of and audited as its action says", cases.len());
+    println!("{} findings, {total} requests: each was refused, warned of and audited as its action says", rows.len());
 }

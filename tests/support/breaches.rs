@@ -45,25 +45,38 @@ pub fn actions_for(code: Code) -> impl Iterator<Item = &'static [&'static str]> 
     ACTIONS.into_iter().filter(move |actions| !slow || matches!(actions, ["Deny"] | ["Warn", "Audit"]))
 }
 
+fn annotation(code: Code, spec: Value, key: &'static str, value: &'static str) -> Case {
+    Case { code, spec, breach: Breach::Annotation(key, value) }
+}
+
+fn at(code: Code, spec: Value, pointer: &'static str, value: Value) -> Case {
+    Case { code, spec, breach: Breach::At(pointer, value) }
+}
+
+fn quota(code: Code, spec: Value, value: &'static str) -> Case {
+    Case { code, spec, breach: Breach::Quota(value) }
+}
+
+/// A policy that says nothing.
+fn none() -> Value {
+    json!({})
+}
+
 pub fn cases() -> Vec<Case> {
-    let annotation = |code, spec, key, value| Case { code, spec, breach: Breach::Annotation(key, value) };
-    let at = |code, spec, pointer, value| Case { code, spec, breach: Breach::At(pointer, value) };
-    let quota = |code, spec, value| Case { code, spec, breach: Breach::Quota(value) };
-    let none = || json!({});
+    [limits(), mistakes()].into_iter().flatten().collect()
+}
+
+/// What breaks a bound, by a setting that could run.
+fn limits() -> Vec<Case> {
     let limit = |name: &str, value: Value| json!({"limits": {name: value}});
     let sidecar = json!([
         tame()["spec"]["template"]["spec"]["containers"][0],
         {"name": "nightly", "image": "registry.example/etcd-defrag:v0.41"},
     ]);
-    let mut elsewhere = tame()["spec"]["template"]["spec"]["containers"][0].clone();
-    elsewhere["command"].as_array_mut().unwrap().pop();
-    elsewhere["envFrom"] = json!([{"configMapRef": {"name": "settings"}}]);
     let window = json!([{"from": "22:00", "to": "06:00"}]);
     let undecided = "dbSizeFree > 200*1024*1024 || dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024 || \
                      dbSizeFree * dbSizeInUse == 209715201";
-    let can_fail = "dbSizeFree > 200*1024*1024 || dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024 || 1/0 > 1";
     vec![
-        // What a limit says.
         annotation(Code::ScheduleTooOften, none(), "schedule", "*/5 * * * *"),
         annotation(Code::ScheduleTooRare, limit("maxInterval", json!("26h")), "schedule", "0 0 * * 0"),
         annotation(Code::ScheduleOutsideWindow, limit("windows", window), "schedule", "0 12 * * *"),
@@ -114,7 +127,16 @@ pub fn cases() -> Vec<Case> {
             "/metadata/labels/etcd-defrag.io~1enabled",
             json!("false"),
         ),
-        // What cannot be understood, or would hurt under any policy.
+    ]
+}
+
+/// What cannot be understood, or would hurt under any policy.
+fn mistakes() -> Vec<Case> {
+    let mut elsewhere = tame()["spec"]["template"]["spec"]["containers"][0].clone();
+    elsewhere["command"].as_array_mut().unwrap().pop();
+    elsewhere["envFrom"] = json!([{"configMapRef": {"name": "settings"}}]);
+    let can_fail = "dbSizeFree > 200*1024*1024 || dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024 || 1/0 > 1";
+    vec![
         annotation(Code::AnnotationUnknown, none(), "shedule", "0 0 * * *"),
         annotation(Code::BooleanInvalid, none(), "suspend", "yes"),
         annotation(Code::DurationInvalid, none(), "wait-between-members", "1 minute"),
@@ -169,12 +191,12 @@ pub fn tame() -> Value {
     object["metadata"]["annotations"] = json!({"example.com/owner": "platform"});
     // The place for one more variable.
     set(&mut object, "/spec/template/spec/containers/0/env/2", json!({"name": "TZ", "value": "Etc/UTC"}));
-    quota(&mut object, "2147483648");
+    set_quota(&mut object, "2147483648");
     set(&mut object, "/spec/template/spec/containers/0/livenessProbe/failureThreshold", json!(6));
     object
 }
 
-fn quota(object: &mut Value, value: &str) {
+fn set_quota(object: &mut Value, value: &str) {
     const FLAG: &str = "--quota-backend-bytes=";
     let command = object["spec"]["template"]["spec"]["containers"][0]["command"].as_array_mut().unwrap();
     let at = command.iter().position(|word| word.as_str().unwrap().starts_with(FLAG)).unwrap();
@@ -188,7 +210,7 @@ pub fn broken(breach: &Breach) -> Value {
             object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
         }
         Breach::At(pointer, value) => set(&mut object, pointer, value.clone()),
-        Breach::Quota(value) => quota(&mut object, value),
+        Breach::Quota(value) => set_quota(&mut object, value),
     }
     object
 }

@@ -26,8 +26,8 @@ const LOOKED_AT: [&str; 5] = [NAMESPACES, POLICIES, STATEFULSETS, CRONJOBS, JOBS
 pub(super) enum Hitch {
     /// Somebody was quicker: look again and try again.
     Conflict,
-    /// The API server refuses such an object.
-    Refused,
+    /// The API server refuses such an object, in these words.
+    Refused(String),
 }
 
 /// Whose a CronJob is that the sequence made, and the version in which it was left.
@@ -65,7 +65,8 @@ impl Cluster {
                 if !ours(&at) {
                     continue;
                 }
-                if object["status"].as_object().is_some_and(serde_json::Map::is_empty) {
+                // The model gives a Job a status when it ends, the controller of Jobs when it begins.
+                if resource == JOBS && !has_ended(&object) {
                     object.as_object_mut().unwrap().remove("status");
                 }
                 let class = self.class(&object);
@@ -160,7 +161,7 @@ impl Cluster {
                 let now = &last["lastTransitionTime"];
                 first["lastTransitionTime"] = now.clone();
                 let ended = if last["type"] == "Failed" { &Value::Null } else { now };
-                json!({"startTime": now, "completionTime": ended, "conditions": [first, last]})
+                json!({"completionTime": ended, "conditions": [first, last], "active": null, "ready": null})
             }
             _ => return Ok(()),
         };
@@ -172,7 +173,9 @@ impl Cluster {
         match self.once(method.clone(), path, content, body).await {
             Ok(answer) => Ok(answer),
             Err(kube::Error::Api(status)) if status.code == 404 && method == Method::DELETE => Ok(Value::Null),
-            Err(kube::Error::Api(status)) if [403, 404, 422].contains(&status.code) => Err(Hitch::Refused),
+            Err(kube::Error::Api(status)) if [403, 404, 422].contains(&status.code) => {
+                Err(Hitch::Refused(status.message))
+            }
             // A conflict, or a connection to an API server that starts again.
             Err(_) => Err(Hitch::Conflict),
         }
@@ -199,6 +202,11 @@ impl Cluster {
     pub(super) async fn knows_policies(&self) -> bool {
         self.once(Method::GET, &path(&key(POLICIES, "", "")), "", &Value::Null).await.is_ok()
     }
+}
+
+fn has_ended(job: &Value) -> bool {
+    let conditions = job["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Complete" || one["type"] == "Failed"))
 }
 
 /// Whether a sequence made it, or the controller for what a sequence made.

@@ -153,7 +153,8 @@ impl Run {
             };
             match result {
                 Ok(()) => return Ok(()),
-                Err(Hitch::Refused) => {
+                Err(Hitch::Refused(words)) => {
+                    println!("{event:?}: {words}");
                     self.refused += 1;
                     return Ok(());
                 }
