@@ -1,8 +1,14 @@
 //! What the reconciler makes of `DefragPolicy`: who governs, what follows a change, and what a policy's status says.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use etcd_defrag_webhook::defrag::policy::DefragPolicy;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::{
     policies::{manifest, with_definition},
@@ -210,11 +216,11 @@ async fn a_hundred_changes_a_second_end_in_one_write() {
     std::thread::sleep(Duration::from_secs(1));
 
     let client = super::schedules::client(world.plane.kubeconfig()).await;
-    let api: kube::Api<etcd_defrag_webhook::defrag::policy::DefragPolicy> = kube::Api::all(client);
+    let api: Api<DefragPolicy> = Api::all(client);
     let mark = world.plane.audit_mark();
     for step in 0..100 {
         let patch = json!({"spec": {"defaults": {"schedule": format!("{} {} * * *", step % 60, 4 + step / 60)}}});
-        api.patch(&policy.name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&patch)).await.unwrap();
+        api.patch(&policy.name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
     ns.cronjob_that("etcd", "follow the last change", schedule("39 5 * * *"));
     std::thread::sleep(Duration::from_secs(2));
@@ -222,6 +228,58 @@ async fn a_hundred_changes_a_second_end_in_one_write() {
     assert!((1..=2).contains(&writes), "{writes} writes for a hundred changes");
     let generation = api.get(&policy.name).await.unwrap().metadata.generation;
     policy.status("the last generation", |status| status["observedGeneration"] == json!(generation));
+}
+
+#[tokio::test]
+async fn of_five_hundred_policies_one_governs_and_each_status_is_written_once() {
+    const POLICIES: usize = 500;
+    let world = with_definition();
+    let ns = namespace(&world.plane, "many");
+    ns.accepts(&etcd(&ns.name, "etcd", &[]));
+    ns.cronjob("etcd");
+    let client = super::schedules::client(world.plane.kubeconfig()).await;
+    let api: Api<DefragPolicy> = Api::all(client);
+    let name = |index: usize| format!("{}-{index:03}", ns.name);
+    let mark = world.plane.audit_mark();
+    for index in 0..POLICIES {
+        let spec =
+            json!({"priority": 500 - index, "namespaceSelector": of(&ns.name), "defaults": {"schedule": "8 2 * * *"}});
+        let policy = serde_json::from_str(&manifest(&name(index), &spec)).unwrap();
+        api.create(&PostParams::default(), &policy).await.unwrap();
+    }
+    let reason = |policy: &DefragPolicy| {
+        let status = policy.status.as_ref()?;
+        status.conditions.iter().find(|one| one.type_ == "Governing").map(|one| one.reason.clone())
+    };
+    let begun = Instant::now();
+    loop {
+        let all = api.list(&ListParams::default()).await.unwrap();
+        let ours = all.iter().filter(|policy| policy.name_any().starts_with(&format!("{}-", ns.name)));
+        let reasons: Vec<String> = ours.filter_map(reason).collect();
+        let shadowed = reasons.iter().filter(|reason| *reason == "Shadowed").count();
+        if shadowed == POLICIES - 1 && reasons[0] == "Governing" {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_mins(1), "{} statuses, {shadowed} shadowed", reasons.len());
+        sleep(Duration::from_millis(200)).await;
+    }
+    ns.cronjob_that("etcd", "follow the highest priority", schedule("8 2 * * *"));
+    sleep(Duration::from_secs(2)).await;
+    let statuses = world.plane.audit_since(mark).writes().by_agent("etcd-defrag-webhook").of("defragpolicies");
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for event in statuses.filter(|event| event.name.starts_with(&format!("{}-", ns.name))) {
+        *times.entry(event.name).or_default() += 1;
+    }
+    assert_eq!((times.len(), times.values().max()), (POLICIES, Some(&1)));
+    assert_eq!(writes(&world.plane, mark, &ns.name), 1, "the CronJob is written once for all of them");
+
+    let mark = world.plane.audit_mark();
+    for index in (0..POLICIES).rev() {
+        api.delete(&name(index), &DeleteParams::default()).await.unwrap();
+    }
+    ns.cronjob_that("etcd", "fall back to the built-in policy", schedule("0 0 * * *"));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(writes(&world.plane, mark, &ns.name), 1, "and once when all have gone");
 }
 
 /// Starts a run by hand and lets it fail at its deadline.

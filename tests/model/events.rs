@@ -410,10 +410,10 @@ fn endpoints(slot: usize) -> String {
 }
 
 fn by_hand(key: &Key, image: &str, arg: &str) -> Value {
-    let container = json!({"name": "run", "image": image, "args": [arg]});
+    let pod = json!({"restartPolicy": "Never", "containers": [{"name": "run", "image": image, "args": [arg]}]});
     json!({
         "metadata": {"name": key.name, "namespace": key.namespace},
-        "spec": {"schedule": "11 11 11 11 *", "jobTemplate": {"spec": {"template": {"spec": {"containers": [container]}}}}},
+        "spec": {"schedule": "11 11 11 11 *", "jobTemplate": {"spec": {"template": {"spec": pod}}}},
     })
 }
 
