@@ -45,9 +45,10 @@ controlplane: ## Build the test control plane (about 10 min on 2 cores, once; th
 	@scripts/controlplane.sh >/dev/null
 
 SEQUENCES ?= 20000
+REAL ?= 20
 .PHONY: model
-model: ## The reconciler against a model: SEQUENCES=20000 random sequences of events and faults
-	MODEL_SEQUENCES=$(SEQUENCES) cargo test --locked --release --test model -- --nocapture
+model: controlplane ## The reconciler against a model: SEQUENCES=20000 random ones with faults, REAL=20 on a control plane
+	MODEL_SEQUENCES=$(SEQUENCES) MODEL_REAL_SEQUENCES=$(REAL) cargo test --locked --release --test model -- --nocapture
 
 .PHONY: oracle
 oracle: ## Millions of schedules and rules against the Go modules that decide in a cluster
