@@ -22,6 +22,7 @@ pub mod server;
 
 mod activity;
 mod enroll;
+mod trace;
 mod validate;
 mod warnings;
 

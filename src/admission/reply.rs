@@ -25,7 +25,8 @@ const CAUSES: usize = 32;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Response {
-    uid: String,
+    /// The one of the request.
+    pub uid: String,
     /// Whether the write may go on.
     pub allowed: bool,
     /// Why not.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Entry, Limits, Metrics,
     answer::{Answer, Failure, Outcome, answer, failed},
-    listen, reply, review,
+    listen, reply, review, trace,
 };
 use crate::defrag::policy::Landscape;
 
@@ -98,9 +98,10 @@ pub async fn run(
 
 async fn serve(admission: Admission, entry: Entry, request: Request) -> Response {
     let started = Instant::now();
+    let trace = trace::id(request.headers());
     let (response, outcome, findings) = match respond(&admission, entry, request, started).await {
         Ok(answer) => {
-            log(entry, &answer, started.elapsed());
+            log(entry, &answer, trace.as_deref(), started.elapsed());
             let response = match answer.response.encode() {
                 Ok(body) => json(StatusCode::OK, body),
                 Err(error) => status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()),
@@ -108,7 +109,7 @@ async fn serve(admission: Admission, entry: Entry, request: Request) -> Response
             (response, answer.outcome, answer.findings)
         }
         Err((code, reason, message)) => {
-            tracing::warn!(%entry, code = code.as_u16(), %message, "not an admission review");
+            tracing::warn!(%entry, trace_id = trace, code = code.as_u16(), reason = message, "not an admission review");
             (status(code, reason, message), Outcome::Malformed, Vec::new())
         }
     };
@@ -171,18 +172,19 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
     }
 }
 
-fn log(entry: Entry, answer: &Answer, took: Duration) {
+fn log(entry: Entry, answer: &Answer, trace_id: Option<&str>, took: Duration) {
+    let uid = &answer.response.uid;
     let request = answer.request.as_ref();
     let namespace = request.map_or("", |request| &request.namespace);
     let name = request.map_or("", |request| &request.name);
     let operation = request.map_or("", |request| request.operation.as_str());
     let dry_run = request.is_some_and(|request| request.dry_run);
     let outcome = answer.outcome.as_str();
-    let message = answer.response.status.as_ref().and_then(|status| status.message.as_deref()).unwrap_or_default();
+    let reason = answer.response.status.as_ref().and_then(|status| status.message.as_deref()).unwrap_or_default();
     if answer.response.allowed {
-        tracing::debug!(%entry, outcome, ?namespace, ?name, operation, dry_run, ?took, "reviewed");
+        tracing::debug!(%entry, uid, trace_id, outcome, namespace, name, operation, dry_run, ?took, "reviewed");
     } else {
-        tracing::info!(%entry, outcome, ?namespace, ?name, operation, dry_run, ?took, message, "refused");
+        tracing::info!(%entry, uid, trace_id, outcome, namespace, name, operation, dry_run, ?took, reason, "refused");
     }
 }
 

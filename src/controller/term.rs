@@ -316,18 +316,16 @@ impl Term {
         match done {
             Ok((id, done)) => {
                 self.looked_at.remove(&id);
-                let known = self.memories.get(&done.key);
-                let before = known.map(|memory| memory.standing).unwrap_or_default();
-                if known.and_then(|memory| memory.judged.as_ref()) != done.memory.judged.as_ref() {
+                // It may have gone while it was looked at.
+                let memory = self.statefulsets.get(&done.key).map(|_| done.memory);
+                let known = self.memories.remove(&done.key);
+                let standing = |memory: &Option<Memory>| memory.as_ref().map_or(Standing::None, |one| one.standing);
+                self.count(standing(&known), standing(&memory));
+                let judged = |memory: &Option<Memory>| memory.as_ref().and_then(|one| one.judged.clone());
+                if judged(&known) != judged(&memory) {
                     self.reporter.touch(Instant::now());
                 }
-                self.count(before, done.memory.standing);
-                if self.statefulsets.get(&done.key).is_some() {
-                    self.memories.insert(done.key.clone(), done.memory);
-                } else {
-                    self.count(done.memory.standing, Standing::None);
-                    self.memories.remove(&done.key);
-                }
+                self.memories.extend(memory.map(|memory| (done.key.clone(), memory)));
                 self.queue.finished(&done.key, Instant::now(), done.next);
                 self.tell(&done.key);
             }
@@ -383,8 +381,9 @@ impl Term {
         };
         match event {
             Watched::StatefulSet(event) => {
-                let changes = self.statefulsets.take(event, of_concern);
-                for change in changes {
+                for change in self.statefulsets.take(event, of_concern) {
+                    // Its labels may select it for another policy, which comes to the same judgement.
+                    self.reporter.touch(Instant::now());
                     self.queue.add(&change.key);
                 }
             }

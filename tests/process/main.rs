@@ -17,3 +17,4 @@ mod client_auth;
 mod load;
 mod self_signed;
 mod support;
+mod tracing;
