@@ -106,7 +106,7 @@ struct Replica {
 
 impl Replica {
     fn start(server: &Arc<Server>, identity: String) -> Self {
-        let link = Link::new();
+        let link = Link::new(identity.clone());
         let client = server.client(&link);
         let landscapes = Landscapes::follow(client.clone());
         let (stop, shutdown) = watch::channel(false);

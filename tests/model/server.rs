@@ -57,14 +57,16 @@ pub(crate) struct Counts {
 /// The connection of one process.
 #[derive(Debug)]
 pub(crate) struct Link {
+    /// The process's name in the Lease.
+    identity: String,
     pub(crate) dead: AtomicBool,
     /// Until then its requests hang, and arrive afterwards.
     pub(crate) cut_off: Mutex<Instant>,
 }
 
 impl Link {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { dead: AtomicBool::new(false), cut_off: Mutex::new(Instant::now()) })
+    pub(crate) fn new(identity: String) -> Arc<Self> {
+        Arc::new(Self { identity, dead: AtomicBool::new(false), cut_off: Mutex::new(Instant::now()) })
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -163,6 +165,11 @@ impl Server {
             let mut state = self.state();
             state.counts.requests += 1;
             state.counts.attempts += u64::from(writes);
+            // It may arrive later, but it must not set out while somebody else leads.
+            if writes && let Some(leader) = state.leader().filter(|leader| *leader != link.identity) {
+                let violation = format!("{} wrote to {:?} while {leader} led", link.identity, call.key);
+                state.violations.push(violation);
+            }
             let faults = state.faults;
             let fault = if state.random.chance(faults.requests) { 1 + state.random.below(5u64) } else { 0 };
             let slow = state.random.chance(faults.slow);
@@ -283,6 +290,12 @@ impl State {
             told: Vec::new(),
             confirmed: HashSet::new(),
         }
+    }
+
+    /// Who holds the Lease.
+    fn leader(&self) -> Option<String> {
+        let (_, lease) = self.store.of("leases").next()?;
+        lease.object["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty()).map(str::to_owned)
     }
 
     fn perform(&mut self, call: &Call) -> Result<Value, Refusal> {
