@@ -47,7 +47,9 @@ flags=(
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; printf '%s' "${flags[*]}")
 # The same for the C parts, which are ring's.
 CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$target_dir=/target"
-export PATH CARGO_ENCODED_RUSTFLAGS CFLAGS
+# The program knows no time; with that of the commit each commit would compile the C parts anew, and all that builds on them.
+SOURCE_DATE_EPOCH=0
+export PATH CARGO_ENCODED_RUSTFLAGS CFLAGS SOURCE_DATE_EPOCH
 export CARGO_INCREMENTAL=0
 cargo auditable build --locked --release --target "$target" --bin etcd-defrag-webhook >&2
 readonly binary=$target_dir/$target/release/etcd-defrag-webhook

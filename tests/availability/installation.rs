@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,8 @@ const POLL: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub(crate) struct Replica {
     pub(crate) name: String,
+    /// As the chart names it.
+    pub(crate) image: String,
     pub(crate) ip: Ipv4Addr,
     /// From the start of its container until it was ready; Kubernetes counts in whole seconds.
     pub(crate) ready_after: i64,
@@ -85,10 +88,28 @@ impl<'a> Installation<'a> {
 
     /// `kubectl rollout restart`, until it is done and the old pods are gone.
     pub(crate) fn restart(&self) {
-        let before = self.replicas();
         let deployment = format!("deployment/{NAME}");
-        self.node.kubectl_ok(&["-n", NAMESPACE, "rollout", "restart", &deployment]);
-        self.node.kubectl_ok(&["-n", NAMESPACE, "rollout", "status", "--timeout=3m", &deployment]);
+        self.replaced(|| {
+            self.node.kubectl_ok(&["-n", NAMESPACE, "rollout", "restart", &deployment]);
+            self.node.kubectl_ok(&["-n", NAMESPACE, "rollout", "status", "--timeout=3m", &deployment]);
+        });
+    }
+
+    /// `helm upgrade` to another chart.
+    pub(crate) fn upgrade(&self, chart: &Path, values: &str) {
+        let chart = chart.display().to_string();
+        self.node.helm_ok(&["upgrade", NAME, &chart, "-n", NAMESPACE, "-f", "-", "--wait", "--timeout=3m"], values);
+    }
+
+    /// `helm rollback` to the revision before.
+    pub(crate) fn rollback(&self) {
+        self.node.helm_ok(&["rollback", NAME, "-n", NAMESPACE, "--wait", "--timeout=3m"], "");
+    }
+
+    /// Does what replaces all pods, until the old ones are gone and all is as it should be with the new ones.
+    pub(crate) fn replaced(&self, act: impl FnOnce()) {
+        let before = self.replicas();
+        act();
         for replica in before {
             let pod = format!("pod/{}", replica.name);
             self.node.kubectl_ok(&["-n", NAMESPACE, "wait", "--for=delete", "--timeout=2m", &pod]);
@@ -159,6 +180,7 @@ fn replica(pod: &Value) -> Option<Replica> {
     let started = time(&pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"])?;
     Some(Replica {
         name: pod["metadata"]["name"].as_str()?.to_owned(),
+        image: pod["spec"]["containers"][0]["image"].as_str()?.to_owned(),
         ip: pod["status"]["podIP"].as_str()?.parse().ok()?,
         ready_after: time(&ready["lastTransitionTime"])?.duration_since(started).as_secs(),
     })

@@ -11,19 +11,23 @@ mod harness;
 mod installation;
 mod load;
 mod phase;
+mod upgrade;
 
 use std::{
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     thread::sleep,
     time::Duration,
 };
 
+use etcd_defrag_webhook::defrag::policy::DEFAULT_RULE;
 use jiff::Timestamp;
 
 use self::{
     harness::{CertManager, Node, Process, own_image},
     installation::{Installation, NAME, NAMESPACE},
     phase::Phases,
+    upgrade::{NO_POLICY, Next, VERSION, to_another_version, writers},
 };
 
 /// One test at a time: each measures the machine's answers.
@@ -32,7 +36,8 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// How long the load goes on while nothing happens, and after a loss until things are looked at.
 const A_WHILE: Duration = Duration::from_secs(8);
 
-fn node(test: &str) -> Option<Node> {
+/// A node with the project's own image and others besides, which are made only where a node can run.
+fn node(test: &str, others: impl FnOnce() -> Vec<PathBuf>) -> Option<Node> {
     if let Some(reason) = harness::unavailable() {
         // Says the same as `Node::start_with`, before the image is built for nothing.
         let required = std::env::var_os("ETCD_DEFRAG_NODE").is_some_and(|value| value == "required");
@@ -40,13 +45,15 @@ fn node(test: &str) -> Option<Node> {
         println!("SKIPPED: {test}: no node can run: {reason}");
         return None;
     }
-    Node::start_with(test, &[format!("--image={}", own_image().display())])
+    let images = others();
+    let images = images.iter().map(PathBuf::as_path).chain([own_image()]);
+    Node::start_with(test, &images.map(|image| format!("--image={}", image.display())).collect::<Vec<_>>())
 }
 
 #[test]
 fn restarts_renewals_and_lost_leaders_under_load() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(node) = node("restarts_renewals_and_lost_leaders_under_load") else { return };
+    let Some(node) = node("restarts_renewals_and_lost_leaders_under_load", Vec::new) else { return };
     let _cert_manager = CertManager::start(&node);
     let installation = Installation::install(&node, "");
     figures_of_the_process(&installation);
@@ -93,7 +100,7 @@ fn restarts_renewals_and_lost_leaders_under_load() {
 #[test]
 fn a_ca_of_its_own_is_replaced_under_load() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(node) = node("a_ca_of_its_own_is_replaced_under_load") else { return };
+    let Some(node) = node("a_ca_of_its_own_is_replaced_under_load", Vec::new) else { return };
     let installation = Installation::install(&node, "tls: {mode: self-signed}");
     let mut phases = Phases::start(&node);
     phases.planned("nothing", || sleep(A_WHILE));
@@ -104,6 +111,32 @@ fn a_ca_of_its_own_is_replaced_under_load() {
     });
     phases.planned("rolling restart", || installation.restart());
     phases.end();
+    installation.uninstall();
+}
+
+/// Both versions answer for a while, of which one makes the CronJobs; what they want in a CronJob differs, and it is written
+/// once for each version that comes to lead.
+#[test]
+fn an_upgrade_and_its_way_back_under_load() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut next = None;
+    let Some(node) = node("an_upgrade_and_its_way_back_under_load", || vec![next.insert(Next::make()).image()]) else {
+        return;
+    };
+    let next = next.unwrap();
+    let _cert_manager = CertManager::start(&node);
+    let installation = Installation::install(&node, NO_POLICY);
+    let mut phases = Phases::start(&node);
+    phases.planned("nothing", || sleep(A_WHILE));
+    phases.planned("upgrade to the next version", || {
+        to_another_version(&installation, &next.rule, || installation.upgrade(&next.chart(), NO_POLICY));
+    });
+    phases.planned("rollback to this version", || {
+        to_another_version(&installation, DEFAULT_RULE, || installation.rollback());
+    });
+    phases.end();
+    // Never back and forth.
+    assert_eq!(writers(&node), [VERSION, &next.version, VERSION]);
     installation.uninstall();
 }
 

@@ -1,6 +1,6 @@
 //! Every rendered object on a real API server.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use super::{
 fn every_object_is_accepted_as_it_is() {
     let plane = ControlPlane::start();
     let _cert_manager = CertManager::start(&plane);
+    prometheus_operators_definitions(&plane);
     let namespaces = include_str!("../../deploy/manifests/00-namespace.yaml");
     plane.apply(namespaces);
     plane.kubectl_ok(&["create", "namespace", "sandbox"]);
@@ -24,15 +25,9 @@ fn every_object_is_accepted_as_it_is() {
     plane.wait_established("defragpolicies.etcd-defrag.io");
 
     let mut tried = 0;
+    let mut kinds = BTreeSet::new();
     for (name, values) in SETS {
         for object in render(values) {
-            if object["apiVersion"] == "monitoring.coreos.com/v1" {
-                println!(
-                    "not tried: {}: the definitions of the Prometheus operator are not to be had here",
-                    title(&object)
-                );
-                continue;
-            }
             // Its Secret is a placeholder.
             let placeholder = name == "secret" && object["webhooks"].is_array();
             let object = if placeholder { without_bundle(object) } else { object };
@@ -44,11 +39,34 @@ fn every_object_is_accepted_as_it_is() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success() && said.is_empty(), "{name}: {}: {said}", title(&object));
             tried += 1;
+            kinds.insert(object["kind"].as_str().unwrap().to_owned());
         }
     }
-    println!("{tried} objects of {} sets of values", SETS.len());
+    println!("{tried} objects of {} sets of values, of {} kinds: {kinds:?}", SETS.len(), kinds.len());
     assert!(tried > 100, "{tried}");
+    assert!(MONITORING.iter().all(|kind| kinds.contains(*kind)), "{kinds:?}");
     plain_manifests_apply(&plane);
+}
+
+/// The kinds of the Prometheus operator that the chart makes.
+const MONITORING: [&str; 3] = ["PodMonitor", "PrometheusRule", "ServiceMonitor"];
+
+/// Installs their real definitions, out of the operator's Go module.
+fn prometheus_operators_definitions(plane: &ControlPlane) {
+    const MODULE: &str = "github.com/prometheus-operator/prometheus-operator";
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/prometheus-operator");
+    let output = Command::new("go").args(["mod", "download", "-json", MODULE]).current_dir(here).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "go mod download {MODULE}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    let module: Value = serde_json::from_str(&said).unwrap();
+    let folder = Path::new(module["Dir"].as_str().unwrap()).join("example/prometheus-operator-crd");
+    for kind in MONITORING {
+        let plural = format!("{}s", kind.to_lowercase());
+        let definition = fs::read_to_string(folder.join(format!("monitoring.coreos.com_{plural}.yaml"))).unwrap();
+        plane.apply(&definition);
+        plane.wait_established(&format!("{plural}.monitoring.coreos.com"));
+    }
+    println!("with the definitions of {MODULE} {}", module["Version"]);
 }
 
 fn without_bundle(mut object: Value) -> Value {

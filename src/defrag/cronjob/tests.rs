@@ -56,6 +56,13 @@ fn an_owner_is_named_only_where_its_uid_is_known() {
     assert_eq!(cronjob(kamaji()).metadata.owner_references, None);
 }
 
+/// What an upgrade does not change it does not write, and leaders of two versions agree where both want the same.
+#[test]
+fn nothing_in_it_names_the_version_of_the_program() {
+    let text = serde_json::to_string(&cronjob(kamaji())).unwrap();
+    assert!(!text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+}
+
 #[test]
 fn no_members_or_a_pause_suspend() {
     assert_eq!(spec(kamaji())["suspend"], json!(false));
