@@ -16,7 +16,10 @@ use kube::{
     core::DeserializeGuard,
 };
 use serde_json::json;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use tracing::{debug, warn};
 
 use super::{Context, Error, ObjectKey, landscape::Batch, memory::Judged, on_demand::Reach};
@@ -41,6 +44,10 @@ const QUIET: Duration = Duration::from_millis(500);
 const LATEST: Duration = Duration::from_secs(10);
 /// … which are waited for no longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So long may one request take.
+const REQUEST: Duration = Duration::from_secs(30);
+/// After so long they are read again: a write of the leader before, late on its way, or of a person may have changed one.
+const RESYNC: Duration = Duration::from_mins(5);
 
 /// What the StatefulSets that a policy selects came to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -210,6 +217,8 @@ pub(super) struct Reporter {
     waiting: Option<Instant>,
     /// `None` until they have been listed.
     known: Option<Known>,
+    /// When they are listed again.
+    resync: Option<Instant>,
     writes: JoinSet<Option<Known>>,
 }
 
@@ -221,11 +230,13 @@ impl Reporter {
 
     /// When statuses are to be written; never while some are.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.dirty.as_ref().filter(|_| self.writes.is_empty()).map(Batch::due)
+        let due = self.dirty.as_ref().map(Batch::due).into_iter().chain(self.resync).min();
+        due.filter(|_| self.writes.is_empty())
     }
 
     /// Waits longer, because looks that a status counts are under way; `false` where that has gone on for too long.
     pub(super) fn postpone(&mut self, now: Instant) -> bool {
+        self.forget(now);
         let since = *self.waiting.get_or_insert(now);
         let patient = now.saturating_duration_since(since) < PATIENCE;
         if patient {
@@ -234,16 +245,28 @@ impl Reporter {
         patient
     }
 
+    /// Forgets what the statuses were, once that is too long ago.
+    fn forget(&mut self, now: Instant) {
+        if self.resync.take_if(|due| *due <= now).is_some() {
+            self.known = None;
+        }
+    }
+
     /// Begins to write the statuses that changed.
     pub(super) fn start(&mut self, context: Arc<Context>, landscape: &Landscape, tallies: HashMap<String, Tally>) {
         self.dirty = None;
         self.waiting = None;
         let policies: Vec<_> = landscape.policies().iter().cloned().collect();
+        let now = Instant::now();
+        self.forget(now);
         if policies.is_empty() {
             self.known = None;
             return;
         }
         let known = self.known.take();
+        if known.is_none() {
+            self.resync = Some(now + RESYNC);
+        }
         self.writes.spawn(async move {
             match write(&context, &policies, &tallies, known).await {
                 Ok(known) => Some(known),
@@ -301,7 +324,7 @@ async fn write(
                 "violations": wanted.violations,
                 "conditions": wanted.conditions,
             }});
-            match api.patch_status(&policy.name, &params, &Patch::Merge(&patch)).await {
+            match in_time(api.patch_status(&policy.name, &params, &Patch::Merge(&patch))).await? {
                 Ok(_) => debug!(policy = policy.name, "the status was written"),
                 // The watch will say so.
                 Err(kube::Error::Api(status)) if status.is_not_found() => continue,
@@ -318,9 +341,13 @@ async fn write(
     conflict.map_or(Ok(now_known), |error| Err(error.into()))
 }
 
+async fn in_time<T>(request: impl Future<Output = T>) -> Result<T, Error> {
+    timeout(REQUEST, request).await.map_err(|_| Error::TimedOut(REQUEST))
+}
+
 async fn list(context: &Context) -> Result<Known, Error> {
     let api: Api<DeserializeGuard<DefragPolicy>> = Api::all(context.client.clone());
-    let all = api.list(&ListParams::default()).await?;
+    let all = in_time(api.list(&ListParams::default())).await??;
     let readable = all.items.into_iter().filter_map(|object| object.0.ok());
     Ok(readable
         .filter_map(|policy| {

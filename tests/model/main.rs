@@ -150,3 +150,19 @@ fn a_cronjob_of_defrag_sh_gets_no_owner_that_has_gone() {
         Event::Settle,
     ]);
 }
+
+/// Between what is read of a CronJob and what is written to it, somebody else may have taken its name.
+#[test]
+fn a_cronjob_that_changes_hands_at_any_moment_is_left_alone() {
+    let ours = [Event::Create { slot: 0, label: 0, setting: 0 }, Event::Pause { milliseconds: 5000 }];
+    for milliseconds in 0..24 {
+        for last in [Event::EditCronJob { slot: 0, edit: 0 }, Event::Label { slot: 0, label: 2 }] {
+            let theirs = [last, Event::Pause { milliseconds }, Event::Foreign { slot: 0, kind: 1 }, Event::Settle];
+            let events = ours.iter().cloned().chain(theirs).collect();
+            let sequence = Sequence { seed: milliseconds, faults: Faults::default(), events };
+            if let Err(wrong) = sequence.run() {
+                panic!("after {milliseconds} ms: {wrong}");
+            }
+        }
+    }
+}
