@@ -15,7 +15,7 @@ use kube::{
 use serde_json::json;
 
 use super::{GIB, etcd, jobs, policy, reachable, ready, reason, slowly, world};
-use crate::harness::{Exported, Exporter, Prometheus, Serve, prometheus_missing};
+use crate::harness::{Exported, Exporter, Prometheus, PrometheusOptions, Serve, Target, prometheus};
 
 const MIB: u64 = 1 << 20;
 
@@ -55,10 +55,8 @@ fn queries(prometheus: &Prometheus) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_none() {
-    if let Some(why) = prometheus_missing() {
-        println!("SKIPPED: jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_none: {why}");
-        return;
-    }
+    let test = "jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_none";
+    let Some(programs) = prometheus::found(test) else { return };
     let size: usize = std::env::var("ONDEMAND_ETCDS").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
     let (plane, serve) = world();
     let resident_alone = serve.resident();
@@ -94,7 +92,9 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
         Exported { namespace: "fleet".to_owned(), pod: format!("etcd-{index}-{ordinal}"), size, in_use, quota: 8 * GIB }
     });
     let exporter = Exporter::start(members.collect());
-    let mut prometheus = Prometheus::start(plane.dir(), 5, &[exporter.port]);
+    let jobs_of_exporter = prometheus::jobs_of(&[Target::local(exporter.port)]);
+    let options = PrometheusOptions { jobs: jobs_of_exporter, interval: 5, rules: false, past: None };
+    let mut prometheus = Prometheus::start(programs, &options);
     policy(
         &plane,
         &json!({"url": prometheus.url(), "interval": "5s", "timeout": "5s", "staleAfter": "30s", "maxConcurrent": 100}),
