@@ -14,7 +14,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{ControlPlane, eventually, free_port, helm::chart, run};
+use super::{EtcdPods, eventually, free_port, helm::chart, run};
 
 /// The folder with both programs, by `scripts/prometheus.sh`; `None`, with a word about it, where there is none to be had.
 ///
@@ -104,14 +104,21 @@ pub(crate) fn jobs_of(targets: &[Target]) -> Vec<Value> {
     targets.iter().enumerate().map(|(index, target)| target.job(index)).collect()
 }
 
-/// A scrape job for every port named `metrics` of a pod, found and labelled as docs/monitoring.md says.
-pub(crate) fn job_of_pods(plane: &ControlPlane) -> Value {
-    let admin = [plane.ca_file(), plane.client_cert_file(), plane.client_key_file()].map(PathBuf::from);
+/// A scrape job for the metrics of each member, labelled by relabelling as docs/monitoring.md says. Debian's Prometheus is built
+/// without the discovery of Kubernetes: what that would find is given to it, under the same names.
+pub(crate) fn job_of_pods(etcds: &[&EtcdPods<'_>]) -> Value {
+    let found = |pods: &&EtcdPods<'_>| {
+        let found = |(pod, address): (String, String)| {
+            json!({
+                "targets": [format!("{address}:2381")],
+                "labels": {"__meta_kubernetes_namespace": pods.namespace(), "__meta_kubernetes_pod_name": pod},
+            })
+        };
+        pods.addresses().into_iter().map(found).collect::<Vec<_>>()
+    };
     json!({
-        "job_name": "pods",
-        "kubernetes_sd_configs": [{"role": "pod", "api_server": plane.server(), "tls_config": tls_config(&admin)}],
+        "job_name": "pods", "static_configs": etcds.iter().flat_map(found).collect::<Vec<_>>(),
         "relabel_configs": [
-            {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": "metrics", "action": "keep"},
             {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
             {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
         ],
@@ -189,9 +196,13 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("prometheus: {error}"));
-        self.child = Some(child);
+        let child = self.child.insert(child);
+        let (port, mut ended) = (self.port, || child.try_wait().ok().flatten());
         eventually("Prometheus to become ready", Duration::from_mins(1), || {
-            self.get("/-/ready").filter(|answer| answer.starts_with("HTTP/1.0 200")).map(drop)
+            if let Some(status) = ended() {
+                panic!("prometheus ended at once ({status}):\n{}", fs::read_to_string(&file).unwrap_or_default());
+            }
+            get(port, "/-/ready", "*/*").filter(|answer| answer.starts_with("HTTP/1.0 200")).map(drop)
         });
     }
 
