@@ -117,7 +117,7 @@ async fn active(context: &Context, live: &CronJob, job: &Job) -> Result<bool, Er
 }
 
 /// How many members are ready, asked of the API server.
-async fn readiness(context: &Context, namespace: &str, statefulset: &str) -> Result<Readiness, Error> {
+pub(super) async fn readiness(context: &Context, namespace: &str, statefulset: &str) -> Result<Readiness, Error> {
     let kind = ApiResource::erase::<apps::v1::StatefulSet>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &kind);
     let Some(object) = api.get_opt(statefulset).await? else { return Ok(Readiness { ready: 0, wanted: 1 }) };

@@ -63,6 +63,8 @@ pub(crate) struct Exported {
     pub(crate) size: u64,
     pub(crate) in_use: u64,
     pub(crate) quota: u64,
+    /// Whether it tells of the alarm CORRUPT.
+    pub(crate) corrupt: bool,
 }
 
 /// A stand-in for the metrics of many members of etcd, on one port.
@@ -83,6 +85,8 @@ impl Exporter {
                 let _ = writeln!(text, "etcd_mvcc_db_total_size_in_bytes{{{labels}}} {}", one.size);
                 let _ = writeln!(text, "etcd_mvcc_db_total_size_in_use_in_bytes{{{labels}}} {}", one.in_use);
                 let _ = writeln!(text, "etcd_server_quota_backend_bytes{{{labels}}} {}", one.quota);
+                let corrupt = u8::from(one.corrupt);
+                let _ = writeln!(text, "etcd_debugging_server_alarms{{alarm_type=\"CORRUPT\",{labels}}} {corrupt}");
             }
             ("200 OK", text)
         });

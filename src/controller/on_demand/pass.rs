@@ -198,8 +198,10 @@ async fn start(
     let most = room.saturating_add(TRIED);
     for (position, (index, _, reason)) in wanting.into_iter().enumerate() {
         let Some(candidate) = candidates.get(index) else { continue };
-        let held = if room == 0 || position >= most {
+        let held = if position >= most {
             Some(Hold::Crowded { allowed })
+        } else if room == 0 {
+            Some(without_room(context, candidate, allowed).await)
         } else {
             match start_one(context, candidate, &reason, now).await {
                 Ok(Start::Started { name, uid }) => {
@@ -221,6 +223,18 @@ async fn start(
         };
         if let (Some(hold), Some(slot)) = (held, judged.get_mut(index)) {
             *slot = Ok(Decision::Hold(hold));
+        }
+    }
+}
+
+/// What holds a run for which there is no room: that members are not ready has to be mended, and room comes by itself.
+async fn without_room(context: &Context, candidate: &Candidate, allowed: u32) -> Hold {
+    match defrag_now::readiness(context, &candidate.key.namespace, &candidate.key.name).await {
+        Ok(members) if members.ready < members.wanted => Hold::NotReady(members),
+        Ok(_) => Hold::Crowded { allowed },
+        Err(error) => {
+            debug!(statefulset = %candidate.key, %error, "it cannot be told how many members are ready");
+            Hold::Crowded { allowed }
         }
     }
 }

@@ -64,7 +64,7 @@ pub enum Hold {
         /// The pods that tell of it.
         pods: Vec<String>,
     },
-    /// As many runs as the policy allows are under way, and others are nearer to their quota.
+    /// As many runs as the policy allows are under way: of those that were nearest to their quota.
     Crowded {
         /// How many may be.
         allowed: u32,
@@ -123,7 +123,7 @@ impl Hold {
                 pods.join(", ")
             ),
             Self::Crowded { allowed } => format!(
-                "{allowed} at a time are defragmented (the policy's metrics.prometheus.maxConcurrent), and others are nearer to their quota"
+                "{allowed} at a time are defragmented (the policy's metrics.prometheus.maxConcurrent), and others came first"
             ),
             Self::RuleFails { error } => format!("the rule cannot be computed at the measured state: {error}"),
         }
