@@ -45,6 +45,8 @@ pub(crate) struct PodsOptions {
     pub(crate) foreign_client: bool,
     /// The liveness probe; kamaji-etcd's own by default.
     pub(crate) liveness: Option<Value>,
+    /// The readiness probe; kamaji-etcd has none.
+    pub(crate) readiness: Option<Value>,
     /// The size of the volume claim of each member; an `emptyDir` without one.
     pub(crate) claim: Option<String>,
     /// Requests and limits of the container.
@@ -102,6 +104,7 @@ impl Default for PodsOptions {
                 "httpGet": {"path": "/livez", "port": 2381, "scheme": "HTTP"},
                 "initialDelaySeconds": 10, "periodSeconds": 10, "timeoutSeconds": 15, "failureThreshold": 3,
             })),
+            readiness: None,
             claim: None,
             resources: json!({"requests": {"cpu": "10m"}}),
             extra: Vec::new(),

@@ -28,9 +28,11 @@ const LARGEST_FOR: Duration = Duration::from_secs(8);
 /// What etcd says of a write that it refuses.
 const REFUSED: &str = "database space exceeded";
 
-/// An etcd of which nothing but the schedule differs from one with the label only: no run comes by itself before next year.
+/// An etcd that no schedule defragments before next year. Its readiness probe is the one that many have, and that takes a member
+/// with an alarm for one that is not ready.
 fn etcd<'a>(world: &'a World, purpose: &str) -> EtcdPods<'a> {
-    let options = PodsOptions { quota: QUOTA, ..PodsOptions::default() }
+    let readiness = json!({"httpGet": {"path": "/health", "port": 2381}, "periodSeconds": 1, "failureThreshold": 2});
+    let options = PodsOptions { quota: QUOTA, readiness: Some(readiness), ..PodsOptions::default() }
         .annotated("wait-between-members", "1s")
         .annotated("schedule", "0 0 1 1 *")
         .annotated("time-zone", "Etc/UTC");
@@ -227,6 +229,11 @@ fn unmeasured(world: &World, pods: &EtcdPods<'_>, prometheus: &Prometheus) {
     assert_eq!(jobs(pods, world), []);
     prometheus.wait_for(&alert("EtcdDefragNoSpace", pods));
     eventually("the refusals to be seen", SOON, || (refusals(prometheus, pods) > 0.0).then_some(()));
+
+    eventually("the alarm to make every member unready", SOON, || {
+        let object = world.node.get(&["-n", pods.namespace(), "statefulset", pods.name()])?;
+        object["status"]["readyReplicas"].as_u64().is_none_or(|ready| ready == 0).then_some(())
+    });
 
     let asked = Instant::now();
     world.node.kubectl_ok(&[

@@ -48,14 +48,16 @@ fn asked(serve: &Serve) -> f64 {
     )
 }
 
-/// Three hours in which what the first etcd that wants a run has in use grew by 4 MiB a minute, up to what it is now.
-fn past() -> String {
+/// Three hours in which what the first etcd that wants a run has in use grew by 4 MiB a minute, up to what it is now. The labels
+/// are those of the scrapes that follow, or there would be two series for each member.
+fn past(exporter: &Exporter) -> String {
     let now = jiff::Timestamp::now().as_second();
     let mut text = String::from("# TYPE etcd_mvcc_db_total_size_in_use_in_bytes gauge\n");
     for ordinal in 0..3 {
         for minute in (1..=180).rev() {
             let (in_use, at) = (GIB - minute * 4 * MIB, now - i64::try_from(minute).unwrap() * 60);
-            let labels = format!("namespace=\"fleet\",pod=\"etcd-7-{ordinal}\"");
+            let scraped = format!("instance=\"127.0.0.1:{}\",job=\"0\"", exporter.port);
+            let labels = format!("namespace=\"fleet\",pod=\"etcd-7-{ordinal}\",{scraped}");
             let _ = writeln!(text, "etcd_mvcc_db_total_size_in_use_in_bytes{{{labels}}} {in_use} {at}");
         }
     }
@@ -128,7 +130,7 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
     });
     let exporter = Exporter::start(members.collect());
     let scraped = prometheus::jobs_of(&[Target::local(exporter.port)]);
-    let options = PrometheusOptions { jobs: scraped, interval: 5, rules: false, past: Some(past()) };
+    let options = PrometheusOptions { jobs: scraped, interval: 5, rules: false, past: Some(past(&exporter)) };
     let mut prometheus = Prometheus::start(programs, &options);
     policy(
         &plane,
@@ -152,9 +154,12 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
     assert!((1.1..1.5).contains(&sizes["daysToQuota"].as_f64().unwrap_or_default()), "{row}");
     assert_eq!(sizes["required"], true);
     assert!(row["lastOnDemand"].as_str().is_some_and(|why| why.contains("holds for 3 of 3 members")), "{row}");
-    for words in
-        ["2Gi of 8Gi, 1Gi in use, 3Gi to reclaim", "1 days to the quota", "a run is required", "last on demand: "]
-    {
+    for words in [
+        "2 GiB of 8 GiB, 1 GiB in use, 3 GiB to reclaim",
+        "1 days to the quota",
+        "a run is required",
+        "last on demand: ",
+    ] {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
     let (row, _) = status(&plane, &prometheus, &format!("etcd-{not_ready}"));

@@ -12,6 +12,7 @@ use super::{
     super::{
         Context, Error, ObjectKey, apply,
         defrag_now::{self, Request, Start},
+        members,
         ownership::{Ownership, ownership},
         report::{Event, publish},
     },
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::defrag::{
     cronjob,
-    ondemand::{Aim, Decision, Facts, Hold, Readings, Refusal, measure, nearest_first, wants},
+    ondemand::{self, Aim, Decision, Facts, Hold, Readings, Refusal, measure, nearest_first, wants},
     policy::{OnDemand, Source},
     statefulset::StatefulSet,
 };
@@ -229,9 +230,8 @@ async fn start(
 
 /// What holds a run for which there is no room: that members are not ready has to be mended, and room comes by itself.
 async fn without_room(context: &Context, candidate: &Candidate, allowed: u32) -> Hold {
-    match defrag_now::readiness(context, &candidate.key.namespace, &candidate.key.name).await {
-        Ok(members) if members.ready < members.wanted => Hold::NotReady(members),
-        Ok(_) => Hold::Crowded { allowed },
+    match members::readiness(context, &candidate.key.namespace, &candidate.key.name).await {
+        Ok(members) => ondemand::guard(false, false, members).err().unwrap_or(Hold::Crowded { allowed }),
         Err(error) => {
             debug!(statefulset = %candidate.key, %error, "it cannot be told how many members are ready");
             Hold::Crowded { allowed }
