@@ -202,7 +202,7 @@ fn measured(world: &World, pods: &EtcdPods<'_>, prometheus: &Prometheus) {
     for name in ["EtcdDefragQuotaUsageHigh", "EtcdDefragQuotaUsageCritical", "EtcdDefragReclaimableSpace"] {
         let alert = alert(name, pods);
         let first = prometheus.value(&past(&alert)).unwrap_or_else(|| panic!("{name} never fired"));
-        println!("measured: {name} fires {:.0} s after the rule holds", first - holds.as_second() as f64);
+        println!("measured: {name} fires {:.0} s after the rule holds", first - holds.as_duration().as_secs_f64());
         eventually("the alert to end with the run", SOON, || prometheus.query(&alert).is_empty().then_some(()));
     }
     assert_eq!(prometheus.value(&past(&alert("EtcdDefragNoSpace", pods))), None);
