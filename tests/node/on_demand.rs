@@ -147,8 +147,8 @@ fn measure(world: &World, namespace: &str, prometheus: &Prometheus) {
 #[test]
 fn a_run_comes_before_nospace_where_sizes_are_measured_and_leads_back_from_it_where_they_are_not() {
     let test = "a_run_comes_before_nospace_where_sizes_are_measured_and_leads_back_from_it_where_they_are_not";
-    let Some(world) = world(test) else { return };
     let Some(programs) = prometheus::found(test) else { return };
+    let Some(world) = world(test) else { return };
     let [one, other] = thread::scope(|scope| {
         let started = ["measured", "unmeasured"].map(|purpose| scope.spawn(|| etcd(&world, purpose)));
         started.map(|started| started.join().unwrap())
