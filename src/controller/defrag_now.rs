@@ -4,21 +4,16 @@ use std::{fmt::Write as _, time::Duration};
 
 use k8s_openapi::{
     api::{
-        apps,
         batch::v1::{CronJob, Job},
         core::v1::ObjectReference,
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::{
-    api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams},
-    core::ApiResource,
-};
-use serde::Deserialize;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::{Context, Error, seen};
+use super::{Context, Error, members::readiness, seen};
 use crate::defrag::{
     cronjob::{MANAGED_BY, MANAGER},
     keys::Key,
@@ -47,28 +42,6 @@ pub(super) struct Request<'a> {
     pub(super) token: &'a str,
     /// An annotation for the Job.
     pub(super) mark: Option<(&'a str, &'a str)>,
-}
-
-/// The part of a StatefulSet that says how many members are ready.
-#[derive(Clone, Debug, Default, Deserialize)]
-struct Members {
-    #[serde(default)]
-    spec: MembersSpec,
-    #[serde(default)]
-    status: MembersStatus,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct MembersSpec {
-    #[serde(default)]
-    replicas: Option<i32>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MembersStatus {
-    #[serde(default)]
-    ready_replicas: Option<i32>,
 }
 
 /// The token that was not served yet, if there is one.
@@ -101,7 +74,7 @@ pub(super) async fn start(context: &Context, live: &CronJob, request: &Request<'
 }
 
 /// Nobody is asked for where something else speaks against a run already.
-const NOBODY: Readiness = Readiness { ready: 0, wanted: 0 };
+const NOBODY: Readiness = Readiness { ready: 0, wanted: 0, counts_alarms: false };
 
 /// Whether another Job of the CronJob is under way.
 async fn active(context: &Context, live: &CronJob, job: &Job) -> Result<bool, Error> {
@@ -114,17 +87,6 @@ async fn active(context: &Context, live: &CronJob, job: &Job) -> Result<bool, Er
             && !other.finished()
             && owners.iter().any(|owner| Some(&owner.uid) == live.metadata.uid.as_ref())
     }))
-}
-
-/// How many members are ready, asked of the API server.
-async fn readiness(context: &Context, namespace: &str, statefulset: &str) -> Result<Readiness, Error> {
-    let kind = ApiResource::erase::<apps::v1::StatefulSet>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &kind);
-    let Some(object) = api.get_opt(statefulset).await? else { return Ok(Readiness { ready: 0, wanted: 1 }) };
-    let members: Members = serde_json::from_value(object.data).unwrap_or_default();
-    let number =
-        |value: Option<i32>, otherwise: u32| value.map_or(otherwise, |value| u32::try_from(value).unwrap_or(0));
-    Ok(Readiness { ready: number(members.status.ready_replicas, 0), wanted: number(members.spec.replicas, 1) })
 }
 
 /// Enters the Job among the active ones of the CronJob: its controller enters only Jobs that it made itself, and would

@@ -20,6 +20,7 @@ mod fleet;
 mod have;
 pub mod landscape;
 mod last_words;
+mod members;
 mod memory;
 pub mod metrics;
 pub mod on_demand;

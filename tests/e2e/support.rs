@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{ControlPlane, Serve, ServeOptions, eventually};
+use crate::harness::{ControlPlane, Serve, eventually, with_its_own_rights};
 
 /// What the reconciler needs at most for one step, with room for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(15);
@@ -35,34 +35,6 @@ pub(crate) fn world() -> Arc<World> {
     let world = Arc::new(World { _serve: serve, plane });
     *shared = Arc::downgrade(&world);
     world
-}
-
-/// The rights of `deploy/manifests`, so that a missing one fails a test; and one more, for it registers itself here.
-pub(crate) fn with_its_own_rights(plane: &ControlPlane) -> ServeOptions {
-    plane.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
-    plane.apply(include_str!("../../deploy/manifests/10-rbac.yaml"));
-    let (namespace, account) = ("etcd-defrag-system", "etcd-defrag-webhook");
-    plane.kubectl_ok(&[
-        "create",
-        "clusterrole",
-        "register-webhooks",
-        "--verb=get,create,patch",
-        "--resource=mutatingwebhookconfigurations,validatingwebhookconfigurations",
-    ]);
-    let subject = format!("--serviceaccount={namespace}:{account}");
-    plane.kubectl_ok(&[
-        "create",
-        "clusterrolebinding",
-        "register-webhooks",
-        "--clusterrole=register-webhooks",
-        &subject,
-    ]);
-    ServeOptions {
-        register: true,
-        kubeconfig: Some(plane.service_account_kubeconfig(namespace, account)),
-        args: vec![format!("--namespace={namespace}")],
-        ..ServeOptions::default()
-    }
 }
 
 /// A namespace of a test's own on a control plane.

@@ -45,6 +45,8 @@ pub(crate) struct PodsOptions {
     pub(crate) foreign_client: bool,
     /// The liveness probe; kamaji-etcd's own by default.
     pub(crate) liveness: Option<Value>,
+    /// The readiness probe; kamaji-etcd has none.
+    pub(crate) readiness: Option<Value>,
     /// The size of the volume claim of each member; an `emptyDir` without one.
     pub(crate) claim: Option<String>,
     /// Requests and limits of the container.
@@ -102,6 +104,7 @@ impl Default for PodsOptions {
                 "httpGet": {"path": "/livez", "port": 2381, "scheme": "HTTP"},
                 "initialDelaySeconds": 10, "periodSeconds": 10, "timeoutSeconds": 15, "failureThreshold": 3,
             })),
+            readiness: None,
             claim: None,
             resources: json!({"requests": {"cpu": "10m"}}),
             extra: Vec::new(),
@@ -231,6 +234,18 @@ impl<'a> EtcdPods<'a> {
         (first..first + self.options.members).map(|ordinal| format!("{}-{ordinal}", self.name())).collect()
     }
 
+    /// The pods that there are, with their addresses.
+    #[track_caller]
+    pub(crate) fn addresses(&self) -> Vec<(String, String)> {
+        let address = |pod: String| {
+            let object = self.plane.get(&["-n", &self.namespace, "pod", &pod]);
+            let address = object.and_then(|object| Some(object["status"]["podIP"].as_str()?.to_owned()));
+            let address = address.unwrap_or_else(|| panic!("{pod} has no address"));
+            (pod, address)
+        };
+        self.pods().into_iter().map(address).collect()
+    }
+
     /// Client URLs, one for each member.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         let scheme = if self.options.tls { "https" } else { "http" };
@@ -303,11 +318,16 @@ impl<'a> EtcdPods<'a> {
     /// Writes, deletes and compacts.
     #[track_caller]
     pub(crate) fn fill(&self, fill: Fill) {
+        expect_success(&self.try_fill(fill), "etcd-load", &["fill"]);
+    }
+
+    /// The same, whether it succeeds or not.
+    pub(crate) fn try_fill(&self, fill: Fill) -> Output {
         let flag = |name: &str, value: usize| format!("--{name}={value}");
         let (keys, size, keep) = (flag("keys", fill.keys), flag("size", fill.size), flag("keep", fill.keep));
         let compact = format!("--compact={}", fill.compact);
         let until_full = format!("--until-full={}", fill.until_full);
-        self.load(&["fill", &keys, &size, &keep, &compact, &until_full]);
+        self.client(&["etcd-load", "fill", &keys, &size, &keep, &compact, &until_full])
     }
 
     /// The status of every member, by ordinal; all have to answer.

@@ -36,8 +36,9 @@ mod helm;
 mod node;
 mod own_image;
 mod processes;
-mod prometheus;
+pub(crate) mod prometheus;
 mod serve;
+mod stand_in;
 mod supervised;
 
 #[allow(unused_imports, reason = "see dead_code above")]
@@ -51,8 +52,9 @@ pub(crate) use self::{
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
     own_image::own_image,
     processes::Process,
-    prometheus::{Exported, Exporter, Prometheus, StandIn, prometheus_missing},
-    serve::{Serve, ServeOptions, binary},
+    prometheus::{Prometheus, PrometheusOptions, Target},
+    serve::{Serve, ServeOptions, binary, with_its_own_rights},
+    stand_in::{Exported, Exporter, StandIn},
     supervised::Component,
 };
 

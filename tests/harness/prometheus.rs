@@ -1,82 +1,208 @@
-//! A real Prometheus on this machine, and something for it to scrape.
+//! A real Prometheus on this machine, with promtool.
 
 use std::{
     fmt::Write as _,
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
-    thread,
+    sync::OnceLock,
     time::Duration,
 };
 
-use super::{eventually, free_port};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
-/// The folder and the arguments stay the same from one start to the next, as those of a pod do.
-pub(crate) struct Prometheus {
-    child: Option<Child>,
-    pub(crate) port: u16,
-    dir: PathBuf,
+use super::{EtcdPods, eventually, free_port, helm::chart, run};
+
+/// The folder with both programs, by `scripts/prometheus.sh`; `None`, with a word about it, where there is none to be had.
+///
+/// With `ETCD_DEFRAG_PROMETHEUS=required` that is a failure instead.
+pub(crate) fn found(test: &str) -> Option<&'static Path> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/prometheus.sh");
+        let output = run(Command::new(script), None);
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(said(&output.stdout).into()) } else { Err(said(&output.stderr)) }
+    });
+    match found {
+        Ok(dir) => Some(dir),
+        Err(why) => {
+            let required = std::env::var_os("ETCD_DEFRAG_PROMETHEUS").is_some_and(|value| value == "required");
+            assert!(!required, "{test}: ETCD_DEFRAG_PROMETHEUS=required: {why}");
+            println!("SKIPPED: {test}: {why}");
+            None
+        }
+    }
 }
 
-/// Whether there is a Prometheus, installed where this process may do that; if not, why.
-pub(crate) fn prometheus_missing() -> Option<String> {
-    let runs = || Command::new("prometheus").arg("--version").output().is_ok_and(|output| output.status.success());
-    if runs() {
-        return None;
+/// A command of promtool: whether it succeeded, and what it said.
+pub(crate) fn promtool(programs: &Path, args: &[&str], stdin: &str) -> (bool, String) {
+    let mut command = Command::new(programs.join("promtool"));
+    command.args(args);
+    let output = run(command, Some(stdin));
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// How to run it.
+#[derive(Debug)]
+pub(crate) struct PrometheusOptions {
+    /// What it scrapes, as in its configuration: `scrape_configs`.
+    pub(crate) jobs: Vec<Value>,
+    /// Seconds between two scrapes, and between two evaluations of the rules.
+    pub(crate) interval: u32,
+    /// Whether it has the rules of the chart. An alert fires as soon as its expression is true: no test waits a quarter of an
+    /// hour, so each `for` of the shipped file becomes `0s`, and nothing else in it is changed.
+    pub(crate) rules: bool,
+    /// What it knows of the time before it started, as `OpenMetrics`.
+    pub(crate) past: Option<String>,
+}
+
+impl Default for PrometheusOptions {
+    /// Scrapes nothing, each second, with the rules of the chart.
+    fn default() -> Self {
+        Self { jobs: Vec::new(), interval: 1, rules: true, past: None }
     }
-    let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "--no-install-recommends", "prometheus"]).env("DEBIAN_FRONTEND", "noninteractive");
-    let output = install.stdin(Stdio::null()).output();
-    let failed = match output {
-        Ok(output) if output.status.success() && runs() => return None,
-        Ok(output) => String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned(),
-        Err(error) => error.to_string(),
+}
+
+/// Something to be scraped.
+pub(crate) struct Target {
+    pub(crate) url: String,
+    pub(crate) labels: Value,
+    /// CA, certificate and key, in PEM.
+    pub(crate) tls: Option<[PathBuf; 3]>,
+}
+
+impl Target {
+    /// One of this machine, under its own labels only.
+    pub(crate) fn local(port: u16) -> Self {
+        Self { url: format!("http://127.0.0.1:{port}"), labels: json!({}), tls: None }
+    }
+
+    fn job(&self, name: usize) -> Value {
+        let (scheme, address) = self.url.split_once("://").unwrap_or_else(|| panic!("{} is no URL", self.url));
+        let mut job = json!({
+            "job_name": name.to_string(), "scheme": scheme,
+            "static_configs": [{"targets": [address], "labels": self.labels}],
+        });
+        if let Some(tls) = &self.tls {
+            job["tls_config"] = tls_config(tls);
+        }
+        job
+    }
+}
+
+fn tls_config([ca, certificate, key]: &[PathBuf; 3]) -> Value {
+    json!({"ca_file": ca, "cert_file": certificate, "key_file": key})
+}
+
+/// A scrape job for each target.
+pub(crate) fn jobs_of(targets: &[Target]) -> Vec<Value> {
+    targets.iter().enumerate().map(|(index, target)| target.job(index)).collect()
+}
+
+/// A scrape job for the metrics of each member, labelled by relabelling as docs/monitoring.md says. Debian's Prometheus is built
+/// without the discovery of Kubernetes: what that would find is given to it, under the same names.
+pub(crate) fn job_of_pods(etcds: &[&EtcdPods<'_>]) -> Value {
+    let found = |pods: &&EtcdPods<'_>| {
+        let found = |(pod, address): (String, String)| {
+            json!({
+                "targets": [format!("{address}:2381")],
+                "labels": {"__meta_kubernetes_namespace": pods.namespace(), "__meta_kubernetes_pod_name": pod},
+            })
+        };
+        pods.addresses().into_iter().map(found).collect::<Vec<_>>()
     };
-    Some(format!("prometheus is not on PATH and could not be installed: {failed}"))
+    json!({
+        "job_name": "pods", "static_configs": etcds.iter().flat_map(found).collect::<Vec<_>>(),
+        "relabel_configs": [
+            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+            {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
+        ],
+    })
+}
+
+/// A running Prometheus; ended when dropped. The folder and the arguments stay the same from one start to the next, as those
+/// of a pod do.
+pub(crate) struct Prometheus {
+    child: Option<Child>,
+    programs: PathBuf,
+    port: u16,
+    dir: TempDir,
 }
 
 impl Prometheus {
-    /// Starts one that scrapes targets on this machine every so many seconds, and waits until it is ready.
-    pub(crate) fn start(dir: &Path, interval: u32, targets: &[u16]) -> Self {
-        let dir = dir.join("prometheus");
-        fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-        let mut config = format!(
-            "global: {{scrape_interval: {interval}s, scrape_timeout: {interval}s}}\nscrape_configs:\n- job_name: etcd\n  \
-             honor_labels: true\n  static_configs:\n  - targets: ["
-        );
-        for target in targets {
-            let _ = write!(config, "\"127.0.0.1:{target}\",");
+    /// Starts one and waits until it is ready.
+    pub(crate) fn start(programs: &Path, options: &PrometheusOptions) -> Self {
+        let dir = TempDir::with_prefix("etcd-defrag-prometheus-").unwrap_or_else(|error| panic!("a folder: {error}"));
+        let mut prometheus = Self { child: None, programs: programs.to_owned(), port: free_port(), dir };
+        if let Some(past) = &options.past {
+            let (file, data) = (prometheus.write("past", past), prometheus.data());
+            let paths = [&file, &data].map(|path| path.to_string_lossy());
+            let args = ["tsdb", "create-blocks-from", "openmetrics", &paths[0], &paths[1]];
+            let (done, said) = promtool(programs, &args, "");
+            assert!(done, "{said}");
         }
-        config += "]\n";
-        let file = dir.join("prometheus.yml");
-        fs::write(&file, config).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let mut prometheus = Self { child: None, port: free_port(), dir };
+        let rules = if options.rules { prometheus.write_rules() } else { Vec::new() };
+        let interval = format!("{}s", options.interval);
+        let settings = json!({
+            "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
+            "rule_files": rules,
+            "scrape_configs": options.jobs,
+        });
+        prometheus.write("prometheus.json", &settings.to_string());
         prometheus.resume();
         prometheus
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let file = self.dir.path().join(name);
+        fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        file
+    }
+
+    /// See [`PrometheusOptions::rules`].
+    fn write_rules(&self) -> Vec<PathBuf> {
+        let write = |name: &str| {
+            let shipped = chart().join("files").join(name);
+            let text = fs::read_to_string(&shipped).unwrap_or_else(|error| panic!("{}: {error}", shipped.display()));
+            let at_once = |line| if str::trim(line).starts_with("for: ") { "        for: 0s" } else { line };
+            self.write(name, &text.lines().map(at_once).collect::<Vec<_>>().join("\n"))
+        };
+        ["recording.yaml", "alerts.yaml"].map(write).into()
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Starts it again, with the data that it had.
+    /// Starts it, with the data that it had, and waits until it is ready.
     pub(crate) fn resume(&mut self) {
-        let log = File::create(self.dir.join("prometheus.log")).unwrap_or_else(|error| panic!("{error}"));
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", self.dir.join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", self.dir.join("data").display()))
+        let file = self.dir.path().join("log");
+        let log = File::create(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let child = Command::new(self.programs.join("prometheus"))
+            .arg(format!("--config.file={}", self.dir.path().join("prometheus.json").display()))
+            .arg(format!("--storage.tsdb.path={}", self.data().display()))
             .arg(format!("--web.listen-address=127.0.0.1:{}", self.port))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("prometheus: {error}"));
-        self.child = Some(child);
+        let child = self.child.insert(child);
+        let (port, mut ended) = (self.port, || child.try_wait().ok().flatten());
         eventually("Prometheus to become ready", Duration::from_mins(1), || {
-            self.get("/-/ready").filter(|answer| answer.starts_with("HTTP/1.1 200"))
+            if let Some(status) = ended() {
+                panic!("prometheus ended at once ({status}):\n{}", fs::read_to_string(&file).unwrap_or_default());
+            }
+            get(port, "/-/ready", "*/*").filter(|answer| answer.starts_with("HTTP/1.0 200")).map(drop)
         });
     }
 
@@ -90,12 +216,39 @@ impl Prometheus {
 
     /// The whole answer to a GET, head included.
     pub(crate) fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
+        get(self.port, path, "*/*")
+    }
+
+    fn api(&self, path: &str) -> Value {
+        let answer = self.get(path).unwrap_or_else(|| panic!("Prometheus does not answer; {}", self.log()));
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {answer}"))
+    }
+
+    /// What a query comes to now; panics where Prometheus cannot evaluate it.
+    pub(crate) fn query(&self, expression: &str) -> Vec<Value> {
+        let answer = self.api(&format!("/api/v1/query?query={}", encoded(expression)));
+        assert_eq!(answer["status"], "success", "{expression}\n{answer}");
+        let result = &answer["data"]["result"];
+        match answer["data"]["resultType"].as_str() {
+            Some("vector") => result.as_array().cloned().unwrap_or_default(),
+            _ => vec![result.clone()],
+        }
+    }
+
+    /// The first value of a query, where it has one.
+    pub(crate) fn value(&self, expression: &str) -> Option<f64> {
+        self.query(expression).first()?["value"][1].as_str()?.parse().ok()
+    }
+
+    /// Waits until a query has data.
+    pub(crate) fn wait_for(&self, expression: &str) -> Vec<Value> {
+        let what = format!("data for {expression}");
+        eventually(&what, Duration::from_secs(90), || Some(self.query(expression)).filter(|found| !found.is_empty()))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 }
 
@@ -105,84 +258,19 @@ impl Drop for Prometheus {
     }
 }
 
-/// What a request gets: the status line's code and words, and the body.
-pub(crate) type Reply = (&'static str, String);
-
-/// A small HTTP server of a test's own: whatever is asked, a function answers it. It ends with the process.
-pub(crate) struct StandIn {
-    pub(crate) port: u16,
+/// A whole answer of a server on this machine, head included.
+pub(crate) fn get(port: u16, path: &str, accept: &str) -> Option<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nAccept: {accept}\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
 
-impl StandIn {
-    /// Serves, each connection on a thread of its own. The function gets the path and the body of the request.
-    pub(crate) fn start(answer: impl Fn(&str, &str) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap_or_else(|error| panic!("{error}"));
-        let port = listener.local_addr().unwrap_or_else(|error| panic!("{error}")).port();
-        let answer = Arc::new(answer);
-        thread::spawn(move || {
-            for stream in listener.incoming().filter_map(Result::ok) {
-                let answer = Arc::clone(&answer);
-                thread::spawn(move || serve(stream, answer.as_ref()));
-            }
-        });
-        Self { port }
-    }
-}
-
-fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Reply) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut first = String::new();
-    reader.read_line(&mut first).ok()?;
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 || line == "\r\n" {
-            break;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let path = first.split(' ').nth(1)?;
-    let (status, text) = answer(path, &String::from_utf8_lossy(&body));
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", text.len());
-    stream.write_all(head.as_bytes()).ok()?;
-    stream.write_all(text.as_bytes()).ok()
-}
-
-/// One member as an exporter shows it, in bytes.
-#[derive(Debug, Clone)]
-pub(crate) struct Exported {
-    pub(crate) namespace: String,
-    pub(crate) pod: String,
-    pub(crate) size: u64,
-    pub(crate) in_use: u64,
-    pub(crate) quota: u64,
-}
-
-/// A stand-in for the metrics of many members of etcd, on one port.
-pub(crate) struct Exporter {
-    pub(crate) port: u16,
-    pub(crate) members: Arc<Mutex<Vec<Exported>>>,
-}
-
-impl Exporter {
-    pub(crate) fn start(members: Vec<Exported>) -> Self {
-        let members = Arc::new(Mutex::new(members));
-        let shown = Arc::clone(&members);
-        let server = StandIn::start(move |_, _| {
-            let members = shown.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut text = String::new();
-            for one in members.iter() {
-                let labels = format!("namespace=\"{}\",pod=\"{}\"", one.namespace, one.pod);
-                let _ = writeln!(text, "etcd_mvcc_db_total_size_in_bytes{{{labels}}} {}", one.size);
-                let _ = writeln!(text, "etcd_mvcc_db_total_size_in_use_in_bytes{{{labels}}} {}", one.in_use);
-                let _ = writeln!(text, "etcd_server_quota_backend_bytes{{{labels}}} {}", one.quota);
-            }
-            ("200 OK", text)
-        });
-        Self { port: server.port, members }
-    }
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut all, byte| {
+        let _ = write!(all, "%{byte:02X}");
+        all
+    })
 }

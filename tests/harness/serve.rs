@@ -187,6 +187,34 @@ impl Drop for Serve {
     }
 }
 
+/// The rights of `deploy/manifests`, so that a missing one fails a test; and one more, for it registers itself here.
+pub(crate) fn with_its_own_rights(plane: &ControlPlane) -> ServeOptions {
+    plane.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
+    plane.apply(include_str!("../../deploy/manifests/10-rbac.yaml"));
+    let (namespace, account) = ("etcd-defrag-system", "etcd-defrag-webhook");
+    plane.kubectl_ok(&[
+        "create",
+        "clusterrole",
+        "register-webhooks",
+        "--verb=get,create,patch",
+        "--resource=mutatingwebhookconfigurations,validatingwebhookconfigurations",
+    ]);
+    let subject = format!("--serviceaccount={namespace}:{account}");
+    plane.kubectl_ok(&[
+        "create",
+        "clusterrolebinding",
+        "register-webhooks",
+        "--clusterrole=register-webhooks",
+        &subject,
+    ]);
+    ServeOptions {
+        register: true,
+        kubeconfig: Some(plane.service_account_kubeconfig(namespace, account)),
+        args: vec![format!("--namespace={namespace}")],
+        ..ServeOptions::default()
+    }
+}
+
 /// Whether a StatefulSet whose label makes no sense gets through.
 fn accepts_nonsense(plane: &ControlPlane) -> bool {
     let object = r#"{"apiVersion": "apps/v1", "kind": "StatefulSet",

@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     dashboards,
     files::{self, text},
-    harness::eventually,
-    prometheus,
+    harness::{eventually, prometheus},
     world::{NAME, NAMESPACE, statefulset, world},
 };
 

@@ -19,7 +19,6 @@ mod dashboards;
 mod files;
 mod live;
 mod nospace;
-mod prometheus;
 mod rules;
 mod webhook;
 mod world;

@@ -7,8 +7,7 @@ use std::{
 
 use crate::{
     files,
-    harness::{EtcdCluster, EtcdOptions, eventually},
-    prometheus::{self, Prometheus},
+    harness::{EtcdCluster, EtcdOptions, Prometheus, PrometheusOptions, eventually, prometheus},
     world::members,
 };
 
@@ -38,7 +37,8 @@ fn drill() -> String {
 fn nospace_is_seen_and_the_runbook_leads_back() {
     let Some(programs) = prometheus::found("nospace_is_seen_and_the_runbook_leads_back") else { return };
     let etcd = EtcdCluster::start(&EtcdOptions { quota: Some(QUOTA), ..EtcdOptions::default() });
-    let prometheus = Prometheus::start(programs, &members(&etcd, "tenants", "etcd"), None);
+    let jobs = prometheus::jobs_of(&members(&etcd, "tenants", "etcd"));
+    let prometheus = Prometheus::start(programs, &PrometheusOptions { jobs, ..PrometheusOptions::default() });
     prometheus.wait_for("etcd:quota_usage:max < 0.5");
     let alert =
         "ALERTS{alertname=\"EtcdDefragNoSpace\", alertstate=\"firing\", namespace=\"tenants\", statefulset=\"etcd\"}";

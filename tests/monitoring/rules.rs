@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     files::{self, text},
-    prometheus,
+    harness::prometheus,
 };
 
 #[test]

@@ -4,10 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::{
-    harness::{ControlPlane, Serve, eventually},
-    prometheus::{self, Prometheus, Target},
-};
+use crate::harness::{ControlPlane, Prometheus, PrometheusOptions, Serve, Target, eventually, prometheus};
 
 #[test]
 fn a_webhook_that_is_gone_is_seen_by_its_callers_and_by_its_absence() {
@@ -22,7 +19,8 @@ fn a_webhook_that_is_gone_is_seen_by_its_callers_and_by_its_absence() {
         Target { url: own, labels: json!({"pod": "webhook-0"}), tls: None },
         Target { url: plane.server().to_owned(), labels: json!({}), tls: Some(admin) },
     ];
-    let prometheus = Prometheus::start(programs, &targets, None);
+    let jobs = prometheus::jobs_of(&targets);
+    let prometheus = Prometheus::start(programs, &PrometheusOptions { jobs, ..PrometheusOptions::default() });
     let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
     object["metadata"]["namespace"] = json!("default");
     plane.apply(&object.to_string());

@@ -10,9 +10,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
-    harness::{ControlPlane, EtcdCluster, EtcdOptions, Serve, eventually},
-    prometheus::{self, Prometheus, Target},
+use crate::harness::{
+    ControlPlane, EtcdCluster, EtcdOptions, Prometheus, PrometheusOptions, Serve, Target, eventually, prometheus,
 };
 
 pub(crate) const NAMESPACE: &str = "tenants";
@@ -82,7 +81,9 @@ impl World {
         });
         let admin = [plane.ca_file(), plane.client_cert_file(), plane.client_key_file()].map(PathBuf::from);
         targets.push(Target { url: plane.server().to_owned(), labels: json!({}), tls: Some(admin) });
-        let prometheus = Prometheus::start(programs, &targets, Some(&past()));
+        let jobs = prometheus::jobs_of(&targets);
+        let options = PrometheusOptions { jobs, past: Some(past()), ..PrometheusOptions::default() };
+        let prometheus = Prometheus::start(programs, &options);
         eventually("every target to be up", SOON, || {
             (prometheus.value("sum(up)") == Some(f64::from(u8::try_from(targets.len()).unwrap()))).then_some(())
         });

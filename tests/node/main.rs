@@ -16,5 +16,6 @@ mod harness;
 mod failures;
 mod liveness;
 mod measures;
+mod on_demand;
 mod shapes;
 mod support;

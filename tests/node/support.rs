@@ -10,7 +10,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, ServeOptions, eventually};
+use crate::harness::{
+    ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, eventually, with_its_own_rights,
+};
 
 /// What the reconciler, the kubelet and the Job controller need at most for one step, with room for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -20,7 +22,7 @@ pub(crate) const RUN: Duration = Duration::from_mins(5);
 /// A node with `serve` on the machine beside it.
 pub(crate) struct World {
     // Dropped first: it must not outlive its API server.
-    _serve: Serve,
+    pub(crate) serve: Serve,
     pub(crate) node: Node,
 }
 
@@ -34,37 +36,9 @@ pub(crate) fn world(test: &str) -> Option<Arc<World>> {
     }
     let node = Node::start(test)?;
     let serve = Serve::start_with(&node, &with_its_own_rights(&node));
-    let world = Arc::new(World { _serve: serve, node });
+    let world = Arc::new(World { serve, node });
     *shared = Arc::downgrade(&world);
     Some(world)
-}
-
-/// The rights of `deploy/manifests`, so that a missing one fails a test; and one more, for it registers itself here.
-fn with_its_own_rights(plane: &ControlPlane) -> ServeOptions {
-    plane.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
-    plane.apply(include_str!("../../deploy/manifests/10-rbac.yaml"));
-    let (namespace, account) = ("etcd-defrag-system", "etcd-defrag-webhook");
-    plane.kubectl_ok(&[
-        "create",
-        "clusterrole",
-        "register-webhooks",
-        "--verb=get,create,patch",
-        "--resource=mutatingwebhookconfigurations,validatingwebhookconfigurations",
-    ]);
-    let subject = format!("--serviceaccount={namespace}:{account}");
-    plane.kubectl_ok(&[
-        "create",
-        "clusterrolebinding",
-        "register-webhooks",
-        "--clusterrole=register-webhooks",
-        &subject,
-    ]);
-    ServeOptions {
-        register: true,
-        kubeconfig: Some(plane.service_account_kubeconfig(namespace, account)),
-        args: vec![format!("--namespace={namespace}")],
-        ..ServeOptions::default()
-    }
 }
 
 /// Makes a namespace that enforces Pod Security "restricted"; returns its name.

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -12,10 +14,12 @@ use kube::{
     api::PostParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{GIB, etcd, jobs, policy, reachable, ready, reason, slowly, world};
-use crate::harness::{Exported, Exporter, Prometheus, Serve, prometheus_missing};
+use crate::harness::{
+    ControlPlane, Exported, Exporter, Prometheus, PrometheusOptions, Serve, Target, binary, prometheus,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -44,6 +48,60 @@ fn asked(serve: &Serve) -> f64 {
     )
 }
 
+/// Three hours in which what the first etcd that wants a run has in use grew by 4 MiB a minute, up to what it is now. The labels
+/// are those of the scrapes that follow, or there would be two series for each member.
+fn past(exporter: &Exporter) -> String {
+    let now = jiff::Timestamp::now().as_second();
+    let mut text = String::from("# TYPE etcd_mvcc_db_total_size_in_use_in_bytes gauge\n");
+    for ordinal in 0..3 {
+        for minute in (1..=180).rev() {
+            let (in_use, at) = (GIB - minute * 4 * MIB, now - i64::try_from(minute).unwrap() * 60);
+            let scraped = format!("instance=\"127.0.0.1:{}\",job=\"0\"", exporter.port);
+            let labels = format!("namespace=\"fleet\",pod=\"etcd-7-{ordinal}\",{scraped}");
+            let _ = writeln!(text, "etcd_mvcc_db_total_size_in_use_in_bytes{{{labels}}} {in_use} {at}");
+        }
+    }
+    text + "# EOF\n"
+}
+
+/// What `status` tells of an etcd: in JSON, and the lines of its text about it.
+fn status(plane: &ControlPlane, prometheus: &Prometheus, name: &str) -> (Value, String) {
+    let run = |args: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(["status", "-n", "fleet", "--prometheus", &prometheus.url()]).args(args);
+        let output = command.env("KUBECONFIG", plane.kubeconfig()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let rows: Vec<Value> = serde_json::from_str(&run(&["-o", "json"])).unwrap();
+    let row = rows.into_iter().find(|row| row["name"] == name).unwrap();
+    let text = run(&[]);
+    let of_it = text.lines().filter(|line| line.starts_with(&format!("fleet/{name}: ")));
+    (row, of_it.collect::<Vec<_>>().join("\n"))
+}
+
+/// A person who looks sees why: of the first etcd that wanted a run 7 GiB are left, and 5.6 GiB a day are written.
+fn shown(plane: &ControlPlane, prometheus: &Prometheus, not_ready: usize) {
+    let (row, text) = status(plane, prometheus, "etcd-7");
+    let sizes = &row["sizes"];
+    let bytes = ["size", "inUse", "quota", "reclaimable"].map(|field| sizes[field].as_u64().unwrap_or_default());
+    assert_eq!(bytes, [2 * GIB, GIB, 8 * GIB, 3 * GIB], "{row}");
+    assert!((1.1..1.5).contains(&sizes["daysToQuota"].as_f64().unwrap_or_default()), "{row}");
+    assert_eq!(sizes["required"], true);
+    assert!(row["lastOnDemand"].as_str().is_some_and(|why| why.contains("holds for 3 of 3 members")), "{row}");
+    for words in [
+        "2 GiB of 8 GiB, 1 GiB in use, 3 GiB to reclaim",
+        "1 days to the quota",
+        "a run is required",
+        "last on demand: ",
+    ] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    let (row, _) = status(plane, prometheus, &format!("etcd-{not_ready}"));
+    assert!(row["onDemand"].as_str().is_some_and(|why| why.starts_with("members-not-ready: 2 of 3")), "{row}");
+    assert!(row["lastOnDemand"].is_null() && row["sizes"]["daysToQuota"].is_null(), "{row}");
+}
+
 /// How many queries Prometheus has answered.
 fn queries(prometheus: &Prometheus) -> f64 {
     let text = prometheus.get("/metrics").unwrap_or_default();
@@ -55,10 +113,11 @@ fn queries(prometheus: &Prometheus) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_none() {
-    if let Some(why) = prometheus_missing() {
-        println!("SKIPPED: jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_none: {why}");
+    let Some(programs) =
+        prometheus::found("jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_none")
+    else {
         return;
-    }
+    };
     let size: usize = std::env::var("ONDEMAND_ETCDS").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
     let (plane, serve) = world();
     let resident_alone = serve.resident();
@@ -91,10 +150,13 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
 
     let members = (0..size).flat_map(|index| (0..3).map(move |ordinal| (index, ordinal))).map(|(index, ordinal)| {
         let (size, in_use, _) = shape(index);
-        Exported { namespace: "fleet".to_owned(), pod: format!("etcd-{index}-{ordinal}"), size, in_use, quota: 8 * GIB }
+        let pod = format!("etcd-{index}-{ordinal}");
+        Exported { namespace: "fleet".to_owned(), pod, size, in_use, quota: 8 * GIB, corrupt: false }
     });
     let exporter = Exporter::start(members.collect());
-    let mut prometheus = Prometheus::start(plane.dir(), 5, &[exporter.port]);
+    let scraped = prometheus::jobs_of(&[Target::local(exporter.port)]);
+    let options = PrometheusOptions { jobs: scraped, interval: 5, rules: false, past: Some(past(&exporter)) };
+    let mut prometheus = Prometheus::start(programs, &options);
     policy(
         &plane,
         &json!({"url": prometheus.url(), "interval": "5s", "timeout": "5s", "staleAfter": "30s", "maxConcurrent": 100}),
@@ -108,6 +170,8 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
     slowly("a Job for each etcd whose rule holds", 120, || {
         (jobs(&plane).into_iter().collect::<BTreeSet<_>>() == expected).then_some(())
     });
+
+    shown(&plane, &prometheus, *not_ready);
 
     // A few passes more: one run each, no more, and as many queries as there are metrics.
     tokio::time::sleep(Duration::from_secs(12)).await;

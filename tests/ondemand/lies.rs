@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{GIB, etcd, jobs, policy, reachable, ready, reason, slowly, world};
+use super::{GIB, etcd, event, jobs, policy, reachable, ready, reason, slowly, world};
 use crate::harness::StandIn;
 
 /// What the stand-in for a Prometheus does.
@@ -123,11 +123,7 @@ fn lies_delays_and_errors_start_nothing_and_the_truth_does() {
         }
     }
     insta::assert_snapshot!(said.join("\n"));
-    let event = slowly("an Event on the StatefulSet", 60, || {
-        let events = plane.get(&["events.events.k8s.io", "-n", "lies"])?["items"].clone();
-        let found = events.as_array()?.iter().find(|event| event["reason"] == "MeasurementRefused")?;
-        found["note"].as_str().map(ToOwned::to_owned)
-    });
+    let event = event(&plane, "lies", "etcd", "MeasurementRefused", "etcd-0");
     assert!(event.contains("is too old to act on") || event.contains("runs with a quota of"), "{event}");
     assert_eq!(jobs(&plane), Vec::<String>::new(), "nothing has started");
 

@@ -1,4 +1,5 @@
-//! Defragmentation on demand, on a real control plane: a fleet that a real Prometheus tells of, and one that is told lies.
+//! Runs that no schedule starts, on a real control plane: a fleet that a real Prometheus tells of, etcds that are held for
+//! different reasons, one that is told lies, and runs that people ask for.
 //!
 //! No controller of StatefulSets runs here, so that the tests say how many members are ready, and thousands of StatefulSets
 //! cost no pods. `ONDEMAND_ETCDS=2000` makes the fleet larger.
@@ -14,7 +15,9 @@
 mod harness;
 
 mod fleet;
+mod guards;
 mod lies;
+mod requests;
 
 use std::time::Duration;
 
@@ -76,6 +79,35 @@ fn jobs(plane: &ControlPlane) -> Vec<String> {
     let jobs = plane.get(&["jobs", "-A"]).unwrap_or_default()["items"].clone();
     let names = jobs.as_array().cloned().unwrap_or_default().into_iter();
     names.filter_map(|job| job["metadata"]["ownerReferences"][0]["name"].as_str().map(ToOwned::to_owned)).collect()
+}
+
+/// Makes a Job of the CronJob of a StatefulSet, as a person does. No node runs its pod.
+fn create_job(plane: &ControlPlane, namespace: &str, statefulset: &str, job: &str) {
+    let from = format!("--from=cronjob/{statefulset}-defrag-job");
+    plane.kubectl_ok(&["-n", namespace, "create", "job", job, &from]);
+}
+
+/// Has a Job end, by its deadline.
+fn end_job(plane: &ControlPlane, namespace: &str, job: &str) {
+    plane.kubectl_ok(&["-n", namespace, "patch", "job", job, "-p", r#"{"spec": {"activeDeadlineSeconds": 1}}"#]);
+    slowly("the Job to end", 30, || {
+        let conditions = plane.get(&["-n", namespace, "job", job])?["status"]["conditions"].clone();
+        conditions.as_array()?.iter().any(|one| one["type"] == "Failed" && one["status"] == "True").then_some(())
+    });
+}
+
+/// The note of the last Event with this reason on a StatefulSet that holds these words.
+#[track_caller]
+fn event(plane: &ControlPlane, namespace: &str, statefulset: &str, reason: &str, words: &str) -> String {
+    slowly(&format!("an Event {reason} on {statefulset} with {words:?}"), 60, || {
+        let events = plane.get(&["events.events.k8s.io", "-n", namespace])?["items"].clone();
+        let found = events.as_array()?.iter().rev().find(|event| {
+            event["regarding"]["name"] == statefulset
+                && event["reason"] == reason
+                && event["note"].as_str().is_some_and(|note| note.contains(words))
+        })?;
+        found["note"].as_str().map(ToOwned::to_owned)
+    })
 }
 
 #[track_caller]

@@ -12,6 +12,7 @@ use super::{
     super::{
         Context, Error, ObjectKey, apply,
         defrag_now::{self, Request, Start},
+        members,
         ownership::{Ownership, ownership},
         report::{Event, publish},
     },
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::defrag::{
     cronjob,
-    ondemand::{Aim, Decision, Facts, Hold, Readings, Refusal, measure, nearest_first, wants},
+    ondemand::{self, Aim, Decision, Facts, Hold, Readings, Refusal, measure, nearest_first, wants},
     policy::{OnDemand, Source},
     statefulset::StatefulSet,
 };
@@ -198,8 +199,10 @@ async fn start(
     let most = room.saturating_add(TRIED);
     for (position, (index, _, reason)) in wanting.into_iter().enumerate() {
         let Some(candidate) = candidates.get(index) else { continue };
-        let held = if room == 0 || position >= most {
+        let held = if position >= most {
             Some(Hold::Crowded { allowed })
+        } else if room == 0 {
+            Some(without_room(context, candidate, allowed).await)
         } else {
             match start_one(context, candidate, &reason, now).await {
                 Ok(Start::Started { name, uid }) => {
@@ -221,6 +224,17 @@ async fn start(
         };
         if let (Some(hold), Some(slot)) = (held, judged.get_mut(index)) {
             *slot = Ok(Decision::Hold(hold));
+        }
+    }
+}
+
+/// What holds a run for which there is no room: that members are not ready has to be mended, and room comes by itself.
+async fn without_room(context: &Context, candidate: &Candidate, allowed: u32) -> Hold {
+    match members::readiness(context, &candidate.key.namespace, &candidate.key.name).await {
+        Ok(members) => ondemand::guard(false, false, members).err().unwrap_or(Hold::Crowded { allowed }),
+        Err(error) => {
+            debug!(statefulset = %candidate.key, %error, "it cannot be told how many members are ready");
+            Hold::Crowded { allowed }
         }
     }
 }

@@ -39,6 +39,9 @@ pub struct Readiness {
     pub ready: u32,
     /// How many there should be.
     pub wanted: u32,
+    /// Whether the probe that says so takes a member with an alarm for one that is not ready: under NOSPACE none is, then,
+    /// and a run is what leads back.
+    pub counts_alarms: bool,
 }
 
 /// Why a run waits. [`Hold::because`] ends the sentence "it waits, because …".
@@ -64,7 +67,7 @@ pub enum Hold {
         /// The pods that tell of it.
         pods: Vec<String>,
     },
-    /// As many runs as the policy allows are under way, and others are nearer to their quota.
+    /// As many runs as the policy allows are under way: of those that were nearest to their quota.
     Crowded {
         /// How many may be.
         allowed: u32,
@@ -105,7 +108,7 @@ impl Hold {
         match self {
             Self::Suspended => "the CronJob is suspended".to_owned(),
             Self::Active => "another run is under way".to_owned(),
-            Self::NotReady(Readiness { ready, wanted }) => {
+            Self::NotReady(Readiness { ready, wanted, .. }) => {
                 format!(
                     "{ready} of {wanted} members are ready, and each member that is defragmented answers nobody meanwhile"
                 )
@@ -123,7 +126,7 @@ impl Hold {
                 pods.join(", ")
             ),
             Self::Crowded { allowed } => format!(
-                "{allowed} at a time are defragmented (the policy's metrics.prometheus.maxConcurrent), and others are nearer to their quota"
+                "{allowed} at a time are defragmented (the policy's metrics.prometheus.maxConcurrent), and others came first"
             ),
             Self::RuleFails { error } => format!("the rule cannot be computed at the measured state: {error}"),
         }
@@ -154,7 +157,9 @@ pub fn guard(suspended: bool, active: bool, members: Readiness) -> Result<(), Ho
     if active {
         return Err(Hold::Active);
     }
-    if members.ready < members.wanted {
+    // Should all of them be down for another reason, the engine finds that out before it touches the first one.
+    let alarmed = members.ready == 0 && members.counts_alarms;
+    if members.ready < members.wanted && !alarmed {
         return Err(Hold::NotReady(members));
     }
     Ok(())

@@ -199,10 +199,14 @@ fn a_corrupt_member_holds_every_run() {
 
 #[test]
 fn the_guards_of_every_run_are_in_order() {
-    let ready = |ready| Readiness { ready, wanted: 3 };
+    let ready = |ready| Readiness { ready, wanted: 3, counts_alarms: false };
     assert_eq!(guard(false, false, ready(3)), Ok(()));
     assert_eq!(guard(true, true, ready(0)), Err(Hold::Suspended));
     assert_eq!(guard(false, true, ready(0)), Err(Hold::Active));
+    assert!(guard(false, false, ready(0)).is_err());
+    let alarmed = |ready| Readiness { ready, wanted: 3, counts_alarms: true };
+    assert_eq!(guard(false, false, alarmed(0)), Ok(()), "NOSPACE makes all of them not ready");
+    assert_eq!(guard(false, false, alarmed(1)), Err(Hold::NotReady(alarmed(1))));
     let hold = guard(false, false, ready(2)).unwrap_err();
     insta::assert_snapshot!(hold.because(), @"2 of 3 members are ready, and each member that is defragmented answers nobody meanwhile");
 }

@@ -111,6 +111,9 @@ impl EtcdPods<'_> {
         if let Some(probe) = &options.liveness {
             container["livenessProbe"] = probe.clone();
         }
+        if let Some(probe) = &options.readiness {
+            container["readinessProbe"] = probe.clone();
+        }
         let mut metadata = self.metadata(self.name());
         metadata["labels"] = self.labels();
         if options.enrolled {
