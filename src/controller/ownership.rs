@@ -49,8 +49,7 @@ pub fn ownership(live: &CronJob, statefulset: &str) -> Ownership {
             None => {}
         }
     }
-    // A person may have removed the label, but not our entry among the field managers.
-    if applied_by_us(meta) || (owner.is_some() && annotation(meta, STATEFULSET) == Some(statefulset)) {
+    if unmarked_ours(meta) {
         return Ownership::Ours;
     }
     if let Some(owner) = owner {
@@ -89,6 +88,18 @@ pub fn statefulset_of(meta: &ObjectMeta) -> Option<&str> {
         Some(_) => None,
         None => annotation(meta, STATEFULSET),
     }
+}
+
+/// Whether we keep this CronJob, by our label or else by what is left of it.
+#[must_use]
+pub fn is_ours(meta: &ObjectMeta) -> bool {
+    marked(meta) || unmarked_ours(meta)
+}
+
+/// A person may have removed the label, but not our entry among the field managers, or not both other marks.
+fn unmarked_ours(meta: &ObjectMeta) -> bool {
+    let named = annotation(meta, STATEFULSET);
+    applied_by_us(meta) || controller(meta).is_some_and(|owner| named.is_some_and(|name| is_statefulset(owner, name)))
 }
 
 fn marked(meta: &ObjectMeta) -> bool {

@@ -273,7 +273,8 @@ pub(super) async fn remove_strays(context: &Context, task: &Task, name: &str) ->
 fn our_cronjob(task: &Task) -> Option<&Seen> {
     let name = cronjob::name(&task.key.name);
     task.seen.iter().find(|seen| {
-        seen.meta.name.as_deref() == Some(&name) && statefulset_of_ours(&seen.meta) == Some(&task.key.name)
+        let named = statefulset_of(&seen.meta).is_none_or(|named| named == task.key.name);
+        seen.meta.name.as_deref() == Some(&name) && seen.ours && named
     })
 }
 

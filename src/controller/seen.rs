@@ -11,12 +11,9 @@ use super::{
     budget::Run,
     cache::Cached,
     drift,
-    ownership::{is_engine, statefulset_of},
+    ownership::{is_engine, is_ours, statefulset_of},
 };
-use crate::defrag::{
-    cronjob::{MANAGED_BY, MANAGER, SUFFIX},
-    statefulset::StatefulSet,
-};
+use crate::defrag::{cronjob::SUFFIX, statefulset::StatefulSet};
 
 /// kubectl's copy of the whole object, which nothing here reads.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -55,7 +52,9 @@ pub(super) struct Seen {
     pub(super) meta: ObjectMeta,
     /// The fingerprint of its specification.
     pub(super) spec: u64,
-    /// What its containers run, where that is a defragmentation.
+    /// Whether we keep it.
+    pub(super) ours: bool,
+    /// What its containers run, where that is a defragmentation and not ours.
     pub(super) defragments: Option<Arc<str>>,
     /// When it was made.
     pub(super) made: Option<Timestamp>,
@@ -70,20 +69,20 @@ impl Seen {
         let made = live.metadata.creation_timestamp.as_ref().map(|time| time.0);
         let succeeded = live.status.as_ref().and_then(|status| status.last_successful_time.as_ref());
         let last_success = succeeded.map(|time| time.0);
+        let ours = is_ours(&live.metadata);
         let meta = ObjectMeta {
             resource_version: None,
             generation: None,
             creation_timestamp: None,
             ..slim(std::mem::take(&mut live.metadata))
         };
-        let marked = meta.labels.iter().flatten().any(|(key, value)| key == MANAGED_BY && value == MANAGER);
         let named = meta.name.as_deref().is_some_and(|name| name.ends_with(SUFFIX));
-        if !marked && !named && defragments.is_none() {
+        if !ours && !named && defragments.is_none() {
             return None;
         }
         // What ours run is known from their StatefulSet.
-        let defragments = defragments.filter(|_| !marked).map(Arc::from);
-        Some(Self { meta, spec: drift::fingerprint(&live.spec), defragments, made, last_success })
+        let defragments = defragments.filter(|_| !ours).map(Arc::from);
+        Some(Self { meta, spec: drift::fingerprint(&live.spec), ours, defragments, made, last_success })
     }
 
     /// Whether this CronJob concerns a StatefulSet of its namespace, whose CronJob is to be named `expected`.
@@ -102,7 +101,7 @@ impl Seen {
 impl Cached for Seen {
     /// How its runs went is no reason to look.
     fn differs(&self, old: &Self) -> bool {
-        let facts = |seen: &Self| (seen.meta.clone(), seen.spec, seen.defragments.clone());
+        let facts = |seen: &Self| (seen.meta.clone(), seen.spec, seen.ours, seen.defragments.clone());
         facts(self) != facts(old)
     }
 }
