@@ -93,7 +93,7 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
         .collect();
     let failures = etcds::failures(&jobs);
     let told = match &args.prometheus {
-        Some(url) => Some(measured::ask(url, args.prometheus_ca.as_deref()).await?),
+        Some(url) => Some(measured::ask(url, args.prometheus_ca.as_deref(), landscape.policies()).await?),
         None => None,
     };
     let mut etcds: Vec<Etcd> = objects

@@ -40,11 +40,12 @@ impl Have<'_> {
         let seen = self.task.seen.iter().find(|seen| seen.meta.name.as_deref() == Some(&name));
         let mut looked = match seen {
             Some(seen) if self.in_place(seen, memory) => Looked::UNCHANGED,
-            Some(_) => {
+            // What was made a moment ago may not have been seen yet.
+            None if memory.in_place.is_none() => Box::pin(self.ensure(&name, None, memory)).await?,
+            _ => {
                 let api: Api<CronJob> = Api::namespaced(self.context.client.clone(), &self.task.key.namespace);
                 Box::pin(self.ensure(&name, api.get_opt(&name).await?, memory)).await?
             }
-            None => Box::pin(self.ensure(&name, None, memory)).await?,
         };
         self.tell_budget(memory).await;
         if memory.standing == Standing::Sound && looked.next == Next::Wait {

@@ -393,14 +393,28 @@ impl Term {
                         .map(|name| ObjectKey::new(cronjob.metadata.namespace.as_deref().unwrap_or_default(), name)),
                     Watch::Delete(_) | Watch::Init | Watch::InitDone => None,
                 };
+                let listed = matches!(*event, Watch::InitDone);
                 for change in self.cronjobs.take(*event, Seen::of) {
                     self.concerned(&change);
+                }
+                if listed {
+                    self.miss();
                 }
                 if let Some(key) = ran {
                     self.tell(&key);
                 }
             }
             Watched::Job(event) => self.take_run(event),
+        }
+    }
+
+    /// Asks for a look at each StatefulSet whose CronJob is not in a list: one that was made and deleted between two lists
+    /// no watch has told of.
+    fn miss(&mut self) {
+        for (key, _) in self.memories.iter().filter(|(_, memory)| memory.in_place.is_some()) {
+            if self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name))).is_none() {
+                self.queue.add(key);
+            }
         }
     }
 

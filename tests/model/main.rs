@@ -151,6 +151,22 @@ fn a_cronjob_of_defrag_sh_gets_no_owner_that_has_gone() {
     ]);
 }
 
+/// The watch of CronJobs begins late here, and with a list that has neither seen the CronJob come nor go.
+#[test]
+fn a_cronjob_that_no_watch_saw_come_and_go_is_made_again() {
+    let events = vec![
+        Event::Create { slot: 1, label: 0, setting: 2 },
+        Event::Pause { milliseconds: 557 },
+        Event::ExpireVersions,
+        Event::DeleteCronJob { slot: 1 },
+        Event::Settle,
+    ];
+    let faults = Faults { requests: 3, slow: 1, watches: 10 };
+    if let Err(wrong) = (Sequence { seed: 20_263_634, faults, events }).run() {
+        panic!("{wrong}");
+    }
+}
+
 /// Between what is read of a CronJob and what is written to it, somebody else may have taken its name.
 #[test]
 fn a_cronjob_that_changes_hands_at_any_moment_is_left_alone() {

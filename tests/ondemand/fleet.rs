@@ -91,7 +91,7 @@ fn shown(plane: &ControlPlane, prometheus: &Prometheus, not_ready: usize) {
     assert!(row["lastOnDemand"].as_str().is_some_and(|why| why.contains("holds for 3 of 3 members")), "{row}");
     for words in [
         "2 GiB of 8 GiB, 1 GiB in use, 3 GiB to reclaim",
-        "1 days to the quota",
+        "1 day to the quota",
         "a run is required",
         "last on demand: ",
     ] {
@@ -211,4 +211,14 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
         jobs(&plane).contains(&format!("etcd-{next}-defrag-job")).then_some(())
     });
     reason(&plane, "Answers");
+
+    // `status` asks as the policy does.
+    policy(&plane, &json!({"url": prometheus.url(), "queries": {"size": "no_such_metric"}}));
+    let (row, text) = status(&plane, &prometheus, "etcd-7");
+    assert!(
+        row["unmeasured"].as_str().is_some_and(|why| why.contains("no database size of the member etcd-7-0")),
+        "{}",
+        row["unmeasured"]
+    );
+    assert!(row["sizes"].is_null() && text.contains("cannot be measured: "), "{text}");
 }

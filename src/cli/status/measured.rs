@@ -1,6 +1,11 @@
 //! Sizes as a Prometheus tells them, for `status --prometheus`.
 
-use std::{collections::HashMap, fmt::Write as _, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Write as _,
+    path::Path,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +16,7 @@ use crate::{
     defrag::{
         judgement::resolve,
         ondemand::{Aim, Measured, Queries, Readings, Refusal, days_to_quota, measure},
-        policy::{Governing, Source},
+        policy::{Governing, PolicySet, Source},
         quantity::human,
         statefulset::StatefulSet,
     },
@@ -37,34 +42,51 @@ pub(super) struct Sizes {
     pub(super) required: bool,
 }
 
-/// What one Prometheus said of the whole fleet.
+/// What one Prometheus said of the whole fleet, in answer to each set of queries.
 pub(super) struct Told {
-    readings: Readings,
-    growth: HashMap<(String, String), f64>,
+    answers: BTreeMap<Queries, Answers>,
     now: Timestamp,
 }
 
-/// Asks a Prometheus; an https URL needs the file with its certificate authority.
-pub(super) async fn ask(url: &str, ca_file: Option<&str>) -> anyhow::Result<Told> {
-    let source = Source {
-        url: url.trim_end_matches('/').to_owned(),
-        ca_file: ca_file.map(ToOwned::to_owned),
-        credentials: None,
-        interval: PATIENCE,
-        timeout: PATIENCE,
-        fresh: FRESH,
-        queries: Queries::default(),
-    };
-    // Names of files are those of the working folder here.
-    let here = Path::new("");
-    let failed = |error: client::AskError| anyhow::anyhow!("Prometheus ({url}) {error}");
-    let readings = client::ask(&source, here).await.map_err(failed)?;
-    let growth = client::ask_one(&source, here, &source.queries.growth()).await.map_err(failed)?;
-    let growth = growth.into_iter().filter_map(|mut sample| {
-        let key = (sample.labels.remove(&source.queries.namespace)?, sample.labels.remove(&source.queries.pod)?);
-        Some((key, sample.value))
-    });
-    Ok(Told { readings, growth: growth.collect(), now: Timestamp::now() })
+struct Answers {
+    readings: Readings,
+    growth: HashMap<(String, String), f64>,
+}
+
+/// Asks a Prometheus what the policies of a cluster ask, and what is asked without a policy; an https URL needs the file
+/// with its certificate authority.
+pub(super) async fn ask(url: &str, ca_file: Option<&str>, policies: &PolicySet) -> anyhow::Result<Told> {
+    let queries = policies.iter().filter_map(|policy| policy.policy.metrics.as_ref());
+    let queries = queries.map(|metrics| metrics.source.queries.clone()).chain([Queries::default()]);
+    let mut answers = BTreeMap::new();
+    for queries in queries.collect::<BTreeSet<Queries>>() {
+        let source = Source {
+            url: url.trim_end_matches('/').to_owned(),
+            ca_file: ca_file.map(ToOwned::to_owned),
+            credentials: None,
+            interval: PATIENCE,
+            timeout: PATIENCE,
+            fresh: FRESH,
+            queries,
+        };
+        let answer = Answers::of(&source).await.map_err(|error| anyhow::anyhow!("Prometheus ({url}) {error}"))?;
+        answers.insert(source.queries, answer);
+    }
+    Ok(Told { answers, now: Timestamp::now() })
+}
+
+impl Answers {
+    async fn of(source: &Source) -> Result<Self, client::AskError> {
+        // Names of files are those of the working folder here.
+        let here = Path::new("");
+        let readings = client::ask(source, here).await?;
+        let growth = client::ask_one(source, here, &source.queries.growth()).await?;
+        let growth = growth.into_iter().filter_map(|mut sample| {
+            let key = (sample.labels.remove(&source.queries.namespace)?, sample.labels.remove(&source.queries.pod)?);
+            Some((key, sample.value))
+        });
+        Ok(Self { readings, growth: growth.collect() })
+    }
 }
 
 impl Told {
@@ -72,10 +94,14 @@ impl Told {
     pub(super) fn of(&self, object: &StatefulSet, governing: &Governing) -> Option<Result<Sizes, Refusal>> {
         let plan = resolve(object, &governing.policy, self.now).plan?;
         let aim = Aim::of(&plan)?;
-        let measured = measure(&aim, &self.readings, self.now, FRESH);
-        Some(measured.map(|measured| self.sizes(&aim, &measured)))
+        let queries = governing.policy.metrics.as_ref().map(|metrics| metrics.source.queries.clone());
+        let answers = self.answers.get(&queries.unwrap_or_default())?;
+        let measured = measure(&aim, &answers.readings, self.now, FRESH);
+        Some(measured.map(|measured| answers.sizes(&aim, &measured)))
     }
+}
 
+impl Answers {
     fn sizes(&self, aim: &Aim, measured: &Measured) -> Sizes {
         let days = measured.members.iter().filter_map(|member| {
             let growth = self.growth.get(&(aim.namespace.clone(), member.pod.clone()))?;
@@ -93,6 +119,14 @@ impl Told {
     }
 }
 
+fn in_days(days: f64) -> String {
+    match days.round() {
+        ..1.0 => "less than a day".to_owned(),
+        1.0 => "1 day".to_owned(),
+        days => format!("{days:.0} days"),
+    }
+}
+
 /// A line for each etcd.
 pub(super) fn lines(etcds: &[Etcd]) -> String {
     let mut text = String::new();
@@ -100,7 +134,7 @@ pub(super) fn lines(etcds: &[Etcd]) -> String {
         let name = format!("{}/{}", etcd.namespace, etcd.name);
         if let Some(sizes) = &etcd.sizes {
             let days = match sizes.days_to_quota {
-                Some(days) if days < 1000.0 => format!("{days:.0} days to the quota at the growth of the last day"),
+                Some(days) if days < 1000.0 => format!("{} to the quota at the growth of the last day", in_days(days)),
                 _ => "not growing towards the quota".to_owned(),
             };
             let required = if sizes.required { "; a run is required" } else { "" };
@@ -130,6 +164,11 @@ pub(super) fn lines(etcds: &[Etcd]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_counted_as_people_do() {
+        assert_eq!([0.2, 0.6, 1.4, 1.6, 12.0].map(in_days), ["less than a day", "1 day", "1 day", "2 days", "12 days"]);
+    }
 
     #[test]
     fn an_etcd_in_a_line() {
