@@ -10,7 +10,7 @@ use super::{
     drift::{OURS, drift},
     seen::LAST_APPLIED,
 };
-use crate::defrag::cronjob::MANAGER;
+use crate::defrag::cronjob::{MANAGED_BY, MANAGER, STATEFULSET};
 
 /// What an application came to.
 #[derive(Debug)]
@@ -94,14 +94,31 @@ fn replacement(live: &CronJob, desired: &CronJob) -> Value {
         json!({"op": "replace", "path": "/spec", "value": desired.spec}),
         json!({"op": "add", "path": "/metadata/ownerReferences", "value": owners}),
     ];
+    // Half of an adoption has to show that it was ours, should the other half never come.
+    let marks = [
+        ("labels", MANAGED_BY, &live.metadata.labels, &desired.metadata.labels),
+        ("annotations", STATEFULSET, &live.metadata.annotations, &desired.metadata.annotations),
+    ];
+    for (field, key, live, desired) in marks {
+        let Some(value) = desired.as_ref().and_then(|all| all.get(key)) else { continue };
+        patch.push(match live {
+            Some(_) => json!({"op": "add", "path": format!("/metadata/{field}/{}", escaped(key)), "value": value}),
+            None => json!({"op": "add", "path": format!("/metadata/{field}"), "value": {key: value}}),
+        });
+    }
     // kubectl's copy would bring the old settings back with its next three-way merge.
     for key in [LAST_APPLIED].iter().chain(OURS).copied() {
         let has = |meta: &ObjectMeta| meta.annotations.as_ref().is_some_and(|all| all.contains_key(key));
         if has(&live.metadata) && !has(&desired.metadata) {
-            patch.push(json!({"op": "remove", "path": format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"))}));
+            patch.push(json!({"op": "remove", "path": format!("/metadata/annotations/{}", escaped(key))}));
         }
     }
     Value::Array(patch)
+}
+
+/// A key as a JSON pointer has it.
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Sets or removes one annotation of a CronJob of ours whose specification stays as it is.
@@ -156,7 +173,8 @@ mod tests {
                 "ownerReferences": [owner("old", true), owner("other", false)]},
         }));
         let desired = cronjob(json!({
-            "metadata": {"name": "x", "annotations": {"etcd-defrag.io/statefulset": "etcd"}, "ownerReferences": [owner("new", true)]},
+            "metadata": {"name": "x", "labels": {"app.kubernetes.io/managed-by": "etcd-defrag-webhook"},
+                "annotations": {"etcd-defrag.io/statefulset": "etcd"}, "ownerReferences": [owner("new", true)]},
             "spec": {"schedule": "@daily", "jobTemplate": {}},
         }));
         let patch: json_patch::Patch = serde_json::from_value(replacement(&live, &desired)).unwrap();
@@ -170,7 +188,8 @@ mod tests {
             .map(|owner| owner["uid"].clone())
             .collect();
         assert_eq!(uids, ["other", "new"]);
-        assert_eq!(document["metadata"]["annotations"], json!({"team": "a"}));
+        assert_eq!(document["metadata"]["annotations"], json!({"team": "a", "etcd-defrag.io/statefulset": "etcd"}));
+        assert_eq!(document["metadata"]["labels"], json!({"app.kubernetes.io/managed-by": "etcd-defrag-webhook"}));
         assert_eq!(document["spec"]["timeZone"], Value::Null);
         document["metadata"]["resourceVersion"] = json!("8");
         assert!(json_patch::patch(&mut document, &patch).is_err(), "another version is not overwritten");
