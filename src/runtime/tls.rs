@@ -44,6 +44,15 @@ const FILE_LIMIT: u64 = 1 << 20;
 /// A pair that cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A file is not there.
+    #[error(
+        "{path} does not exist: what makes it, such as cert-manager, has not done so yet, or it is mounted elsewhere",
+        path = path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file cannot be read.
     #[error("{path} cannot be read: {source}", path = path.display())]
     Read {
@@ -112,7 +121,10 @@ impl Files {
 }
 
 pub(super) async fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
+        _ => Error::Read { path: path.to_owned(), source },
+    };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let mut bytes = Vec::new();
     let length = file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).await.map_err(failed)?;

@@ -99,7 +99,7 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
 
     fs::remove_file(dir.path().join("..data")).unwrap();
     until("missing files are noticed", async || {
-        certificates.check(Timestamp::now()).unwrap().contains("cannot be read")
+        certificates.check(Timestamp::now()).unwrap().contains("tls.crt does not exist")
     })
     .await;
     assert!(is_served(&new).await);
@@ -144,7 +144,7 @@ async fn a_pair_that_is_missing_or_bad_at_the_start_is_named_and_waited_for() {
         until(words, async || certificates.check(Timestamp::now()).is_err_and(|reason| reason.contains(words))).await;
     };
     says("there is no serving certificate: ").await;
-    says("tls.crt cannot be read: No such file").await;
+    says("tls.crt does not exist: what makes it").await;
     let admission = admission(&quick(), AdmissionMetrics::default());
     let pair = selfsigned::issue(&[]).unwrap();
     let server = Server::start_tls(admission, quick(), &certificates, pair.ca_pem.clone()).await;

@@ -1,9 +1,9 @@
 //! A broken world: what the log and `/readyz` say, and that it heals by itself.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use crate::{
-    harness::{API_SERVER, ControlPlane, Serve, ServeOptions, eventually},
+    harness::{API_SERVER, ControlPlane, Serve, ServeOptions, binary, eventually},
     support::{NAME, NAMESPACE, SOON, called, etcd, options, prepare, register, without_times},
 };
 
@@ -69,4 +69,23 @@ fn what_is_taken_away_while_it_runs_is_told_and_comes_back_to_life() {
     plane.kubectl_ok(&["delete", "cronjob", "-n", "default", "e-defrag-job"]);
     plane.apply(include_str!("../../deploy/manifests/10-rbac.yaml"));
     eventually("the CronJob to be there again", HEALED, cronjob);
+}
+
+/// As in a pod whose certificate nobody issues yet, because cert-manager is not there: the folder is mounted and empty.
+#[test]
+fn without_a_certificate_it_waits_for_one() {
+    let plane = ControlPlane::start();
+    prepare(&plane);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (certificate, key) = (path("tls.crt"), path("tls.key"));
+    let mut serve = Serve::spawn(&plane, &options(&plane, &["--tls-cert", &certificate, "--tls-key", &key]));
+    let told = eventually("the reason to be told", SOON, || {
+        serve.readyz().filter(|(ready, words)| !ready && words.contains("[+]policies"))
+    });
+    insta::assert_snapshot!(told.1.replace(&folder.path().display().to_string(), "FOLDER"));
+    assert!(serve.probe("/healthz").unwrap().starts_with("HTTP/1.1 200"), "a restart would mend nothing");
+    let made = Command::new(binary()).args(["certs", "--out"]).arg(folder.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    serve.wait_ready();
 }
