@@ -382,8 +382,11 @@ impl Term {
         match event {
             Watched::StatefulSet(event) => {
                 for change in self.statefulsets.take(event, of_concern) {
-                    // Its labels may select it for another policy, which comes to the same judgement.
-                    self.reporter.touch(Instant::now());
+                    let labels = |object: &Option<Arc<StatefulSet>>| object.as_ref()?.metadata.labels.clone();
+                    if labels(&change.old) != labels(&change.new) {
+                        // Another policy may count it now, which comes to the same judgement.
+                        self.reporter.touch(Instant::now());
+                    }
                     self.queue.add(&change.key);
                 }
             }

@@ -11,9 +11,9 @@ use tokio::time::{Duration, Instant, sleep};
 
 use super::{
     breaches::{Case, actions_for, broken, cases, tame, touched},
-    policies::with_definition,
+    policies::define,
     schedules::client,
-    support::{SOON, namespace},
+    support::{SOON, World, namespace},
 };
 
 const AUDITED: &str = "validate.etcd-defrag-webhook.etcd-defrag.io/validation_failure";
@@ -125,7 +125,8 @@ struct Expected {
 
 #[tokio::test]
 async fn each_action_does_its_own_with_each_finding_on_the_real_server() {
-    let world = with_definition();
+    let world = World::start();
+    define(&world);
     let namespace = namespace(&world.plane, "matrix");
     let matrix = Matrix { client: client(world.plane.kubeconfig()).await, namespace: namespace.name.clone() };
     let mark = world.plane.audit_mark();

@@ -34,6 +34,12 @@ fn stored(world: &World, name: &str, spec: &Value) -> DefragPolicy {
 /// A control plane that knows the kind.
 pub(super) fn with_definition() -> Arc<World> {
     let world = world();
+    define(&world);
+    world
+}
+
+/// Has a control plane know the kind.
+pub(super) fn define(world: &World) {
     // On the server's side, since several tests do this at once.
     let crd = serde_json::to_string(&policy::crd()).unwrap();
     let applied = world.plane.kubectl_stdin(["apply", "--server-side", "-f", "-"], &crd);
@@ -46,7 +52,6 @@ pub(super) fn with_definition() -> Arc<World> {
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    world
 }
 
 /// A policy that uses every field of the Job that a person may write in more than one way.

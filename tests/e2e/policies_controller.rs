@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    policies::{manifest, with_definition},
+    policies::{define, manifest, with_definition},
     support::{Namespace, SOON, World, etcd, namespace, unlabelled},
 };
 use crate::harness::{AuditMark, ControlPlane, Serve, ServeOptions, eventually};
@@ -233,7 +233,8 @@ async fn a_hundred_changes_a_second_end_in_one_write() {
 #[tokio::test]
 async fn of_five_hundred_policies_one_governs_and_each_status_is_written_once() {
     const POLICIES: usize = 500;
-    let world = with_definition();
+    let world = World::start();
+    define(&world);
     let ns = namespace(&world.plane, "many");
     ns.accepts(&etcd(&ns.name, "etcd", &[]));
     ns.cronjob("etcd");

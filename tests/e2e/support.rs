@@ -30,11 +30,18 @@ pub(crate) fn world() -> Arc<World> {
     if let Some(world) = shared.upgrade() {
         return world;
     }
-    let plane = ControlPlane::start();
-    let serve = Serve::start_with(&plane, &with_its_own_rights(&plane));
-    let world = Arc::new(World { _serve: serve, plane });
+    let world = Arc::new(World::start());
     *shared = Arc::downgrade(&world);
     world
+}
+
+impl World {
+    /// One that no other test sees, for what would keep it too busy.
+    pub(crate) fn start() -> Self {
+        let plane = ControlPlane::start();
+        let serve = Serve::start_with(&plane, &with_its_own_rights(&plane));
+        Self { _serve: serve, plane }
+    }
 }
 
 /// A namespace of a test's own on a control plane.
