@@ -146,7 +146,8 @@ pub(super) async fn delete(context: &Context, live: &CronJob) -> Result<bool, Er
     };
     match api.delete(&name, &params).await {
         Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(false),
+        // A conflict is looked at again: most likely it is another one by now.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
