@@ -181,8 +181,7 @@ impl Have<'_> {
     /// Whether the StatefulSet still exists, asked for where the watch may be too late: a CronJob of somebody else that got an
     /// owner that is gone would be deleted with it.
     async fn is_there(&self) -> Result<bool, Error> {
-        let api: Api<k8s_openapi::api::apps::v1::StatefulSet> =
-            Api::namespaced(self.context.client.clone(), &self.task.key.namespace);
+        let api: Api<StatefulSet> = Api::namespaced(self.context.client.clone(), &self.task.key.namespace);
         let live = api.get_metadata_opt(&self.task.key.name).await?;
         Ok(live.is_some_and(|live| live.metadata.uid == self.object.metadata.uid))
     }

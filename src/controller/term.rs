@@ -382,8 +382,9 @@ impl Term {
         match event {
             Watched::StatefulSet(event) => {
                 for change in self.statefulsets.take(event, of_concern) {
-                    let labels = |object: &Option<Arc<StatefulSet>>| object.as_ref()?.metadata.labels.clone();
-                    if labels(&change.old) != labels(&change.new) {
+                    let [old, new] =
+                        [&change.old, &change.new].map(|object| object.as_ref().map(|one| &one.metadata.labels));
+                    if old != new {
                         // Another policy may count it now, which comes to the same judgement.
                         self.reporter.touch(Instant::now());
                     }

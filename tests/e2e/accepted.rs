@@ -13,9 +13,10 @@ use proptest::{
 use serde_json::{Value, json};
 
 use super::{
-    schedules::{asked, client},
+    schedules::asked,
     support::{namespace, world},
 };
+use crate::harness::client;
 
 /// Sound StatefulSets that are sent to the API server.
 const CASES: usize = 100;

@@ -4,10 +4,8 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
-use super::{
-    schedules::client,
-    support::{etcd, namespace, stderr, unlabelled, world},
-};
+use super::support::{etcd, namespace, stderr, unlabelled, world};
+use crate::harness::client;
 
 #[test]
 fn a_sound_etcd_is_accepted_and_told_what_is_in_force() {

@@ -12,9 +12,9 @@ use tokio::time::{Duration, Instant, sleep};
 use super::{
     breaches::{Case, actions_for, broken, cases, tame, touched},
     policies::define,
-    schedules::client,
     support::{SOON, World, namespace},
 };
+use crate::harness::client;
 
 const AUDITED: &str = "validate.etcd-defrag-webhook.etcd-defrag.io/validation_failure";
 

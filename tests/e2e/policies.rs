@@ -13,10 +13,8 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
-use super::{
-    schedules::client,
-    support::{World, world},
-};
+use super::support::{World, world};
+use crate::harness::client;
 
 pub(crate) fn manifest(name: &str, spec: &Value) -> String {
     json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": name}, "spec": spec})

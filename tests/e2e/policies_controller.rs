@@ -14,7 +14,7 @@ use super::{
     policies::{define, manifest, with_definition},
     support::{Namespace, SOON, World, etcd, namespace, unlabelled},
 };
-use crate::harness::{AuditMark, ControlPlane, Serve, ServeOptions, eventually};
+use crate::harness::{AuditMark, ControlPlane, Serve, ServeOptions, client, eventually};
 
 /// Selects one namespace.
 fn of(namespace: &str) -> Value {
@@ -215,7 +215,7 @@ async fn a_hundred_changes_a_second_end_in_one_write() {
     ns.cronjob_that("etcd", "follow the policy", schedule("5 3 * * *"));
     std::thread::sleep(Duration::from_secs(1));
 
-    let client = super::schedules::client(world.plane.kubeconfig()).await;
+    let client = client(world.plane.kubeconfig()).await;
     let api: Api<DefragPolicy> = Api::all(client);
     let mark = world.plane.audit_mark();
     // On a machine that is busy a change may come so late that the ones before have settled.
@@ -242,7 +242,7 @@ async fn of_five_hundred_policies_one_governs_and_each_status_is_written_once() 
     let ns = namespace(&world.plane, "many");
     ns.accepts(&etcd(&ns.name, "etcd", &[]));
     ns.cronjob("etcd");
-    let client = super::schedules::client(world.plane.kubeconfig()).await;
+    let client = client(world.plane.kubeconfig()).await;
     let api: Api<DefragPolicy> = Api::all(client);
     let name = |index: usize| format!("{}-{index:03}", ns.name);
     let mark = world.plane.audit_mark();

@@ -1,14 +1,8 @@
 //! Every schedule of the facts table, through the real API server.
 
-use std::path::Path;
-
 use etcd_defrag_webhook::defrag::schedule::Schedule;
 use k8s_openapi::api::batch::v1::CronJob;
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, api::PostParams};
 use serde_json::json;
 
 use super::{
@@ -16,13 +10,7 @@ use super::{
     random::Random,
     support::world,
 };
-
-/// A client of the control plane, as its administrator.
-pub(crate) async fn client(kubeconfig: &Path) -> Client {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    Client::try_from(config).unwrap()
-}
+use crate::harness::client;
 
 /// Asks the API server in a dry run whether it takes a CronJob with this schedule and zone.
 pub(crate) async fn asked(api: &Api<CronJob>, schedule: &str, zone: Option<&str>) -> bool {

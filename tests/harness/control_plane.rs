@@ -8,6 +8,10 @@ use std::{
     time::Duration,
 };
 
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -244,4 +248,13 @@ impl ControlPlane {
     pub(crate) fn audit_since(&self, mark: AuditMark) -> Audit {
         self.report.audit_log.since(mark)
     }
+}
+
+/// A client with the rights of a kubeconfig.
+pub(crate) async fn client(kubeconfig: &Path) -> Client {
+    let failed = |error: &dyn std::fmt::Display| -> ! { panic!("{}: {error}", kubeconfig.display()) };
+    let read = Kubeconfig::read_from(kubeconfig).unwrap_or_else(|error| failed(&error));
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+    let config = config.unwrap_or_else(|error| failed(&error));
+    Client::try_from(config).unwrap_or_else(|error| failed(&error))
 }

@@ -45,7 +45,7 @@ mod supervised;
 pub(crate) use self::{
     audit::{Audit, AuditEvent, AuditMark},
     cert_manager::CertManager,
-    control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD},
+    control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD, client},
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
     etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
     helm::{chart, helm, helm_ok},

@@ -3,13 +3,9 @@
 use std::{fs, time::Duration};
 
 use axum::http::{Method, Request, header::CONTENT_TYPE};
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
 use serde_json::{Value, json};
 
-use crate::harness::{API_SERVER, ControlPlane, Serve, eventually};
+use crate::harness::{API_SERVER, ControlPlane, Serve, client, eventually};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -27,8 +23,6 @@ async fn the_log_of_a_refusal_names_the_trace_of_its_request() {
     let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
     object["metadata"]["namespace"] = json!("default");
     object["metadata"]["annotations"] = json!({"etcd-defrag.io/schedule": "* * * * *"});
-    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let request = Request::builder()
         .method(Method::POST)
         .uri("/apis/apps/v1/namespaces/default/statefulsets")
@@ -36,7 +30,7 @@ async fn the_log_of_a_refusal_names_the_trace_of_its_request() {
         .header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"))
         .body(object.to_string().into_bytes().into())
         .unwrap();
-    let response = Client::try_from(config).unwrap().send(request).await.unwrap();
+    let response = client(plane.kubeconfig()).await.send(request).await.unwrap();
     assert_eq!(response.status(), 422);
 
     let line: Value = eventually("the refusal to be logged", Duration::from_secs(5), || {

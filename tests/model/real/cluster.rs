@@ -4,10 +4,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use axum::http::{Method, Request, header::CONTENT_TYPE};
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::Client;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -15,6 +12,7 @@ use etcd_defrag_webhook::defrag::cronjob::{MANAGED_BY, MANAGER};
 
 use crate::{
     events::SLOTS,
+    harness::client,
     server::State,
     store::{CRONJOBS, Change, Class, JOBS, Key, NAMESPACES, POLICIES, RESOURCES, STATEFULSETS, key, uid_of},
 };
@@ -45,9 +43,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) async fn new(kubeconfig: &Path) -> Self {
-        let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        Self { client: Client::try_from(config).unwrap(), authors: BTreeMap::new(), no_policies: true }
+        Self { client: client(kubeconfig).await, authors: BTreeMap::new(), no_policies: true }
     }
 
     /// What is there now, as the model sees it.

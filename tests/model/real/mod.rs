@@ -21,7 +21,7 @@ use crate::{
     random::Random,
     server::State,
     setting,
-    store::{CRONJOBS, JOBS, NAMESPACES, POLICIES, STATEFULSETS},
+    store::{NAMESPACES, POLICIES},
 };
 
 const LENGTH: usize = 60;
@@ -230,7 +230,6 @@ impl Run {
             let state = self.cluster.look().await;
             let mut left = false;
             for (at, stored) in state.store.objects.iter().filter(|(at, _)| at.resource != NAMESPACES) {
-                debug_assert!([STATEFULSETS, CRONJOBS, JOBS, POLICIES].contains(&at.resource));
                 left = true;
                 let _ = self.cluster.delete(at, &stored.object, "Background").await;
             }
