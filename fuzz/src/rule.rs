@@ -21,7 +21,7 @@ pub fn check(input: &[u8]) {
     let Some((text, quota)) = parts(input, " # ") else { return };
     let quota = quota.and_then(|quota| quantity::parse(quota).ok()).unwrap_or(8 * GIB).clamp(1, LARGEST_QUOTA);
     let limits = Policy::built_in().limits;
-    let judged = judge(text, quota, &limits, "rule");
+    let judged = judge(text, quota, &limits, &"rule".into());
     readable(&judged.findings);
     assert_eq!(judged.rule.is_none(), judged.findings.iter().any(|finding| finding.code == Code::RuleInvalid));
     let rule = match Rule::parse(text) {

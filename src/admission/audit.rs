@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::defrag::{
+    field::Field,
     finding::{Code, Finding, shorten},
     policy::{Actions, Governing, api::ValidationAction},
 };
@@ -27,7 +28,7 @@ struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<Code>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'a str>,
+    field: Option<&'a Field>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<&'a str>,
     validation_actions: &'a [ValidationAction],
@@ -103,7 +104,7 @@ mod tests {
 
     #[test]
     fn each_violation_has_an_entry() {
-        let finding = Finding::new(Code::KeyLocked, "metadata.annotations[a]", "", "Remove \"a\".");
+        let finding = Finding::new(Code::KeyLocked, Field::UnknownAnnotation("a".to_owned()), "", "Remove \"a\".");
         insta::assert_snapshot!(
             annotation(&governing(true), [&finding].into_iter()).unwrap(),
             @r#"[{"message":"Remove \"a\".","code":"key-locked","field":"metadata.annotations[a]","validationActions":["Deny","Audit"]}]"#

@@ -146,7 +146,7 @@ pub fn invalid(object: &StatefulSet, findings: &[Finding]) -> Status {
 
 fn cause(finding: &Finding) -> StatusCause {
     StatusCause {
-        field: Some(finding.field.clone()),
+        field: Some(finding.field.to_string()),
         message: Some(format!("{} [{}]", finding.message, finding.code)),
         reason: Some(cause_reason(finding.code).to_owned()),
     }

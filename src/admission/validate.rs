@@ -9,8 +9,8 @@ use super::{
 };
 use crate::defrag::{
     self, Enrollment, Judgement,
+    field::Field,
     finding::Finding,
-    keys::{Key, PREFIX},
     policy::{Governing, Landscape, Policy},
     settings::defaulted_keys,
     statefulset::StatefulSet,
@@ -96,35 +96,42 @@ fn stood(finding: &Finding, before: &[Finding], old: &StatefulSet, object: &Stat
         && value_at(&finding.field, old) == value_at(&finding.field, object)
 }
 
-/// What a person wrote in one of our labels or annotations at a field path; `None` for any other field, and for a value
-/// that follows the policy, which is the policy's whatever its text says.
-fn value_at<'a>(field: &str, object: &'a StatefulSet) -> Option<&'a str> {
-    let key = |list: &str| field.strip_prefix(list)?.strip_suffix(']').filter(|key| key.starts_with(PREFIX));
-    let Some(annotation) = key("metadata.annotations[") else { return object.label(key("metadata.labels[")?) };
-    let follows = defaulted_keys(object).into_iter().map(Key::annotation).any(|defaulted| defaulted == annotation);
-    object.metadata.annotations.as_ref()?.get(annotation).filter(|_| !follows).map(String::as_str)
+/// What a person wrote in one of our labels or annotations; `None` for any other field, and for a value that follows the
+/// policy, which is the policy's whatever its text says.
+fn value_at<'a>(field: &Field, object: &'a StatefulSet) -> Option<&'a str> {
+    let annotation = match field {
+        Field::Label(name) => return object.label(name),
+        Field::Annotation(key) if defaulted_keys(object).contains(key) => return None,
+        Field::Annotation(key) => key.annotation(),
+        Field::UnknownAnnotation(name) => name,
+        Field::Default(_) | Field::Path(_) => return None,
+    };
+    object.metadata.annotations.as_ref()?.get(annotation).map(String::as_str)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defrag::finding::{Code, Severity};
+    use crate::defrag::{
+        finding::{Code, Severity},
+        keys::Key,
+    };
 
     #[test]
-    fn a_field_path_finds_only_what_a_person_wrote_there() {
+    fn a_field_finds_only_what_a_person_wrote_there() {
         let object: StatefulSet = serde_json::from_value(serde_json::json!({"metadata": {
             "labels": {"etcd-defrag.io/enabled": "true", "app": "etcd"},
             "annotations": {
                 "etcd-defrag.io/rule": "r", "etcd-defrag.io/schedule": "s", "etcd-defrag.io/defaulted": "schedule",
-                "other": "o",
+                "etcd-defrag.io/shedule": "u",
             },
         }}))
         .unwrap();
-        assert_eq!(value_at("metadata.annotations[etcd-defrag.io/rule]", &object), Some("r"));
-        assert_eq!(value_at("metadata.annotations[etcd-defrag.io/schedule]", &object), None);
-        assert_eq!(value_at("metadata.labels[etcd-defrag.io/enabled]", &object), Some("true"));
-        assert_eq!(value_at("metadata.annotations[other]", &object), None);
-        assert_eq!(value_at("spec.replicas", &object), None);
+        assert_eq!(value_at(&Key::Rule.field(), &object), Some("r"));
+        assert_eq!(value_at(&Key::Schedule.field(), &object), None);
+        assert_eq!(value_at(&Field::ENABLED, &object), Some("true"));
+        assert_eq!(value_at(&Field::UnknownAnnotation("etcd-defrag.io/shedule".to_owned()), &object), Some("u"));
+        assert_eq!(value_at(&"spec.replicas".into(), &object), None);
     }
 
     #[test]
@@ -133,7 +140,7 @@ mod tests {
             serde_json::from_value(serde_json::json!({"metadata": {"annotations": {"etcd-defrag.io/rule": rule}}}))
                 .unwrap()
         };
-        let on_rule = Finding::new(Code::RuleInvalid, "metadata.annotations[etcd-defrag.io/rule]", "", "one");
+        let on_rule = Finding::new(Code::RuleInvalid, Key::Rule.field(), "", "one");
         let on_spec = Finding::new(Code::QuotaInvalid, "spec.template", "", "one");
         let before = [on_rule.clone(), on_spec.clone()];
         assert!(stood(&on_rule, &before, &object("x"), &object("x")));

@@ -176,7 +176,7 @@ fn text(judged: &[Judged]) -> String {
             text.push('\n');
         }
         for finding in findings {
-            text += &output::finding(&place(&finding.field), finding);
+            text += &output::finding(&place(&finding.field.to_string()), finding);
             text.push('\n');
         }
     }

@@ -58,7 +58,7 @@ impl From<State> for Counterexample {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let judged = rule::judge(&args.rule, args.quota, &Policy::built_in().limits, "rule");
+    let judged = rule::judge(&args.rule, args.quota, &Policy::built_in().limits, &"rule".into());
     let outcome = Outcome::of(&judged.findings);
     if args.output == Format::Text {
         output::print(&text(args, &judged))?;

@@ -55,8 +55,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let now = args.from.unwrap_or_else(Timestamp::now);
     let limits = Policy::built_in().limits.of_schedule(true);
     let place = schedule::Place {
-        schedule_field: "schedule".to_owned(),
-        zone_field: "time-zone".to_owned(),
+        schedule_field: "schedule".into(),
+        zone_field: "time-zone".into(),
         namespace: args.namespace.clone(),
         name: args.name.clone(),
     };

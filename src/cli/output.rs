@@ -74,7 +74,7 @@ fn headed(finding: &Finding) -> String {
         "{style}{} {}{style:#}\n    {DIM}{}{DIM:#}\n{}",
         finding.severity,
         finding.code,
-        plain(&finding.field),
+        plain(&finding.field.to_string()),
         wrap(&plain(&finding.message), 4)
     )
 }

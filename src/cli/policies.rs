@@ -92,7 +92,7 @@ impl Known {
     pub(super) fn say_findings(&self) -> Outcome {
         for (document, compiled) in &self.policies {
             for finding in &compiled.findings {
-                let line = document.line(&finding.field);
+                let line = document.line(&finding.field.to_string());
                 let place = format!("{}:{line}: DefragPolicy {}", document.file(), compiled.name);
                 output::say(output::finding(&place, finding).trim_end());
             }
@@ -163,24 +163,23 @@ fn defrag_policy(document: &Document) -> anyhow::Result<Option<DefragPolicy>> {
     }
     for (key, _) in document.value.as_object().into_iter().flatten() {
         if !["apiVersion", "kind", "metadata", "spec", "status"].contains(&key.as_str()) {
-            unknown.push((key.clone(), near(key, ["spec", "metadata"].into_iter())));
+            let near = near(key, ["spec", "metadata"].into_iter());
+            unknown.push(Unknown { parent: String::new(), name: key.clone(), near });
         }
     }
     if !unknown.is_empty() {
-        unknown.sort_by_key(|(field, _)| document.line(field));
+        unknown.sort_by_key(|unknown| document.line(&unknown.path()));
         let mut elsewhere = BTreeMap::new();
         paths(&schema, "", &mut elsewhere);
         let lines: Vec<String> = unknown
             .into_iter()
-            .map(|(field, near)| {
-                let parent = field.rsplit_once('.').map(|(parent, _)| parent);
-                let near = near.map(|name| parent.map_or(name.clone(), |parent| join(parent, &name)));
-                let advice = near
-                    .or_else(|| elsewhere.get(&plain(field.rsplit('.').next().unwrap_or_default())).cloned())
-                    .map_or_else(
-                        || "remove it; kubectl explain defragpolicy.spec --recursive lists all fields".to_owned(),
-                        |near| format!("did you mean {near}?"),
-                    );
+            .map(|unknown| {
+                let field = unknown.path();
+                let near = unknown.near.map(|name| join(&unknown.parent, &name));
+                let advice = near.or_else(|| elsewhere.get(&plain(&unknown.name)).cloned()).map_or_else(
+                    || "remove it; kubectl explain defragpolicy.spec --recursive lists all fields".to_owned(),
+                    |near| format!("did you mean {near}?"),
+                );
                 format!("{}: there is no field {field} in a DefragPolicy: {advice}", document.place(&field))
             })
             .collect();
@@ -201,8 +200,23 @@ fn schema() -> Value {
     crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").map(Value::take).unwrap_or_default()
 }
 
-/// Every field of `value` that the schema does not have, with the nearest that it has there.
-fn unknown_fields(value: &Value, schema: &Value, path: &str, found: &mut Vec<(String, Option<String>)>) {
+/// A field that the schema does not have.
+struct Unknown {
+    /// The path of what it stands in; empty for the document itself.
+    parent: String,
+    name: String,
+    /// The nearest name that the schema has there.
+    near: Option<String>,
+}
+
+impl Unknown {
+    fn path(&self) -> String {
+        join(&self.parent, &self.name)
+    }
+}
+
+/// Every field of `value` that the schema does not have.
+fn unknown_fields(value: &Value, schema: &Value, path: &str, found: &mut Vec<Unknown>) {
     match value {
         Value::Array(items) => {
             let Some(schema) = schema.get("items") else { return };
@@ -214,12 +228,12 @@ fn unknown_fields(value: &Value, schema: &Value, path: &str, found: &mut Vec<(St
             let known = schema.get("properties").and_then(Value::as_object);
             let any = schema.get("additionalProperties");
             for (name, value) in fields {
-                let field = join(path, name);
                 match known.and_then(|known| known.get(name)).or(any) {
-                    Some(schema) => unknown_fields(value, schema, &field, found),
+                    Some(schema) => unknown_fields(value, schema, &join(path, name), found),
                     None => {
                         if let Some(known) = known {
-                            found.push((field, near(name, known.keys().map(String::as_str))));
+                            let near = near(name, known.keys().map(String::as_str));
+                            found.push(Unknown { parent: path.to_owned(), name: name.clone(), near });
                         }
                     }
                 }

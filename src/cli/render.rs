@@ -92,7 +92,7 @@ fn rendered(
     let judgement = resolve(&mutated, policy, now);
     let name = format!("{}/{}", object.namespace(), object.name());
     for finding in &judgement.findings {
-        let place = format!("{}:{}: {name}", document.file(), document.line(&finding.field));
+        let place = format!("{}:{}: {name}", document.file(), document.line(&finding.field.to_string()));
         output::say(output::finding(&place, finding).trim_end());
     }
     let Some(plan) = judgement.plan else { return Ok(None) };

@@ -241,7 +241,7 @@ fn entry(policy: &str, finding: &Finding) -> Entry {
         result: result.to_owned(),
         scored: finding.denies(),
         message: finding.message.clone(),
-        properties: BTreeMap::from([("field".to_owned(), finding.field.clone())]),
+        properties: BTreeMap::from([("field".to_owned(), finding.field.to_string())]),
         timestamp: Stamp::default(),
     }
 }

@@ -364,6 +364,7 @@ mod tests {
     use super::*;
     use crate::defrag::{
         finding::Code,
+        keys::Key,
         policy::{PolicySet, compile},
     };
 
@@ -389,7 +390,7 @@ mod tests {
         let d = policy("d", &json!({"selector": {"matchLabels": {"tier": "none"}}}));
         let landscape = Landscape::new(PolicySet::new([&a, &b, &c, &d].map(Arc::clone)), Arc::default());
         let prod = Labels::from([("tier".to_owned(), "prod".to_owned())]);
-        let bad = Finding::new(Code::ScheduleInvalid, "metadata.annotations[x]", "short", "long");
+        let bad = Finding::new(Code::ScheduleInvalid, Key::Schedule.field(), "short", "long");
         let objects = [
             (ObjectKey::new("ns", "one"), prod.clone(), judged(vec![bad])),
             (ObjectKey::new("ns", "two"), prod, judged(Vec::new())),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::field::Field;
+
 /// The longest admission warning that the API server and its clients show whole, in characters.
 pub const WARNING_LIMIT: usize = 120;
 
@@ -226,8 +228,8 @@ pub struct Finding {
     pub code: Code,
     /// Whether it refuses.
     pub severity: Severity,
-    /// The field path in the object, such as `metadata.annotations[etcd-defrag.io/schedule]`.
-    pub field: String,
+    /// Where in the object it stands.
+    pub field: Field,
     /// What was found, why it matters and what to write instead, in full sentences.
     pub message: String,
     /// The same in at most [`WARNING_LIMIT`] characters with the code in front, for an admission warning.
@@ -240,11 +242,11 @@ impl Finding {
     ///
     /// `brief` is the message in a few words; it is cut to fit behind the code (see [`WARNING_LIMIT`]). Control characters
     /// are escaped, so that nothing in an object breaks a line of a log or speaks to a terminal.
-    pub fn new(code: Code, field: impl Into<String>, brief: impl AsRef<str>, message: impl Into<String>) -> Self {
+    pub fn new(code: Code, field: impl Into<Field>, brief: impl AsRef<str>, message: impl Into<String>) -> Self {
         Self {
             code,
             severity: code.severity(),
-            field: printable(&field.into()),
+            field: field.into(),
             message: printable(&message.into()),
             brief: shorten(&format!("{code}: {}", brief.as_ref()), WARNING_LIMIT),
         }
@@ -282,7 +284,8 @@ pub fn quoted(value: &str) -> String {
     format!("\"{}\"", shorten(&printable(value), 80))
 }
 
-fn printable(text: &str) -> String {
+/// `text` with control characters escaped.
+pub(super) fn printable(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
     }
@@ -312,7 +315,7 @@ mod tests {
     #[test]
     fn no_part_of_a_finding_speaks_to_a_terminal() {
         let finding = Finding::new(Code::RuleInvalid, "a[\n]", "b\u{1b}[2J", "c\r\u{1b}[2J");
-        assert_eq!((finding.field.as_str(), finding.message.as_str()), ("a[\\n]", "c\\r\\u{1b}[2J"));
+        assert_eq!((finding.field.to_string().as_str(), finding.message.as_str()), ("a[\\n]", "c\\r\\u{1b}[2J"));
         assert!(!finding.brief.contains(char::is_control));
     }
 

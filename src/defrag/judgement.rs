@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     etcd::{self, Etcd},
+    field::Field,
     finding::{Code, Finding, WARNING_LIMIT, quoted, shorten},
     keys::{ENABLED, Key},
     policy::{EnrollmentMode, Policy},
@@ -115,7 +116,7 @@ fn unclear(object: &StatefulSet) -> Finding {
     let value = quoted(object.label(ENABLED).unwrap_or_default());
     Finding::new(
         Code::EnabledInvalid,
-        format!("metadata.labels[{ENABLED}]"),
+        Field::ENABLED,
         "must be \"true\" or \"false\"",
         format!(
             "{value} is neither \"true\" nor \"false\": whether this etcd is to be defragmented must not be left to a guess. Write \"true\" to opt in or \"false\" to opt out."
@@ -128,7 +129,7 @@ fn opted_out(object: &StatefulSet) -> Option<Finding> {
     let evidence = (object.label(ENABLED) == Some("false")).then(|| etcd::evidence(object))?;
     Some(Finding::new(
         Code::OptOutRefused,
-        format!("metadata.labels[{ENABLED}]"),
+        Field::ENABLED,
         "the policy enrols every etcd and lets none opt out; remove the label",
         format!(
             "The label says \"false\", but the policy that governs this etcd enrols every etcd and lets none opt out: an etcd \
@@ -181,7 +182,7 @@ fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> (Vec<Finding>
         findings.extend(policy.limits.weigh(redundant_compaction(&settings, etcd).into_iter().collect()));
         findings.extend(missing_credentials(&settings, etcd));
     }
-    if findings.iter().any(|finding| policy.prevents(finding) && finding.field.starts_with("metadata.")) {
+    if findings.iter().any(|finding| policy.prevents(finding) && finding.field.is_setting()) {
         return (findings, None);
     }
     let reachable = etcd.filter(|etcd| etcd.replicas == 0 || !etcd.endpoints.is_empty());

@@ -1,5 +1,7 @@
 //! The names of our labels and annotations.
 
+use super::field::Field;
+
 /// The prefix of every label and annotation of ours.
 pub const PREFIX: &str = "etcd-defrag.io/";
 
@@ -136,17 +138,17 @@ impl Key {
             .map(|(_, key)| key)
     }
 
-    /// The field path of this annotation in an object.
+    /// Where this annotation stands in an object.
     #[must_use]
-    pub fn field(self) -> String {
-        annotation_field(self.annotation())
+    pub const fn field(self) -> Field {
+        Field::Annotation(self)
     }
-}
 
-/// The field path of any annotation.
-#[must_use]
-pub fn annotation_field(annotation: &str) -> String {
-    format!("metadata.annotations[{annotation}]")
+    /// Where the value of this key stands in a policy.
+    #[must_use]
+    pub const fn default_field(self) -> Field {
+        Field::Default(self)
+    }
 }
 
 #[cfg(test)]

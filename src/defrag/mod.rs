@@ -4,6 +4,7 @@ pub mod cronjob;
 pub mod defaulting;
 pub mod duration;
 pub mod etcd;
+pub mod field;
 pub mod finding;
 pub mod judgement;
 pub mod keys;

@@ -14,6 +14,7 @@ use etcd_defrag_webhook::{
     },
     defrag::{
         finding::{Code, Finding},
+        keys::Key,
         policy::Landscape,
         statefulset::StatefulSet,
     },
@@ -120,13 +121,13 @@ async fn a_refusal_has_a_cause_for_each_finding_and_reads_well() {
 #[test]
 fn the_words_of_a_refusal() {
     let object: StatefulSet = serde_json::from_value(etcd()).unwrap();
-    let finding = |code, field: &str, message: &str| {
-        Finding::new(code, format!("metadata.annotations[etcd-defrag.io/{field}]"), "", message)
-    };
-    let one = [finding(Code::ScheduleNeverFires, "schedule", "February has no 31st. Write \"0 0 28 2 *\".")];
+    let finding = |code, key: Key, message: &str| Finding::new(code, key.field(), "", message);
+    let one = [finding(Code::ScheduleNeverFires, Key::Schedule, "February has no 31st. Write \"0 0 28 2 *\".")];
     insta::assert_snapshot!(serde_json::to_string_pretty(&reply::invalid(&object, &one)).unwrap());
-    let two =
-        [one[0].clone(), finding(Code::QuotaUnknown, "quota", "No quota can be seen. Write it here, such as \"8Gi\".")];
+    let two = [
+        one[0].clone(),
+        finding(Code::QuotaUnknown, Key::Quota, "No quota can be seen. Write it here, such as \"8Gi\"."),
+    ];
     insta::assert_snapshot!(reply::invalid(&object, &two).message.unwrap());
     let many = vec![one[0].clone(); 5000];
     let status = reply::invalid(&object, &many);

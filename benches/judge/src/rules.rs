@@ -73,9 +73,9 @@ pub fn judge(table: &mut Table) -> Result {
     rules.push(slowest(&limits));
     table.part("parse and judge a rule", &[]);
     for (index, text) in rules.iter().enumerate() {
-        let judged = rule::judge(text, QUOTA, &limits, "rule");
+        let judged = rule::judge(text, QUOTA, &limits, &"rule".into());
         let said = judged.findings.first().map_or("sound", |finding| finding.code.as_str());
-        let times = measure(vec![here(|| rule::judge(text, QUOTA, &limits, "rule"))])?;
+        let times = measure(vec![here(|| rule::judge(text, QUOTA, &limits, &"rule".into()))])?;
         let what = if index + 1 == rules.len() { format!("slowest of {GENERATED}: ") } else { String::new() };
         let shown: String = text.chars().take(if text.len() > 60 { 30 } else { 60 }).collect();
         let dots = if shown.len() < text.len() { "…" } else { "" };
@@ -96,7 +96,7 @@ fn slowest(limits: &etcd_defrag_webhook::defrag::policy::Limits) -> String {
         let text = condition(&mut random, 4);
         let took = (0..3).map(|_| {
             let began = Instant::now();
-            std::hint::black_box(rule::judge(&text, QUOTA, limits, "rule"));
+            std::hint::black_box(rule::judge(&text, QUOTA, limits, &"rule".into()));
             began.elapsed().as_nanos()
         });
         slowest = slowest.max((took.min().unwrap_or(0), text));

@@ -150,7 +150,7 @@ fn outcome(judged: &Judged, finding: &Finding) -> Outcome {
         locations: [Location {
             physical_location: Physical {
                 artifact_location: Artifact { uri: uri(document.file()) },
-                region: Region { start_line: document.line(&finding.field) },
+                region: Region { start_line: document.line(&finding.field.to_string()) },
             },
             logical_locations: [Logical { fully_qualified_name: format!("{}: {}", subject.name(), finding.field) }],
         }],

@@ -99,7 +99,7 @@ fn age(time: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defrag::finding::Code;
+    use crate::defrag::{finding::Code, keys::Key};
 
     fn etcd(name: &str) -> Etcd {
         Etcd {
@@ -121,8 +121,7 @@ mod tests {
     #[test]
     fn a_fleet_in_a_table() {
         let tight = Finding::new(Code::VolumeTight, "spec", "", "Tight.");
-        let invalid =
-            Finding::new(Code::ScheduleInvalid, "metadata.annotations[etcd-defrag.io/schedule]", "", "Invalid.");
+        let invalid = Finding::new(Code::ScheduleInvalid, Key::Schedule.field(), "", "Invalid.");
         let etcds = [
             etcd("fine"),
             Etcd {

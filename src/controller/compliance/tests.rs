@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::defrag::finding::Code;
+use crate::defrag::{finding::Code, keys::Key};
 
 fn etcd() -> StatefulSet {
     serde_json::from_value(json!({
@@ -13,7 +13,7 @@ fn etcd() -> StatefulSet {
 fn findings() -> Vec<Finding> {
     vec![
         Finding::new(Code::SingleMember, "spec.replicas", "one", "One member: each run is an outage."),
-        Finding::new(Code::ScheduleInvalid, "metadata.annotations[etcd-defrag.io/schedule]", "bad", "No schedule."),
+        Finding::new(Code::ScheduleInvalid, Key::Schedule.field(), "bad", "No schedule."),
     ]
 }
 

@@ -7,7 +7,9 @@ use super::{
     hazards,
 };
 use crate::defrag::{
+    field::Field,
     finding::{Code, Finding},
+    keys::Key,
     policy::{Policy, Reaction},
     quantity::GIB,
     statefulset::StatefulSet,
@@ -298,8 +300,8 @@ fn compaction_by_etcd_itself() {
 #[test]
 fn a_trusted_ca_alone_asks_for_a_certificate() {
     let missing = |args: &[&str]| {
-        let fields: Vec<String> = plain(&with_tls(args)).findings.into_iter().map(|finding| finding.field).collect();
-        fields.contains(&"metadata.annotations[etcd-defrag.io/client-secret]".to_owned())
+        let fields: Vec<Field> = plain(&with_tls(args)).findings.into_iter().map(|finding| finding.field).collect();
+        fields.contains(&Key::ClientSecret.field())
     };
     assert!(!missing(&["--cert-file=/certs/tls.crt"]));
     assert!(!missing(&["--cert-file=/certs/tls.crt", "--client-cert-auth=false"]));

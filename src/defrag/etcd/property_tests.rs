@@ -142,9 +142,10 @@ proptest! {
         let discovery = discover(&sts, &overrides);
         let refuses = discovery.findings.iter().any(crate::defrag::finding::Finding::denies);
         for finding in &discovery.findings {
-            prop_assert!(!finding.field.is_empty() && finding.brief.chars().count() <= WARNING_LIMIT);
+            let field = finding.field.to_string();
+            prop_assert!(!field.is_empty() && finding.brief.chars().count() <= WARNING_LIMIT);
             // Marks that stand for what cannot be seen never reach a person.
-            prop_assert!(!finding.message.contains([POD, UNKNOWN]) && !finding.field.contains([POD, UNKNOWN]));
+            prop_assert!(!finding.message.contains([POD, UNKNOWN]) && !field.contains([POD, UNKNOWN]));
         }
         let Some(etcd) = discovery.etcd else {
             prop_assert!(refuses);

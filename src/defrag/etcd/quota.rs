@@ -76,10 +76,12 @@ fn read(setting: &Setting, unit: u64) -> Seen {
         Some(0) => Seen::Bytes(Quota {
             bytes: DEFAULT_QUOTA,
             source: format!("{}=0, which means etcd's default", setting.origin),
-            field: setting.field.clone(),
+            field: setting.field.clone().into(),
         }),
         Some(number) => match number.checked_mul(unit).filter(|bytes| i64::try_from(*bytes).is_ok()) {
-            Some(bytes) => Seen::Bytes(Quota { bytes, source: setting.origin.clone(), field: setting.field.clone() }),
+            Some(bytes) => {
+                Seen::Bytes(Quota { bytes, source: setting.origin.clone(), field: setting.field.clone().into() })
+            }
             None => Seen::Invalid(setting.clone()),
         },
         None => Seen::Invalid(setting.clone()),
@@ -110,7 +112,11 @@ fn parse_go(text: &str) -> Option<i64> {
 }
 
 fn default(context: &Context<'_>) -> Quota {
-    Quota { bytes: DEFAULT_QUOTA, source: "etcd's default, as none is set".to_owned(), field: context.words_field() }
+    Quota {
+        bytes: DEFAULT_QUOTA,
+        source: "etcd's default, as none is set".to_owned(),
+        field: context.words_field().into(),
+    }
 }
 
 fn annotated(bytes: u64) -> Quota {

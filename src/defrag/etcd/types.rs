@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Profile, Version};
-use crate::defrag::finding::Finding;
+use crate::defrag::{field::Field, finding::Finding};
 
 /// Settings of a person that take the place of what would be discovered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,8 +136,8 @@ pub struct Quota {
     pub bytes: u64,
     /// Where it was found, in words: `--quota-backend-bytes`, `etcd's default`.
     pub source: String,
-    /// The field path of that place.
-    pub field: String,
+    /// Where that is.
+    pub field: Field,
 }
 
 /// The compaction that etcd does by itself.

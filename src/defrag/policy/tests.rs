@@ -129,7 +129,7 @@ fn what_is_wrong_in_words_that_help() {
         assert!(!compiled.is_valid(), "{spec} was accepted");
         let _ = writeln!(page, "{spec}");
         for finding in &compiled.findings {
-            assert!(finding.field.starts_with("spec."), "{finding:?}");
+            assert!(finding.field.to_string().starts_with("spec."), "{finding:?}");
             let _ = writeln!(page, "  {}\n  {}: {}", finding.brief, finding.field, finding.message);
         }
         page.push('\n');

@@ -7,6 +7,7 @@ use super::{
     words::{self, database, database_in_brief},
 };
 use crate::defrag::{
+    field::Field,
     finding::{Code, Finding},
     policy::{DEFAULT_RULE, Limits},
     quantity::MIB,
@@ -27,11 +28,11 @@ pub struct Judged {
     pub counterexample: Option<State>,
 }
 
-/// Judges the text of a rule for an etcd with this quota in bytes. `field` is the path of the rule in the object.
+/// Judges the text of a rule for an etcd with this quota in bytes. `field` is where the rule stands.
 ///
 /// A quota of zero is judged elsewhere; here the rule is then only read.
 #[must_use]
-pub fn judge(text: &str, quota: u64, limits: &Limits, field: &str) -> Judged {
+pub fn judge(text: &str, quota: u64, limits: &Limits, field: &Field) -> Judged {
     let rule = match Rule::parse(text) {
         Ok(rule) => rule,
         Err(error) => {
@@ -45,7 +46,7 @@ pub fn judge(text: &str, quota: u64, limits: &Limits, field: &str) -> Judged {
                 quote(text)
             );
             let brief = format!("column {}: found {}, expected {}", error.column, error.found, error.expected);
-            let findings = vec![Finding::new(Code::RuleInvalid, field, brief, message)];
+            let findings = vec![Finding::new(Code::RuleInvalid, field.clone(), brief, message)];
             return Judged { findings, rule: None, floor: None, fires_above: None, counterexample: None };
         }
     };
@@ -67,14 +68,14 @@ struct Report<'a> {
     rule: &'a Rule,
     quota: u64,
     limits: &'a Limits,
-    field: &'a str,
+    field: &'a Field,
     findings: Vec<Finding>,
     counterexample: Option<State>,
 }
 
 impl Report<'_> {
     fn add(&mut self, code: Code, brief: impl AsRef<str>, message: String) {
-        self.findings.push(Finding::new(code, self.field, brief, message));
+        self.findings.push(Finding::new(code, self.field.clone(), brief, message));
     }
 
     fn properties(&mut self, analysis: &Analysis) {

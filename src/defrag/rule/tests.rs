@@ -6,13 +6,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::defrag::{
+    field::Field,
     finding::{Code, WARNING_LIMIT},
+    keys::Key,
     policy::{DEFAULT_RULE, Limits, Policy},
     quantity::{GIB, MIB},
 };
 
 const QUOTA: u64 = 8 * GIB;
-const FIELD: &str = "metadata.annotations[etcd-defrag.io/rule]";
+const FIELD: &Field = &Key::Rule.field();
 
 fn limits() -> Limits {
     Policy::built_in().limits

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::defrag::{
     duration::in_words,
+    field::Field,
     finding::{Code, Finding, quoted},
     keys::Key,
 };
@@ -27,10 +28,10 @@ use crate::defrag::{
 /// Where the schedule and its zone stand, and whose they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The field path of the schedule.
-    pub schedule_field: String,
-    /// The field path of the time zone.
-    pub zone_field: String,
+    /// The field of the schedule.
+    pub schedule_field: Field,
+    /// The field of the time zone.
+    pub zone_field: Field,
     /// The namespace of the StatefulSet, for `H`.
     pub namespace: String,
     /// The name of the StatefulSet, for `H`.
@@ -49,9 +50,9 @@ impl Place {
     }
 }
 
-/// Whether a field path is one of a policy, where values are fields and not annotations.
-fn is_policy(field: &str) -> bool {
-    field.starts_with("spec.")
+/// Whether a field is one of a policy, where values are fields and not annotations.
+const fn is_policy(field: &Field) -> bool {
+    matches!(field, Field::Default(_))
 }
 
 /// What the policy allows.
@@ -114,7 +115,7 @@ pub fn judge(schedule_text: &str, zone_text: Option<&str>, at: &Place, limits: &
                 }
             };
             let message = format!("The time zone {error}. Kubernetes would refuse the CronJob.{cure}");
-            findings.push(Finding::new(Code::TimeZoneInvalid, &at.zone_field, brief, message));
+            findings.push(Finding::new(Code::TimeZoneInvalid, at.zone_field.clone(), brief, message));
             None
         }
     };
@@ -128,7 +129,7 @@ pub fn judge(schedule_text: &str, zone_text: Option<&str>, at: &Place, limits: &
                 None => error.to_string(),
             };
             let message = format!("The schedule {} is refused by Kubernetes: {error}.", quoted(schedule_text));
-            findings.push(Finding::new(Code::ScheduleInvalid, &at.schedule_field, brief, message));
+            findings.push(Finding::new(Code::ScheduleInvalid, at.schedule_field.clone(), brief, message));
             return Judged { findings, resolved: None };
         }
     };
@@ -157,13 +158,13 @@ struct Case<'a> {
     now: Timestamp,
     /// For changeovers; none until it is known that the schedule fires.
     ahead: Vec<Stretch>,
-    field: &'a str,
+    field: &'a Field,
     findings: Vec<Finding>,
 }
 
 impl Case<'_> {
     fn report(&mut self, code: Code, brief: impl AsRef<str>, message: impl Into<String>) {
-        self.findings.push(Finding::new(code, self.field, brief, message));
+        self.findings.push(Finding::new(code, self.field.clone(), brief, message));
     }
 
     fn judge(&mut self) -> Option<Intervals> {

@@ -7,6 +7,7 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 use super::{
     duration,
     etcd::Overrides,
+    field::Field,
     finding::{Code, Finding, quoted},
     keys::{ENABLED, Key, PREFIX},
     policy::{Limits, Policy},
@@ -214,9 +215,13 @@ fn unknown_key(key: &str, name: &str, place: &str) -> Finding {
         let known: Vec<&str> = Key::ALL.iter().filter(|key| **key != Key::Defaulted).map(|key| key.name()).collect();
         format!("Remove it, or use one of: {}.", known.join(", "))
     };
+    let field = match place {
+        "label" => Field::Label(key.to_owned().into()),
+        _ => Field::UnknownAnnotation(key.to_owned()),
+    };
     Finding::new(
         Code::AnnotationUnknown,
-        format!("metadata.{place}s[{key}]"),
+        field,
         format!("{name}: {advice}"),
         format!(
             "There is no {place} {}: a setting with a wrong name would be ignored without a word. {advice}",
@@ -235,10 +240,10 @@ enum Place {
 }
 
 impl Place {
-    fn field(self, key: Key) -> String {
+    const fn field(self, key: Key) -> Field {
         match self {
             Self::Annotations => key.field(),
-            Self::Policy => format!("spec.defaults.{}", key.policy_name()),
+            Self::Policy => key.default_field(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::super::{
 };
 use crate::defrag::{
     etcd,
+    field::Field,
     finding::{Code, Finding, quoted},
     judgement,
     keys::Key,
@@ -58,12 +59,15 @@ pub(super) fn judge(written: &api::Defaults, limits: &Limits, now: Timestamp) ->
     let judged = trigger_and_schedule(&settings, limits, &findings, now);
     findings.extend(judged);
 
-    let refused: BTreeSet<&str> = findings
+    let refused: BTreeSet<Key> = findings
         .iter()
         .filter(|finding| finding.denies() && !finding.code.is_limit())
-        .filter_map(|finding| finding.field.strip_prefix("spec.defaults."))
+        .filter_map(|finding| match finding.field {
+            Field::Default(key) => Some(key),
+            _ => None,
+        })
         .collect();
-    values.retain(|key, _| !refused.contains(key.policy_name().as_str()));
+    values.retain(|key, _| !refused.contains(key));
     if !Key::TRIGGERS.iter().any(|key| values.contains_key(key)) {
         values.insert(Key::Rule, rule::compile_within(None, None, limits));
     }
@@ -72,14 +76,13 @@ pub(super) fn judge(written: &api::Defaults, limits: &Limits, now: Timestamp) ->
 }
 
 fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], now: Timestamp) -> Vec<Finding> {
-    let field = |key: Key| format!("spec.defaults.{}", key.policy_name());
     let text = match &settings.trigger {
         Trigger::Rule(text) => text.clone(),
         Trigger::Thresholds { usage_above, free_above } => rule::compile_within(*usage_above, *free_above, limits),
     };
     // A policy speaks to etcds of any quota: what is wrong with a small and with a large one is wrong with the rule.
     let large = limits.suggested_quota_max.max(etcd::DEFAULT_QUOTA);
-    let judge = |quota| rule::judge(&text, quota, limits, &field(settings.trigger_key));
+    let judge = |quota| rule::judge(&text, quota, limits, &settings.trigger_key.default_field());
     let (small, large) = (judge(etcd::DEFAULT_QUOTA), judge(large));
     let mut findings: Vec<Finding> = small
         .findings
@@ -92,8 +95,8 @@ fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], 
     let hashed = settings.schedule.contains('H');
     let judge = |sample: u32| {
         let place = schedule::Place {
-            schedule_field: field(Key::Schedule),
-            zone_field: field(Key::TimeZone),
+            schedule_field: Key::Schedule.default_field(),
+            zone_field: Key::TimeZone.default_field(),
             namespace: "default".to_owned(),
             name: format!("etcd-{sample}"),
         };

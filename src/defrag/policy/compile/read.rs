@@ -10,6 +10,7 @@ use super::super::{
 };
 use crate::defrag::{
     duration,
+    field::Field,
     finding::{Code, Finding, quoted},
     quantity, ratio,
     schedule::{TimeZone, Weekdays, Window},
@@ -27,7 +28,7 @@ impl Reader {
     pub(super) fn refuse(
         &mut self,
         code: Code,
-        field: impl Into<String>,
+        field: impl Into<Field>,
         brief: impl AsRef<str>,
         message: impl Into<String>,
     ) {
@@ -163,7 +164,7 @@ impl Reader {
         })
     }
 
-    fn number(&mut self, field: &str, value: i32, range: RangeInclusive<i32>, otherwise: i32) -> i32 {
+    fn number(&mut self, field: impl Into<Field>, value: i32, range: RangeInclusive<i32>, otherwise: i32) -> i32 {
         if range.contains(&value) {
             return value;
         }
@@ -229,7 +230,7 @@ impl Reader {
         let built_in = api::Job::default();
         let mut shape = written.clone();
         let mut bound = |name: &str, value: &mut i32, range, otherwise| {
-            *value = self.number(&format!("spec.job.{name}"), *value, range, otherwise);
+            *value = self.number(format!("spec.job.{name}"), *value, range, otherwise);
         };
         bound("successfulJobsHistoryLimit", &mut shape.successful_jobs_history_limit, 0..=100, 3);
         bound("failedJobsHistoryLimit", &mut shape.failed_jobs_history_limit, 0..=100, 3);

@@ -65,7 +65,7 @@ fn a_selector_that_cannot_be_read_selects_nothing() {
     ] {
         let policy = compiled("p", &json!({"selector": {"matchExpressions": [expression]}}));
         assert!(!policy.is_valid() && !policy.selects(&labels(&[]), &labels(&[("a", "x")])), "{policy:?}");
-        assert_eq!(policy.findings[0].field, "spec.selector.matchExpressions[0]");
+        assert_eq!(policy.findings[0].field, "spec.selector.matchExpressions[0]".into());
     }
 }
 

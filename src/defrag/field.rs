@@ -1,0 +1,104 @@
+//! Where in an object something stands: a [`Field`], which becomes text only where it is shown.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    finding::printable,
+    keys::{ENABLED, Key},
+};
+
+/// A place in a StatefulSet or in a DefragPolicy.
+///
+/// Code tells places apart by the variant. The text is for people and for reports, and nothing reads it back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// A label under our prefix, whether there is such a label or not, by its full name.
+    Label(Cow<'static, str>),
+    /// The annotation of a key.
+    Annotation(Key),
+    /// An annotation under our prefix that is of no key, by its full name.
+    UnknownAnnotation(String),
+    /// The value of a key in the defaults of a policy.
+    Default(Key),
+    /// Any other place, by its path, such as `spec.replicas` or `metadata.name`.
+    Path(Cow<'static, str>),
+}
+
+impl Field {
+    /// The label that enrols a StatefulSet.
+    pub const ENABLED: Self = Self::Label(Cow::Borrowed(ENABLED));
+
+    /// Whether it is a label or an annotation of ours: what was asked of us, and not what the pod template says.
+    #[must_use]
+    pub const fn is_setting(&self) -> bool {
+        match self {
+            Self::Label(_) | Self::Annotation(_) | Self::UnknownAnnotation(_) => true,
+            Self::Default(_) | Self::Path(_) => false,
+        }
+    }
+}
+
+/// Control characters are escaped, as in all of a [`Finding`](super::finding::Finding).
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label(name) => write!(f, "metadata.labels[{}]", printable(name)),
+            Self::Annotation(key) => write!(f, "metadata.annotations[{}]", key.annotation()),
+            Self::UnknownAnnotation(name) => write!(f, "metadata.annotations[{}]", printable(name)),
+            Self::Default(key) => write!(f, "spec.defaults.{}", key.policy_name()),
+            Self::Path(path) => f.write_str(&printable(path)),
+        }
+    }
+}
+
+impl Serialize for Field {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl From<&'static str> for Field {
+    fn from(path: &'static str) -> Self {
+        Self::Path(Cow::Borrowed(path))
+    }
+}
+
+impl From<String> for Field {
+    fn from(path: String) -> Self {
+        Self::Path(Cow::Owned(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_place_has_the_path_that_people_know() {
+        for (field, text) in [
+            (Field::ENABLED, "metadata.labels[etcd-defrag.io/enabled]"),
+            (Field::Label("etcd-defrag.io/a\nb".into()), "metadata.labels[etcd-defrag.io/a\\nb]"),
+            (Key::TimeZone.field(), "metadata.annotations[etcd-defrag.io/time-zone]"),
+            (
+                Field::UnknownAnnotation("etcd-defrag.io/a\u{1b}".into()),
+                "metadata.annotations[etcd-defrag.io/a\\u{1b}]",
+            ),
+            (Key::TimeZone.default_field(), "spec.defaults.timeZone"),
+            ("spec.replicas".into(), "spec.replicas"),
+            (format!("spec.template.spec.containers[{}].args", 1).into(), "spec.template.spec.containers[1].args"),
+            ("a[\n]".into(), "a[\\n]"),
+        ] {
+            assert_eq!(field.to_string(), text);
+            assert_eq!(serde_json::to_value(&field).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn labels_and_annotations_are_settings_and_nothing_else_is() {
+        assert!(Field::ENABLED.is_setting() && Key::Rule.field().is_setting());
+        assert!(Field::UnknownAnnotation("etcd-defrag.io/shedule".to_owned()).is_setting());
+        assert!(!Key::Rule.default_field().is_setting() && !Field::from("spec.replicas").is_setting());
+    }
+}
