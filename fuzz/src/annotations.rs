@@ -4,13 +4,12 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use etcd_defrag_webhook::defrag::{
-    Judgement, Plan,
-    cronjob::{NAME_LIMIT, build},
+    Assessment, Surroundings, assess,
+    cronjob::NAME_LIMIT,
     defaulting::{Change, changes},
     finding::{Code, WARNING_LIMIT},
     keys::{Key, PREFIX},
-    policy::Policy,
-    resolve,
+    policy::{Governing, Policy},
     schedule::Schedule,
     statefulset::StatefulSet,
 };
@@ -28,10 +27,13 @@ static UNCHANGED: LazyLock<StatefulSet> =
 pub fn check(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else { return };
     let Ok(object) = serde_json::from_value::<StatefulSet>(edited(text)) else { return };
-    let policy = Policy::built_in();
-    let judgement = resolve(&object, &policy, NOW);
-    ends(&judgement, &policy);
-    fills_in_once(&object, &judgement, &policy);
+    let assessment = assessed(&object);
+    ends(&assessment);
+    fills_in_once(&object, &assessment, &Policy::built_in());
+}
+
+fn assessed(object: &StatefulSet) -> Assessment {
+    assess(object, &Governing::built_in(), &Surroundings::nothing(), NOW)
 }
 
 fn edited(text: &str) -> Value {
@@ -65,7 +67,7 @@ fn set(object: &mut Value, line: &str) -> Option<()> {
 }
 
 /// An enrolled object has a plan or a refusal, and never both.
-fn ends(judgement: &Judgement, policy: &Policy) {
+fn ends(judgement: &Assessment) {
     use etcd_defrag_webhook::defrag::Enrollment::{Enrolled, NotEnrolled, OptedOut, Unclear};
     readable(&judgement.findings);
     let refused = judgement.denials().next().is_some();
@@ -74,17 +76,18 @@ fn ends(judgement: &Judgement, policy: &Policy) {
         Unclear => assert!(judgement.plan.is_none() && refused, "{judgement:?}"),
         NotEnrolled | OptedOut => assert!(judgement.plan.is_none() && judgement.findings.is_empty(), "{judgement:?}"),
     }
-    if let Some(plan) = &judgement.plan {
-        runs(plan, policy);
+    if judgement.plan.is_some() {
+        runs(judgement);
     }
 }
 
 /// The CronJob is one that Kubernetes takes, with arguments that reach the engine as they are meant.
-fn runs(plan: &Plan, policy: &Policy) {
+fn runs(assessment: &Assessment) {
+    let plan = assessment.plan.as_ref().expect("it is sound");
     for line in plan.effective(NOW) {
         assert!(line.chars().count() <= WARNING_LIMIT && !line.contains(char::is_control), "{line:?}");
     }
-    let cronjob = build(plan, policy);
+    let cronjob = assessment.cronjob().expect("a plan has a CronJob");
     assert!(cronjob.metadata.name.as_ref().is_some_and(|name| name.len() <= NAME_LIMIT), "{cronjob:?}");
     assert!(Schedule::parse(&cronjob.spec.schedule).is_ok(), "{cronjob:?}");
     assert!(plan.next_runs(NOW, 3).is_sorted());
@@ -100,7 +103,7 @@ fn runs(plan: &Plan, policy: &Policy) {
 }
 
 /// Filling in what the policy gives touches our own keys only, is done at once, and changes nothing about the plan.
-fn fills_in_once(object: &StatefulSet, judgement: &Judgement, policy: &Policy) {
+fn fills_in_once(object: &StatefulSet, judgement: &Assessment, policy: &Policy) {
     let first = changes(object, None, policy);
     assert!(first.iter().all(|change| Key::ALL.iter().any(|key| key.annotation() == change.annotation)), "{first:?}");
     let filled = applied(object, first);
@@ -113,11 +116,10 @@ fn fills_in_once(object: &StatefulSet, judgement: &Judgement, policy: &Policy) {
     if object.annotations().contains_key(Key::Defaulted.annotation()) {
         return;
     }
-    let after = resolve(&filled, policy, NOW);
-    let codes = |judgement: &Judgement| judgement.findings.iter().map(|finding| finding.code).collect::<Vec<Code>>();
+    let after = assessed(&filled);
+    let codes = |judgement: &Assessment| judgement.findings.iter().map(|finding| finding.code).collect::<Vec<Code>>();
     assert_eq!(codes(&after), codes(judgement));
-    let cronjob = |judgement: &Judgement| judgement.plan.as_ref().map(|plan| build(plan, policy));
-    assert_eq!(cronjob(&after), cronjob(judgement));
+    assert_eq!(after.cronjob(), judgement.cronjob());
 }
 
 fn applied(object: &StatefulSet, changes: Vec<Change>) -> StatefulSet {

@@ -1,4 +1,4 @@
-//! What becomes of a write that the judgement objects to, under the policy that governs the object.
+//! What becomes of a write that the assessment objects to, under the policy that governs the object.
 
 use jiff::Timestamp;
 
@@ -8,57 +8,58 @@ use super::{
     warnings::{fit, note},
 };
 use crate::defrag::{
-    self, Enrollment, Judgement,
+    Assessment, Enrollment, Surroundings, assess,
     field::Field,
     finding::Finding,
-    policy::{Governing, Landscape, Policy},
+    policy::{Governing, Landscape},
     settings::defaulted_keys,
     statefulset::StatefulSet,
 };
 
-/// What `object` has to answer for; nothing where it is not enrolled.
-fn judge(object: &StatefulSet, policy: &Policy, now: Timestamp) -> Option<Judgement> {
-    match Enrollment::of(object, policy) {
-        Enrollment::NotEnrolled | Enrollment::OptedOut => None,
-        Enrollment::Enrolled | Enrollment::Unclear => Some(defrag::resolve(object, policy, now)),
-    }
+/// What `object` has to answer for; nothing where it is not enrolled. A webhook sees nothing around it.
+fn judge(object: &StatefulSet, governing: &Governing, now: Timestamp) -> Option<Assessment> {
+    let assessment = assess(object, governing, &Surroundings::default(), now);
+    matches!(assessment.enrollment, Enrollment::Enrolled | Enrollment::Unclear).then_some(assessment)
 }
 
 /// A create, or an update of our own keys.
 pub(super) fn change(write: Write<'_>, landscape: &Landscape, now: Timestamp) -> Decision {
     let governing = govern(landscape, write.object);
     let (policy, actions) = (&governing.policy, governing.policy.actions);
-    let Some(judgement) = judge(write.object, policy, now) else { return Decision::default() };
+    let Some(assessment) = judge(write.object, &governing, now) else { return Decision::default() };
     // The old object is judged by the policy that governs the new one: neither a policy that has become stricter nor a
     // label that moves the object under a stricter one is a change of our keys, so what they bring in stood before.
-    let old = write.old.and_then(|old| Some((old, judge(old, policy, now)?)));
+    let old = write.old.and_then(|old| Some((old, judge(old, &governing, now)?)));
     // A violation may stay where the object was as enrolled before as it is now: enrolling is judged as a whole.
-    let old = old.filter(|(_, before)| before.enrollment == judgement.enrollment);
+    let old = old.filter(|(_, before)| before.enrollment == assessment.enrollment);
     let stood_before = |finding: &Finding| {
         old.as_ref().is_some_and(|(old, before)| stood(finding, &before.findings, old, write.object))
     };
     // Not the policy's to allow: it concerns who writes, and not what.
     let mut refusals = access::through_status(write, policy);
-    refusals.extend(judgement.denials().filter(|finding| actions.deny && !stood_before(finding)).cloned());
+    refusals.extend(assessment.denials().filter(|finding| actions.deny && !stood_before(finding)).cloned());
 
     let brief = |finding: &Finding| finding.brief.clone();
     let mut warnings: Vec<String> = Vec::new();
     if refusals.is_empty() && (actions.deny || actions.warn) {
-        warnings.extend(judgement.denials().map(brief));
+        warnings.extend(assessment.denials().map(brief));
     }
-    warnings.extend(judgement.findings.iter().filter(|finding| !finding.denies()).map(brief));
+    warnings.extend(assessment.findings.iter().filter(|finding| !finding.denies()).map(brief));
     warnings.extend(who_governs(&governing, landscape));
     if refusals.is_empty() {
-        if actions.warn && judgement.plan.is_none() && judgement.follow.is_none() {
-            warnings.push(note("until this is mended no CronJob is made, and one that is there keeps its settings"));
+        if actions.warn && (assessment.refused.settings || assessment.refused.facts.is_some()) {
+            warnings.push(note("until this is fixed no CronJob is made, and one that is there keeps its settings"));
         }
-        warnings.extend(judgement.plan.iter().flat_map(|plan| plan.effective(now)));
+        match &assessment.plan {
+            Some(plan) => warnings.extend(plan.effective(now)),
+            None => warnings.extend(assessment.suspension()),
+        }
     }
     Decision {
-        audit: audit::annotation(&governing, judgement.denials()),
+        audit: audit::annotation(&governing, assessment.denials()),
         refusals,
         warnings: fit(warnings),
-        findings: judgement.findings,
+        findings: assessment.findings,
         ..Decision::default()
     }
 }
@@ -67,20 +68,24 @@ pub(super) fn change(write: Write<'_>, landscape: &Landscape, now: Timestamp) ->
 pub(super) fn edit_elsewhere(write: Write<'_>, landscape: &Landscape, now: Timestamp) -> Decision {
     let governing = govern(landscape, write.object);
     let actions = governing.policy.actions;
-    let Some(judgement) = judge(write.object, &governing.policy, now) else { return Decision::default() };
-    let before = write.old.and_then(|old| judge(old, &govern(landscape, old).policy, now));
-    let before = before.map(|before| before.findings).unwrap_or_default();
-    let known = |finding: &Finding| before.iter().any(|one| one.code == finding.code && one.field == finding.field);
-    let violations = judgement.denials().filter(|_| actions.deny || actions.warn);
-    let risks = judgement.findings.iter().filter(|finding| !finding.denies() && !known(finding));
+    let Some(assessment) = judge(write.object, &governing, now) else { return Decision::default() };
+    let before = write.old.and_then(|old| judge(old, &govern(landscape, old), now));
+    let known_before = before.iter().flat_map(|before| &before.findings);
+    let known =
+        |finding: &Finding| known_before.clone().any(|one| one.code == finding.code && one.field == finding.field);
+    let violations = assessment.denials().filter(|_| actions.deny || actions.warn);
+    let risks = assessment.findings.iter().filter(|finding| !finding.denies() && !known(finding));
     let mut warnings: Vec<String> = violations.chain(risks).map(|finding| finding.brief.clone()).collect();
     if !warnings.is_empty() {
         warnings.extend(who_governs(&governing, landscape));
     }
+    if !before.as_ref().is_some_and(|before| before.suspended) {
+        warnings.extend(assessment.suspension());
+    }
     Decision {
-        audit: audit::annotation(&governing, judgement.denials()),
+        audit: audit::annotation(&governing, assessment.denials()),
         warnings: fit(warnings),
-        findings: judgement.findings,
+        findings: assessment.findings,
         ..Decision::default()
     }
 }

@@ -9,16 +9,12 @@ use serde::Serialize;
 
 use super::{
     Outcome,
+    around::Around,
     input::{Document, Files},
     output,
     policies::{Policies, as_acted_on},
 };
-use crate::defrag::{
-    finding::Finding,
-    judgement::{Enrollment, resolve},
-    policy::Governing,
-    statefulset::StatefulSet,
-};
+use crate::defrag::{Enrollment, Surroundings, assess, finding::Finding, policy::Governing, statefulset::StatefulSet};
 
 /// Judge manifests and print the findings
 ///
@@ -110,7 +106,7 @@ struct Governor<'a>(Option<&'a str>);
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let now = Timestamp::now();
-    let (documents, known) = args.policies.load_with(&args.files, now)?;
+    let (documents, known) = args.policies.load_with(&args.files, false, now)?;
     let mut judged: Vec<Judged> = known
         .policies
         .into_iter()
@@ -120,16 +116,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             findings: compiled.findings.clone(),
         })
         .collect();
+    let around = Around::of(&documents)?;
     for document in documents {
         let Some(object) = args.files.statefulset(&document)? else { continue };
         let governing = known.landscape.govern(object.namespace(), &object.labels());
-        let judgement = resolve(&object, &governing.policy, now);
+        // Manifests alone say nothing of what else is in the cluster.
+        let seen = if around.is_empty() { Surroundings::default() } else { around.surroundings(&object) };
+        let assessment = assess(&object, &governing, &seen, now);
         judged.push(Judged {
             document,
-            findings: as_acted_on(&governing.policy, judgement.findings),
+            findings: as_acted_on(&governing.policy, assessment.findings),
             subject: Subject::StatefulSet {
                 object: Box::new(object),
-                enrolled: judgement.enrollment == Enrollment::Enrolled,
+                enrolled: assessment.enrollment == Enrollment::Enrolled,
                 governing: args.policies.given().then_some(governing),
             },
         });

@@ -12,10 +12,10 @@ use k8s_openapi::api::batch::v1::CronJob;
 
 use super::{Format, Outcome, input, output};
 use crate::defrag::{
-    cronjob,
-    judgement::{Enrollment, Judgement, resolve},
+    Assessment, Enrollment, Surroundings, assess,
+    cronjob::{self, drift::OURS},
     keys::{ENABLED, Key},
-    policy::Policy,
+    policy::Governing,
     statefulset::StatefulSet,
 };
 
@@ -93,31 +93,36 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             output::note(&line);
         }
     }
-    let Some(cronjob) = build(args, object, &Policy::built_in())? else { return Ok(Outcome::Refused) };
+    let Some(cronjob) = build(args, object, &Governing::built_in())? else { return Ok(Outcome::Refused) };
     output::data(args.output, &cronjob)?;
     Ok(Outcome::Clean)
 }
 
 /// Judges the StatefulSet with what the flags ask for and builds its CronJob. The findings go to standard error; there
 /// is no CronJob where one of them refuses.
-fn build(args: &Args, object: StatefulSet, policy: &Policy) -> anyhow::Result<Option<CronJob>> {
+fn build(args: &Args, object: StatefulSet, governing: &Governing) -> anyhow::Result<Option<CronJob>> {
     let place = format!("{}/{}", object.namespace(), object.name());
-    if Enrollment::of(&object, policy) == Enrollment::OptedOut {
+    if Enrollment::of(&object, &governing.policy) == Enrollment::OptedOut {
         bail!("the StatefulSet {place} opts out with the label {ENABLED}=false; remove the label first");
     }
     let object = args.enrolled(object);
     trace(&format!("judging the StatefulSet {place}"));
     let now = Timestamp::now();
-    let Judgement { findings, plan, .. } = resolve(&object, policy, now);
-    for finding in &findings {
+    let assessment = assess(&object, governing, &Surroundings::nothing(), now);
+    for finding in &assessment.findings {
         output::say(output::finding(&place, finding).trim_end());
     }
-    let Some(plan) = plan else { return Ok(None) };
+    let Assessment { plan: Some(plan), .. } = &assessment else { return Ok(None) };
     for line in plan.effective(now) {
         trace(&line);
     }
     trace(&format!("building the CronJob {}", cronjob::name(&plan.name)));
-    Ok(Some(cronjob::build(&plan, policy)))
+    let mut cronjob = assessment.cronjob().cloned();
+    if let Some(notes) = cronjob.as_mut().and_then(|built| built.metadata.annotations.as_mut()) {
+        // Nobody keeps these reports and records current here.
+        notes.retain(|key, _| !OURS.contains(&key.as_str()));
+    }
+    Ok(cronjob)
 }
 
 /// The StatefulSet of a manifest: the one that is asked for, or the only one.

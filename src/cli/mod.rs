@@ -1,5 +1,6 @@
 //! The command line: one file for each command. Data goes to standard output, everything else to standard error.
 
+mod around;
 mod certs;
 mod check;
 mod cluster;

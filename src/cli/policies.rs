@@ -49,19 +49,25 @@ impl Policies {
         !self.policy.is_empty()
     }
 
-    /// Reads the manifests and the policies to judge them by.
-    pub(super) fn load_with(&self, files: &Files, now: Timestamp) -> anyhow::Result<(Vec<Document>, Known)> {
+    /// Reads the manifests and the policies to judge them by; with `follow`, those among the manifests where none are named.
+    pub(super) fn load_with(
+        &self,
+        files: &Files,
+        follow: bool,
+        now: Timestamp,
+    ) -> anyhow::Result<(Vec<Document>, Known)> {
         if files.include_stdin() && self.policy.iter().any(|file| file == Path::new("-")) {
             bail!("standard input can be read once: give either -f or --policy a file");
         }
         let documents = files.read()?;
-        let known = self.load(&documents, now)?;
+        let known = self.load(&documents, follow, now)?;
         Ok((documents, known))
     }
 
     /// Reads the policies, and the namespaces of them and of `manifests`. Without files, the built-in policy governs.
-    pub(super) fn load(&self, manifests: &[Document], now: Timestamp) -> anyhow::Result<Known> {
-        let documents = input::read(&self.policy)?;
+    pub(super) fn load(&self, manifests: &[Document], follow: bool, now: Timestamp) -> anyhow::Result<Known> {
+        let follow = follow && !self.given();
+        let documents = if follow { manifests.to_vec() } else { input::read(&self.policy)? };
         let namespaces = namespaces(documents.iter().chain(manifests));
         let mut policies = Vec::new();
         for document in documents {
@@ -74,6 +80,7 @@ impl Policies {
         }
         twice(&policies)?;
         if !self.given()
+            && !follow
             && let Some(unused) = manifests.iter().find(|document| document.is_policy())
         {
             output::note(&format!(

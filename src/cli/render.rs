@@ -6,22 +6,23 @@ use serde_json::{Map, Value};
 
 use super::{
     Format, Outcome,
+    around::Around,
     input::{Document, Files},
     output,
-    policies::Policies,
+    policies::{Known, Policies},
 };
 use crate::defrag::{
-    cronjob,
+    Enrollment, assess,
     defaulting::{self, Change},
-    judgement::{Enrollment, resolve},
-    policy::{Governing, Policy},
+    policy::Governing,
     statefulset::StatefulSet,
 };
 
 /// Print the enrolled StatefulSets as the webhook would store them, and their CronJobs
 ///
-/// No cluster is contacted. A StatefulSet that would be refused is left out; its findings are on standard error and the
-/// exit code is 1.
+/// No cluster is contacted. A StatefulSet that would be refused is left out, unless the input has its CronJob; its findings
+/// are on standard error and the exit code is 1. What is around a StatefulSet is taken from the input, too: with
+/// `kubectl get statefulset,cronjob,job,namespace,defragpolicy -o yaml` it shows what the cluster will have.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -38,7 +39,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let now = Timestamp::now();
-    let (documents, known) = args.policies.load_with(&args.files, now)?;
+    let (documents, known) = args.policies.load_with(&args.files, true, now)?;
+    let around = Around::of(&documents)?;
     let mut objects = Vec::new();
     let mut outcome = known.say_findings();
     let mut enrolled = 0;
@@ -52,10 +54,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         match asking {
             Some((object, governing)) => {
                 enrolled += 1;
-                note_governing(args, &object, &governing);
-                match rendered(&document, &object, &governing.policy, now)? {
-                    Some(pair) => objects.extend(pair),
-                    None => outcome = Outcome::Refused,
+                note_governing(&known, &object, &governing);
+                let (pair, refused) = rendered(&document, &object, &governing, &around, now)?;
+                objects.extend(pair.into_iter().flatten());
+                if refused {
+                    outcome = Outcome::Refused;
                 }
             }
             None if args.all => objects.push(document.value),
@@ -71,36 +74,38 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-fn note_governing(args: &Args, object: &StatefulSet, governing: &Governing) {
-    if args.policies.given() {
+fn note_governing(known: &Known, object: &StatefulSet, governing: &Governing) {
+    if !known.policies.is_empty() {
         output::note(&format!("{}/{}: {}", object.namespace(), object.name(), governing.why()));
     }
 }
 
-/// The StatefulSet as mutated and its CronJob; nothing where it is refused.
+/// The StatefulSet as mutated and its CronJob, nothing where there is to be none; and whether something is refused.
 fn rendered(
     document: &Document,
     object: &StatefulSet,
-    policy: &Policy,
+    governing: &Governing,
+    around: &Around,
     now: Timestamp,
-) -> anyhow::Result<Option<[Value; 2]>> {
+) -> anyhow::Result<(Option<[Value; 2]>, bool)> {
     let mut value = document.value.clone();
-    apply(&mut value, &defaulting::changes(object, None, policy));
+    apply(&mut value, &defaulting::changes(object, None, &governing.policy));
     let mut mutated: StatefulSet =
         serde_json::from_value(value.clone()).context("the mutated StatefulSet cannot be read")?;
     mutated.metadata.namespace.clone_from(&object.metadata.namespace);
-    let judgement = resolve(&mutated, policy, now);
+    let assessment = assess(&mutated, governing, &around.surroundings(object), now);
     let name = format!("{}/{}", object.namespace(), object.name());
-    for finding in &judgement.findings {
+    for finding in &assessment.findings {
         let place = format!("{}:{}: {name}", document.file(), document.line(&finding.field.to_string()));
         output::say(output::finding(&place, finding).trim_end());
     }
-    let Some(plan) = judgement.plan else { return Ok(None) };
-    for line in plan.effective(now) {
+    let refused = assessment.refused.any;
+    let Some(cronjob) = assessment.cronjob() else { return Ok((None, refused)) };
+    for line in assessment.plan.iter().flat_map(|plan| plan.effective(now)) {
         output::note(&format!("{name}: {}", line.strip_prefix("etcd-defrag: ").unwrap_or(&line)));
     }
-    let cronjob = serde_json::to_value(cronjob::build(&plan, policy)).context("the CronJob cannot be written")?;
-    Ok(Some([value, cronjob]))
+    let cronjob = serde_json::to_value(cronjob).context("the CronJob cannot be written")?;
+    Ok((Some([value, cronjob]), refused))
 }
 
 /// Changes annotations of a whole object and nothing else of it.

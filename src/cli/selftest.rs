@@ -219,10 +219,10 @@ mod tests {
 
     #[test]
     fn the_object_is_sound_but_for_its_schedule() {
-        use crate::defrag::{policy::Policy, statefulset::StatefulSet};
+        use crate::defrag::{Surroundings, assess, policy::Governing, statefulset::StatefulSet};
         let judge = |schedule| {
             let object: StatefulSet = serde_json::from_value(statefulset("default", schedule)).unwrap();
-            let judged = crate::defrag::resolve(&object, &Policy::built_in(), jiff::Timestamp::now());
+            let judged = assess(&object, &Governing::built_in(), &Surroundings::default(), jiff::Timestamp::now());
             judged.findings.iter().filter(|finding| finding.denies()).map(|finding| finding.code.to_string()).collect()
         };
         let none: Vec<String> = judge(None);

@@ -16,7 +16,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use self::etcds::Etcd;
-use super::{Format, Outcome, cluster, output};
+use super::{Format, Outcome, around::Around, cluster, output};
 use crate::defrag::{
     cronjob::{MANAGED_BY, MANAGER},
     keys::ENABLED,
@@ -84,6 +84,7 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
     let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let jobs: Vec<Job> = list(&client, only, &ours, "Jobs").await?;
 
+    let around = Around::new(cronjobs.iter().cloned(), &jobs);
     let cronjobs: BTreeMap<(String, String), CronJob> = cronjobs
         .into_iter()
         .filter_map(|cronjob| {
@@ -100,7 +101,7 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
         .iter()
         .filter_map(|object| {
             let governing = landscape.govern(object.namespace(), &object.labels());
-            let mut etcd = Etcd::of(object, &governing, &cronjobs, &failures, now)?;
+            let mut etcd = Etcd::of(object, &governing, &around, &cronjobs, &failures, now)?;
             match told.as_ref().and_then(|told| told.of(object, &governing)) {
                 Some(Ok(sizes)) => etcd.sizes = Some(sizes),
                 Some(Err(refusal)) => etcd.unmeasured = Some(refusal.message()),

@@ -26,7 +26,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let known = args.policies.load(&[], Timestamp::now())?;
+    let known = args.policies.load(&[], false, Timestamp::now())?;
     let mut objects: Vec<Value> = Vec::new();
     let mut add = |policy: &Policy, object: Option<&DefragPolicy>| -> anyhow::Result<()> {
         let (admission, binding) = floor(policy, object);

@@ -5,12 +5,12 @@ use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::{
-    Context, Error, ObjectKey,
+use super::{Context, Error, ObjectKey};
+use crate::defrag::cronjob::{
+    MANAGED_BY, MANAGER, STATEFULSET,
     drift::{OURS, drift},
-    seen::LAST_APPLIED,
+    live::LAST_APPLIED,
 };
-use crate::defrag::cronjob::{MANAGED_BY, MANAGER, STATEFULSET};
 
 /// What an application came to.
 #[derive(Debug)]

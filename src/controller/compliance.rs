@@ -18,9 +18,9 @@ use kube::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{cache::Cached, drift::fingerprint};
+use super::cache::Cached;
 use crate::defrag::{
-    cronjob::{self, MANAGED_BY, MANAGER},
+    cronjob::{self, MANAGED_BY, MANAGER, drift::fingerprint},
     finding::Finding,
     policy::Governing,
     statefulset::StatefulSet,

@@ -18,11 +18,12 @@ use prometheus_client::{
 
 use super::{
     ObjectKey,
-    budget::Run,
     memory::{Memory, Standing},
-    seen::Seen,
 };
-use crate::defrag::finding::Code;
+use crate::defrag::{
+    cronjob::{budget::Run, live::Live},
+    finding::Code,
+};
 
 /// What is told of one etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,13 +40,13 @@ pub(super) struct Facts {
 
 impl Facts {
     /// What is known of an enrolled etcd: from the last look at it, from its CronJob, and from the Jobs that are still there.
-    pub(super) fn of<'a>(memory: &Memory, cronjob: Option<&Seen>, runs: impl Iterator<Item = &'a Run>) -> Self {
+    pub(super) fn of<'a>(memory: &Memory, cronjob: Option<&Live>, runs: impl Iterator<Item = &'a Run>) -> Self {
         let judged = memory.judged.as_ref();
         let planned = judged.and_then(|judged| judged.planned);
         let findings = judged.iter().flat_map(|judged| judged.findings.iter());
         let taken = (memory.standing == Standing::Foreign).then_some((Code::CronJobForeign, true));
         let mut facts = Self {
-            quota: planned.map(|planned| planned.quota),
+            quota: planned.and_then(|planned| planned.quota),
             longest_pause: planned.and_then(|planned| planned.longest_pause),
             suspended: planned.is_some_and(|planned| planned.suspended),
             findings: findings.map(|finding| (finding.code, finding.denies())).chain(taken).collect(),
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn what_is_known_of_an_etcd_is_told_until_it_goes() {
         let finding = Finding::new(Code::ScheduleInvalid, "x", "short", "long");
-        let planned = Planned { quota: 2 << 30, longest_pause: Some(Duration::from_hours(24)), suspended: false };
+        let planned = Planned { quota: Some(2 << 30), longest_pause: Some(Duration::from_hours(24)), suspended: false };
         let mut memory = Memory::default();
         memory.standing = Standing::Refused;
         memory.judged = Some(Judged { findings: vec![finding].into(), planned: Some(planned) });

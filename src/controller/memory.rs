@@ -9,12 +9,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::defrag::{Plan, finding::Finding, ondemand::Aim};
+use crate::defrag::{Assessment, Plan, Verdict, finding::Finding, ondemand::Aim, policy::Policy};
 
 /// Something that is reported once, and again only after it changed or went away and came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Topic {
     Refused,
+    InForce,
     Foreign,
     Rival,
     Unsettled,
@@ -54,15 +55,15 @@ pub(super) struct Settled {
 pub(super) struct Judged {
     /// Everything that is wrong or risky.
     pub(super) findings: Arc<[Finding]>,
-    /// What its CronJob goes by; `None` where the settings are refused.
+    /// What its CronJob goes by; `None` where it has none.
     pub(super) planned: Option<Planned>,
 }
 
 /// The part of a plan that metrics tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Planned {
-    /// The quota in bytes.
-    pub(super) quota: u64,
+    /// The quota in bytes; `None` where it was never known.
+    pub(super) quota: Option<u64>,
     /// The longest time between two runs, by the schedule.
     pub(super) longest_pause: Option<Duration>,
     /// Whether runs are suspended, or there is no member.
@@ -71,8 +72,8 @@ pub(super) struct Planned {
 
 impl Planned {
     pub(super) fn of(plan: &Plan) -> Self {
-        let suspended = plan.settings.suspend || plan.etcd.replicas == 0;
-        Self { quota: plan.quota, longest_pause: plan.longest_pause, suspended }
+        let quota = plan.facts.as_ref().map(|facts| facts.quota);
+        Self { quota, longest_pause: plan.longest_pause, suspended: plan.suspended }
     }
 }
 
@@ -101,6 +102,23 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// Notes what an assessment came to.
+    pub(super) fn note(&mut self, assessment: &Assessment, policy: &Policy) {
+        let sound = assessment.plan.as_ref().filter(|_| !assessment.refused.any);
+        // Most etcds are under no policy that asks, and their looks cost nothing more.
+        let asks = policy.metrics.is_some() && matches!(assessment.verdict, Verdict::Present(_));
+        self.aim = sound.filter(|_| asks).and_then(Aim::of).map(Arc::new);
+        let planned = assessment.plan.as_ref().map(Planned::of);
+        self.judged = Some(Judged { findings: assessment.findings.clone().into(), planned });
+        self.standing = match &assessment.verdict {
+            Verdict::Leave => self.standing,
+            Verdict::Unseen | Verdict::Absent => Standing::None,
+            _ if assessment.refused.any => Standing::Refused,
+            Verdict::Taken { .. } => Standing::Foreign,
+            Verdict::Present(_) | Verdict::Withheld => Standing::Sound,
+        };
+    }
+
     /// Whether this has not been reported yet; it counts as reported from now on.
     pub(super) fn is_news(&mut self, topic: Topic, content: &impl Hash) -> bool {
         let mut hasher = std::hash::DefaultHasher::new();

@@ -1,36 +1,36 @@
-//! The reconciler: for each enrolled StatefulSet exactly one CronJob, as the judgement wants it.
+//! The reconciler: for each enrolled StatefulSet exactly one CronJob, as the assessment says.
 //!
 //! ```text
 //! watches ──► caches ──► queue ──► one look at one StatefulSet                  (as many at once as `concurrency`)
-//!   StatefulSets, CronJobs, Jobs     fetch ─► judge ─► build ─► apply ─► report
+//!   StatefulSets, CronJobs, Jobs     observe ─► assess ─► ensure ─► report
 //! ```
 //!
-//! Only fetch, apply and report see a client. A look at an object that is as it should be asks and writes nothing: the
+//! Only observe, ensure and report see a client; assess is the pure core. A look at an object that is as it should be asks and writes nothing: the
 //! caches answer. A stale cache never decides over what exists: before an object is changed or deleted, the live one is
 //! read, and the write is bound to its uid; a CronJob that the caches do not show is applied without force, so that one
 //! of somebody else makes that fail.
 
 mod apply;
-mod budget;
 mod cache;
 mod compliance;
 mod defrag_now;
-pub mod drift;
+mod ensure;
+mod events;
 mod fleet;
-mod have;
 pub mod landscape;
 mod last_words;
 mod members;
 mod memory;
 pub mod metrics;
+mod observe;
 pub mod on_demand;
-pub mod ownership;
 mod queue;
 mod reconcile;
+mod remove;
 mod report;
+mod runs;
 mod seen;
 mod status;
-mod steps;
 mod term;
 pub(crate) mod watches;
 

@@ -1,118 +1,131 @@
-//! Events on StatefulSets.
-//!
-//! kube's own recorder folds Events of one reason into the first of them for six minutes and keeps that one's text; what
-//! was repaired differs each time, so each Event is written as it is, and repetition is prevented before it comes here.
+//! The last step: what was found and done, told in Events and in the report of compliance.
 
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::time::Duration;
 
-use jiff::Timestamp;
-use k8s_openapi::{
-    api::{core::v1::ObjectReference, events::v1},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
+use super::{
+    Context,
+    compliance::{Report, keep},
+    events::{Event, publish},
+    memory::{Memory, Topic},
+    observe::Task,
 };
-use kube::api::{Api, ObjectMeta, PostParams};
-use tracing::debug;
+use crate::defrag::{
+    Assessment, Verdict,
+    assess::Source,
+    finding::{Code, Finding},
+    keys::Key,
+    policy::Governing,
+    statefulset::StatefulSet,
+};
 
-use super::{Context, Error};
-use crate::defrag::{cronjob::MANAGER, statefulset::StatefulSet};
+/// So many refusals are told as Events of their own.
+const REFUSALS_TOLD: usize = 5;
 
-/// The longest note that the API server takes, in bytes.
-const NOTE_LIMIT: usize = 1024;
-/// So much of a StatefulSet's name goes into the name of an Event.
-const NAME_PART: usize = 200;
-
-/// An Event, before it is known whom it regards.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Event {
-    /// Whether a person should look at it.
-    pub(super) warning: bool,
-    /// In one word, such as `Repaired`.
-    pub(super) reason: &'static str,
-    /// What was being done, in one word, such as `Apply`.
-    pub(super) action: &'static str,
-    /// What happened.
-    pub(super) note: String,
-    /// What makes the Event unique for ever, where the same may come up again after a restart.
-    pub(super) unique: Option<String>,
+/// Reports; where that has to wait, for how long. `done` is what the step before has to say.
+pub(super) async fn report(
+    context: &Context,
+    task: &Task,
+    (object, governing): (&StatefulSet, &Governing),
+    assessment: &Assessment,
+    done: Vec<Event>,
+    memory: &mut Memory,
+) -> Option<Duration> {
+    if matches!(assessment.verdict, Verdict::Leave) {
+        return None;
+    }
+    let mut events = refusals(assessment, memory);
+    events.extend(in_force(assessment, governing, memory));
+    events.extend(rivals(assessment, memory));
+    for event in events.into_iter().chain(done) {
+        publish(context, object, event).await;
+    }
+    let reports = task.reports.as_ref()?;
+    let wanted = Report::of(reports.kind, object, governing, &assessment.findings)?;
+    keep::keep(context, &task.key, reports, wanted, &mut memory.report_writes).await
 }
 
-impl Event {
-    /// Something that a person may want to know.
-    pub(super) fn normal(action: &'static str, reason: &'static str, note: impl Into<String>) -> Self {
-        Self { warning: false, reason, action, note: note.into(), unique: None }
+/// What refuses, each time that it changes.
+fn refusals(assessment: &Assessment, memory: &mut Memory) -> Vec<Event> {
+    let denials: Vec<&Finding> = assessment.denials().collect();
+    if denials.is_empty() {
+        memory.over(Topic::Refused);
+        return Vec::new();
     }
-
-    /// Something that a person should look at.
-    pub(super) fn warning(action: &'static str, reason: &'static str, note: impl Into<String>) -> Self {
-        Self { warning: true, ..Self::normal(action, reason, note) }
+    if !memory.is_news(Topic::Refused, &denials.iter().map(|finding| &finding.message).collect::<Vec<_>>()) {
+        return Vec::new();
     }
+    let refused = |note: String| Event::warning("Judge", "SettingsRefused", note);
+    let told = denials.iter().take(REFUSALS_TOLD);
+    let mut events: Vec<Event> =
+        told.map(|finding| refused(format!("{} ({}): {}", finding.code, finding.field, finding.message))).collect();
+    if denials.len() > REFUSALS_TOLD {
+        events.push(refused(format!("{} further settings are refused.", denials.len() - REFUSALS_TOLD)));
+    }
+    events
 }
 
-/// Writes an Event on a StatefulSet. That it could not be written stops nothing and is not tried again.
-pub(super) async fn publish(context: &Context, regarding: &StatefulSet, event: Event) {
-    match write(context, regarding, event).await {
-        Err(Error::Kube(kube::Error::Api(status))) if status.is_already_exists() => {}
-        Err(error) => debug!(%error, "an Event could not be written"),
-        Ok(()) => {}
+/// What the CronJob goes by where that is not what is asked for.
+fn in_force(assessment: &Assessment, governing: &Governing, memory: &mut Memory) -> Vec<Event> {
+    let facts = assessment.refused.facts;
+    if assessment.plan.is_none() || (assessment.source == Source::Current && facts.is_none()) {
+        memory.over(Topic::InForce);
+        return Vec::new();
     }
+    if !memory.is_news(Topic::InForce, &format!("{:?} {facts:?} {:?}", assessment.source, governing.name())) {
+        return Vec::new();
+    }
+    let mut events = Vec::new();
+    match &assessment.source {
+        Source::Current => {}
+        Source::LastGood => events.push(Event::warning(
+            "Judge",
+            "SettingsKept",
+            "Settings are refused, so the ones that were accepted last stay in force: schedule, rule, time-outs and \
+             options of the CronJob stay as they are until the refused ones are corrected. Members, endpoints, \
+             certificates, quota and suspend are followed.",
+        )),
+        Source::Defaults(keys) => events.push(Event::warning("Judge", "SettingsReplaced", replaced(keys, governing))),
+        Source::Nothing => events.push(Event::warning(
+            "Judge",
+            "NothingInForce",
+            "Settings are refused, and so are the defaults of the policy and the built-in ones, so the CronJob is \
+             suspended: nobody defragments this etcd until the settings or the policy are corrected.",
+        )),
+    }
+    events.extend(facts.map(|code| {
+        let note = format!(
+            "What has to be known of this etcd cannot be read any more ({code}), so members, endpoints, certificates, login \
+             and quota of the CronJob stay as they were. {} and zero replicas are followed.",
+            Key::Suspend.name()
+        );
+        Event::warning("Judge", "FactsKept", note)
+    }));
+    events
 }
 
-async fn write(context: &Context, regarding: &StatefulSet, event: Event) -> Result<(), Error> {
-    context.may_write()?;
-    let namespace = regarding.namespace();
-    let events: Api<v1::Event> = Api::namespaced(context.client.clone(), namespace);
-    events.create(&PostParams::default(), &object(context, regarding, event, Timestamp::now())).await?;
-    Ok(())
+fn replaced(keys: &[Key], governing: &Governing) -> String {
+    let by = governing.name().map_or_else(|| "the built-in policy".to_owned(), |name| format!("DefragPolicy {name}"));
+    let names: Vec<&str> = keys.iter().map(|key| key.name()).collect();
+    let what = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    format!(
+        "Settings are refused, and none that were accepted under {by} are known, so its defaults, or else the built-in ones, \
+         are in force in their place ({what}) until they are corrected."
+    )
 }
 
-fn object(context: &Context, regarding: &StatefulSet, event: Event, now: Timestamp) -> v1::Event {
-    let (namespace, uid) = (regarding.namespace(), &regarding.metadata.uid);
-    let unique = event.unique.unwrap_or_else(|| format!("{}{}", event.note, now.as_nanosecond()));
-    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((uid, event.reason, unique));
-    let name: String = regarding.name().chars().take(NAME_PART).collect();
-    v1::Event {
-        metadata: ObjectMeta {
-            name: Some(format!("{}.{hash:016x}", name.trim_end_matches(['.', '-']))),
-            namespace: Some(namespace.to_owned()),
-            ..ObjectMeta::default()
-        },
-        action: Some(event.action.to_owned()),
-        event_time: Some(MicroTime(now)),
-        note: Some(cut(event.note)),
-        reason: Some(event.reason.to_owned()),
-        regarding: Some(ObjectReference {
-            api_version: Some("apps/v1".to_owned()),
-            kind: Some("StatefulSet".to_owned()),
-            name: Some(regarding.name().to_owned()),
-            namespace: Some(namespace.to_owned()),
-            uid: uid.clone(),
-            ..ObjectReference::default()
-        }),
-        reporting_controller: Some(MANAGER.to_owned()),
-        reporting_instance: Some(context.identity.clone()),
-        type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
-        ..v1::Event::default()
+/// The CronJobs that defragment the same etcd, each time that they change.
+fn rivals(assessment: &Assessment, memory: &mut Memory) -> Vec<Event> {
+    // Those in the pod template are there from the beginning, and the webhook has warned about them.
+    let beside =
+        |finding: &&Finding| finding.code == Code::RivalDefragmenter && finding.field == "metadata.name".into();
+    let rivals: Vec<&Finding> = assessment.findings.iter().filter(beside).collect();
+    if rivals.is_empty() {
+        memory.over(Topic::Rival);
+        return Vec::new();
     }
-}
-
-/// A note that the API server takes: at most [`NOTE_LIMIT`] bytes, cut between characters.
-fn cut(mut note: String) -> String {
-    if note.len() > NOTE_LIMIT {
-        let end = (0..=NOTE_LIMIT - '…'.len_utf8()).rev().find(|at| note.is_char_boundary(*at)).unwrap_or(0);
-        note.truncate(end);
-        note.push('…');
+    if !memory.is_news(Topic::Rival, &rivals.iter().map(|finding| &finding.message).collect::<Vec<_>>()) {
+        return Vec::new();
     }
-    note
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_note_is_cut_between_characters() {
-        assert_eq!(cut("é".repeat(512)), "é".repeat(512));
-        let cut = cut(format!("a{}", "é".repeat(600)));
-        assert!(cut.len() <= NOTE_LIMIT && cut.ends_with('…'), "{}", cut.len());
-    }
+    let told = rivals.into_iter().take(REFUSALS_TOLD);
+    told.map(|finding| Event::warning("Judge", "RivalDefragmenter", &finding.message)).collect()
 }

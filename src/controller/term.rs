@@ -1,13 +1,8 @@
 //! One term of office: from gaining the leadership to losing it. All state is of this term.
 
 mod asking;
-mod runs;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use kube::runtime::watcher::{self, Event as Watch};
@@ -20,30 +15,34 @@ use tracing::{debug, error, warn};
 
 use super::{
     Context, ObjectKey, Options,
-    budget::Run,
     cache::{Cache, Change},
     compliance::{
         Kind, Shown,
         follow::{News, follow},
         keep::{Reports, clear},
     },
+    events::{self, Event},
     fleet::Facts,
     landscape::Batch,
     last_words,
     memory::{Memory, Standing},
+    observe::Task,
     on_demand::OnDemand,
-    ownership::{statefulset_of, statefulset_of_ours},
     queue::{LONGEST_PAUSE_REFUSED, Next, Queue},
-    reconcile::{Done, Task, look},
-    report::{self, Event},
-    seen::{Job, Seen, slim},
+    reconcile::{Done, look},
+    runs::{Runs, run_of},
+    seen::Job,
     status::{self, Reporter},
     stopped,
     watches::{self, Watched, Watches},
 };
 use crate::{
     defrag::{
-        cronjob::{self, STATEFULSET},
+        cronjob::{
+            self,
+            live::{Live, slim},
+            ownership::{statefulset_of, statefulset_of_ours},
+        },
         etcd,
         keys::ENABLED,
         policy::{EnrollmentMode, Labels, Landscape},
@@ -81,25 +80,18 @@ pub(super) struct Term {
     watch: Watches,
     watches_all: bool,
     statefulsets: Cache<Arc<StatefulSet>>,
-    cronjobs: Cache<Seen>,
+    cronjobs: Cache<Live>,
     memories: HashMap<ObjectKey, Memory>,
     queue: Queue,
     looks: JoinSet<Done>,
     /// Whom each look is at, should it panic.
     looked_at: HashMap<Id, ObjectKey>,
-    /// The runs of each StatefulSet that have ended, by the uid of the Job.
-    runs: HashMap<ObjectKey, HashMap<String, Run>>,
-    /// The failed Jobs that were reported, by uid.
-    failures: HashSet<String>,
-    /// Failed Jobs whose StatefulSets are not known yet.
-    unreported: Vec<Job>,
+    runs: Runs,
     reports: JoinSet<()>,
     reporter: Reporter,
     /// The kind of report that is installed, and ours of it.
     compliance: Option<(Kind, Cache<Shown>)>,
     on_demand: OnDemand,
-    /// The runs of each StatefulSet that are under way, by the uid of the Job, and whether they started on demand.
-    active: HashMap<ObjectKey, HashMap<String, bool>>,
 }
 
 impl Term {
@@ -125,14 +117,11 @@ impl Term {
             queue: Queue::default(),
             looks: JoinSet::new(),
             looked_at: HashMap::new(),
-            runs: HashMap::new(),
-            failures: HashSet::new(),
-            unreported: Vec::new(),
+            runs: Runs::default(),
             reports: JoinSet::new(),
             reporter: Reporter::default(),
             compliance: None,
             on_demand: OnDemand::default(),
-            active: HashMap::new(),
         }
     }
 
@@ -237,7 +226,7 @@ impl Term {
         if !self.ready() {
             return;
         }
-        for job in std::mem::take(&mut self.unreported) {
+        for job in self.runs.unreported() {
             self.report_failure(&job);
         }
         while self.looks.len() < self.concurrency
@@ -251,12 +240,12 @@ impl Term {
 
     fn task(&mut self, key: ObjectKey) -> Task {
         let expected = cronjob::name(&key.name);
-        let seen = self.cronjobs.within(&key.namespace).map(|(_, seen)| seen);
+        let cronjobs = self.cronjobs.within(&key.namespace).map(|(_, live)| live);
         Task {
             statefulset: self.statefulsets.get(&key).cloned(),
-            seen: seen.filter(|seen| seen.concerns(&key.name, &expected)).cloned().collect(),
+            cronjobs: cronjobs.filter(|live| live.concerns(&key.name, &expected)).cloned().collect(),
             reports: self.reports_of(&key),
-            runs: self.runs.get(&key).into_iter().flat_map(HashMap::values).copied().collect(),
+            runs: self.runs.ended(&key).copied().collect(),
             landscape: Arc::clone(&self.landscape),
             memory: self.memories.get(&key).cloned().unwrap_or_default(),
             key,
@@ -343,8 +332,8 @@ impl Term {
         let memory = self.memories.get(key).filter(|memory| memory.standing != Standing::None);
         let facts = memory.map(|memory| {
             let cronjob = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)));
-            let ours = cronjob.filter(|seen| statefulset_of_ours(&seen.meta) == Some(&key.name));
-            Facts::of(memory, ours, self.runs.get(key).into_iter().flat_map(HashMap::values))
+            let ours = cronjob.filter(|live| statefulset_of_ours(&live.meta) == Some(&key.name));
+            Facts::of(memory, ours, self.runs.ended(key))
         });
         self.context.metrics.fleet.set(key, facts);
     }
@@ -398,7 +387,7 @@ impl Term {
                     Watch::Delete(_) | Watch::Init | Watch::InitDone => None,
                 };
                 let listed = matches!(*event, Watch::InitDone);
-                for change in self.cronjobs.take(*event, Seen::of) {
+                for change in self.cronjobs.take(*event, Live::of) {
                     self.concerned(&change);
                 }
                 if listed {
@@ -408,8 +397,47 @@ impl Term {
                     self.tell(&key);
                 }
             }
-            Watched::Job(event) => self.take_run(event),
+            Watched::Job(event) => {
+                if let Some(key) = self.runs.take(event) {
+                    self.ran(&key);
+                }
+            }
         }
+    }
+
+    /// Tells of a run that has ended, and asks for a look where the policy counts those that fail.
+    fn ran(&mut self, key: &ObjectKey) {
+        self.tell(key);
+        let Some(object) = self.statefulsets.get(key) else { return };
+        let labels = object.metadata.labels.clone().unwrap_or_default();
+        if self.landscape.govern(&key.namespace, &labels).policy.job.shape.failure_budget.is_some() {
+            self.queue.add(key);
+        }
+    }
+
+    /// Reports a failed run to the StatefulSet that it was for.
+    fn report_failure(&mut self, job: &Job) {
+        let (Some(failure), Some(uid), Some(name)) = (job.failure(), job.metadata.uid.clone(), &job.metadata.name)
+        else {
+            return;
+        };
+        let Some(key) = run_of(job) else { return };
+        let Some(object) = self.statefulsets.get(&key).cloned() else { return };
+        self.context.metrics.failed_runs.inc();
+        let reason = failure.reason.as_deref().unwrap_or("no reason given");
+        let message = failure.message.as_deref().unwrap_or("no message");
+        let what = format!("The defragmentation {name} failed ({reason}: {message}).");
+        let context = Arc::clone(&self.context);
+        self.reports.spawn(async move {
+            let why = last_words::of(context.client.clone(), &key.namespace, &uid).await;
+            let next = "The next run is the next scheduled one.";
+            let note = match why {
+                Some(why) => format!("{what} {next} {why}"),
+                None => format!("{what} {next} The log of the Job's pod may say more."),
+            };
+            let event = Event { unique: Some(uid), ..Event::warning("Defragment", "DefragmentationFailed", note) };
+            events::publish(&context, &object, event).await;
+        });
     }
 
     /// Asks for a look at each StatefulSet whose CronJob is not in a list: one that was made and deleted between two lists
@@ -423,16 +451,16 @@ impl Term {
     }
 
     /// Asks for a look at each StatefulSet that a changed CronJob concerns.
-    fn concerned(&mut self, change: &Change<Seen>) {
-        for seen in [&change.old, &change.new].into_iter().flatten() {
-            if let Some(name) = statefulset_of(&seen.meta) {
+    fn concerned(&mut self, change: &Change<Live>) {
+        for live in [&change.old, &change.new].into_iter().flatten() {
+            if let Some(name) = statefulset_of(&live.meta) {
                 self.queue.add(&ObjectKey::new(&change.key.namespace, name));
-                if cronjob::name(name) == change.key.name && seen.defragments.is_none() {
+                if cronjob::name(name) == change.key.name && live.defragments.is_none() {
                     continue;
                 }
             }
             for (key, _) in self.statefulsets.within(&change.key.namespace) {
-                if seen.concerns(&key.name, &cronjob::name(&key.name)) {
+                if live.concerns(&key.name, &cronjob::name(&key.name)) {
                     self.queue.add(key);
                 }
             }

@@ -3,7 +3,16 @@
 //! Every field that the API server would default is written out, so that a live CronJob equals the built one exactly
 //! when nobody has changed it.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+pub mod budget;
+pub mod drift;
+pub mod live;
+pub mod ownership;
+pub mod record;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use k8s_openapi::{
     api::{
@@ -18,11 +27,18 @@ use k8s_openapi::{
 };
 use sha2::{Digest as _, Sha256};
 
+use self::{
+    drift::{FAILED_RUNS, FINDINGS, LAST_DEFRAG_NOW, POLICY, POLICY_REASON},
+    live::Live,
+    record::{IN_FORCE, Record},
+};
 use super::{
+    assess::{Plan, Surroundings},
     duration,
-    etcd::{Kind, Tls},
-    judgement::Plan,
-    policy::Policy,
+    etcd::{DEFAULT_QUOTA, Kind},
+    facts::Facts,
+    finding::Finding,
+    policy::{Governing, Policy},
 };
 
 /// The suffix of each CronJob, as defrag.sh has it.
@@ -38,6 +54,10 @@ pub const STATEFULSET: &str = "etcd-defrag.io/statefulset";
 /// The container that runs the engine.
 pub const CONTAINER: &str = "etcd-defrag";
 
+const CA_VOLUME: &str = "etcd-ca";
+const CLIENT_VOLUME: &str = "etcd-client";
+const USER: &str = "ETCD_DEFRAG_USER";
+const PASSWORD: &str = "ETCD_DEFRAG_PASSWORD";
 const CA_DIR: &str = "/etc/etcd-defrag/ca";
 const CLIENT_DIR: &str = "/etc/etcd-defrag/client";
 /// An unprivileged user that owns nothing, as distroless images have it.
@@ -68,9 +88,56 @@ pub fn name(statefulset: &str) -> String {
     format!("{}-{hash}{SUFFIX}", head.trim_end_matches(['-', '.']))
 }
 
-/// The CronJob of a plan. The owner reference is there where the uid of the StatefulSet is known.
-#[must_use]
-pub fn build(plan: &Plan, policy: &Policy) -> CronJob {
+/// The CronJob that should exist.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The CronJob, with every field that is ours.
+    pub cronjob: CronJob,
+    /// Whether it takes the place of one that defrag.sh made.
+    pub adopts: bool,
+    /// How many runs failed in a row, where that spends the failure budget of the policy and suspends it.
+    pub spent: Option<u32>,
+}
+
+/// Builds the CronJob of a plan, with what is reported and recorded on it. `ours` is the one that is there.
+pub(super) fn built(
+    plan: &Plan,
+    governing: &Governing,
+    findings: &[Finding],
+    ours: Option<&Live>,
+    around: &Surroundings<'_>,
+    adopts: bool,
+) -> Built {
+    let mut cronjob = build(plan, &governing.policy);
+    let record = Record {
+        policy: governing.name().map(ToOwned::to_owned),
+        settings: plan.given.clone(),
+        suspend: plan.suspend,
+        facts: plan.facts.clone(),
+    };
+    let served = ours.and_then(|ours| ours.annotation(LAST_DEFRAG_NOW)).or(around.served);
+    let notes = cronjob.metadata.annotations.get_or_insert_default();
+    notes.extend(governing.name().map(|name| (POLICY.to_owned(), name.to_owned())));
+    notes.insert(POLICY_REASON.to_owned(), governing.why());
+    notes.extend(codes(findings).map(|codes| (FINDINGS.to_owned(), codes)));
+    notes.extend(served.map(|token| (LAST_DEFRAG_NOW.to_owned(), token.to_owned())));
+    notes.extend(record.write().map(|record| (IN_FORCE.to_owned(), record)));
+    let allowed = governing.policy.job.shape.failure_budget;
+    let failed = ours.and_then(|ours| ours.annotation(FAILED_RUNS)).or(around.failed);
+    let runs = around.runs.unwrap_or_default();
+    let spent = budget::apply(&mut cronjob, allowed, plan.defrag_now.as_deref(), failed, runs);
+    Built { cronjob, adopts, spent }
+}
+
+/// The codes of all findings, sorted, each once: what the annotation [`FINDINGS`] holds.
+fn codes(findings: &[Finding]) -> Option<String> {
+    let codes: BTreeSet<&str> = findings.iter().map(|finding| finding.code.as_str()).collect();
+    (!codes.is_empty()).then(|| codes.into_iter().collect::<Vec<_>>().join(","))
+}
+
+/// The CronJob of a plan, before anything is reported on it. The owner reference is there where the uid of the StatefulSet
+/// is known.
+fn build(plan: &Plan, policy: &Policy) -> CronJob {
     let labels = labels(&plan.name);
     let shape = &policy.job.shape;
     CronJob {
@@ -87,7 +154,7 @@ pub fn build(plan: &Plan, policy: &Policy) -> CronJob {
             time_zone: plan.settings.time_zone.clone(),
             concurrency_policy: Some("Forbid".to_owned()),
             starting_deadline_seconds: Some(shape.starting_deadline_seconds.into()),
-            suspend: Some(plan.settings.suspend || plan.etcd.replicas == 0),
+            suspend: Some(plan.suspended),
             successful_jobs_history_limit: Some(shape.successful_jobs_history_limit),
             failed_jobs_history_limit: Some(shape.failed_jobs_history_limit),
             job_template: JobTemplateSpec {
@@ -157,13 +224,13 @@ fn job(plan: &Plan, policy: &Policy, ours: BTreeMap<String, String>) -> JobSpec 
 /// Seconds until the Job is ended: every member at its time-out and wait, once more for moving the leader and
 /// compacting, and the policy's slack for the start of the pod, pulling the image and the engine's own health check.
 fn deadline(plan: &Plan, policy: &Policy) -> u64 {
-    let steps = u64::from(plan.etcd.replicas) + 1;
+    let steps = u64::from(plan.facts.as_ref().map_or(0, |facts| facts.replicas)) + 1;
     let step = plan.command_timeout.as_secs() + plan.settings.wait.as_secs() + 1;
     steps * step + u64::try_from(policy.job.shape.deadline_slack_seconds).unwrap_or(0)
 }
 
 fn pod(plan: &Plan, policy: &Policy) -> PodSpec {
-    let (mounts, volumes) = tls_files(plan.etcd.tls.as_ref());
+    let (mounts, volumes) = tls_files(plan.facts.as_ref());
     let shape = &policy.job.shape;
     PodSpec {
         affinity: shape.affinity.clone(),
@@ -219,19 +286,18 @@ fn some_list<T: Clone>(list: &[T]) -> Option<Vec<T>> {
 
 /// The engine's arguments. The kubelet expands `$(NAME)` in them, so a literal dollar is doubled.
 fn args(plan: &Plan) -> Vec<String> {
-    let settings = &plan.settings;
-    let mut args = vec![format!("--endpoints={}", plan.etcd.endpoints.join(","))];
-    if let Some(tls) = &plan.etcd.tls {
-        if tls.ca.is_some() {
-            args.push(format!("--cacert={CA_DIR}/ca.crt"));
-        }
-        if tls.client.is_some() {
-            args.push(format!("--cert={CLIENT_DIR}/tls.crt"));
-            args.push(format!("--key={CLIENT_DIR}/tls.key"));
-        }
+    let (settings, facts) = (&plan.settings, plan.facts.as_ref());
+    let endpoints = facts.map(|facts| facts.endpoints.join(",")).unwrap_or_default();
+    let mut args = vec![format!("--endpoints={endpoints}")];
+    if facts.is_some_and(|facts| facts.ca.is_some()) {
+        args.push(format!("--cacert={CA_DIR}/ca.crt"));
+    }
+    if facts.is_some_and(|facts| facts.client.is_some()) {
+        args.push(format!("--cert={CLIENT_DIR}/tls.crt"));
+        args.push(format!("--key={CLIENT_DIR}/tls.key"));
     }
     args.extend([
-        format!("--etcd-storage-quota-bytes={}", plan.quota),
+        format!("--etcd-storage-quota-bytes={}", facts.map_or(DEFAULT_QUOTA, |facts| facts.quota)),
         format!("--defrag-rule={}", plan.rule),
         format!("--command-timeout={}", duration::format_go(plan.command_timeout)),
         format!("--wait-between-defrags={}", duration::format_go(settings.wait)),
@@ -240,7 +306,7 @@ fn args(plan: &Plan) -> Vec<String> {
         format!("--move-leader={}", settings.move_leader),
         format!("--auto-disalarm={}", settings.auto_disalarm),
     ]);
-    if settings.overrides.username_secret.is_some() {
+    if facts.is_some_and(|facts| facts.login.is_some()) {
         // The engine logs in anew for each request, and its 2 s are too short for a member that is busy: checking a
         // password costs a tenth of a second of processor time, more where the processor is shared or limited.
         args.push("--dial-timeout=20s".to_owned());
@@ -253,7 +319,7 @@ fn args(plan: &Plan) -> Vec<String> {
 
 /// User name and password of etcd RBAC, from their Secret.
 fn credentials(plan: &Plan) -> Vec<EnvVar> {
-    let Some(secret) = &plan.settings.overrides.username_secret else { return Vec::new() };
+    let Some(secret) = plan.facts.as_ref().and_then(|facts| facts.login.as_ref()) else { return Vec::new() };
     let from = |variable: &str, key: &str| EnvVar {
         name: variable.to_owned(),
         value: None,
@@ -262,11 +328,11 @@ fn credentials(plan: &Plan) -> Vec<EnvVar> {
             ..EnvVarSource::default()
         }),
     };
-    vec![from("ETCD_DEFRAG_USER", &secret.user_key), from("ETCD_DEFRAG_PASSWORD", &secret.password_key)]
+    vec![from(USER, &secret.user_key), from(PASSWORD, &secret.password_key)]
 }
 
 /// Mounts and volumes for the CA and the client certificate, each under a file name of our own.
-fn tls_files(tls: Option<&Tls>) -> (Vec<VolumeMount>, Vec<Volume>) {
+fn tls_files(facts: Option<&Facts>) -> (Vec<VolumeMount>, Vec<Volume>) {
     let mut mounts = Vec::new();
     let mut volumes = Vec::new();
     let mut add = |name: &str, dir: &str, volume: Volume| {
@@ -297,17 +363,17 @@ fn tls_files(tls: Option<&Tls>) -> (Vec<VolumeMount>, Vec<Volume>) {
         }),
         ..Volume::default()
     };
-    if let Some(ca) = tls.and_then(|tls| tls.ca.as_ref()) {
+    if let Some(ca) = facts.and_then(|facts| facts.ca.as_ref()) {
         let items = vec![item(&ca.key, "ca.crt")];
         let volume = match ca.kind {
             Kind::Secret => secret(&ca.name, items),
             Kind::ConfigMap => config_map(&ca.name, items),
         };
-        add("etcd-ca", CA_DIR, volume);
+        add(CA_VOLUME, CA_DIR, volume);
     }
-    if let Some(client) = tls.and_then(|tls| tls.client.as_ref()) {
+    if let Some(client) = facts.and_then(|facts| facts.client.as_ref()) {
         let items = vec![item(&client.cert_key, "tls.crt"), item(&client.key_key, "tls.key")];
-        add("etcd-client", CLIENT_DIR, secret(&client.name, items));
+        add(CLIENT_VOLUME, CLIENT_DIR, secret(&client.name, items));
     }
     (mounts, volumes)
 }

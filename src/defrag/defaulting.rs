@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{judgement::Enrollment, keys::Key, policy::Policy, settings::defaulted_keys, statefulset::StatefulSet};
+use super::{assess::Enrollment, keys::Key, policy::Policy, settings::defaulted_keys, statefulset::StatefulSet};
 
 /// A change to one annotation of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]

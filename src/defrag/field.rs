@@ -29,15 +29,6 @@ pub enum Field {
 impl Field {
     /// The label that enrols a StatefulSet.
     pub const ENABLED: Self = Self::Label(Cow::Borrowed(ENABLED));
-
-    /// Whether it is a label or an annotation of ours: what was asked of us, and not what the pod template says.
-    #[must_use]
-    pub const fn is_setting(&self) -> bool {
-        match self {
-            Self::Label(_) | Self::Annotation(_) | Self::UnknownAnnotation(_) => true,
-            Self::Default(_) | Self::Path(_) => false,
-        }
-    }
 }
 
 /// Control characters are escaped, as in all of a [`Finding`](super::finding::Finding).
@@ -93,12 +84,5 @@ mod tests {
             assert_eq!(field.to_string(), text);
             assert_eq!(serde_json::to_value(&field).unwrap(), text);
         }
-    }
-
-    #[test]
-    fn labels_and_annotations_are_settings_and_nothing_else_is() {
-        assert!(Field::ENABLED.is_setting() && Key::Rule.field().is_setting());
-        assert!(Field::UnknownAnnotation("etcd-defrag.io/shedule".to_owned()).is_setting());
-        assert!(!Key::Rule.default_field().is_setting() && !Field::from("spec.replicas").is_setting());
     }
 }

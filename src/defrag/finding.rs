@@ -156,6 +156,8 @@ codes! {
     RivalDefragmenter = "rival-defragmenter", Warn;
     /// A CronJob of the expected name belongs to somebody else.
     CronJobForeign = "cronjob-foreign", Warn;
+    /// Neither the settings, nor the defaults of the policy, nor the built-in ones are acceptable.
+    NothingInForce = "nothing-in-force", Deny;
     /// An annotation that the policy allows nobody to set.
     KeyLocked = "key-locked", Deny;
     /// A wait between two members that is shorter than the policy allows.

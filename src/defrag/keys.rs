@@ -78,6 +78,21 @@ impl Key {
     /// The keys that say when to defragment; a value for one of them stands against the defaults of all.
     pub const TRIGGERS: &'static [Self] = &[Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove];
 
+    /// The keys that say how and when to defragment. The others state facts, or ask for something once.
+    pub const SETTINGS: &'static [Self] = &[
+        Self::Schedule,
+        Self::TimeZone,
+        Self::Rule,
+        Self::QuotaUsageAbove,
+        Self::FreeAbove,
+        Self::MoveLeader,
+        Self::AutoDisalarm,
+        Self::DisalarmBelow,
+        Self::Compaction,
+        Self::WaitBetweenMembers,
+        Self::CommandTimeout,
+    ];
+
     /// The keys that choose which Secrets the pod of a run gets and which addresses it speaks to.
     pub const ACCESS: &'static [Self] = &[
         Self::CaSecret,

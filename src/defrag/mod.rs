@@ -1,12 +1,13 @@
 //! The pure core: what a StatefulSet says, what is wrong with it and which CronJob it gets. No clock, no client.
 
+pub mod assess;
 pub mod cronjob;
 pub mod defaulting;
 pub mod duration;
 pub mod etcd;
+pub mod facts;
 pub mod field;
 pub mod finding;
-pub mod judgement;
 pub mod keys;
 pub mod ondemand;
 pub mod policy;
@@ -17,4 +18,4 @@ pub mod schedule;
 pub mod settings;
 pub mod statefulset;
 
-pub use judgement::{Enrollment, Judgement, Plan, resolve};
+pub use assess::{Assessment, Enrollment, Plan, Surroundings, Verdict, assess};

@@ -1,7 +1,9 @@
-//! What the judgement accepts, the API server accepts: the CronJob of any sound StatefulSet, its pod under Pod Security
+//! What the assessment accepts, the API server accepts: the CronJob of any sound StatefulSet, its pod under Pod Security
 //! "restricted", and every time zone as Kubernetes sees it.
 
-use etcd_defrag_webhook::defrag::{self, cronjob, policy::Policy, schedule::TimeZone, statefulset::StatefulSet};
+use etcd_defrag_webhook::defrag::{
+    Surroundings, assess, policy::Governing, schedule::TimeZone, statefulset::StatefulSet,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::{batch::v1::CronJob, core::v1::Pod};
 use kube::{Api, api::PostParams};
@@ -119,10 +121,9 @@ async fn the_cronjob_of_any_sound_statefulset_is_accepted_and_its_pod_is_restric
         let mut object = object().new_tree(&mut runner).unwrap().current();
         object["metadata"]["namespace"] = json!(ns.name);
         let judged: StatefulSet = serde_json::from_value(object.clone()).unwrap();
-        let policy = Policy::built_in();
-        let Some(plan) = defrag::resolve(&judged, &policy, Timestamp::now()).plan else { continue };
+        let assessment = assess(&judged, &Governing::built_in(), &Surroundings::nothing(), Timestamp::now());
+        let Some(built) = assessment.cronjob().cloned() else { continue };
         accepted += 1;
-        let built = cronjob::build(&plan, &policy);
         let stored = cronjobs.create(&dry, &built).await.unwrap_or_else(|error| panic!("{error}\n{object:#}"));
         let (built, stored) = (serde_json::to_value(&built).unwrap(), serde_json::to_value(&stored).unwrap());
         assert_eq!(built["spec"], stored["spec"], "the API server changed something, so each comparison would differ");

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use etcd_defrag_webhook::defrag::{
-    cronjob,
-    policy::{self, DefragPolicy},
-    resolve,
+    Surroundings, assess,
+    policy::{self, DefragPolicy, Governing},
     statefulset::StatefulSet,
 };
 use jiff::Timestamp;
@@ -80,8 +79,8 @@ async fn the_cronjob_of_a_policy_comes_back_as_it_was_built() {
     assert_eq!(compiled.findings, []);
     let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kamaji-etcd.yaml")).unwrap();
     let object: StatefulSet = serde_saphyr::from_str(&example).unwrap();
-    let plan = resolve(&object, &compiled.policy, Timestamp::now()).plan.unwrap();
-    let mut built = cronjob::build(&plan, &compiled.policy);
+    let governing = Governing::of((*compiled.policy).clone());
+    let mut built = assess(&object, &governing, &Surroundings::nothing(), Timestamp::now()).cronjob().unwrap().clone();
     built.metadata.namespace = Some("default".to_owned());
     let api = Api::<CronJob>::namespaced(client(world.plane.kubeconfig()).await, "default");
     let parameters = PostParams { dry_run: true, ..PostParams::default() };

@@ -5,10 +5,9 @@ use std::{fs, path::Path, sync::Arc};
 use etcd_defrag_webhook::{
     admission::{Entry, answer::answer},
     defrag::{
-        cronjob,
+        Surroundings, assess,
         finding::Finding,
-        policy::{self, Compiled, DefragPolicy, Landscape, Policy, PolicySet},
-        resolve,
+        policy::{self, Compiled, DefragPolicy, Governing, Landscape, PolicySet},
         statefulset::StatefulSet,
     },
 };
@@ -61,7 +60,7 @@ fn owned(value: &Value) -> Value {
 
 pub fn judge(table: &mut Table, root: &Path) -> Result {
     let now = now()?;
-    let policy = Policy::built_in();
+    let governing = Governing::built_in();
     let kamaji: Value = serde_saphyr::from_str(&fs::read_to_string(root.join("examples/kamaji-etcd.yaml"))?)?;
     let tuned = [
         ("schedule", "H H(0-5) * * 1-5"),
@@ -83,29 +82,34 @@ pub fn judge(table: &mut Table, root: &Path) -> Result {
         ("kamaji-etcd, four harmful annotations", annotated(&kamaji, &harmful)),
     ];
     table.part("judge a StatefulSet, from JSON", &["decode alone", "judge alone", "serde_json::Value"]);
-    let mut plans = Vec::new();
+    let mut sound = Vec::new();
     for (name, object) in inputs {
         let bytes = serde_json::to_vec(&object)?;
         let decode = || serde_json::from_slice::<StatefulSet>(&bytes);
         let decoded = decode()?;
-        let judgement = resolve(&decoded, &policy, now);
-        let refused = judgement.findings.iter().filter(|finding: &&Finding| finding.denies()).count();
+        let assessed = |object: &StatefulSet, around: &Surroundings<'_>| assess(object, &governing, around, now);
+        let unseen = Surroundings::default();
+        let assessment = assessed(&decoded, &unseen);
+        let refused = assessment.findings.iter().filter(|finding: &&Finding| finding.denies()).count();
         let times = measure(vec![
-            here(|| decode().map(|object| resolve(&object, &policy, now))),
+            here(|| decode().map(|object| assessed(&object, &unseen))),
             here(decode),
-            here(|| resolve(&decoded, &policy, now)),
+            here(|| assessed(&decoded, &unseen)),
             here(|| serde_json::from_slice::<Value>(&bytes)),
         ])?;
         let said = if refused == 0 { String::new() } else { format!(", {refused} refusals") };
         let input = format!("{name} ({:.1} KiB{said})", bytes.len() as f64 / 1024.0);
         table.row(&input, &times.into_iter().map(Some).collect::<Vec<_>>(), Some(GOAL));
-        plans.extend(judgement.plan.map(|plan| (name, plan)));
+        if refused == 0 {
+            sound.push((name, decoded));
+        }
     }
-    table.part("build the CronJob", &["and write its JSON"]);
-    for (name, plan) in plans {
+    table.part("judge it and build the CronJob", &["and write its JSON"]);
+    for (name, object) in sound {
+        let built = || assess(&object, &governing, &Surroundings::nothing(), now);
         let times = measure(vec![
-            here(|| cronjob::build(&plan, &policy)),
-            here(|| serde_json::to_vec(&cronjob::build(&plan, &policy))),
+            here(built),
+            here(|| serde_json::to_vec(&built().cronjob())),
         ])?;
         table.row(name, &times.into_iter().map(Some).collect::<Vec<_>>(), None);
     }

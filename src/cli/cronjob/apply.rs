@@ -13,11 +13,13 @@ use serde_json::json;
 use super::{Args, build, cronjob_name, trace};
 use crate::{
     cli::{Outcome, cluster, output},
-    controller::ownership::{Ownership, ownership},
     defrag::{
-        cronjob::{MANAGED_BY, STATEFULSET},
+        Enrollment,
+        cronjob::{
+            MANAGED_BY, STATEFULSET,
+            ownership::{Ownership, ownership},
+        },
         finding::{Code, Finding, Severity},
-        judgement::Enrollment,
         keys::{ENABLED, Key},
         statefulset::StatefulSet,
     },
@@ -59,7 +61,7 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
             Key::Schedule.annotation()
         );
     }
-    let Some(mut cronjob) = build(args, live, &governing.policy)? else { return Ok(Outcome::Refused) };
+    let Some(mut cronjob) = build(args, live, &governing)? else { return Ok(Outcome::Refused) };
     unmark(&mut cronjob);
 
     let api = Api::namespaced(client, namespace);

@@ -8,15 +8,16 @@ use serde::Serialize;
 
 use super::measured::Sizes;
 use crate::{
+    cli::around::Around,
     cli::policies::as_acted_on,
-    controller::{
-        on_demand::{LAST_ON_DEMAND, ON_DEMAND},
-        ownership::{Ownership, ownership},
-    },
+    controller::on_demand::{LAST_ON_DEMAND, ON_DEMAND},
     defrag::{
-        cronjob,
-        finding::{Code, Finding, quoted},
-        judgement::{Enrollment, resolve},
+        Enrollment, assess,
+        cronjob::{
+            self,
+            ownership::{Ownership, ownership},
+        },
+        finding::Finding,
         policy::Governing,
         schedule::{Schedule, TimeZone},
         statefulset::StatefulSet,
@@ -69,29 +70,22 @@ impl Etcd {
     pub(super) fn of(
         object: &StatefulSet,
         governing: &Governing,
+        around: &Around,
         cronjobs: &BTreeMap<(String, String), CronJob>,
         failures: &BTreeMap<String, Timestamp>,
         now: Timestamp,
     ) -> Option<Self> {
-        let judgement = resolve(object, &governing.policy, now);
-        if matches!(judgement.enrollment, Enrollment::NotEnrolled | Enrollment::OptedOut) {
+        let assessment = assess(object, governing, &around.surroundings(object), now);
+        if matches!(assessment.enrollment, Enrollment::NotEnrolled | Enrollment::OptedOut) {
             return None;
         }
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
-        let mut findings = as_acted_on(&governing.policy, judgement.findings);
         let named = cronjobs.get(&(namespace.clone(), cronjob::name(&name)));
-        let live = named.filter(|live| match ownership(live, &name) {
-            Ownership::Foreign { why } => {
-                findings.push(foreign(live, &why));
-                false
-            }
-            Ownership::Ours | Ownership::Adoptable => true,
-        });
+        let live = named.filter(|live| !matches!(ownership(live, &name), Ownership::Foreign { .. }));
         let status = live.and_then(|live| live.status.as_ref());
         let uid = live.and_then(|live| live.metadata.uid.as_ref());
         let note = |key: &str| live?.metadata.annotations.as_ref()?.get(key).cloned();
-        let plan = judgement.plan.or(judgement.follow);
-        let planned = plan.as_ref();
+        let planned = assessment.plan.as_ref();
         Some(Self {
             namespace,
             name,
@@ -104,7 +98,7 @@ impl Etcd {
             },
             suspended: match live {
                 Some(live) => live.spec.suspend == Some(true),
-                None => planned.is_some_and(|plan| plan.settings.suspend || plan.etcd.replicas == 0),
+                None => planned.is_some_and(|plan| plan.suspended),
             },
             next_run: live.and_then(|live| next_run(live, now)),
             last_success: status.and_then(|status| status.last_successful_time.as_ref()).map(|time| time.0),
@@ -113,7 +107,7 @@ impl Etcd {
             last_on_demand: note(LAST_ON_DEMAND),
             sizes: None,
             unmeasured: None,
-            findings,
+            findings: as_acted_on(&governing.policy, assessment.findings),
         })
     }
 
@@ -157,19 +151,6 @@ pub(super) fn failures(jobs: &[Job]) -> BTreeMap<String, Timestamp> {
         }
     }
     failures
-}
-
-fn foreign(live: &CronJob, why: &str) -> Finding {
-    let name = quoted(live.metadata.name.as_deref().unwrap_or_default());
-    Finding::new(
-        Code::CronJobForeign,
-        "metadata.name",
-        format!("the CronJob {name} {why}"),
-        format!(
-            "The CronJob {name} {why}. It is not ours, so it is left alone, and this etcd gets no CronJob from us. Delete \
-             or rename it, and ours takes its place at once."
-        ),
-    )
 }
 
 #[cfg(test)]

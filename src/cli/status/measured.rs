@@ -14,7 +14,7 @@ use super::etcds::Etcd;
 use crate::{
     controller::on_demand::client,
     defrag::{
-        judgement::resolve,
+        Surroundings, assess,
         ondemand::{Aim, Measured, Queries, Readings, Refusal, days_to_quota, measure},
         policy::{Governing, PolicySet, Source},
         quantity::human,
@@ -92,7 +92,7 @@ impl Answers {
 impl Told {
     /// The sizes of an etcd, or why they cannot be told; nothing where no Job could be made for it either.
     pub(super) fn of(&self, object: &StatefulSet, governing: &Governing) -> Option<Result<Sizes, Refusal>> {
-        let plan = resolve(object, &governing.policy, self.now).plan?;
+        let plan = assess(object, governing, &Surroundings::default(), self.now).plan?;
         let aim = Aim::of(&plan)?;
         let queries = governing.policy.metrics.as_ref().map(|metrics| metrics.source.queries.clone());
         let answers = self.answers.get(&queries.unwrap_or_default())?;

@@ -12,14 +12,14 @@ use super::{
     super::{
         Context, Error, ObjectKey, apply,
         defrag_now::{self, Request, Start},
+        events::{Event, publish},
         members,
-        ownership::{Ownership, ownership},
-        report::{Event, publish},
     },
     client::{self, AskError},
 };
 use crate::defrag::{
     cronjob,
+    cronjob::ownership::{Ownership, ownership},
     ondemand::{self, Aim, Decision, Facts, Hold, Readings, Refusal, measure, nearest_first, wants},
     policy::{OnDemand, Source},
     statefulset::StatefulSet,

@@ -37,20 +37,20 @@ impl Term {
             let seen = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)));
             let Some(seen) = seen.filter(|seen| statefulset_of(&seen.meta) == Some(&key.name)) else { continue };
             let policy: Arc<str> = governing.name().unwrap_or_default().into();
-            let active = self.active.get(key);
+            let (active, on_demand) = self.runs.active(key);
             let governed = policies
                 .entry(Arc::clone(&policy))
                 .or_insert_with(|| Governed { on_demand: metrics.clone(), active: 0 });
-            governed.active += active.map_or(0, |runs| runs.values().filter(|on_demand| **on_demand).count());
-            let ended = self.runs.get(key).into_iter().flat_map(HashMap::values).map(|run| run.ended).max();
-            let started = seen.meta.annotations.as_ref().and_then(|all| all.get(LAST_ON_DEMAND));
+            governed.active += on_demand;
+            let ended = self.runs.ended(key).map(|run| run.ended).max();
+            let started = seen.annotation(LAST_ON_DEMAND);
             let started = started.and_then(|note| note.split(' ').next()?.parse().ok());
             candidates.push(Candidate {
                 key: key.clone(),
                 object: Arc::clone(object),
                 aim,
                 policy,
-                facts: Facts { active: active.is_some(), last_run: ended.max(started) },
+                facts: Facts { active: active > 0, last_run: ended.max(started) },
                 cronjob: seen.meta.clone(),
                 strikes: self.on_demand.strikes(key),
             });
@@ -61,10 +61,7 @@ impl Term {
     /// Takes note of the end of a pass.
     pub(super) fn passed(&mut self, (started, news): (Vec<(ObjectKey, String)>, bool)) {
         for (key, uid) in started {
-            // The watch may already have told of its end.
-            if !self.runs.get(&key).is_some_and(|runs| runs.contains_key(&uid)) {
-                self.active.entry(key).or_default().insert(uid, true);
-            }
+            self.runs.started(key, uid);
         }
         if news {
             self.reporter.touch(Instant::now());

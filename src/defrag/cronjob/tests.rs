@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::defrag::{keys::PREFIX, resolve, statefulset::StatefulSet};
+use crate::defrag::{assess, keys::PREFIX, statefulset::StatefulSet};
 
 fn kamaji() -> Value {
     serde_saphyr::from_str(include_str!("../../../examples/kamaji-etcd.yaml")).unwrap()
@@ -16,9 +16,13 @@ fn annotate(mut object: Value, annotations: &[(&str, &str)]) -> Value {
 
 fn cronjob(object: Value) -> CronJob {
     let object: StatefulSet = serde_json::from_value(object).unwrap();
-    let policy = Policy::built_in();
-    let judgement = resolve(&object, &policy, "2026-11-24T00:00:00Z".parse().unwrap());
-    build(&judgement.plan.unwrap_or_else(|| panic!("{:#?}", judgement.findings)), &policy)
+    built_under(&object, Policy::built_in())
+}
+
+fn built_under(object: &StatefulSet, policy: Policy) -> CronJob {
+    let now = "2026-11-24T00:00:00Z".parse().unwrap();
+    let assessment = assess(object, &Governing::of(policy), &Surroundings::nothing(), now);
+    assessment.cronjob().cloned().unwrap_or_else(|| panic!("{:#?}", assessment.findings))
 }
 
 fn spec(object: Value) -> Value {
@@ -113,8 +117,7 @@ fn a_policy_shapes_the_job_and_the_pod_stays_restricted() {
     let compiled = crate::defrag::policy::compile(&object, "2026-11-24T00:00:00Z".parse().unwrap());
     assert_eq!(compiled.findings, []);
     let etcd: StatefulSet = serde_json::from_value(kamaji()).unwrap();
-    let judgement = resolve(&etcd, &compiled.policy, "2026-11-24T00:00:00Z".parse().unwrap());
-    let built = build(&judgement.plan.unwrap(), &compiled.policy);
+    let built = built_under(&etcd, (*compiled.policy).clone());
     insta::assert_snapshot!(serde_saphyr::to_string(&built).unwrap());
 }
 

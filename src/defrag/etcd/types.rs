@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Profile, Version};
 use crate::defrag::{field::Field, finding::Finding};
@@ -47,7 +47,8 @@ pub struct ClientSecret {
 }
 
 /// `name:userKey,passwordKey`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UsernameSecret {
     /// The Secret.
     pub name: String,
@@ -165,7 +166,7 @@ pub struct Tls {
 }
 
 /// The kind of object that holds a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Kind {
     /// A Secret.
     Secret,
@@ -174,7 +175,8 @@ pub enum Kind {
 }
 
 /// A file in a Secret or ConfigMap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct ObjectKey {
     /// What kind of object it is.
     pub kind: Kind,
@@ -185,8 +187,8 @@ pub struct ObjectKey {
 }
 
 /// A certificate and its private key in one Secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretPair {
     /// The Secret.
     pub name: String,

@@ -133,17 +133,15 @@ impl Aim {
     /// The part of a plan that is needed; nothing for an etcd without members or, which no plan has, an unreadable rule.
     #[must_use]
     pub fn of(plan: &Plan) -> Option<Self> {
-        if plan.etcd.replicas == 0 {
-            return None;
-        }
+        let facts = plan.facts.as_ref().filter(|facts| facts.replicas > 0)?;
         Some(Self {
             namespace: plan.namespace.clone(),
             name: plan.name.clone(),
-            first_ordinal: plan.etcd.first_ordinal,
-            replicas: plan.etcd.replicas,
-            quota: plan.quota,
+            first_ordinal: facts.first_ordinal,
+            replicas: facts.replicas,
+            quota: facts.quota,
             rule: Rule::parse(&plan.rule).ok()?,
-            suspended: plan.settings.suspend,
+            suspended: plan.suspended,
             zone: plan.zone().clone(),
         })
     }

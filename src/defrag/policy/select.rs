@@ -89,6 +89,12 @@ impl Governing {
         PolicySet::default().govern(&Labels::new(), &Labels::new())
     }
 
+    /// This policy, of no policy object.
+    #[must_use]
+    pub fn of(policy: Policy) -> Self {
+        Self { policy: Arc::new(policy), by: None }
+    }
+
     /// The name of the policy object; `None` for the built-in policy.
     #[must_use]
     pub fn name(&self) -> Option<&str> {

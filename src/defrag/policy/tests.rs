@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{api::LockableKey, *};
-use crate::defrag::{Enrollment, Judgement, resolve, statefulset::StatefulSet};
+use crate::defrag::{Assessment, Enrollment, Surroundings, assess, statefulset::StatefulSet};
 
 fn now() -> Timestamp {
     "2026-11-24T00:00:00Z".parse().unwrap()
@@ -35,11 +35,15 @@ fn etcd(labels: &Value, annotations: &Value) -> StatefulSet {
     serde_json::from_value(object).unwrap()
 }
 
-fn judged(annotations: &Value, policy: &Policy) -> Judgement {
-    resolve(&etcd(&json!({"etcd-defrag.io/enabled": "true"}), annotations), policy, now())
+fn resolve(object: &StatefulSet, policy: &Policy) -> Assessment {
+    assess(object, &Governing::of(policy.clone()), &Surroundings::default(), now())
 }
 
-fn codes(judgement: &Judgement) -> Vec<&str> {
+fn judged(annotations: &Value, policy: &Policy) -> Assessment {
+    resolve(&etcd(&json!({"etcd-defrag.io/enabled": "true"}), annotations), policy)
+}
+
+fn codes(judgement: &Assessment) -> Vec<&str> {
     judgement.denials().map(|finding| finding.code.as_str()).collect()
 }
 
@@ -219,7 +223,7 @@ fn a_hazard_that_is_allowed_is_not_mentioned() {
     object.spec.replicas = Some(2);
     let mentions = |reaction: &str| {
         let policy = policy(&json!({"limits": {"evenMembers": reaction}}));
-        let found = resolve(&object, &policy, now()).findings.into_iter().find(|one| one.code == Code::EvenMembers);
+        let found = resolve(&object, &policy).findings.into_iter().find(|one| one.code == Code::EvenMembers);
         found.map(|finding| finding.severity)
     };
     assert_eq!(
@@ -275,7 +279,7 @@ fn a_policy_may_enrol_every_etcd() {
     let optional = policy(&json!({"enrollment": "All", "allowOptOut": true}));
     let of = |label: Option<&str>, policy: &Policy| {
         let labels = label.map_or(json!({}), |value| json!({"etcd-defrag.io/enabled": value}));
-        let judgement = resolve(&etcd(&labels, &json!({})), policy, now());
+        let judgement = resolve(&etcd(&labels, &json!({})), policy);
         (judgement.enrollment, codes(&judgement).join(","))
     };
     let clean = |enrollment| (enrollment, String::new());
@@ -290,6 +294,6 @@ fn a_policy_may_enrol_every_etcd() {
     assert_eq!(Enrollment::of(&client, &all), Enrollment::OptedOut);
     client.metadata.labels = None;
     assert_eq!(Enrollment::of(&client, &all), Enrollment::NotEnrolled);
-    let refused = resolve(&etcd(&json!({"etcd-defrag.io/enabled": "false"}), &json!({})), &all, now());
+    let refused = resolve(&etcd(&json!({"etcd-defrag.io/enabled": "false"}), &json!({})), &all);
     insta::assert_snapshot!(refused.findings[0].message);
 }

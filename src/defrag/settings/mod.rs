@@ -2,6 +2,8 @@
 
 mod overrides;
 
+pub(super) use overrides::{is_secret_key, is_subdomain, url_problem};
+
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use super::{
@@ -36,7 +38,7 @@ pub enum Trigger {
     },
 }
 
-/// What a person or the policy asks for.
+/// How and when to defragment, as a person or the policy asks for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The schedule as written, `H` unresolved.
@@ -47,8 +49,6 @@ pub struct Settings {
     pub trigger: Trigger,
     /// The annotation that [`Settings::trigger`] came from.
     pub trigger_key: Key,
-    /// Whether the CronJob is paused.
-    pub suspend: bool,
     /// Whether the leader moves away before its member is defragmented.
     pub move_leader: bool,
     /// Whether a NOSPACE alarm is lifted after a run.
@@ -61,11 +61,27 @@ pub struct Settings {
     pub wait: Duration,
     /// How long one member may take; `None` scales with the quota.
     pub command_timeout: Option<Duration>,
+}
+
+/// Everything that is asked for, by annotations and by the policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// The settings.
+    pub settings: Settings,
+    /// The same as they were given: the keys of [`Key::SETTINGS`] that have a value.
+    pub given: Given,
     /// What discovery is told instead of asked.
     pub overrides: Overrides,
+    /// Whether the CronJob is paused; `None` where that cannot be understood.
+    pub suspend: Option<bool>,
     /// The token that asks for one run now.
     pub defrag_now: Option<String>,
+    /// Everything that is wrong with it.
+    pub findings: Vec<Finding>,
 }
+
+/// Settings as they were given.
+pub type Given = BTreeMap<Key, String>;
 
 /// What a person set: the annotations of the object, less the ones that only repeat the policy.
 fn own(object: &StatefulSet) -> BTreeMap<Key, &str> {
@@ -117,41 +133,60 @@ pub fn defaulted_keys(object: &StatefulSet) -> Vec<Key> {
         .unwrap_or_default()
 }
 
-/// Parses what is in force for an enrolled object. The settings are whole even where findings refuse them: a value that
-/// cannot be read counts as its default, so that every other problem is found too.
+/// Parses what an enrolled object asks for. The settings are whole even where findings refuse them: a value that cannot be
+/// read counts as its default, so that every other problem is found too.
 #[must_use]
-pub fn parse(object: &StatefulSet, policy: &Policy) -> (Settings, Vec<Finding>) {
+pub fn parse(object: &StatefulSet, policy: &Policy) -> Asked {
     let mut findings = unknown_keys(object);
     findings.extend(locked_keys(object, policy));
-    Parser { values: effective(object, policy), place: Place::Annotations, limits: &policy.limits, findings }.settings()
+    Parser { values: effective(object, policy), place: Place::Annotations, limits: &policy.limits, findings }.all()
 }
 
 /// Parses the defaults of a policy, as [`parse`] does for an object that carries no annotation.
 #[must_use]
-pub fn parse_defaults(defaults: &BTreeMap<Key, String>, limits: &Limits) -> (Settings, Vec<Finding>) {
+pub fn parse_defaults(defaults: &Given, limits: &Limits) -> (Settings, Vec<Finding>) {
     let values = defaults.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    Parser { values, place: Place::Policy, limits, findings: Vec::new() }.settings()
+    let asked = Parser { values, place: Place::Policy, limits, findings: Vec::new() }.all();
+    (asked.settings, asked.findings)
+}
+
+/// Parses settings that were given before.
+#[must_use]
+pub fn parse_given(given: &Given, limits: &Limits) -> (Settings, Vec<Finding>) {
+    let values = given.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let mut parser = Parser { values, place: Place::Annotations, limits, findings: Vec::new() };
+    let settings = parser.settings();
+    (settings, parser.findings)
 }
 
 impl Parser<'_> {
-    fn settings(mut self) -> (Settings, Vec<Finding>) {
+    fn all(mut self) -> Asked {
+        let settings = self.settings();
+        let suspend = match self.take(Key::Suspend) {
+            Some(_) => self.boolean(Key::Suspend),
+            None => Some(false),
+        };
+        let overrides = self.overrides();
+        let defrag_now = self.take(Key::DefragNow).map(ToOwned::to_owned);
+        let given = self.values.iter().filter(|(key, _)| Key::SETTINGS.contains(key));
+        let given = given.map(|(key, value)| (*key, (*value).to_owned())).collect();
+        Asked { settings, given, overrides, suspend, defrag_now, findings: self.findings }
+    }
+
+    fn settings(&mut self) -> Settings {
         let (trigger, trigger_key) = self.trigger();
-        let settings = Settings {
-            schedule: self.take(Key::Schedule).unwrap_or("0 0 * * *").to_owned(),
+        Settings {
+            schedule: self.take(Key::Schedule).unwrap_or(super::policy::DEFAULT_SCHEDULE).to_owned(),
             time_zone: self.take(Key::TimeZone).map(ToOwned::to_owned),
             trigger,
             trigger_key,
-            suspend: self.boolean(Key::Suspend).unwrap_or(false),
             move_leader: self.boolean(Key::MoveLeader).unwrap_or(true),
             auto_disalarm: self.boolean(Key::AutoDisalarm).unwrap_or(false),
             disalarm_below: self.disalarm_below(),
             compaction: self.boolean(Key::Compaction),
             wait: self.wait(),
             command_timeout: self.command_timeout(),
-            overrides: self.overrides(),
-            defrag_now: self.take(Key::DefragNow).map(ToOwned::to_owned),
-        };
-        (settings, self.findings)
+        }
     }
 }
 

@@ -178,12 +178,12 @@ fn is_label(value: &str) -> bool {
 }
 
 /// A DNS subdomain (RFC 1123), as Secrets are named.
-fn is_subdomain(value: &str) -> bool {
+pub(in crate::defrag) fn is_subdomain(value: &str) -> bool {
     value.len() <= 253 && value.split('.').all(is_label)
 }
 
 /// A key of a Secret (Kubernetes' own validation).
-fn is_secret_key(value: &str) -> bool {
+pub(in crate::defrag) fn is_secret_key(value: &str) -> bool {
     !value.is_empty()
         && value.len() <= 253
         && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
@@ -192,7 +192,7 @@ fn is_secret_key(value: &str) -> bool {
 }
 
 /// What is wrong with a client URL, if anything.
-fn url_problem(url: &str) -> Option<&'static str> {
+pub(in crate::defrag) fn url_problem(url: &str) -> Option<&'static str> {
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
         return Some("does not start with https:// or http://");
     };

@@ -12,15 +12,19 @@ fn object(annotations: &[(&str, &str)]) -> StatefulSet {
     object
 }
 
+fn asked(annotations: &[(&str, &str)]) -> Asked {
+    let asked = parse(&object(annotations), &Policy::built_in());
+    assert_eq!(asked.findings, []);
+    asked
+}
+
 fn settings(annotations: &[(&str, &str)]) -> Settings {
-    let (settings, findings) = parse(&object(annotations), &Policy::built_in());
-    assert_eq!(findings, []);
-    settings
+    asked(annotations).settings
 }
 
 #[test]
 fn every_setting_reaches_its_place() {
-    let settings = settings(&[
+    let asked = asked(&[
         ("schedule", "14 9 * * 1-5"),
         ("time-zone", "Europe/Rome"),
         ("quota-usage-above", "75%"),
@@ -42,7 +46,7 @@ fn every_setting_reaches_its_place() {
         ("username-secret", "root:user,pass"),
         ("defrag-now", "2026-11-24"),
     ]);
-    insta::assert_debug_snapshot!(settings);
+    insta::assert_debug_snapshot!(asked);
 }
 
 #[test]
@@ -51,7 +55,7 @@ fn nothing_set_means_the_built_in_default() {
     assert_eq!(settings.schedule, "0 0 * * *");
     assert_eq!(settings.trigger, Trigger::Rule(crate::defrag::policy::DEFAULT_RULE.to_owned()));
     assert_eq!((settings.wait, settings.command_timeout), (Duration::from_secs(30), None));
-    assert!(settings.move_leader && !settings.auto_disalarm && !settings.suspend);
+    assert!(settings.move_leader && !settings.auto_disalarm);
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn every_bad_value_is_refused_in_words_that_help() {
     ];
     let mut page = String::new();
     for (key, value) in bad {
-        let (_, findings) = parse(&object(&[(key, value)]), &Policy::built_in());
+        let Asked { findings, .. } = parse(&object(&[(key, value)]), &Policy::built_in());
         assert!(findings.iter().any(Finding::denies), "{key}={value:?} was accepted");
         for finding in findings {
             let _ = writeln!(page, "{key}={value:?}\n  {}\n  {}: {}\n", finding.brief, finding.field, finding.message);
@@ -121,7 +125,7 @@ fn every_bad_value_is_refused_in_words_that_help() {
 
 #[test]
 fn all_findings_are_collected_not_only_the_first() {
-    let (_, findings) = parse(
+    let Asked { findings, .. } = parse(
         &object(&[("suspend", "x"), ("quota", "x"), ("typo", "x"), ("rule", "dbSize > 1"), ("free-above", "1Gi")]),
         &Policy::built_in(),
     );
@@ -133,7 +137,7 @@ fn all_findings_are_collected_not_only_the_first() {
 fn a_label_of_ours_that_is_an_annotation_says_so() {
     let mut object = object(&[]);
     object.metadata.labels.get_or_insert_default().insert("etcd-defrag.io/schedule".to_owned(), "x".to_owned());
-    let (_, findings) = parse(&object, &Policy::built_in());
+    let Asked { findings, .. } = parse(&object, &Policy::built_in());
     insta::assert_snapshot!(findings.first().map(|finding| finding.message.clone()).unwrap_or_default());
 }
 
@@ -143,7 +147,7 @@ proptest! {
         annotations in proptest::collection::btree_map(proptest::sample::select(Key::ALL.to_vec()), any::<String>(), 0..22),
     ) {
         let pairs: Vec<(&str, &str)> = annotations.iter().map(|(key, value)| (key.name(), value.as_str())).collect();
-        let (_, findings) = parse(&object(&pairs), &Policy::built_in());
+        let Asked { findings, .. } = parse(&object(&pairs), &Policy::built_in());
         for finding in findings {
             prop_assert!(finding.brief.chars().count() <= crate::defrag::finding::WARNING_LIMIT);
         }

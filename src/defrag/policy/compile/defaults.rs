@@ -9,10 +9,9 @@ use super::super::{
     api::{self, LockableKey},
 };
 use crate::defrag::{
-    etcd,
+    assess, etcd,
     field::Field,
     finding::{Code, Finding, quoted},
-    judgement,
     keys::Key,
     rule, schedule,
     settings::{self, Settings, Trigger},
@@ -88,7 +87,7 @@ fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], 
         .findings
         .into_iter()
         .filter(|finding| large.findings.iter().any(|other| other.code == finding.code))
-        .filter(|finding| !judgement::restates(finding, said))
+        .filter(|finding| !assess::restates(finding, said))
         .collect();
 
     let limits = limits.of_schedule(small.floor.is_some() || large.floor.is_some());

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::defrag::keys::PREFIX;
+use crate::defrag::{
+    finding::WARNING_LIMIT,
+    keys::{ENABLED, PREFIX},
+};
 
 fn now() -> Timestamp {
     "2026-11-24T00:00:00Z".parse().unwrap()
@@ -22,11 +25,11 @@ fn annotated(annotations: &[(&str, &str)]) -> Value {
     object
 }
 
-fn judged(object: Value) -> Judgement {
-    resolve(&serde_json::from_value(object).unwrap(), &Policy::built_in(), now())
+fn judged(object: Value) -> Assessment {
+    assess(&serde_json::from_value(object).unwrap(), &Governing::built_in(), &Surroundings::default(), now())
 }
 
-fn page(judgement: &Judgement) -> String {
+fn page(judgement: &Assessment) -> String {
     let mut page = String::new();
     for finding in &judgement.findings {
         let _ = writeln!(page, "{} {}\n  {}: {}\n", finding.severity, finding.brief, finding.field, finding.message);
@@ -69,21 +72,6 @@ fn an_etcd_with_a_root_password_wants_credentials() {
     insta::assert_snapshot!(page(&judged(object.clone())));
     object["metadata"]["annotations"]["etcd-defrag.io/username-secret"] = json!("root:user,password");
     assert!(judged(object).plan.is_some());
-}
-
-#[test]
-fn a_refused_pod_template_is_followed_and_a_refused_setting_is_not() {
-    let mut object = kamaji();
-    object["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] = json!("4Gi");
-    let judgement = judged(object.clone());
-    assert_eq!(judgement.denials().map(|finding| finding.code).collect::<Vec<_>>(), [Code::VolumeTooSmall]);
-    assert!(judgement.plan.is_none());
-    assert_eq!(judgement.follow.map(|plan| plan.quota), Some(8 * quantity::GIB));
-    object["metadata"]["annotations"]["etcd-defrag.io/suspend"] = json!("yes");
-    assert!(judged(object).follow.is_none());
-    let mut many = kamaji();
-    many["spec"]["replicas"] = json!(i32::MAX);
-    assert!(judged(many).follow.is_none(), "members without endpoints");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use k8s_openapi::{api::batch::v1::CronJob, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::api::ObjectMeta;
 
-use crate::defrag::cronjob::{MANAGED_BY, MANAGER, STATEFULSET, SUFFIX};
+use super::{MANAGED_BY, MANAGER, STATEFULSET, SUFFIX};
+use crate::defrag::finding::quoted;
 
 /// Whose a CronJob is, as seen from one StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,39 +34,45 @@ const TOOLS: &[&str] = &[
 #[must_use]
 pub fn ownership(live: &CronJob, statefulset: &str) -> Ownership {
     let meta = &live.metadata;
+    by_marks(meta, applied_by_us(meta), statefulset).unwrap_or_else(|| match made_by_defrag_sh(live) {
+        Ok(()) => Ownership::Adoptable,
+        Err(why) => Ownership::Foreign { why },
+    })
+}
+
+/// What owner, labels and annotations show; `None` where only the specification can tell. `applied` is
+/// [`applied_by_us`], since caches drop the field managers.
+pub(super) fn by_marks(meta: &ObjectMeta, applied: bool, statefulset: &str) -> Option<Ownership> {
+    let foreign = |why: String| Some(Ownership::Foreign { why });
     let owner = controller(meta);
     if let Some(owner) = owner
         && !is_statefulset(owner, statefulset)
     {
-        return Ownership::Foreign { why: format!("is controlled by the {} {}", owner.kind, owner.name) };
+        return foreign(format!("is controlled by the {} {}", owner.kind, owner.name));
     }
     if marked(meta) {
         match annotation(meta, STATEFULSET) {
-            Some(other) if other != statefulset => {
-                return Ownership::Foreign { why: format!("belongs to the StatefulSet {other}") };
-            }
-            Some(_) => return Ownership::Ours,
-            None if owner.is_some() => return Ownership::Ours,
+            Some(other) if other != statefulset => return foreign(format!("belongs to the StatefulSet {other}")),
+            Some(_) => return Some(Ownership::Ours),
+            None if owner.is_some() => return Some(Ownership::Ours),
             None => {}
         }
     }
-    if unmarked_ours(meta) {
-        return Ownership::Ours;
+    if applied || named_by_controller(meta) {
+        return Some(Ownership::Ours);
     }
     if let Some(owner) = owner {
-        return Ownership::Foreign {
-            why: format!("is controlled by the StatefulSet {} without having been made by us", owner.name),
-        };
+        return foreign(format!("is controlled by the StatefulSet {} without having been made by us", owner.name));
     }
     for key in TOOLS {
         if let Some(value) = label(meta, key).or_else(|| annotation(meta, key)) {
-            return Ownership::Foreign { why: format!("is kept by another tool, as its {key} shows ({value})") };
+            return foreign(format!("is kept by another tool, as its {key} shows ({value})"));
         }
     }
-    match made_by_defrag_sh(live, statefulset) {
-        Ok(()) => Ownership::Adoptable,
-        Err(why) => Ownership::Foreign { why },
+    if meta.name.as_deref() != Some(&format!("{statefulset}{SUFFIX}")) {
+        return foreign("does not have the name that defrag.sh gives".to_owned());
     }
+    None
 }
 
 /// Whether the metadata alone shows that we made this CronJob for some StatefulSet, and for which.
@@ -90,23 +97,25 @@ pub fn statefulset_of(meta: &ObjectMeta) -> Option<&str> {
     }
 }
 
-/// Whether we keep this CronJob, by our label or else by what is left of it.
+/// Whether we keep this CronJob, by our label or else by what is left of it: a person may have removed the label, but not
+/// our entry among the field managers, or not both other marks.
 #[must_use]
 pub fn is_ours(meta: &ObjectMeta) -> bool {
-    marked(meta) || unmarked_ours(meta)
+    marked(meta) || applied_by_us(meta) || named_by_controller(meta)
 }
 
-/// A person may have removed the label, but not our entry among the field managers, or not both other marks.
-fn unmarked_ours(meta: &ObjectMeta) -> bool {
+/// Whether the StatefulSet that controls it is the one that our annotation names.
+fn named_by_controller(meta: &ObjectMeta) -> bool {
     let named = annotation(meta, STATEFULSET);
-    applied_by_us(meta) || controller(meta).is_some_and(|owner| named.is_some_and(|name| is_statefulset(owner, name)))
+    controller(meta).is_some_and(|owner| named.is_some_and(|name| is_statefulset(owner, name)))
 }
 
 fn marked(meta: &ObjectMeta) -> bool {
     label(meta, MANAGED_BY) == Some(MANAGER)
 }
 
-fn applied_by_us(meta: &ObjectMeta) -> bool {
+/// Whether our field manager has applied it.
+pub(super) fn applied_by_us(meta: &ObjectMeta) -> bool {
     meta.managed_fields
         .iter()
         .flatten()
@@ -130,12 +139,12 @@ fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
 }
 
 /// Whether this is the CronJob that defrag.sh makes: its name, one container of the engine's image, and endpoints that
-/// are the pods of this StatefulSet in this namespace. The rest of it people edit, so it proves nothing.
-fn made_by_defrag_sh(live: &CronJob, statefulset: &str) -> Result<(), String> {
+/// are the pods of the StatefulSet that the name says, in this namespace. The rest of it people edit, so it proves nothing.
+pub(super) fn made_by_defrag_sh(live: &CronJob) -> Result<(), String> {
     let foreign = |why: &str| Err(why.to_owned());
-    if live.metadata.name.as_deref() != Some(&format!("{statefulset}{SUFFIX}")) {
+    let Some(statefulset) = live.metadata.name.as_deref().and_then(|name| name.strip_suffix(SUFFIX)) else {
         return foreign("does not have the name that defrag.sh gives");
-    }
+    };
     let pod = live.spec.job_template.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let Some([container]) = pod.map(|pod| pod.containers.as_slice()) else {
         return foreign("does not have exactly one container, as defrag.sh's CronJob has");
@@ -151,9 +160,7 @@ fn made_by_defrag_sh(live: &CronJob, statefulset: &str) -> Result<(), String> {
     }
     match endpoints.split(',').find(|endpoint| !is_member(endpoint.trim(), statefulset, namespace)) {
         None => Ok(()),
-        Some(other) => {
-            Err(format!("defragments {}, which is no pod of this StatefulSet", crate::defrag::finding::quoted(other)))
-        }
+        Some(other) => Err(format!("defragments {}, which is no pod of this StatefulSet", quoted(other))),
     }
 }
 
@@ -166,7 +173,7 @@ pub fn is_engine(image: &str) -> bool {
 }
 
 /// The value of a flag in either form, `--name=value` or `--name value`.
-fn flag<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
+pub(super) fn flag<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.strip_prefix(name) {

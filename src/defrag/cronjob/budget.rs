@@ -7,16 +7,32 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::batch::v1::{CronJob, JobCondition};
 use sha2::{Digest as _, Sha256};
 
 use super::drift::FAILED_RUNS;
 
 /// A run that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Run {
-    pub(super) ended: Timestamp,
-    pub(super) failed: bool,
+pub struct Run {
+    /// When.
+    pub ended: Timestamp,
+    /// Whether it failed.
+    pub failed: bool,
+}
+
+impl Run {
+    /// The run of a Job with these conditions, where it has ended.
+    #[must_use]
+    pub fn of(conditions: &[JobCondition]) -> Option<Self> {
+        let holds =
+            |type_: &str| conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True");
+        let (condition, failed) = match holds("Failed") {
+            Some(failure) => (failure, true),
+            None => (holds("Complete")?, false),
+        };
+        Some(Self { ended: condition.last_transition_time.as_ref()?.0, failed })
+    }
 }
 
 /// What has been counted.
@@ -42,7 +58,7 @@ impl Count {
 /// Counts the runs that ended since, and where the budget is spent suspends the CronJob; how many failed then.
 ///
 /// `before` is the annotation as it stands. Without a budget nothing is counted.
-pub(super) fn apply(
+pub(in crate::defrag) fn apply(
     desired: &mut CronJob,
     budget: Option<i32>,
     token: Option<&str>,

@@ -6,6 +6,8 @@ use k8s_openapi::{api::batch::v1::CronJob, apimachinery::pkg::apis::meta::v1::Ow
 use kube::api::ObjectMeta;
 use serde::Serialize;
 
+use super::record::IN_FORCE;
+
 /// The annotation of our CronJob that lists the codes of all findings, separated by commas.
 pub const FINDINGS: &str = "etcd-defrag.io/findings";
 /// The annotation of our CronJob with the `defrag-now` token that was served last.
@@ -17,7 +19,7 @@ pub const POLICY_REASON: &str = "etcd-defrag.io/policy-reason";
 /// The annotation of our CronJob with the runs that failed in a row, where the policy sets a failure budget.
 pub const FAILED_RUNS: &str = "etcd-defrag.io/failed-runs";
 /// The annotations that are ours alone: one that is not desired must not be there.
-pub(super) const OURS: &[&str] = &[FINDINGS, LAST_DEFRAG_NOW, POLICY, POLICY_REASON, FAILED_RUNS];
+pub const OURS: &[&str] = &[FINDINGS, LAST_DEFRAG_NOW, POLICY, POLICY_REASON, FAILED_RUNS, IN_FORCE];
 
 /// The fields in which `live` differs from `desired`, as paths; empty where nothing has to be written.
 ///
@@ -82,7 +84,8 @@ fn spec_drift(live: &CronJob, desired: &CronJob) -> Vec<String> {
 }
 
 /// A number that is equal for equal values and, but for an accident of one in 2^64, for no others.
-pub(super) fn fingerprint(value: &impl Serialize) -> u64 {
+#[must_use]
+pub fn fingerprint(value: &impl Serialize) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     match serde_json::to_string(value) {
         Ok(text) => text.hash(&mut hasher),

@@ -1,0 +1,69 @@
+//! What a StatefulSet asks of us.
+
+use crate::defrag::{
+    etcd,
+    field::Field,
+    finding::{Code, Finding, quoted},
+    keys::{ENABLED, Key},
+    policy::{EnrollmentMode, Policy},
+    statefulset::StatefulSet,
+};
+
+/// What a StatefulSet asks of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enrollment {
+    /// It carries no label of ours, and no policy enrols it.
+    NotEnrolled,
+    /// It opts out.
+    OptedOut,
+    /// It opts in, or the policy enrols it.
+    Enrolled,
+    /// Its label cannot be understood.
+    Unclear,
+}
+
+impl Enrollment {
+    /// Reads the label, and where the policy enrols all etcds and the label does not say yes, the pod template: an etcd
+    /// without the label is enrolled, and so is one that opts out although the policy does not allow it.
+    #[must_use]
+    pub fn of(object: &StatefulSet, policy: &Policy) -> Self {
+        let by_policy = || policy.enrollment == EnrollmentMode::All && etcd::evidence(object).runs_etcd();
+        match object.label(ENABLED) {
+            Some("true") => Self::Enrolled,
+            None if by_policy() => Self::Enrolled,
+            Some("false") if !policy.allow_opt_out && by_policy() => Self::Enrolled,
+            None => Self::NotEnrolled,
+            Some("false") => Self::OptedOut,
+            Some(_) => Self::Unclear,
+        }
+    }
+}
+
+pub(super) fn unclear(object: &StatefulSet) -> Finding {
+    let value = quoted(object.label(ENABLED).unwrap_or_default());
+    Finding::new(
+        Code::EnabledInvalid,
+        Field::ENABLED,
+        "must be \"true\" or \"false\"",
+        format!(
+            "{value} is neither \"true\" nor \"false\": whether this etcd is to be defragmented must not be left to a guess. Write \"true\" to opt in or \"false\" to opt out."
+        ),
+    )
+}
+
+/// That an etcd opts out where the policy enrols all.
+pub(super) fn opted_out(object: &StatefulSet) -> Option<Finding> {
+    let evidence = (object.label(ENABLED) == Some("false")).then(|| etcd::evidence(object))?;
+    Some(Finding::new(
+        Code::OptOutRefused,
+        Field::ENABLED,
+        "the policy enrols every etcd and lets none opt out; remove the label",
+        format!(
+            "The label says \"false\", but the policy that governs this etcd enrols every etcd and lets none opt out: an etcd \
+             that nobody defragments ends with an alarm that stops all writes. {} Remove the label; to pause, set the \
+             annotation {} to \"true\".",
+            evidence.sentence(),
+            Key::Suspend.annotation()
+        ),
+    ))
+}

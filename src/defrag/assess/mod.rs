@@ -1,0 +1,268 @@
+//! The one assessment of a StatefulSet, which webhook, reconciler and command line all call.
+//!
+//! ```text
+//! annotations, policy ── settings::parse ──▶ what is asked for ──┐
+//! pod template ───────── etcd::discover ───▶ facts ──────────────┼─ judge ─▶ findings ─▶ what is in force ─▶ CronJob
+//! CronJobs in sight ──── their records ────▶ what was in force ──┘
+//! ```
+//!
+//! Facts and settings are apart. Facts (members, endpoints, certificates, login, quota, and the emergency stop `suspend`)
+//! are followed whatever is refused. Settings (when and how to defragment) are in force only where they are accepted;
+//! else the last good ones stay, or what the policy gives takes their place.
+
+mod enrollment;
+mod plan;
+mod settings;
+mod surroundings;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::CronJob;
+
+pub(super) use self::settings::restates;
+pub use self::{enrollment::Enrollment, plan::Plan, settings::Source, surroundings::Surroundings};
+use self::{
+    enrollment::{opted_out, unclear},
+    settings::{Case, concerns_settings},
+    surroundings::{foreign, nothing_in_force, rival},
+};
+use super::{
+    cronjob::{self, Built, live::Live, ownership::Ownership},
+    etcd::{self, Discovery, Etcd},
+    facts::{self, Facts},
+    finding::{Code, Finding, quoted},
+    keys::Key,
+    policy::{Governing, Policy},
+    settings::{self as asking, Asked},
+    statefulset::StatefulSet,
+};
+
+/// What is to be said and done about one StatefulSet.
+#[derive(Clone, Debug)]
+pub struct Assessment {
+    /// What it asks of us.
+    pub enrollment: Enrollment,
+    /// Everything that is wrong or risky.
+    pub findings: Vec<Finding>,
+    /// What is refused.
+    pub refused: Refused,
+    /// Whether no run may start, as the StatefulSet says: `suspend` is set, or it has no member.
+    pub suspended: bool,
+    /// What is in force; `None` where nothing is.
+    pub plan: Option<Plan>,
+    /// Which settings are in force.
+    pub source: Source,
+    /// What is to become of its CronJob.
+    pub verdict: Verdict,
+}
+
+/// What of a StatefulSet is refused. Where the policy does not refuse ([`Policy::actions`]), a broken limit does not keep
+/// an etcd from being defragmented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Anything at all: no CronJob is made.
+    pub any: bool,
+    /// How and when to defragment: what was in force stays, or the policy's defaults take its place.
+    pub settings: bool,
+    /// A fact that is needed cannot be read: the ones that were known stay.
+    pub facts: Option<Code>,
+}
+
+/// What is to become of the CronJob of a StatefulSet.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Nobody can say, because the caller does not see the CronJobs.
+    Unseen,
+    /// There should be none.
+    Absent,
+    /// The StatefulSet is being deleted: whatever is there goes with it.
+    Leave,
+    /// Something is refused and nothing was ever in force: none is made.
+    Withheld,
+    /// Its name is taken by a CronJob that is not ours.
+    Taken {
+        /// What shows that, as the end of the sentence "it …".
+        why: String,
+    },
+    /// It should exist, and look like this.
+    Present(Box<Built>),
+}
+
+impl Assessment {
+    /// The findings that refuse.
+    pub fn denials(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.denies())
+    }
+
+    /// The CronJob that should exist, if one should.
+    #[must_use]
+    pub const fn cronjob(&self) -> Option<&CronJob> {
+        match &self.verdict {
+            Verdict::Present(built) => Some(&built.cronjob),
+            Verdict::Unseen | Verdict::Absent | Verdict::Leave | Verdict::Withheld | Verdict::Taken { .. } => None,
+        }
+    }
+
+    /// That the StatefulSet says that no run may start, for an admission warning.
+    #[must_use]
+    pub fn suspension(&self) -> Option<String> {
+        let rest = if self.refused.any { ", whatever else is refused" } else { "" };
+        self.suspended.then(|| format!("etcd-defrag: {}{rest}", plan::SUSPENDED))
+    }
+
+    fn without(enrollment: Enrollment, verdict: Verdict) -> Self {
+        Self {
+            enrollment,
+            findings: Vec::new(),
+            refused: Refused::default(),
+            suspended: false,
+            plan: None,
+            source: Source::Current,
+            verdict,
+        }
+    }
+}
+
+/// Assesses a StatefulSet under the policy that governs it. `now` bounds what is said of daylight-saving changeovers to
+/// come.
+#[must_use]
+pub fn assess(object: &StatefulSet, governing: &Governing, around: &Surroundings<'_>, now: Timestamp) -> Assessment {
+    let enrollment = Enrollment::of(object, &governing.policy);
+    if object.metadata.deletion_timestamp.is_some() {
+        return Assessment::without(enrollment, Verdict::Leave);
+    }
+    match enrollment {
+        Enrollment::NotEnrolled | Enrollment::OptedOut => Assessment::without(enrollment, Verdict::Absent),
+        Enrollment::Enrolled | Enrollment::Unclear => enrolled(object, enrollment, governing, around, now),
+    }
+}
+
+fn enrolled(
+    object: &StatefulSet,
+    enrollment: Enrollment,
+    governing: &Governing,
+    around: &Surroundings<'_>,
+    now: Timestamp,
+) -> Assessment {
+    let policy = &*governing.policy;
+    let name = cronjob::name(object.name());
+    let live = around.named(&name);
+    let ownership = live.map(|live| live.ownership(object.name()));
+    let ours = live.filter(|_| ownership == Some(Ownership::Ours));
+    let record = ours.and_then(Live::in_force);
+
+    let mut asked = asking::parse(object, policy);
+    let own_trigger = asking::has_own_trigger(object, policy);
+    let Discovery { etcd, findings: discovered } = etcd::discover(object, &asked.overrides);
+    let facts = etcd.as_ref().and_then(|etcd| Facts::of(etcd, &asked.overrides));
+    let known = record.as_ref().and_then(|record| record.facts.as_ref());
+    let quota = etcd.as_ref().and_then(|etcd| etcd.quota.as_ref()).map(|quota| quota.bytes);
+    let case = Case { object, policy, quota: quota.or_else(|| known.map(|facts| facts.quota)), now };
+
+    let mut findings = std::mem::take(&mut asked.findings);
+    findings.extend(opted_out(object));
+    findings.extend(discovered);
+    let mut judged = case.judge(asked.settings.clone(), asked.given.clone(), findings, own_trigger);
+    let mut findings = std::mem::take(&mut judged.findings);
+    if let Some(etcd) = &etcd {
+        findings.extend(hazards(etcd, &asked, policy));
+    }
+    let hidden = facts::hidden(&findings, policy).map(|finding| finding.code);
+    let hidden = hidden.or_else(|| facts.is_none().then_some(Code::EtcdNotFound));
+    let prevents = |finding: &Finding| policy.prevents(finding);
+    let refused = Refused {
+        any: enrollment == Enrollment::Unclear || findings.iter().any(prevents) || hidden.is_some(),
+        settings: enrollment == Enrollment::Unclear
+            || judged.resolved.is_none()
+            || findings.iter().filter(|finding| prevents(finding)).any(concerns_settings),
+        facts: hidden,
+    };
+    let suspended = asked.suspend == Some(true) || object.replicas() <= 0;
+
+    let (source, plan) = if refused.any && ours.is_none() {
+        (Source::Nothing, None)
+    } else {
+        let facts = if hidden.is_some() { known.cloned() } else { facts };
+        let case = Case { quota: facts.as_ref().map(|facts| facts.quota), ..case };
+        let (source, judged) = if refused.settings {
+            case.instead(&asked.given, &findings, record.as_ref(), governing.name())
+        } else {
+            (Source::Current, Some(judged))
+        };
+        let mut plan = Plan::new(case, judged, facts);
+        plan.suspend = asked.suspend.unwrap_or_else(|| record.as_ref().is_some_and(|record| record.suspend));
+        plan.suspended |= plan.suspend || object.replicas() <= 0;
+        plan.defrag_now.clone_from(&asked.defrag_now);
+        plan.quota_source = etcd.and_then(|etcd| etcd.quota).map_or_else(String::new, |quota| quota.source);
+        (source, Some(plan))
+    };
+
+    if enrollment == Enrollment::Unclear {
+        findings = vec![unclear(object)];
+    }
+    if let Some(plan) = &plan {
+        if plan.given.is_none() {
+            findings.push(nothing_in_force("No settings are acceptable, not even the built-in ones"));
+        }
+        if plan.facts.is_none() {
+            findings.push(nothing_in_force("The facts of this etcd cannot be read and were never known"));
+        }
+    }
+    if enrollment == Enrollment::Enrolled {
+        let rivals = around.rivals(object.name(), &name);
+        findings.extend(policy.limits.weigh(rivals.into_iter().map(rival).collect()));
+    }
+    let verdict = match (ownership, &plan) {
+        (Some(Ownership::Foreign { why }), _) => {
+            findings.push(foreign(&name, &why));
+            Verdict::Taken { why }
+        }
+        _ if around.cronjobs.is_none() => Verdict::Unseen,
+        (_, None) => Verdict::Withheld,
+        (ownership, Some(plan)) => {
+            let adopts = ownership == Some(Ownership::Adoptable);
+            Verdict::Present(Box::new(cronjob::built(plan, governing, &findings, ours, around, adopts)))
+        }
+    };
+    Assessment { enrollment, findings, refused, suspended, plan, source, verdict }
+}
+
+/// What follows from the facts alone, or from them and the settings together.
+fn hazards(etcd: &Etcd, asked: &Asked, policy: &Policy) -> Vec<Finding> {
+    let mut findings = etcd::hazards(etcd, &policy.limits);
+    findings.extend(policy.limits.weigh(redundant_compaction(asked, etcd).into_iter().collect()));
+    findings.extend(missing_credentials(asked, etcd));
+    findings
+}
+
+/// Compaction before each run drops history that watchers may still need, for nothing where etcd compacts itself.
+fn redundant_compaction(asked: &Asked, etcd: &Etcd) -> Option<Finding> {
+    let own = etcd.auto_compaction.as_ref().filter(|_| asked.settings.compaction == Some(true))?;
+    Some(Finding::new(
+        Code::CompactionRedundant,
+        Key::Compaction.field(),
+        "etcd compacts itself; compacting on each run makes watchers relist",
+        format!(
+            "compaction is \"true\" although this etcd compacts itself ({own}): each run would compact to the newest revision even when nothing is defragmented, and every watcher further back has to list again. Remove the annotation or write \"false\"."
+        ),
+    ))
+}
+
+/// An etcd with RBAC refuses a run that does not log in.
+fn missing_credentials(asked: &Asked, etcd: &Etcd) -> Option<Finding> {
+    let missing = etcd.rbac && asked.overrides.username_secret.is_none();
+    missing.then(|| {
+        Finding::new(
+            Code::CredentialsUnknown,
+            Key::UsernameSecret.field(),
+            "etcd asks for a login: name its Secret in username-secret",
+            format!(
+                "The container {} sets a root password, so this etcd asks every client to log in, and no Secret for that is named: each run would fail. Write {}: \"name:userKey,passwordKey\".",
+                quoted(&etcd.container),
+                Key::UsernameSecret.annotation()
+            ),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

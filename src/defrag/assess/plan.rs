@@ -1,0 +1,138 @@
+//! What is in force for one etcd: what its CronJob is built from.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::settings::{Case, Judged};
+use crate::defrag::{
+    etcd,
+    facts::Facts,
+    finding::{WARNING_LIMIT, shorten},
+    policy, quantity,
+    schedule::{Schedule, TimeZone},
+    settings::{Given, Settings},
+};
+
+/// What is in force.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The namespace of the StatefulSet and of its CronJob.
+    pub namespace: String,
+    /// The name of the StatefulSet.
+    pub name: String,
+    /// The uid of the StatefulSet, where it has one.
+    pub uid: Option<String>,
+    /// The settings.
+    pub settings: Settings,
+    /// The same as they were given; `None` where none is acceptable.
+    pub given: Option<Given>,
+    /// The facts; `None` where none were ever known.
+    pub facts: Option<Facts>,
+    /// Whether `suspend` is set.
+    pub suspend: bool,
+    /// Whether no run may start: it is asked for, there is no member, or something that a run needs is missing.
+    pub suspended: bool,
+    /// The schedule with `H` resolved, as the CronJob carries it.
+    pub schedule: String,
+    /// The rule, as the engine gets it.
+    pub rule: String,
+    /// How long one member's defragmentation may take.
+    pub command_timeout: Duration,
+    /// Whether each run compacts first.
+    pub compaction: bool,
+    /// The longest time between two runs, by the schedule; none for one that never fires.
+    pub longest_pause: Option<Duration>,
+    /// The token that asks for one run now.
+    pub defrag_now: Option<String>,
+    /// Where the quota was found, in words.
+    pub(super) quota_source: String,
+    parsed: Option<Schedule>,
+    zone: TimeZone,
+    fires_above: Option<u64>,
+}
+
+impl Plan {
+    /// The plan of these settings and facts. Where no settings are acceptable it carries the built-in ones.
+    pub(super) fn new(case: Case<'_>, judged: Option<Judged>, facts: Option<Facts>) -> Self {
+        let acceptable = judged.is_some();
+        let judged = judged.unwrap_or_else(|| case.built_in());
+        let (object, limits) = (case.object, &case.policy.limits);
+        let quota = facts.as_ref().map_or(etcd::DEFAULT_QUOTA, |facts| facts.quota);
+        let (schedule, parsed, zone, intervals) = match judged.resolved {
+            Some(resolved) => (resolved.text, Some(resolved.schedule), resolved.zone, resolved.intervals),
+            None => (policy::DEFAULT_SCHEDULE.to_owned(), None, None, None),
+        };
+        Self {
+            namespace: object.namespace().to_owned(),
+            name: object.name().to_owned(),
+            uid: object.metadata.uid.clone(),
+            command_timeout: judged
+                .settings
+                .command_timeout
+                .unwrap_or_else(|| etcd::default_command_timeout(quota, limits)),
+            compaction: judged
+                .settings
+                .compaction
+                .unwrap_or(!facts.as_ref().is_some_and(|facts| facts.compacts_itself)),
+            settings: judged.settings,
+            given: acceptable.then_some(judged.given),
+            longest_pause: intervals.map(|intervals| intervals.longest),
+            schedule,
+            rule: judged.rule,
+            parsed,
+            zone: zone.unwrap_or_else(TimeZone::utc),
+            fires_above: judged.fires_above,
+            suspend: false,
+            suspended: !acceptable || facts.as_ref().is_none_or(|facts| facts.endpoints.is_empty()),
+            facts,
+            defrag_now: None,
+            quota_source: String::new(),
+        }
+    }
+
+    /// The zone that the schedule is read in; UTC where it is the controller manager's.
+    #[must_use]
+    pub const fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// The next fire times after `now`, at most `count`.
+    #[must_use]
+    pub fn next_runs(&self, now: Timestamp, count: usize) -> Vec<Timestamp> {
+        self.parsed.iter().flat_map(|schedule| schedule.fire_times(now, &self.zone)).take(count).collect()
+    }
+
+    /// The settings in force, a line of at most [`WARNING_LIMIT`] characters each: next runs, quota, when the rule fires.
+    #[must_use]
+    pub fn effective(&self, now: Timestamp) -> Vec<String> {
+        let next: Vec<String> = self
+            .next_runs(now, 2)
+            .into_iter()
+            .map(|run| run.to_zoned(self.zone.rules().clone()).strftime("%Y-%m-%d %H:%M").to_string())
+            .collect();
+        let zone = self.settings.time_zone.as_deref().unwrap_or("if the controller manager runs in UTC");
+        let runs =
+            if self.suspended { SUSPENDED.to_owned() } else { format!("next runs {} ({zone})", next.join(" and ")) };
+        let quota = quantity::human(self.facts.as_ref().map_or(0, |facts| facts.quota));
+        let fires = match self.fires_above {
+            Some(bytes) => format!("a run defragments a mostly free database {}", from(bytes)),
+            None => "no database size makes the rule fire".to_owned(),
+        };
+        [runs, format!("quota {quota} ({})", self.quota_source), fires]
+            .into_iter()
+            .map(|line| shorten(&format!("etcd-defrag: {line}"), WARNING_LIMIT))
+            .collect()
+    }
+}
+
+/// That no run starts, and until when.
+pub(super) const SUSPENDED: &str = "suspended: no run until that ends";
+
+/// A least size in words: `>` makes it one byte more than the number that a person wrote.
+fn from(bytes: u64) -> String {
+    match bytes.checked_sub(1) {
+        Some(below) if below > 0 && below.is_multiple_of(quantity::MIB) => format!("above {}", quantity::human(below)),
+        _ => format!("from {} on", quantity::human(bytes)),
+    }
+}

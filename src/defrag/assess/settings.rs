@@ -1,0 +1,197 @@
+//! Settings judged, and which of them are in force.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::defrag::{
+    cronjob::record::Record,
+    etcd,
+    field::Field,
+    finding::{Code, Finding},
+    keys::Key,
+    policy::Policy,
+    rule,
+    schedule::{self, Resolved},
+    settings::{self, Given, Settings, Trigger},
+    statefulset::StatefulSet,
+};
+
+/// For which etcd settings are judged, and under which policy.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) object: &'a StatefulSet,
+    pub(super) policy: &'a Policy,
+    /// In bytes; `None` where it is not known.
+    pub(super) quota: Option<u64>,
+    pub(super) now: Timestamp,
+}
+
+/// Settings, judged.
+pub(super) struct Judged {
+    pub(super) settings: Settings,
+    pub(super) given: Given,
+    pub(super) findings: Vec<Finding>,
+    /// The rule, as the engine gets it.
+    pub(super) rule: String,
+    pub(super) fires_above: Option<u64>,
+    /// None where Kubernetes would refuse the schedule or the zone.
+    pub(super) resolved: Option<Resolved>,
+}
+
+/// Which settings are in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The ones that are asked for now.
+    Current,
+    /// Those that were last accepted under the same policy, as a whole.
+    LastGood,
+    /// The ones that are asked for now, but for these keys: for them the policy's default, or else the built-in one.
+    Defaults(Vec<Key>),
+    /// None: everything that could take their place is refused too.
+    Nothing,
+}
+
+impl Case<'_> {
+    /// Judges settings and adds what is wrong with them to `findings`, which say already what is wrong with their values.
+    /// `own_trigger` says whether a person and not the policy says when to defragment.
+    pub(super) fn judge(
+        self,
+        settings: Settings,
+        given: Given,
+        mut findings: Vec<Finding>,
+        own_trigger: bool,
+    ) -> Judged {
+        let limits = &self.policy.limits;
+        let rule = match &settings.trigger {
+            Trigger::Rule(text) => text.clone(),
+            Trigger::Thresholds { usage_above, free_above } => rule::compile_within(*usage_above, *free_above, limits),
+        };
+        let quota = self.quota.unwrap_or(etcd::DEFAULT_QUOTA);
+        let mut judged = rule::judge(&rule, quota, limits, &settings.trigger_key.field());
+        judged.findings.retain(|finding| !restates(finding, &findings));
+        // A rule of the policy is for etcds of any quota: a part that means nothing to this one is nobody's mistake here.
+        // What is wrong with it for every quota, the policy's own findings say.
+        if !own_trigger {
+            judged.findings.retain(|finding| finding.code != Code::RuleConstantSuspect);
+        }
+        let scheduled = schedule::judge(
+            &settings.schedule,
+            settings.time_zone.as_deref(),
+            &schedule::Place::annotations(self.object.namespace(), self.object.name()),
+            &limits.of_schedule(judged.floor.is_some()),
+            self.now,
+        );
+        findings.extend(scheduled.findings);
+        // Without a quota there is no state space to judge the rule on, and without a threshold there is no rule; what is
+        // missing is refused already.
+        let unread = settings.trigger == Trigger::Thresholds { usage_above: None, free_above: None };
+        if self.quota.is_some() && !unread {
+            findings.extend(judged.findings);
+        }
+        Judged { settings, given, findings, rule, fires_above: judged.fires_above, resolved: scheduled.resolved }
+    }
+
+    /// The settings in force where the ones that are asked for are refused by `findings`.
+    pub(super) fn instead(
+        self,
+        asked: &Given,
+        findings: &[Finding],
+        record: Option<&Record>,
+        policy: Option<&str>,
+    ) -> (Source, Option<Judged>) {
+        let last =
+            record.filter(|record| record.policy.as_deref() == policy).and_then(|record| record.settings.as_ref());
+        if let Some(last) = last.and_then(|given| self.understood(given)) {
+            return (Source::LastGood, Some(last));
+        }
+        let mut given = asked.clone();
+        let mut replaced = self.refused(findings);
+        // First by the policy's defaults, then by the built-in ones, which are what stands where nothing is given.
+        for defaults in [&self.policy.defaults, &BTreeMap::new()] {
+            for key in &replaced {
+                match defaults.get(key) {
+                    Some(value) => given.insert(*key, value.clone()),
+                    None => given.remove(key),
+                };
+            }
+            let judged = self.judge_given(&given);
+            let refused = self.refused(&judged.findings);
+            if refused.is_empty() && judged.resolved.is_some() {
+                replaced.sort_unstable();
+                return (Source::Defaults(replaced), Some(judged));
+            }
+            replaced.extend(refused.into_iter().filter(|key| !replaced.contains(key)).collect::<Vec<_>>());
+        }
+        (Source::Nothing, None)
+    }
+
+    /// Settings that were accepted before, where they can be understood. What a stricter policy or another quota makes of
+    /// them does not matter; what no policy and no quota ever accepted was written by somebody else.
+    fn understood(self, given: &Given) -> Option<Judged> {
+        let judged = self.judge_given(given);
+        let was_accepted = |finding: &Finding| {
+            !finding.denies() || finding.code.is_limit() || finding.code.is_of_quota() && self.elsewhere(&judged.rule)
+        };
+        (judged.resolved.is_some() && judged.findings.iter().all(was_accepted)).then_some(judged)
+    }
+
+    /// Whether the rule is a sound one for some quota, from 256 MiB to 256 GiB.
+    fn elsewhere(self, rule: &str) -> bool {
+        let field = Key::Rule.field();
+        let sound = |quota| {
+            let judged = rule::judge(rule, quota, &self.policy.limits, &field);
+            judged.findings.iter().all(|finding| !finding.denies() || finding.code.is_limit())
+        };
+        (28..=38).any(|power| sound(1 << power))
+    }
+
+    /// The built-in settings.
+    pub(super) fn built_in(self) -> Judged {
+        self.judge_given(&Given::new())
+    }
+
+    fn judge_given(self, given: &Given) -> Judged {
+        let (settings, findings) = settings::parse_given(given, &self.policy.limits);
+        self.judge(settings, given.clone(), findings, true)
+    }
+
+    /// The settings that findings refuse; of those that say when to defragment, all.
+    fn refused(self, findings: &[Finding]) -> Vec<Key> {
+        let mut keys: Vec<Key> = Vec::new();
+        for finding in findings.iter().filter(|finding| self.policy.prevents(finding)) {
+            let Field::Annotation(key) = finding.field else { continue };
+            let group = if Key::TRIGGERS.contains(&key) { Key::TRIGGERS } else { &[key] };
+            keys.extend(group.iter().filter(|key| Key::SETTINGS.contains(key)));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+}
+
+impl Code {
+    /// Whether the quota of an etcd can make a rule one of this code.
+    const fn is_of_quota(self) -> bool {
+        matches!(self, Self::RuleAlwaysTrue | Self::RuleNeverTrue | Self::RuleCanFail)
+    }
+}
+
+/// Whether a finding refuses the settings: a value of one, a name that there is not, or the label.
+pub(super) fn concerns_settings(finding: &Finding) -> bool {
+    match &finding.field {
+        Field::Annotation(key) => Key::SETTINGS.contains(key),
+        Field::Label(_) | Field::UnknownAnnotation(_) => true,
+        Field::Default(_) | Field::Path(_) => false,
+    }
+}
+
+/// Whether a finding on the rule that thresholds compile to only says again what has been said of a threshold.
+pub(in crate::defrag) fn restates(finding: &Finding, said: &[Finding]) -> bool {
+    let of_threshold = match finding.code {
+        Code::FreeBelowMinimum => Code::FreeBelowMinimum,
+        Code::RuleMissesQuota => Code::QuotaUsageOutOfRange,
+        _ => return false,
+    };
+    said.iter().any(|one| one.code == of_threshold)
+}

@@ -1,0 +1,81 @@
+//! What a caller can see around a StatefulSet, and what is wrong with that.
+
+use crate::defrag::{
+    cronjob::{budget::Run, live::Live},
+    finding::{Code, Finding, quoted},
+};
+
+/// What a caller can see of the cluster besides the StatefulSet and the policies. What it cannot see is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// The CronJobs of the namespace, or those of them that concern this etcd.
+    pub cronjobs: Option<&'a [Live]>,
+    /// The runs of this etcd that have ended.
+    pub runs: Option<&'a [Run]>,
+    /// The `defrag-now` token that was served last, as an earlier CronJob of this etcd said.
+    pub served: Option<&'a str>,
+    /// The runs that failed in a row, as an earlier CronJob of this etcd said.
+    pub failed: Option<&'a str>,
+}
+
+impl Surroundings<'_> {
+    /// Everything is seen, and nothing is there.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { cronjobs: Some(&[]), runs: Some(&[]), served: None, failed: None }
+    }
+
+    /// The CronJob of this name.
+    pub(super) fn named(&self, name: &str) -> Option<&Live> {
+        self.cronjobs?.iter().find(|live| live.name() == name)
+    }
+
+    /// The names of the CronJobs that defragment this etcd besides the one of this name, in order.
+    pub(super) fn rivals(&self, statefulset: &str, name: &str) -> Vec<&str> {
+        let others = self.cronjobs.into_iter().flatten().filter(|live| live.name() != name && live.rivals(statefulset));
+        let mut names: Vec<&str> = others.map(Live::name).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// That another CronJob defragments this etcd.
+pub(super) fn rival(name: &str) -> Finding {
+    let quoted = quoted(name);
+    Finding::new(
+        Code::RivalDefragmenter,
+        "metadata.name",
+        format!("the CronJob {quoted} defragments this etcd too"),
+        format!(
+            "The CronJob {quoted} in the same namespace defragments this etcd too: two runs at once can take two members \
+             away at the same time, and with them the quorum. Delete or suspend one of the two."
+        ),
+    )
+}
+
+/// That the name of the CronJob is taken.
+pub(super) fn foreign(name: &str, why: &str) -> Finding {
+    let quoted = quoted(name);
+    Finding::new(
+        Code::CronJobForeign,
+        "metadata.name",
+        format!("the CronJob {quoted} {why}"),
+        format!(
+            "The CronJob {quoted} {why}. It is not ours, so it is left alone, and this etcd gets no CronJob from us. \
+             Delete or rename it, and ours takes its place at once."
+        ),
+    )
+}
+
+/// That nothing that could be in force is acceptable.
+pub(super) fn nothing_in_force(what: &str) -> Finding {
+    Finding::new(
+        Code::NothingInForce,
+        "metadata.annotations",
+        format!("{what}; the CronJob is suspended"),
+        format!(
+            "{what}. So the CronJob of this etcd is suspended, and nobody defragments it until its own settings, or the \
+             defaults and limits of the policy, are corrected as the other findings say."
+        ),
+    )
+}

@@ -1,0 +1,221 @@
+//! A CronJob of the cluster, reduced to what an assessment reads of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::CronJob;
+use kube::api::ObjectMeta;
+
+use super::{
+    SUFFIX, drift,
+    ownership::{self, Ownership, applied_by_us, is_engine, is_ours, statefulset_of},
+    record::{self, Record},
+};
+
+/// kubectl's copy of the whole object, which nothing here reads.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Drops what nothing reads: with a thousand StatefulSets it is most of the memory.
+#[must_use]
+pub fn slim(mut meta: ObjectMeta) -> ObjectMeta {
+    meta.managed_fields = None;
+    meta.self_link = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+    meta
+}
+
+/// A CronJob, as far as it concerns us.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Live {
+    /// Its metadata without what nobody reads.
+    pub meta: ObjectMeta,
+    /// The fingerprint of its specification.
+    pub spec: u64,
+    /// Whether we keep it.
+    pub ours: bool,
+    /// What its containers run, where that is a defragmentation and not ours.
+    pub defragments: Option<Arc<str>>,
+    /// When it was made.
+    pub made: Option<Timestamp>,
+    /// When a run of it last ended well, as its controller says.
+    pub last_success: Option<Timestamp>,
+    /// Whether our field manager has applied it.
+    applied: bool,
+    /// Why it is not one that defrag.sh made; asked only of one that bears no mark of ours.
+    no_script: Option<Box<str>>,
+    /// What was in force when it was written; only where its own record cannot be used.
+    read_back: Option<Arc<Record>>,
+}
+
+impl Live {
+    /// The part of a CronJob that is kept; `None` for one that has nothing to do with defragmentation.
+    #[must_use]
+    pub fn of(mut live: CronJob) -> Option<Self> {
+        let defragments = what_it_defragments(&live);
+        let made = live.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let succeeded = live.status.as_ref().and_then(|status| status.last_successful_time.as_ref());
+        let last_success = succeeded.map(|time| time.0);
+        let (ours, applied) = (is_ours(&live.metadata), applied_by_us(&live.metadata));
+        let no_script = if ours { None } else { ownership::made_by_defrag_sh(&live).err().map(String::into_boxed_str) };
+        let recorded = record::written_by_us(&live.metadata) && record::of(&live.metadata).is_some();
+        let read_back = if ours && !recorded { Record::read_back(&live).map(Arc::new) } else { None };
+        let meta = ObjectMeta {
+            resource_version: None,
+            generation: None,
+            creation_timestamp: None,
+            ..slim(std::mem::take(&mut live.metadata))
+        };
+        let named = meta.name.as_deref().is_some_and(|name| name.ends_with(SUFFIX));
+        if !ours && !named && defragments.is_none() {
+            return None;
+        }
+        // What ours run is known from their StatefulSet.
+        let defragments = defragments.filter(|_| !ours).map(Arc::from);
+        let spec = drift::fingerprint(&live.spec);
+        Some(Self { meta, spec, ours, defragments, made, last_success, applied, no_script, read_back })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.meta.name.as_deref().unwrap_or_default()
+    }
+
+    /// The value of an annotation.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.meta.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// Whose it is, as seen from the StatefulSet of this name in the same namespace.
+    #[must_use]
+    pub fn ownership(&self, statefulset: &str) -> Ownership {
+        ownership::by_marks(&self.meta, self.applied, statefulset).unwrap_or_else(|| match &self.no_script {
+            None => Ownership::Adoptable,
+            Some(why) => Ownership::Foreign { why: why.clone().into() },
+        })
+    }
+
+    /// What was in force when it was written: its own record, or where that is missing, forged or of an unknown form, what
+    /// its specification shows.
+    #[must_use]
+    pub fn in_force(&self) -> Option<Record> {
+        match &self.read_back {
+            Some(read_back) => Some((**read_back).clone()),
+            None => record::of(&self.meta),
+        }
+    }
+
+    /// Whether this CronJob concerns a StatefulSet of its namespace, whose CronJob is to be named `expected`.
+    #[must_use]
+    pub fn concerns(&self, statefulset: &str, expected: &str) -> bool {
+        statefulset_of(&self.meta) == Some(statefulset)
+            || self.meta.name.as_deref() == Some(expected)
+            || self.rivals(statefulset)
+    }
+
+    /// Whether this CronJob, be it whose it may, runs a defragmentation of this StatefulSet's pods.
+    #[must_use]
+    pub fn rivals(&self, statefulset: &str) -> bool {
+        self.defragments.as_ref().is_some_and(|text| mentions(text, statefulset))
+    }
+
+    /// Whether an assessment could come to another result than with `old`. How its runs went is no reason.
+    #[must_use]
+    pub fn differs(&self, old: &Self) -> bool {
+        let facts =
+            |live: &Self| (live.meta.clone(), live.spec, live.ours, live.defragments.clone(), live.read_back.clone());
+        facts(self) != facts(old)
+    }
+}
+
+/// The commands and variables of a CronJob that defragments: one that runs the engine, or `etcdctl … defrag`.
+fn what_it_defragments(live: &CronJob) -> Option<String> {
+    let pod = live.spec.job_template.spec.as_ref()?.template.spec.as_ref()?;
+    let mut text = String::new();
+    let mut engine = false;
+    for container in &pod.containers {
+        engine |= is_engine(container.image.as_deref().unwrap_or_default());
+        let values = container.env.iter().flatten().filter_map(|variable| variable.value.as_ref());
+        for part in container.command.iter().flatten().chain(container.args.iter().flatten()).chain(values) {
+            text.push_str(part);
+            text.push('\n');
+        }
+    }
+    let by_hand = text.contains("etcdctl") && text.contains("defrag");
+    (engine || by_hand).then_some(text)
+}
+
+/// Whether a text names a pod of a StatefulSet, `<name>-<number>`, or a Service of the same name as a host.
+fn mentions(text: &str, statefulset: &str) -> bool {
+    let of_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    !statefulset.is_empty()
+        && text.match_indices(statefulset).any(|(at, _)| {
+            let before = text.get(..at).and_then(|head| head.chars().next_back());
+            let rest = text.get(at + statefulset.len()..).unwrap_or_default();
+            let pod = rest.strip_prefix('-').unwrap_or_default();
+            let digits = pod.bytes().take_while(u8::is_ascii_digit).count();
+            let after = pod.get(digits..).and_then(|tail| tail.chars().next());
+            !before.is_some_and(|c| of_name(c) || c == '.')
+                && (rest.starts_with(['.', ':']) || (digits > 0 && !after.is_some_and(of_name)))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn seen(name: &str, container: &Value) -> Option<Live> {
+        let value = json!({
+            "metadata": {"name": name, "namespace": "ns", "resourceVersion": "7", "managedFields": [{}]},
+            "spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": {"spec": {"containers": [container]}}}}},
+        });
+        Live::of(serde_json::from_value(value).unwrap())
+    }
+
+    #[test]
+    fn a_cronjob_that_has_nothing_to_do_with_us_takes_no_memory() {
+        assert_eq!(seen("backup", &json!({"name": "a", "image": "busybox", "args": ["etcdctl snapshot save"]})), None);
+        assert!(seen("etcd-defrag-job", &json!({"name": "a", "image": "busybox"})).is_some());
+    }
+
+    #[test]
+    fn rivals_are_found_in_arguments_scripts_and_variables() {
+        let engine =
+            json!({"name": "a", "image": "x/etcd-defrag:v1", "args": ["--endpoints=https://etcd-0.etcd.ns.svc:2379"]});
+        assert!(seen("mine", &engine).unwrap().rivals("etcd"));
+        assert!(!seen("mine", &engine).unwrap().rivals("etc"));
+        assert!(!seen("mine", &engine).unwrap().rivals("etcd-1"));
+        let script = json!({"name": "a", "image": "etcd", "command": ["bash", "-c", "for e in kamaji-etcd-0.kamaji-etcd:2379; do etcdctl defrag; done"]});
+        assert!(seen("kamaji-defrag", &script).unwrap().rivals("kamaji-etcd"));
+        assert!(!seen("kamaji-defrag", &script).unwrap().rivals("etcd"), "the end of a longer name is another name");
+        let variable = json!({"name": "a", "image": "etcd", "command": ["etcdctl", "defrag"],
+            "env": [{"name": "ETCDCTL_ENDPOINTS", "value": "http://my-etcd-10.my-etcd-headless:2379"}]});
+        assert!(seen("my-etcd-defrag", &variable).unwrap().rivals("my-etcd"));
+        assert!(!seen("my-etcd-defrag", &variable).unwrap().rivals("my-etcd-headless"));
+        let service = json!({"name": "a", "image": "etcd", "args": ["etcdctl --endpoints http://etcd.ns.svc:2379 defrag --cluster"]});
+        assert!(seen("x", &service).unwrap().rivals("etcd"));
+    }
+
+    #[test]
+    fn progress_of_runs_is_no_change_of_a_cronjob() {
+        let container = json!({"name": "a", "image": "x/etcd-defrag:v1"});
+        let mut value = json!({
+            "metadata": {"name": "x-defrag-job", "namespace": "ns", "resourceVersion": "7", "generation": 1},
+            "spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": {"spec": {"containers": [container]}}}}},
+        });
+        let of = |value: &Value| Live::of(serde_json::from_value(value.clone()).unwrap()).unwrap();
+        let before = of(&value);
+        value["metadata"]["resourceVersion"] = json!("8");
+        value["status"] = json!({"lastScheduleTime": "2026-01-01T00:00:00Z", "active": [{"name": "x-1"}],
+            "lastSuccessfulTime": "2026-01-01T00:00:07Z"});
+        assert!(!of(&value).differs(&before));
+        assert_eq!(of(&value).last_success, Some("2026-01-01T00:00:07Z".parse().unwrap()));
+        value["spec"]["suspend"] = json!(true);
+        assert!(of(&value).differs(&before));
+    }
+}

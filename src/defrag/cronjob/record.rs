@@ -1,0 +1,187 @@
+//! The record of what is in force, kept on the CronJob itself: the settings as they were given, the policy under which
+//! they were accepted, and the facts.
+//!
+//! It is read like any input, since people may edit it: one that is too long, of an unknown version or form, or written by
+//! somebody else is ignored, and what was in force is then read back from the specification of the CronJob. So is that of
+//! a CronJob that a version without records made.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::CronJob;
+use kube::api::ObjectMeta;
+use serde::{Deserialize, Serialize};
+
+use super::{CONTAINER, MANAGER, drift::POLICY, ownership::flag};
+use crate::defrag::{
+    etcd::{Kind, ObjectKey, SecretPair, UsernameSecret},
+    facts::Facts,
+    keys::Key,
+};
+
+/// The annotation of our CronJob with what is in force.
+pub const IN_FORCE: &str = "etcd-defrag.io/in-force";
+/// The longest record, in bytes. A longer one is not written, and what it would say is read back.
+const LIMIT: usize = 8 << 10;
+/// The version of the form.
+const VERSION: u32 = 1;
+
+/// What is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The policy under which the settings were accepted; `None` for the built-in one.
+    pub policy: Option<String>,
+    /// The settings as they were given; `None` where none is acceptable.
+    pub settings: Option<BTreeMap<Key, String>>,
+    /// Whether `suspend` was set.
+    pub suspend: bool,
+    /// What was known of the etcd; `None` where nothing was.
+    pub facts: Option<Facts>,
+}
+
+/// The form of the annotation.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    suspend: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    facts: Option<Facts>,
+}
+
+impl Record {
+    /// The text of the annotation; `None` where it would be too long.
+    #[must_use]
+    pub fn write(&self) -> Option<String> {
+        let settings = self.settings.as_ref();
+        let written = Written {
+            version: VERSION,
+            policy: self.policy.clone(),
+            settings: settings
+                .map(|all| all.iter().map(|(key, value)| (key.name().to_owned(), value.clone())).collect()),
+            suspend: self.suspend,
+            facts: self.facts.clone(),
+        };
+        serde_json::to_string(&written).ok().filter(|text| text.len() <= LIMIT)
+    }
+
+    /// Reads the text of the annotation; `None` where it is none of ours.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        if text.len() > LIMIT {
+            return None;
+        }
+        let written: Written = serde_json::from_str(text).ok()?;
+        if written.version != VERSION || !written.facts.as_ref().is_none_or(Facts::could_be) {
+            return None;
+        }
+        let key = |name: &str| Key::from_name(name).filter(|key| Key::SETTINGS.contains(key));
+        let settings = match written.settings {
+            Some(all) => Some(
+                all.into_iter().map(|(name, value)| Some((key(&name)?, value))).collect::<Option<BTreeMap<_, _>>>()?,
+            ),
+            None => None,
+        };
+        Some(Self { policy: written.policy, settings, suspend: written.suspend, facts: written.facts })
+    }
+
+    /// What the specification of a CronJob of ours shows; `None` where its container is not as we make it.
+    ///
+    /// Numbers stand where `H` stood, and a value that was computed looks like one that was given.
+    #[must_use]
+    pub fn read_back(live: &CronJob) -> Option<Self> {
+        let pod = live.spec.job_template.spec.as_ref()?.template.spec.as_ref()?;
+        let container = pod.containers.iter().find(|container| container.name == CONTAINER)?;
+        let args = container.args.as_deref()?;
+        let argument = |name: &str| flag(args, name).map(|value| value.replace("$$", "$"));
+        let mut settings = BTreeMap::from([(Key::Schedule, live.spec.schedule.clone())]);
+        settings.extend(live.spec.time_zone.clone().map(|zone| (Key::TimeZone, zone)));
+        for (key, name) in [
+            (Key::Rule, "--defrag-rule"),
+            (Key::WaitBetweenMembers, "--wait-between-defrags"),
+            (Key::CommandTimeout, "--command-timeout"),
+            (Key::Compaction, "--compaction"),
+            (Key::MoveLeader, "--move-leader"),
+            (Key::AutoDisalarm, "--auto-disalarm"),
+            (Key::DisalarmBelow, "--disalarm-threshold"),
+        ] {
+            settings.extend(argument(name).map(|value| (key, value)));
+        }
+        let endpoints: Vec<String> =
+            argument("--endpoints")?.split(',').filter(|url| !url.is_empty()).map(ToOwned::to_owned).collect();
+        let files = |name: &str| pod.volumes.iter().flatten().find(|volume| volume.name == name);
+        let (mut ca, mut client, mut login) = (None, None, None);
+        if let Some(volume) = files(super::CA_VOLUME) {
+            let secret = volume
+                .secret
+                .as_ref()
+                .and_then(|secret| Some((Kind::Secret, secret.secret_name.as_ref()?, secret.items.as_ref()?.first()?)));
+            let config_map = volume
+                .config_map
+                .as_ref()
+                .and_then(|map| Some((Kind::ConfigMap, &map.name, map.items.as_ref()?.first()?)));
+            let (kind, name, item) = secret.or(config_map)?;
+            ca = Some(ObjectKey { kind, name: name.clone(), key: item.key.clone() });
+        }
+        if let Some(volume) = files(super::CLIENT_VOLUME) {
+            let secret = volume.secret.as_ref()?;
+            let [cert, key] = secret.items.as_deref()? else { return None };
+            let name = secret.secret_name.clone()?;
+            client = Some(SecretPair { name, cert_key: cert.key.clone(), key_key: key.key.clone() });
+        }
+        let variable = |name: &str| {
+            let found = container.env.iter().flatten().find(|variable| variable.name == name)?;
+            found.value_from.as_ref()?.secret_key_ref.as_ref()
+        };
+        if let Some((user, password)) = variable(super::USER).zip(variable(super::PASSWORD)) {
+            login = Some(UsernameSecret {
+                name: user.name.clone(),
+                user_key: user.key.clone(),
+                password_key: password.key.clone(),
+            });
+        }
+        let facts = Facts {
+            first_ordinal: endpoints.first().and_then(|url| ordinal(url)).unwrap_or(0),
+            replicas: u32::try_from(endpoints.len()).ok()?,
+            endpoints,
+            quota: argument("--etcd-storage-quota-bytes")?.parse().ok()?,
+            ca,
+            client,
+            login,
+            compacts_itself: argument("--compaction").as_deref() == Some("false"),
+        };
+        Some(Self {
+            policy: live.metadata.annotations.as_ref().and_then(|all| all.get(POLICY)).cloned(),
+            settings: Some(settings),
+            suspend: live.spec.suspend == Some(true),
+            facts: Some(facts).filter(Facts::could_be),
+        })
+    }
+}
+
+/// The number of the pod that a client URL names.
+fn ordinal(url: &str) -> Option<u32> {
+    url.split("://").nth(1)?.split(['.', ':']).next()?.rsplit('-').next()?.parse().ok()
+}
+
+/// The record on a CronJob.
+pub(super) fn of(meta: &ObjectMeta) -> Option<Record> {
+    Record::read(meta.annotations.as_ref()?.get(IN_FORCE)?)
+}
+
+/// Whether the record is of our writing, as far as the field managers show: where somebody else changed it, they own it.
+pub(super) fn written_by_us(meta: &ObjectMeta) -> bool {
+    let Some(managers) = meta.managed_fields.as_deref().filter(|all| !all.is_empty()) else { return true };
+    managers.iter().any(|entry| {
+        let annotations = entry.fields_v1.as_ref().and_then(|fields| fields.0.pointer("/f:metadata/f:annotations"));
+        entry.manager.as_deref() == Some(MANAGER)
+            && annotations.is_some_and(|all| all.get(format!("f:{IN_FORCE}")).is_some())
+    })
+}
+
+#[cfg(test)]
+mod tests;
