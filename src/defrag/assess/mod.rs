@@ -265,4 +265,6 @@ fn missing_credentials(asked: &Asked, etcd: &Etcd) -> Option<Finding> {
 }
 
 #[cfg(test)]
+mod in_force_tests;
+#[cfg(test)]
 mod tests;

@@ -1,7 +1,5 @@
 //! Settings judged, and which of them are in force.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use crate::defrag::{
@@ -10,7 +8,7 @@ use crate::defrag::{
     field::Field,
     finding::{Code, Finding},
     keys::Key,
-    policy::Policy,
+    policy::{DEFAULT_SCHEDULE, Policy},
     rule,
     schedule::{self, Resolved},
     settings::{self, Given, Settings, Trigger},
@@ -107,8 +105,8 @@ impl Case<'_> {
         }
         let mut given = asked.clone();
         let mut replaced = self.refused(findings);
-        // First by the policy's defaults, then by the built-in ones, which are what stands where nothing is given.
-        for defaults in [&self.policy.defaults, &BTreeMap::new()] {
+        // First by the policy's defaults, then by the built-in ones.
+        for defaults in [&self.policy.defaults, &self.built_in_defaults()] {
             for key in &replaced {
                 match defaults.get(key) {
                     Some(value) => given.insert(*key, value.clone()),
@@ -148,7 +146,13 @@ impl Case<'_> {
 
     /// The built-in settings.
     pub(super) fn built_in(self) -> Judged {
-        self.judge_given(&Given::new())
+        self.judge_given(&self.built_in_defaults())
+    }
+
+    /// The built-in default of each setting that has one besides what its absence means. The rule keeps to the limits.
+    fn built_in_defaults(self) -> Given {
+        let rule = rule::compile_within(None, None, &self.policy.limits);
+        Given::from([(Key::Schedule, DEFAULT_SCHEDULE.to_owned()), (Key::Rule, rule)])
     }
 
     fn judge_given(self, given: &Given) -> Judged {
