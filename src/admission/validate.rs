@@ -48,7 +48,7 @@ pub(super) fn change(write: Write<'_>, landscape: &Landscape, now: Timestamp) ->
     warnings.extend(who_governs(&governing, landscape));
     if refusals.is_empty() {
         if actions.warn && (assessment.refused.settings || assessment.refused.facts.is_some()) {
-            warnings.push(note("until this is fixed no CronJob is made, and one that is there keeps its settings"));
+            warnings.push(note("until this is mended no CronJob is made, and one that is there keeps its settings"));
         }
         match &assessment.plan {
             Some(plan) => warnings.extend(plan.effective(now)),

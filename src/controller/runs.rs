@@ -95,7 +95,7 @@ impl Runs {
         failed.retain(|job| {
             let (Some(failure), Some(uid)) = (job.failure(), &job.metadata.uid) else { return false };
             let at = failure.last_transition_time.as_ref().map(|time| time.0);
-            self.reported.insert(uid.clone()) && !at.is_some_and(|at| now.duration_since(at) > OLD_NEWS)
+            self.reported.insert(uid.clone()) && at.is_none_or(|at| now.duration_since(at) <= OLD_NEWS)
         });
         failed
     }
