@@ -2,15 +2,15 @@
 //! setting that would hurt that etcd is refused when it is written.
 //!
 //! ```text
-//! kubectl ── API server ──► admission ──┐                          ┌─► warnings, a patch, or a refusal
-//!                                       ├─► defrag::resolve ───────┤
-//!            API server ──► controller ─┤   (pure: StatefulSet,    └─► cronjob::build ─► server-side apply
-//! manifests ───────────────► cli ───────┘    policy, now)
+//! kubectl ── API server ──► admission ──┐                               ┌─► warnings, a patch, or a refusal
+//!                                       ├─► defrag::assess ─────────────┤
+//!            API server ──► controller ─┤   (pure: StatefulSet, policy, ├─► the CronJob ─► server-side apply
+//! manifests ───────────────► cli ───────┘    Surroundings, now)         └─► findings ─► Events, reports, metrics
 //! ```
 //!
-//! One function judges a StatefulSet, and webhook, reconciler and command line all call it. Imports point one way:
-//! [`defrag`] knows nothing of the others; [`admission`] and [`controller`] know it; [`runtime`] carries them; [`cli`]
-//! wires everything.
+//! One function, [`defrag::assess()`], assesses a StatefulSet, and webhook, reconciler and command line all call it. Imports
+//! point one way: [`defrag`] knows nothing of the others; [`admission`] and [`controller`] know it; [`runtime`] carries
+//! them; [`cli`] wires everything.
 
 pub mod admission;
 pub mod cli;

@@ -25,7 +25,7 @@ pub enum Outcome {
     Refused,
     /// The review could not be judged, because it could not be read.
     Unreadable,
-    /// The judgement panicked or ran out of time.
+    /// The assessment panicked or ran out of time.
     Failed,
     /// There was no request to answer.
     Malformed,
@@ -57,18 +57,18 @@ pub struct Answer {
     pub response: Response,
     /// What became of the request.
     pub outcome: Outcome,
-    /// Everything that the judgement said.
+    /// Everything that the assessment said.
     pub findings: Vec<Finding>,
     /// The request, where it could be read.
     pub request: Option<Request>,
 }
 
-/// Why there is no judgement.
+/// Why there is no assessment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The judgement panicked.
+    /// The assessment panicked.
     Panicked,
-    /// The judgement took too long.
+    /// The assessment took too long.
     TimedOut,
 }
 
@@ -105,7 +105,7 @@ pub fn answer(entry: Entry, uid: &str, body: &[u8], landscape: &Landscape, now: 
     Answer { response, outcome, findings: decision.findings, request: Some(request) }
 }
 
-/// The answer where the judgement came to no end.
+/// The answer where the assessment came to no end.
 #[must_use]
 pub fn failed(entry: Entry, uid: &str, failure: Failure) -> Answer {
     let (code, reason, text) = match failure {

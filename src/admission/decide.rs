@@ -39,7 +39,7 @@ pub struct Decision {
     pub patch: Patch,
     /// What the audit annotation of the request says; see [`super::audit`].
     pub audit: Option<String>,
-    /// Everything that the judgement said.
+    /// Everything that the assessment said.
     pub findings: Vec<Finding>,
 }
 

@@ -1,7 +1,7 @@
 //! A floor that holds when the webhook is gone: a `ValidatingAdmissionPolicy` with what CEL can say of our keys.
 //!
-//! It is made from the same list of keys and the same bounds as the judgement, matches the same writes as the refusing entry, and
-//! refuses only what the judgement refuses too: a value that this write brings in, on an object that opts in.
+//! It is made from the same list of keys and the same bounds as the assessment, matches the same writes as the refusing entry, and
+//! refuses only what the assessment refuses too: a value that this write brings in, on an object that opts in.
 
 use std::fmt::Write as _;
 
@@ -229,7 +229,7 @@ fn checks(policy: &Policy) -> Vec<Check> {
             "isQuantity(value) && quantity(value).compareTo(quantity('0')) > 0 && !quantity(value).isLessThan(quantity('{least}'))"
         )
     };
-    // Exactly the blanks between which the judgement sees fields.
+    // Exactly the blanks between which the assessment sees fields.
     let blank = r"\t-\r \x{85}\p{Z}";
     let mut checks = vec![
         Check {

@@ -1,4 +1,4 @@
-//! Admission: bytes → review → StatefulSet → judgement → decision → bytes.
+//! Admission: bytes → review → StatefulSet → assessment → decision → bytes.
 //!
 //! Everything but [`server`] and [`listen`] is pure. An answer reads nothing but its request and a snapshot of policies
 //! and namespaces, so a dry run gets the same answer and leaves no trace.

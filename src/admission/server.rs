@@ -36,7 +36,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Admission {
     /// The policies now in force, and the namespaces that they select by.
     pub landscape: watch::Receiver<Arc<Landscape>>,
-    /// The time of a judgement.
+    /// The time of an assessment.
     pub clock: Clock,
     /// What is counted.
     pub metrics: Metrics,
@@ -133,7 +133,7 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
     let uid = review::uid(&body).map_err(|error| (StatusCode::BAD_REQUEST, "BadRequest", error.to_string()))?;
     let landscape = Arc::clone(&admission.landscape.borrow());
     let clock = Arc::clone(&admission.clock);
-    // A judgement computes and never waits, so it belongs on a thread where it delays nobody; there, a panic ends in
+    // An assessment computes and never waits, so it belongs on a thread where it delays nobody; there, a panic ends in
     // an answer, and one that outlives its request keeps its slot until it is through.
     let judgement = spawn_blocking({
         let uid = uid.clone();

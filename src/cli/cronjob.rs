@@ -1,4 +1,4 @@
-//! `cronjob`: what kamaji-etcd's defrag.sh does, with its flags and defaults, under the same judgement as everything
+//! `cronjob`: what kamaji-etcd's defrag.sh does, with its flags and defaults, under the same assessment as everything
 //! else here.
 
 mod apply;

@@ -1,4 +1,4 @@
-//! `vap`: the part of the judgement that CEL can express, for the API server itself.
+//! `vap`: the part of the assessment that CEL can express, for the API server itself.
 
 #![allow(clippy::doc_markdown, reason = "the help shows plain text")]
 

@@ -374,7 +374,7 @@ impl Term {
                     let [old, new] =
                         [&change.old, &change.new].map(|object| object.as_ref().map(|one| &one.metadata.labels));
                     if old != new {
-                        // Another policy may count it now, which comes to the same judgement.
+                        // Another policy may count it now, which comes to the same assessment.
                         self.reporter.touch(Instant::now());
                     }
                     self.queue.add(&change.key);

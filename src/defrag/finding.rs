@@ -1,4 +1,4 @@
-//! What the judgement has to say: one [`Finding`] for each thing that is wrong or risky.
+//! What the assessment has to say: one [`Finding`] for each thing that is wrong or risky.
 
 use std::fmt;
 

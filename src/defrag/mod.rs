@@ -1,4 +1,12 @@
 //! The pure core: what a StatefulSet says, what is wrong with it and which CronJob it gets. No clock, no client.
+//!
+//! ```text
+//! StatefulSet ──┬─ settings (and policy) ──┐
+//!               └─ etcd ─► facts ──────────┼─► assess ─► findings, Plan ─► cronjob
+//! Surroundings ─── cronjob::live, record ──┘
+//! ```
+//!
+//! [`assess()`] is the only way to a [`Plan`], and a CronJob is built from a [`Plan`] only.
 
 pub mod assess;
 pub mod cronjob;

@@ -1,4 +1,4 @@
-//! The part of a StatefulSet that the judgement reads. Everything else is never decoded, so it can neither be lost nor
+//! The part of a StatefulSet that the assessment reads. Everything else is never decoded, so it can neither be lost nor
 //! be refused here.
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A StatefulSet, reduced to what the judgement reads.
+/// A StatefulSet, reduced to what the assessment reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct StatefulSet {
     /// Name, namespace, labels, annotations.

@@ -1,4 +1,4 @@
-//! What the judgement has to know of a cluster besides the object: its policies and its namespaces.
+//! What the assessment has to know of a cluster besides the object: its policies and its namespaces.
 
 use std::{collections::BTreeMap, sync::Arc};
 
