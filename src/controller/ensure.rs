@@ -1,6 +1,6 @@
 //! The third step: the CronJob made, repaired, adopted, or left to its owner.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
@@ -31,7 +31,7 @@ use crate::defrag::{
 };
 
 /// When to look again at a name that is taken, should the watch have missed that it became free.
-const FOREIGN_AGAIN: std::time::Duration = std::time::Duration::from_mins(5);
+const FOREIGN_AGAIN: Duration = Duration::from_mins(5);
 
 /// An enrolled StatefulSet whose CronJob is to be as its assessment says.
 pub(super) struct Ensure<'a> {
@@ -113,7 +113,7 @@ impl Ensure<'_> {
             let note =
                 format!("The CronJob {name}, made by defrag.sh, is kept by us from now on; put right: {fields}.");
             ("Adopted", note)
-        } else if unasked || memory.in_place.is_none() {
+        } else if unasked || memory.in_place.is_none() && !drift::only_in_reports(&live, &desired) {
             let note = format!("The CronJob {name} differed from what this StatefulSet asks for; put right: {fields}.");
             ("Repaired", note)
         } else {

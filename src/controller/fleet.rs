@@ -16,13 +16,10 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use super::{
-    ObjectKey,
-    memory::{Memory, Standing},
-};
+use super::{ObjectKey, memory::Memory};
 use crate::defrag::{
     cronjob::{budget::Run, live::Live},
-    finding::Code,
+    finding::{Code, Finding},
 };
 
 /// What is told of one etcd.
@@ -44,12 +41,13 @@ impl Facts {
         let judged = memory.judged.as_ref();
         let planned = judged.and_then(|judged| judged.planned);
         let findings = judged.iter().flat_map(|judged| judged.findings.iter());
-        let taken = (memory.standing == Standing::Foreign).then_some((Code::CronJobForeign, true));
+        // A name that is taken refuses no setting, but the etcd goes without runs all the same.
+        let hurts = |finding: &Finding| finding.denies() || finding.code == Code::CronJobForeign;
         let mut facts = Self {
             quota: planned.and_then(|planned| planned.quota),
             longest_pause: planned.and_then(|planned| planned.longest_pause),
             suspended: planned.is_some_and(|planned| planned.suspended),
-            findings: findings.map(|finding| (finding.code, finding.denies())).chain(taken).collect(),
+            findings: findings.map(|finding| (finding.code, hurts(finding))).collect(),
             made: cronjob.and_then(|cronjob| cronjob.made),
             last_success: cronjob.and_then(|cronjob| cronjob.last_success),
             last_failure: None,
@@ -171,10 +169,7 @@ mod tests {
     use prometheus_client::{encoding::text::encode, registry::Registry};
 
     use super::*;
-    use crate::{
-        controller::memory::{Judged, Planned},
-        defrag::finding::Finding,
-    };
+    use crate::controller::memory::{Judged, Planned, Standing};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -217,7 +212,8 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_is_a_violation() {
         let mut memory = Memory::default();
-        memory.standing = Standing::Foreign;
+        let finding = Finding::new(Code::CronJobForeign, "metadata.name", "short", "long");
+        memory.judged = Some(Judged { findings: vec![finding].into(), planned: None });
         assert_eq!(Facts::of(&memory, None, [].iter()).violations(), 1);
     }
 }

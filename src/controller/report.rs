@@ -66,17 +66,16 @@ fn refusals(assessment: &Assessment, memory: &mut Memory) -> Vec<Event> {
 
 /// What the CronJob goes by where that is not what is asked for.
 fn in_force(assessment: &Assessment, governing: &Governing, memory: &mut Memory) -> Vec<Event> {
-    let facts = assessment.refused.facts;
-    if assessment.plan.is_none() || (assessment.source == Source::Current && facts.is_none()) {
+    let (source, facts) = (&assessment.source, assessment.refused.facts);
+    let Some(plan) = assessment.plan.as_ref().filter(|_| *source != Source::Current || facts.is_some()) else {
         memory.over(Topic::InForce);
         return Vec::new();
-    }
-    if !memory.is_news(Topic::InForce, &format!("{:?} {facts:?} {:?}", assessment.source, governing.name())) {
+    };
+    if !memory.is_news(Topic::InForce, &format!("{source:?} {facts:?} {:?}", governing.name())) {
         return Vec::new();
     }
     let mut events = Vec::new();
-    match &assessment.source {
-        Source::Current => {}
+    match source {
         Source::LastGood => events.push(Event::warning(
             "Judge",
             "SettingsKept",
@@ -84,18 +83,17 @@ fn in_force(assessment: &Assessment, governing: &Governing, memory: &mut Memory)
              options of the CronJob stay as they are until the refused ones are corrected. Members, endpoints, \
              certificates, quota and suspend are followed.",
         )),
-        Source::Defaults(keys) => events.push(Event::warning("Judge", "SettingsReplaced", replaced(keys, governing))),
-        Source::Nothing => events.push(Event::warning(
-            "Judge",
-            "NothingInForce",
-            "Settings are refused, and so are the defaults of the policy and the built-in ones, so the CronJob is \
-             suspended: nobody defragments this etcd until the settings or the policy are corrected.",
-        )),
+        Source::Defaults(keys) if !keys.is_empty() => {
+            events.push(Event::warning("Judge", "SettingsReplaced", replaced(keys, governing)));
+        }
+        Source::Current | Source::Defaults(_) | Source::Nothing => {}
     }
-    events.extend(facts.map(|code| {
+    let nothing = assessment.findings.iter().filter(|finding| finding.code == Code::NothingInForce);
+    events.extend(nothing.map(|finding| Event::warning("Judge", "NothingInForce", &finding.message)));
+    events.extend(facts.filter(|_| plan.facts.is_some()).map(|code| {
         let note = format!(
             "What has to be known of this etcd cannot be read any more ({code}), so members, endpoints, certificates, login \
-             and quota of the CronJob stay as they were. {} and zero replicas are followed.",
+             and quota of the CronJob stay as they were. Zero replicas are followed, and so is {} unless the policy locks it.",
             Key::Suspend.name()
         );
         Event::warning("Judge", "FactsKept", note)
@@ -106,10 +104,10 @@ fn in_force(assessment: &Assessment, governing: &Governing, memory: &mut Memory)
 fn replaced(keys: &[Key], governing: &Governing) -> String {
     let by = governing.name().map_or_else(|| "the built-in policy".to_owned(), |name| format!("DefragPolicy {name}"));
     let names: Vec<&str> = keys.iter().map(|key| key.name()).collect();
-    let what = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
     format!(
-        "Settings are refused, and none that were accepted under {by} are known, so its defaults, or else the built-in ones, \
-         are in force in their place ({what}) until they are corrected."
+        "Settings are refused, and none that were accepted under {by} are known. Until they are corrected its defaults, or else \
+         the built-in ones, are in force for: {}.",
+        names.join(", ")
     )
 }
 

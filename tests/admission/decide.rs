@@ -127,6 +127,31 @@ fn a_change_of_our_keys_is_refused_for_what_it_adds_only() {
     assert_eq!(update(&bad, &etcd()), NONE);
 }
 
+/// The emergency stop works whatever else is refused, and whoever pulls it reads that it does.
+#[test]
+fn a_suspension_is_confirmed_whatever_else_is_refused() {
+    let line = |decision: &Decision| {
+        assert!(decision.refusals.is_empty(), "{decision:?}");
+        decision.warnings.iter().find(|line| line.contains("suspended: no run until that ends")).cloned()
+    };
+    let typo = ("etcd-defrag.io/shedule", "x");
+    let (bad, stopped) = (annotated(&[typo]), annotated(&[typo, ("etcd-defrag.io/suspend", "true")]));
+    assert_eq!(
+        line(&run(Entry::Validate, Operation::Update, &stopped, Some(&bad))).as_deref(),
+        Some("etcd-defrag: suspended: no run until that ends, whatever else is refused")
+    );
+    assert_eq!(line(&run(Entry::Validate, Operation::Update, &bad, Some(&stopped))), None);
+    // Scaling to zero is an edit elsewhere.
+    for (before, refused) in [(bad, true), (etcd(), false)] {
+        let mut none = before.clone();
+        none["spec"]["replicas"] = json!(0);
+        let said = line(&run(Entry::Warn, Operation::Update, &none, Some(&before)));
+        assert_eq!(said.is_some_and(|said| said.contains("whatever else")), refused);
+        assert!(line(&run(Entry::Warn, Operation::Update, &none, Some(&before))).is_some());
+        assert_eq!(line(&run(Entry::Warn, Operation::Update, &none, Some(&none))), None, "it is no news");
+    }
+}
+
 #[test]
 fn enrolling_is_judged_as_a_whole() {
     let bad = annotated(&[("etcd-defrag.io/shedule", "x")]);

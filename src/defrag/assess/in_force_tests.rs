@@ -172,6 +172,14 @@ fn where_nothing_is_acceptable_the_cronjob_is_suspended_until_something_is() {
     assert!(assessment.findings.iter().any(|finding| finding.code == Code::NothingInForce));
     let (built, source) = becomes(&scaled(etcd(), 5), &policy, &live);
     assert_eq!((source, suspended(&built), members(&built)), (Source::Nothing, true, 5));
+    let mut bare = built.clone();
+    bare.metadata.annotations.as_mut().unwrap().remove(IN_FORCE);
+    let (bare, source) = becomes(&scaled(etcd(), 5), &policy, &bare);
+    assert_eq!(
+        (source, suspended(&bare)),
+        (Source::Nothing, true),
+        "what fills the place of settings was never accepted"
+    );
     let (built, source) = becomes(&with("schedule", "0 0 * * 1,4"), &policy, &built);
     assert_eq!((source, suspended(&built)), (Source::Current, false));
 }

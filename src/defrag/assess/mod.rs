@@ -26,7 +26,7 @@ use self::{
     surroundings::{foreign, nothing_in_force, rival},
 };
 use super::{
-    cronjob::{self, Built, live::Live, ownership::Ownership},
+    cronjob::{self, Built, ownership::Ownership},
     etcd::{self, Discovery, Etcd},
     facts::{self, Facts},
     finding::{Code, Finding, quoted},
@@ -148,12 +148,12 @@ fn enrolled(
     let live = around.named(&name);
     let ownership = live.map(|live| live.ownership(object.name()));
     let ours = live.filter(|_| ownership == Some(Ownership::Ours));
-    let record = ours.and_then(Live::in_force);
 
     let mut asked = asking::parse(object, policy);
     let own_trigger = asking::has_own_trigger(object, policy);
     let Discovery { etcd, findings: discovered } = etcd::discover(object, &asked.overrides);
     let facts = etcd.as_ref().and_then(|etcd| Facts::of(etcd, &asked.overrides));
+    let record = ours.and_then(|ours| ours.in_force(facts.as_ref(), &policy.limits));
     let known = record.as_ref().and_then(|record| record.facts.as_ref());
     let quota = etcd.as_ref().and_then(|etcd| etcd.quota.as_ref()).map(|quota| quota.bytes);
     let case = Case { object, policy, quota: quota.or_else(|| known.map(|facts| facts.quota)), now };
@@ -192,7 +192,10 @@ fn enrolled(
         plan.suspend = asked.suspend.unwrap_or_else(|| record.as_ref().is_some_and(|record| record.suspend));
         plan.suspended |= plan.suspend || object.replicas() <= 0;
         plan.defrag_now.clone_from(&asked.defrag_now);
-        plan.quota_source = etcd.and_then(|etcd| etcd.quota).map_or_else(String::new, |quota| quota.source);
+        plan.quota_source = match etcd.and_then(|etcd| etcd.quota).filter(|_| hidden.is_none()) {
+            Some(quota) => quota.source,
+            None => "as it was".to_owned(),
+        };
         (source, Some(plan))
     };
 

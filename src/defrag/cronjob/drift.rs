@@ -31,6 +31,19 @@ pub fn drift(live: &CronJob, desired: &CronJob) -> Vec<String> {
     paths
 }
 
+/// Whether `live` differs from `desired` in nothing but what we report and record on it.
+#[must_use]
+pub fn only_in_reports(live: &CronJob, desired: &CronJob) -> bool {
+    let without = |cronjob: &CronJob| {
+        let mut cronjob = cronjob.clone();
+        if let Some(notes) = &mut cronjob.metadata.annotations {
+            notes.retain(|key, _| !OURS.contains(&key.as_str()));
+        }
+        cronjob
+    };
+    drift(&without(live), &without(desired)).is_empty()
+}
+
 /// The part of [`drift`] in the metadata.
 #[must_use]
 pub fn metadata_drift(live: &ObjectMeta, desired: &ObjectMeta) -> Vec<String> {

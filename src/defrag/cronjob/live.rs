@@ -11,6 +11,7 @@ use super::{
     ownership::{self, Ownership, applied_by_us, is_engine, is_ours, statefulset_of},
     record::{self, Record},
 };
+use crate::defrag::{facts::Facts, policy::Limits};
 
 /// kubectl's copy of the whole object, which nothing here reads.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -99,11 +100,11 @@ impl Live {
     }
 
     /// What was in force when it was written: its own record, or where that is missing, forged or of an unknown form, what
-    /// its specification shows.
+    /// its specification shows. There, what follows from the facts (`facts`, where they can be read now) counts as not given.
     #[must_use]
-    pub fn in_force(&self) -> Option<Record> {
+    pub fn in_force(&self, facts: Option<&Facts>, limits: &Limits) -> Option<Record> {
         match &self.read_back {
-            Some(read_back) => Some((**read_back).clone()),
+            Some(read_back) => Some(read_back.without_derived(facts, limits)),
             None => record::of(&self.meta),
         }
     }

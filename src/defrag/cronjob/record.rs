@@ -11,11 +11,18 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
-use super::{CONTAINER, MANAGER, drift::POLICY, ownership::flag};
+use super::{
+    CONTAINER, MANAGER,
+    drift::{FINDINGS, POLICY},
+    ownership::flag,
+};
 use crate::defrag::{
-    etcd::{Kind, ObjectKey, SecretPair, UsernameSecret},
+    duration,
+    etcd::{Kind, ObjectKey, SecretPair, UsernameSecret, default_command_timeout},
     facts::Facts,
+    finding::Code,
     keys::Key,
+    policy::Limits,
 };
 
 /// The annotation of our CronJob with what is in force.
@@ -89,6 +96,21 @@ impl Record {
         Some(Self { policy: written.policy, settings, suspend: written.suspend, facts: written.facts })
     }
 
+    /// The same without the settings that follow from facts and were computed, as far as anybody can tell.
+    #[must_use]
+    pub(super) fn without_derived(&self, now: Option<&Facts>, limits: &Limits) -> Self {
+        let mut record = self.clone();
+        let (Some(settings), Some(then)) = (&mut record.settings, &record.facts) else { return record };
+        let timeout = duration::format_go(default_command_timeout(then.quota, limits));
+        let compaction = (!now.unwrap_or(then).compacts_itself).to_string();
+        settings.retain(|key, value| match key {
+            Key::CommandTimeout => *value != timeout,
+            Key::Compaction => *value != compaction,
+            _ => true,
+        });
+        record
+    }
+
     /// What the specification of a CronJob of ours shows; `None` where its container is not as we make it.
     ///
     /// Numbers stand where `H` stood, and a value that was computed looks like one that was given.
@@ -154,10 +176,14 @@ impl Record {
             login,
             compacts_itself: argument("--compaction").as_deref() == Some("false"),
         };
+        let note = |key: &str| live.metadata.annotations.as_ref()?.get(key);
+        let nothing = Code::NothingInForce.as_str();
+        let acceptable = !note(FINDINGS).is_some_and(|codes| codes.split(',').any(|code| code == nothing));
         Some(Self {
-            policy: live.metadata.annotations.as_ref().and_then(|all| all.get(POLICY)).cloned(),
-            settings: Some(settings),
-            suspend: live.spec.suspend == Some(true),
+            policy: note(POLICY).cloned(),
+            // Otherwise what it shows only fills the place of settings.
+            settings: acceptable.then_some(settings),
+            suspend: live.spec.suspend == Some(true) && acceptable && !facts.endpoints.is_empty(),
             facts: Some(facts).filter(Facts::could_be),
         })
     }

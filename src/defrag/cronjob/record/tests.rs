@@ -21,7 +21,7 @@ fn without_record(mut cronjob: CronJob) -> CronJob {
 }
 
 fn in_force(cronjob: CronJob) -> Record {
-    Live::of(cronjob).unwrap().in_force().unwrap()
+    Live::of(cronjob).unwrap().in_force(None, &Governing::built_in().policy.limits).unwrap()
 }
 
 #[test]
@@ -43,10 +43,14 @@ fn what_a_version_without_records_made_is_read_back() {
     for (key, value) in recorded {
         assert_eq!(given.get(&key), Some(&value));
     }
+    assert!(!given.contains_key(&Key::CommandTimeout), "what was computed from the quota was not given");
+    let timed = in_force(without_record(built(&[("command-timeout", "10m")])));
+    assert_eq!(timed.settings.unwrap()[&Key::CommandTimeout], "10m0s");
     let mut cluttered = without_record(cronjob);
     let pod = cluttered.spec.job_template.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
     pod.containers[0].args = Some(vec!["--cluster".to_owned()]);
-    assert_eq!(Live::of(cluttered).unwrap().in_force(), None, "nothing can be read back of that");
+    let limits = &Governing::built_in().policy.limits;
+    assert_eq!(Live::of(cluttered).unwrap().in_force(None, limits), None, "nothing can be read back of that");
 }
 
 #[test]
