@@ -1,11 +1,13 @@
 //! What happens in a sequence, and how it happens to the server. An event that does not fit the moment does nothing, so that
 //! any part of a sequence is a sequence.
 
-use serde_json::{Value, json};
-
-use etcd_defrag_webhook::defrag::cronjob::{self, MANAGED_BY, MANAGER, STATEFULSET};
+use serde_json::json;
 
 use super::{
+    objects::{
+        self, EDITS, ENGINE, FORGERIES, LABELS, MANAGED_BY, MANAGER, MEMBERS, POLICIES_SAY, QUOTAS, SECRETS, SETTINGS,
+        STATEFULSET, SUSPENSIONS, TEMPLATES,
+    },
     random::Random,
     server::State,
     store::{CRONJOBS, Class, Key, NAMESPACES, POLICIES, STATEFULSETS, key, uid_of},
@@ -18,9 +20,14 @@ pub(crate) const SLOTS: &[(&str, &str)] = &[
     ("b", "etcd"),
     ("b", "etcd-of-a-tenant-whose-name-is-longer-than-that-of-a-cronjob"),
 ];
+/// The names of their CronJobs.
+const CRONJOB_NAMES: &[&str] = &[
+    "etcd-defrag-job",
+    "etcd-1-defrag-job",
+    "etcd-defrag-job",
+    "etcd-of-a-tenant-whose-name-is-l-90ec4b73-defrag-job",
+];
 const POLICY_NAMES: &[&str] = &["p0", "p1", "p2"];
-/// The engine as defrag.sh runs it.
-const ENGINE: &str = "ghcr.io/ahrtr/etcd-defrag:v0.14.0";
 
 /// One event; the numbers choose among the variants below.
 #[derive(Clone, Debug)]
@@ -42,6 +49,22 @@ pub(crate) enum Event {
         slot: usize,
         template: usize,
     },
+    Scale {
+        slot: usize,
+        members: usize,
+    },
+    Quota {
+        slot: usize,
+        quota: usize,
+    },
+    Secret {
+        slot: usize,
+        secret: usize,
+    },
+    Suspend {
+        slot: usize,
+        suspension: usize,
+    },
     Delete {
         slot: usize,
         orphan: bool,
@@ -62,6 +85,11 @@ pub(crate) enum Event {
     EditCronJob {
         slot: usize,
         edit: usize,
+    },
+    /// Somebody changes what our CronJob says to be in force.
+    Forge {
+        slot: usize,
+        forgery: usize,
     },
     CopyCronJob {
         slot: usize,
@@ -120,64 +148,53 @@ pub(crate) enum Event {
     Settle,
 }
 
-const LABELS: &[(Option<&str>, bool)] = &[
-    (Some("true"), false),
-    (Some("true"), true),
-    (Some("false"), false),
-    (None, true),
-    (None, false),
-    (Some("yes"), false),
-];
-const SETTINGS: &[&[(&str, &str)]] = &[
-    &[],
-    &[("schedule", "5 3 * * *")],
-    &[("schedule", "7 7 * * *"), ("wait-between-members", "45s")],
-    &[("suspend", "true")],
-    &[("schedule", "0 */2 * * *")],
-    &[("schedule", "* * * * *")],
-    &[("shedule", "5 3 * * *")],
-    &[("suspend", "yes")],
-];
-const TEMPLATES: usize = 5;
-const EDITS: usize = 11;
+/// The labels of a StatefulSet, mostly some that enrol it: what is not enrolled shows little.
+pub(crate) fn label(random: &mut Random) -> usize {
+    if random.one_in(2) { random.below(2) } else { random.below(LABELS.len()) }
+}
 
 /// A random event: about two of five concern StatefulSets, one CronJobs, one policies, one the machinery.
 pub(crate) fn random(random: &mut Random) -> Event {
     let slot = random.below(SLOTS.len());
-    match random.below(100u64) {
-        0..=9 => Event::Create { slot, label: random.below(3), setting: random.below(SETTINGS.len()) },
-        10..=14 => Event::Label { slot, label: random.below(LABELS.len()) },
+    match random.below(120u64) {
+        0..=9 => Event::Create { slot, label: label(random), setting: random.below(SETTINGS.len()) },
+        10..=14 => Event::Label { slot, label: label(random) },
         15..=22 => Event::Annotate { slot, setting: random.below(SETTINGS.len()) },
-        23..=27 => Event::Template { slot, template: random.below(TEMPLATES) },
-        28..=30 => Event::Delete { slot, orphan: random.one_in(3) },
-        31..=34 => Event::Recreate { slot },
-        35..=36 => Event::DefragNow { slot, token: random.below(100) },
-        37 => Event::FinishJobs { failed: random.one_in(3) },
-        38..=42 => Event::DeleteCronJob { slot },
-        43..=50 => Event::EditCronJob { slot, edit: random.below(EDITS) },
-        51 => Event::CopyCronJob { slot },
-        52..=54 => Event::Foreign { slot, kind: random.below(3) },
-        55..=56 => Event::Adoptable { slot },
-        57..=59 => Event::RemoveForeign { slot },
-        60 => Event::Rival { slot },
-        61 => Event::RemoveRival { slot },
-        62..=71 => Event::Policy {
+        23..=26 => Event::Template { slot, template: random.below(TEMPLATES) },
+        27..=31 => Event::Scale { slot, members: random.below(MEMBERS.len()) },
+        32..=34 => Event::Quota { slot, quota: random.below(QUOTAS.len()) },
+        35..=36 => Event::Secret { slot, secret: random.below(SECRETS.len()) },
+        37..=39 => Event::Suspend { slot, suspension: random.below(SUSPENSIONS.len()) },
+        40..=41 => Event::Delete { slot, orphan: random.one_in(3) },
+        42..=44 => Event::Recreate { slot },
+        45..=46 => Event::DefragNow { slot, token: random.below(100) },
+        47 => Event::FinishJobs { failed: random.one_in(3) },
+        48..=51 => Event::DeleteCronJob { slot },
+        52..=59 => Event::EditCronJob { slot, edit: random.below(EDITS) },
+        60..=63 => Event::Forge { slot, forgery: random.below(FORGERIES) },
+        64 => Event::CopyCronJob { slot },
+        65..=66 => Event::Foreign { slot, kind: random.below(3) },
+        67..=68 => Event::Adoptable { slot },
+        69..=71 => Event::RemoveForeign { slot },
+        72 => Event::Rival { slot },
+        73 => Event::RemoveRival { slot },
+        74..=85 => Event::Policy {
             policy: random.below(POLICY_NAMES.len()),
             priority: random.below(3),
             selects: random.below(4),
-            says: random.below(8),
+            says: random.below(POLICIES_SAY),
         },
-        72..=73 => Event::DeletePolicy { policy: random.below(POLICY_NAMES.len()) },
-        74 => Event::DefinitionGone { told: random.one_in(2) },
-        75..=76 => Event::DefinitionBack,
-        77..=79 => Event::Namespace { namespace: random.below(2), gold: random.one_in(2) },
-        80 => Event::Restart { replica: random.below(2) },
-        81 => Event::Kill { replica: random.below(2) },
-        82 => Event::CutOff { replica: random.below(2), seconds: random.below(40) },
-        83 => Event::BreakWatches,
-        84 => Event::ExpireVersions,
-        85 => Event::Settle,
-        86..=97 => Event::Pause { milliseconds: random.below(1500) },
+        86..=87 => Event::DeletePolicy { policy: random.below(POLICY_NAMES.len()) },
+        88 => Event::DefinitionGone { told: random.one_in(2) },
+        89..=90 => Event::DefinitionBack,
+        91..=93 => Event::Namespace { namespace: random.below(2), gold: random.one_in(2) },
+        94 => Event::Restart { replica: random.below(2) },
+        95 => Event::Kill { replica: random.below(2) },
+        96 => Event::CutOff { replica: random.below(2), seconds: random.below(40) },
+        97 => Event::BreakWatches,
+        98 => Event::ExpireVersions,
+        99..=100 => Event::Settle,
+        101..=116 => Event::Pause { milliseconds: random.below(1500) },
         _ => Event::Pause { milliseconds: random.below(30_000) },
     }
 }
@@ -189,8 +206,8 @@ pub(crate) fn statefulset(slot: usize) -> Key {
 
 /// Where the CronJob of a StatefulSet is.
 pub(crate) fn cronjob(slot: usize) -> Key {
-    let (namespace, name) = SLOTS[slot];
-    key(CRONJOBS, namespace, &cronjob::name(name))
+    let (namespace, _) = SLOTS[slot];
+    key(CRONJOBS, namespace, CRONJOB_NAMES[slot])
 }
 
 fn rival(slot: usize) -> Key {
@@ -215,16 +232,28 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
     };
     match *event {
         Event::Create { slot, label, setting } => {
-            let _ = store.create(&statefulset(slot), object(slot, label, setting), "kubectl", Class::Plain);
+            let _ = store.create(&statefulset(slot), objects::object(slot, label, setting), "kubectl", Class::Plain);
         }
         Event::Label { slot, label } => {
-            let _ = store.update(&statefulset(slot), "kubectl", |object| labelled(object, label));
+            let _ = store.update(&statefulset(slot), "kubectl", |object| objects::labelled(object, label));
         }
         Event::Annotate { slot, setting } => {
-            let _ = store.update(&statefulset(slot), "kubectl", |object| annotated(object, setting));
+            let _ = store.update(&statefulset(slot), "kubectl", |object| objects::annotated(object, setting));
         }
         Event::Template { slot, template } => {
-            let _ = store.update(&statefulset(slot), "kubectl", |object| templated(object, template));
+            let _ = store.update(&statefulset(slot), "kubectl", |object| objects::templated(object, template));
+        }
+        Event::Scale { slot, members } => {
+            let _ = store.update(&statefulset(slot), "kubectl", |object| objects::scaled(object, members));
+        }
+        Event::Quota { slot, quota } => {
+            let _ = store.update(&statefulset(slot), "kubectl", |object| objects::limited(object, quota));
+        }
+        Event::Secret { slot, secret } => {
+            let _ = store.update(&statefulset(slot), "kubectl", |object| objects::certified(object, secret));
+        }
+        Event::Suspend { slot, suspension } => {
+            let _ = store.update(&statefulset(slot), "kubectl", |object| objects::stopped(object, suspension));
         }
         Event::Delete { slot, orphan } => {
             let Some(uid) = store.get(&statefulset(slot)).map(uid_of) else { return };
@@ -252,7 +281,12 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
         }
         Event::EditCronJob { slot, edit } => {
             if ours(store, slot) {
-                let _ = store.update(&cronjob(slot), "kubectl-edit", |object| edited(object, edit));
+                let _ = store.update(&cronjob(slot), "kubectl-edit", |object| objects::edited(object, edit));
+            }
+        }
+        Event::Forge { slot, forgery } => {
+            if ours(store, slot) {
+                let _ = store.update(&cronjob(slot), "kubectl-edit", |object| objects::forged(object, forgery));
             }
         }
         Event::CopyCronJob { slot } => {
@@ -260,18 +294,16 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
             let meta = &found.object["metadata"];
             let shows = meta["labels"][MANAGED_BY] == MANAGER && !meta["annotations"][STATEFULSET].is_null();
             if found.class == Class::Plain && shows {
-                let mut copy = (*found.object).clone();
                 let target = key(CRONJOBS, &cronjob(slot).namespace, &format!("copy-of-{slot}"));
-                copy["metadata"]["name"] = json!(target.name);
-                copy["metadata"].as_object_mut().unwrap().remove("uid");
+                let copy = objects::copied(&found.object, &target.name);
                 let _ = store.create(&target, copy, "kubectl-create", Class::Plain);
             }
         }
         Event::Foreign { slot, kind } => {
             store.remove(&cronjob(slot));
-            let mut made = by_hand(&cronjob(slot), "busybox", "nothing of etcd");
+            let mut made = objects::by_hand(&cronjob(slot), "busybox", "nothing of etcd");
             if kind > 0 {
-                made = by_hand(&cronjob(slot), ENGINE, &endpoints(slot));
+                made = objects::by_hand(&cronjob(slot), ENGINE, &objects::endpoints(slot));
                 let label = if kind == 1 { "argocd.argoproj.io/instance" } else { MANAGED_BY };
                 made["metadata"]["labels"] = json!({label: "Helm"});
             }
@@ -279,7 +311,7 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
         }
         Event::Adoptable { slot } => {
             if cronjob(slot).name == format!("{}-defrag-job", SLOTS[slot].1) {
-                let made = by_hand(&cronjob(slot), ENGINE, &endpoints(slot));
+                let made = objects::by_hand(&cronjob(slot), ENGINE, &objects::endpoints(slot));
                 let _ = store.create(&cronjob(slot), made, "kubectl-client-side-apply", Class::Adoptable);
             }
         }
@@ -289,16 +321,20 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
             }
         }
         Event::Rival { slot } => {
-            let made = by_hand(&rival(slot), ENGINE, &endpoints(slot));
+            let made = objects::by_hand(&rival(slot), ENGINE, &objects::endpoints(slot));
             let _ = store.create(&rival(slot), made, "kubectl", Class::Foreign);
         }
         Event::RemoveRival { slot } => store.remove(&rival(slot)),
         Event::Policy { policy, priority, selects, says } => {
             if !*no_policies {
-                let (key, spec) = (key(POLICIES, "", POLICY_NAMES[policy]), policy_spec(priority, selects, says));
-                let made = json!({"metadata": {"name": key.name}, "spec": spec});
-                if store.create(&key, made, "kubectl", Class::Plain).is_err() {
-                    store.update(&key, "kubectl", |object| object["spec"] = spec).unwrap();
+                let key = key(POLICIES, "", POLICY_NAMES[policy]);
+                let made = objects::policy(&key.name, priority, selects, says);
+                if store.create(&key, made.clone(), "kubectl", Class::Plain).is_err() {
+                    let change = |object: &mut serde_json::Value| {
+                        object["spec"] = made["spec"].clone();
+                        object["metadata"]["labels"] = made["metadata"]["labels"].clone();
+                    };
+                    store.update(&key, "kubectl", change).unwrap();
                 }
             }
         }
@@ -331,110 +367,4 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
         }
         Event::Restart { .. } | Event::Kill { .. } | Event::CutOff { .. } | Event::Pause { .. } | Event::Settle => {}
     }
-}
-
-fn object(slot: usize, label: usize, setting: usize) -> Value {
-    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-    let (namespace, name) = SLOTS[slot];
-    object["metadata"] = json!({"namespace": namespace, "name": name});
-    labelled(&mut object, label);
-    annotated(&mut object, setting);
-    ready(&mut object);
-    object
-}
-
-/// All members are ready, as a run on request asks for.
-fn ready(object: &mut Value) {
-    object["status"] = json!({"readyReplicas": object["spec"]["replicas"]});
-}
-
-fn labelled(object: &mut Value, label: usize) {
-    let (enabled, team) = LABELS[label];
-    let mut labels = json!({});
-    if let Some(enabled) = enabled {
-        labels["etcd-defrag.io/enabled"] = json!(enabled);
-    }
-    if team {
-        labels["team"] = json!("blue");
-    }
-    object["metadata"]["labels"] = labels;
-}
-
-fn annotated(object: &mut Value, setting: usize) {
-    let mut annotations = json!({});
-    for (key, value) in SETTINGS[setting] {
-        annotations[format!("etcd-defrag.io/{key}")] = json!(value);
-    }
-    object["metadata"]["annotations"] = annotations;
-}
-
-/// Sound, none running, another quota, a volume that is too small (refused, but not for what the settings say), no etcd.
-fn templated(object: &mut Value, template: usize) {
-    let sound: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-    object["spec"] = sound["spec"].clone();
-    let spec = &mut object["spec"];
-    match template {
-        1 => spec["replicas"] = json!(0),
-        2 => spec["replicas"] = json!(5),
-        3 => spec["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] = json!("1Gi"),
-        4 => spec["template"]["spec"]["containers"] = json!([{"name": "web", "image": "nginx:1"}]),
-        _ => {}
-    }
-    ready(object);
-}
-
-fn edited(object: &mut Value, edit: usize) {
-    let meta = &mut object["metadata"];
-    let without = |value: &mut Value, key: &str| {
-        value.as_object_mut().map(|fields| fields.remove(key));
-    };
-    let pod = "/spec/jobTemplate/spec/template/spec/containers";
-    match edit {
-        0 => object["spec"]["schedule"] = json!("1 1 1 1 *"),
-        1 => without(&mut meta["labels"], MANAGED_BY),
-        2 => without(&mut meta["annotations"], STATEFULSET),
-        3 => without(meta, "ownerReferences"),
-        4 => object["spec"]["timeZone"] = json!("Etc/UTC"),
-        5 => meta["labels"]["theirs"] = json!("kept"),
-        6 => object["spec"]["suspend"] = json!(true),
-        7 => meta["annotations"]["etcd-defrag.io/findings"] = json!("stale"),
-        8 => object.pointer_mut(pod).unwrap()[0]["args"] = json!(["--cluster"]),
-        9 => object.pointer_mut(pod).unwrap().as_array_mut().unwrap().push(json!({"name": "sidecar", "image": "x"})),
-        _ => object["status"]["lastScheduleTime"] = json!("2026-01-01T00:00:00Z"),
-    }
-}
-
-fn endpoints(slot: usize) -> String {
-    let (namespace, name) = SLOTS[slot];
-    format!("--endpoints=https://{name}-0.kamaji-etcd.{namespace}.svc.cluster.local:2379")
-}
-
-fn by_hand(key: &Key, image: &str, arg: &str) -> Value {
-    let pod = json!({"restartPolicy": "Never", "containers": [{"name": "run", "image": image, "args": [arg]}]});
-    json!({
-        "metadata": {"name": key.name, "namespace": key.namespace},
-        "spec": {"schedule": "11 11 11 11 *", "jobTemplate": {"spec": {"template": {"spec": pod}}}},
-    })
-}
-
-fn policy_spec(priority: u64, selects: usize, says: usize) -> Value {
-    let mut spec = match says {
-        0 => json!({"defaults": {"schedule": "3 2 * * *"}}),
-        1 => json!({"defaults": {"schedule": "4 2 * * *"}, "job": {"podLabels": {"team": "platform"}}}),
-        2 | 3 => json!({"enrollment": "All", "allowOptOut": says == 3}),
-        4 => json!({"defaults": {"schedule": "0 0 31 2 *"}}),
-        5 => {
-            json!({"defaults": {"schedule": "0 * * * *"}, "limits": {"minInterval": "12h", "minIntervalWithoutFloor": "12h"}})
-        }
-        6 => json!({"validationActions": ["Warn"], "limits": {"windows": [{"from": "22:00", "to": "06:00"}]}}),
-        _ => json!({"limits": {"windows": [{"from": "22:00", "to": "06:00"}], "minWaitBetweenMembers": "40s"}}),
-    };
-    spec["priority"] = json!(priority);
-    match selects {
-        0 => {}
-        1 => spec["namespaceSelector"] = json!({"matchLabels": {"tier": "gold"}}),
-        2 => spec["selector"] = json!({"matchLabels": {"team": "blue"}}),
-        _ => spec["selector"] = json!({"matchLabels": {"no": "object"}}),
-    }
-    spec
 }

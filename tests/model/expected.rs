@@ -1,21 +1,15 @@
-//! What has to be there once everything has come to rest: a model that knows no queue, no cache and no history.
+//! What is there against what has to be there once everything has come to rest.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_defrag_webhook::defrag::{
-    Enrollment, cronjob,
-    cronjob::{MANAGED_BY, MANAGER, STATEFULSET},
-    policy::{self, DefragPolicy, Policy},
-    resolve,
-    statefulset::StatefulSet,
-};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     events::{self, SLOTS},
+    objects::{IN_FORCE, MANAGED_BY, MANAGER, STATEFULSET},
+    oracle::{self, Candidate, Expected, Oracle},
     server::State,
-    store::{CRONJOBS, Class, Key, NAMESPACES, POLICIES, Stored, key},
+    store::{CRONJOBS, Class, Key, POLICIES, Stored},
 };
 
 /// What a policy's status has to count.
@@ -25,76 +19,28 @@ struct Count {
     violating: i64,
 }
 
-/// A policy that governs: its name, its priority, what it says.
-type Governing = Option<(String, i64, Policy)>;
-
 /// Everything that is not as it should be.
-pub(crate) fn wrong(state: &State) -> Vec<String> {
+pub(crate) fn wrong(oracle: &Oracle, state: &State) -> Vec<String> {
     let mut wrong = state.violations.clone();
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
     let mut accounted: Vec<Key> = Vec::new();
     for slot in 0..SLOTS.len() {
-        let Some(live) = state.store.get(&events::statefulset(slot)) else { continue };
-        let governing = governing(state, live);
-        let policy = governing.as_ref().map_or_else(Policy::built_in, |(.., policy)| policy.clone());
-        let object: StatefulSet = serde_json::from_value(live.clone()).unwrap();
-        let judged = resolve(&object, &policy, Timestamp::now());
-        let enrolled = !matches!(judged.enrollment, Enrollment::NotEnrolled | Enrollment::OptedOut);
-        if !enrolled {
-            continue;
-        }
-        if let Some((name, ..)) = &governing {
+        let Some(expected) = oracle.expects(state, slot) else { continue };
+        if let Some(name) = &expected.policy.name {
             let count = counts.entry(name.clone()).or_default();
             count.matched += 1;
-            count.violating += i64::from(judged.denials().next().is_some());
+            count.violating += i64::from(expected.findings.iter().any(|code| oracle::denies(code)));
         }
         let at = events::cronjob(slot);
-        accounted.push(at.clone());
-        let found = state.store.objects.get(&at);
-        let has = judged.plan.is_some();
-        match (found, judged.plan.or(judged.follow)) {
-            (Some(Stored { class: Class::Foreign, .. }), _) => {}
-            (Some(Stored { class: Class::Adoptable, .. }), _) if !has => {}
-            (Some(Stored { class: Class::Adoptable, .. }), _) => wrong.push(format!("{at:?} was not adopted")),
-            (None, _) if has => wrong.push(format!("{at:?} is missing")),
-            // Where the settings are refused the last good one stays, if there was one.
-            (None, _) => {}
-            (Some(found), plan) => {
-                let mut codes: Vec<&str> = judged.findings.iter().map(|finding| finding.code.as_str()).collect();
-                codes.extend(
-                    has_rival(state, slot)
-                        .then_some("rival-defragmenter")
-                        .filter(|_| enrolled && judged.enrollment == Enrollment::Enrolled),
-                );
-                codes.sort_unstable();
-                codes.dedup();
-                let codes = if codes.is_empty() { Value::Null } else { json!(codes.join(",")) };
-                let notes = &found.object["metadata"]["annotations"];
-                expect(&mut wrong, &at, "the findings", &notes["etcd-defrag.io/findings"], &codes);
-                if let Some(plan) = plan {
-                    let desired = serde_json::to_value(cronjob::build(&plan, &policy)).unwrap();
-                    compare(&mut wrong, &at, &found.object, &desired);
-                    let (name, why) = match &governing {
-                        Some((name, priority, _)) => (
-                            json!(name),
-                            format!(
-                                "governed by DefragPolicy {name} (priority {priority}, the highest that selects it)"
-                            ),
-                        ),
-                        None => (
-                            Value::Null,
-                            "governed by the built-in policy, since no DefragPolicy selects it".to_owned(),
-                        ),
-                    };
-                    expect(&mut wrong, &at, "the policy", &notes["etcd-defrag.io/policy"], &name);
-                    expect(&mut wrong, &at, "the reason", &notes["etcd-defrag.io/policy-reason"], &json!(why));
-                }
-                let asked = &live["metadata"]["annotations"]["etcd-defrag.io/defrag-now"];
-                if has && !asked.is_null() && found.object["spec"]["suspend"] == false {
-                    expect(&mut wrong, &at, "the token served", &notes["etcd-defrag.io/last-defrag-now"], asked);
-                }
-            }
+        match state.store.objects.get(&at) {
+            Some(Stored { class: Class::Foreign, .. }) => {}
+            Some(Stored { class: Class::Adoptable, .. }) if expected.prevented => {}
+            Some(Stored { class: Class::Adoptable, .. }) => wrong.push(format!("{at:?} was not adopted")),
+            None if expected.may_be_missing => {}
+            None => wrong.push(format!("{at:?} is missing")),
+            Some(Stored { object, .. }) => cronjob(&mut wrong, state, slot, object, &expected),
         }
+        accounted.push(at);
     }
     for (at, found) in state.store.of(CRONJOBS) {
         if found.class == Class::Plain && shows_it_is_ours(&found.object) && !accounted.contains(at) {
@@ -122,6 +68,65 @@ pub(crate) fn wrong(state: &State) -> Vec<String> {
     wrong
 }
 
+/// Compares what is ours of a CronJob; labels, annotations and owners of others may stand beside.
+fn cronjob(wrong: &mut Vec<String>, state: &State, slot: usize, live: &Value, expected: &Expected) {
+    let (at, (_, name)) = (events::cronjob(slot), SLOTS[slot]);
+    let (meta, notes) = (&live["metadata"], &live["metadata"]["annotations"]);
+    if !expected.unknowable {
+        specification(wrong, &at, live, &expected.cronjobs);
+    }
+    for (label, value) in oracle::labels(name).as_object().unwrap() {
+        expect(wrong, &at, label, &meta["labels"][label], value);
+    }
+    let owners = meta["ownerReferences"].as_array().cloned().unwrap_or_default();
+    let controllers = json!(owners.into_iter().filter(|owner| owner["controller"] == true).collect::<Vec<_>>());
+    let owner = json!([{
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": expected.look.uid, "controller": true,
+    }]);
+    expect(wrong, &at, "the controllers", &controllers, &owner);
+    expect(wrong, &at, "its StatefulSet", &notes[STATEFULSET], &json!(name));
+
+    let mut codes = expected.findings.clone();
+    codes.extend((has_rival(state, slot) && oracle::is_clear(&expected.look)).then_some("rival-defragmenter"));
+    let codes = codes.into_iter().collect::<Vec<_>>().join(",");
+    let codes = if codes.is_empty() { Value::Null } else { json!(codes) };
+    expect(wrong, &at, "the findings", &notes["etcd-defrag.io/findings"], &codes);
+    expect(wrong, &at, "the policy", &notes["etcd-defrag.io/policy"], &json!(expected.policy.name));
+    expect(wrong, &at, "the reason", &notes["etcd-defrag.io/policy-reason"], &json!(expected.policy.reason));
+    let asked =
+        &state.store.get(&events::statefulset(slot)).unwrap()["metadata"]["annotations"]["etcd-defrag.io/defrag-now"];
+    if !expected.prevented && !asked.is_null() && live["spec"]["suspend"] == false {
+        expect(wrong, &at, "the token served", &notes["etcd-defrag.io/last-defrag-now"], asked);
+    }
+}
+
+/// Compares the specification with every one that may be there, and what is said to be in force with that.
+fn specification(wrong: &mut Vec<String>, at: &Key, live: &Value, candidates: &[Candidate]) {
+    let differences = |candidate: &&Candidate| json_patch::diff(&live["spec"], &candidate.spec).0.len();
+    let Some(nearest) = candidates.iter().min_by_key(differences) else {
+        wrong.push(format!("{at:?} was made although something is refused"));
+        return;
+    };
+    let others: BTreeSet<String> = candidates.iter().map(|other| other.spec.to_string()).collect();
+    let among = if others.len() > 1 { format!(", the nearest of {}", others.len()) } else { String::new() };
+    for change in &json_patch::diff(&live["spec"], &nearest.spec).0 {
+        let path = change.path().to_string();
+        let value = |spec: &Value| spec.pointer(&path).unwrap_or(&Value::Null).clone();
+        let (found, wanted) = (value(&live["spec"]), value(&nearest.spec));
+        wrong.push(format!("{}/{}: {path} is {found} instead of {wanted}{among}", at.namespace, at.name));
+    }
+    let Some(text) = live["metadata"]["annotations"][IN_FORCE].as_str() else { return };
+    let settings = &nearest.in_force.settings;
+    let record: Value = serde_json::from_str(text).unwrap_or_default();
+    expect(wrong, at, "the version of what is in force", &record["version"], &json!(1));
+    expect(wrong, at, "the policy of what is in force", &record["policy"], &json!(nearest.in_force.policy));
+    if !settings.held {
+        let said = &record["settings"];
+        expect(wrong, at, "the schedule in force", &said["schedule"], &json!(settings.schedule));
+        expect(wrong, at, "the rule in force", &said["rule"], &json!(settings.rule));
+    }
+}
+
 /// Whether a CronJob has our label and names its StatefulSet. Where somebody took either off before the StatefulSet was let
 /// go of, it is not ours to delete any more.
 fn shows_it_is_ours(cronjob: &Value) -> bool {
@@ -135,49 +140,6 @@ fn expect(wrong: &mut Vec<String>, at: &Key, what: &str, found: &Value, wanted: 
     if found != wanted {
         wrong.push(format!("{}/{}: {what}: {found} instead of {wanted}", at.namespace, at.name));
     }
-}
-
-/// Compares what is ours of a CronJob; labels, annotations and owners of others may stand beside.
-fn compare(wrong: &mut Vec<String>, at: &Key, live: &Value, desired: &Value) {
-    expect(wrong, at, "the specification", &live["spec"], &desired["spec"]);
-    for field in ["labels", "annotations"] {
-        for (name, value) in desired["metadata"][field].as_object().into_iter().flatten() {
-            expect(wrong, at, name, &live["metadata"][field][name], value);
-        }
-    }
-    let owners = live["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
-    let controllers = json!(owners.into_iter().filter(|owner| owner["controller"] == true).collect::<Vec<_>>());
-    expect(wrong, at, "the controllers", &controllers, &desired["metadata"]["ownerReferences"]);
-    // Our marks, once more in words of their own.
-    expect(wrong, at, "the mark", &live["metadata"]["labels"][MANAGED_BY], &json!(MANAGER));
-    expect(wrong, at, "its StatefulSet", &live["metadata"]["annotations"][STATEFULSET], &controllers[0]["name"]);
-}
-
-/// Of the policies whose labels are all there: the highest priority, then the first name.
-fn governing(state: &State, object: &Value) -> Governing {
-    let namespace = object["metadata"]["namespace"].as_str().unwrap();
-    let namespace = state.store.get(&key(NAMESPACES, "", namespace)).unwrap();
-    let has = |labels: &Value, selector: &Value| {
-        selector["matchLabels"].as_object().into_iter().flatten().all(|(name, value)| labels[name] == *value)
-    };
-    let mut selecting: Vec<&Value> = state
-        .store
-        .of(POLICIES)
-        .map(|(_, stored)| &*stored.object)
-        .filter(|policy| {
-            has(&namespace["metadata"]["labels"], &policy["spec"]["namespaceSelector"])
-                && has(&object["metadata"]["labels"], &policy["spec"]["selector"])
-        })
-        .collect();
-    let rank = |policy: &Value| {
-        (Reverse(policy["spec"]["priority"].as_i64().unwrap()), policy["metadata"]["name"].as_str().unwrap().to_owned())
-    };
-    selecting.sort_by_key(|policy| rank(policy));
-    let first = *selecting.first()?;
-    let (Reverse(priority), name) = rank(first);
-    let read: DefragPolicy = serde_json::from_value(first.clone()).unwrap();
-    let policy = policy::compile(&read, Timestamp::now()).policy;
-    Some((name, priority, (*policy).clone()))
 }
 
 /// Whether another CronJob, under another name, defragments this etcd.

@@ -25,6 +25,27 @@ fn key_of(list: &str) -> Option<&'static str> {
     })
 }
 
+/// What `metadata.managedFields` says of who set what.
+pub(crate) fn managed(owners: &Owners) -> Value {
+    let entry = |((manager, applies), paths): (&Manager, &BTreeSet<Path>)| {
+        let mut fields = json!({});
+        for path in paths {
+            let (mut at, mut above) = (&mut fields, "");
+            for step in path {
+                let name = match key_of(above) {
+                    Some(key) if step.starts_with("k:") => format!("k:{}", json!({key: step[2..]})),
+                    _ => step.clone(),
+                };
+                at = at.as_object_mut().unwrap().entry(name).or_insert_with(|| json!({}));
+                above = step;
+            }
+        }
+        let operation = if *applies { "Apply" } else { "Update" };
+        json!({"manager": manager, "operation": operation, "fieldsType": "FieldsV1", "fieldsV1": fields})
+    };
+    owners.iter().map(entry).collect()
+}
+
 /// Every field of an object that somebody can own.
 pub(crate) fn leaves(object: &Value) -> BTreeSet<Path> {
     let mut found = BTreeSet::new();

@@ -28,6 +28,8 @@ mod random;
 mod events;
 mod expected;
 mod fields;
+mod objects;
+mod oracle;
 mod real;
 mod sequence;
 mod server;
@@ -180,5 +182,106 @@ fn a_cronjob_that_changes_hands_at_any_moment_is_left_alone() {
                 panic!("after {milliseconds} ms: {wrong}");
             }
         }
+    }
+}
+
+/// Until the policy became stricter everything was accepted, and what was accepted stays in force. The members are facts.
+#[test]
+fn members_are_followed_where_a_policy_became_stricter() {
+    ends_well(vec![
+        Event::Policy { policy: 0, priority: 0, selects: 0, says: 0 },
+        Event::Create { slot: 0, label: 0, setting: 0 },
+        Event::Scale { slot: 0, members: 1 },
+        Event::Settle,
+        Event::Policy { policy: 0, priority: 0, selects: 0, says: 5 },
+        Event::Settle,
+        Event::Scale { slot: 0, members: 0 },
+        Event::Settle,
+    ]);
+}
+
+#[test]
+fn an_emergency_stop_suspends_also_while_the_schedule_is_refused() {
+    ends_well(vec![
+        Event::Create { slot: 0, label: 0, setting: 1 },
+        Event::Settle,
+        Event::Annotate { slot: 0, setting: 5 },
+        Event::Settle,
+        Event::Suspend { slot: 0, suspension: 0 },
+        Event::Settle,
+    ]);
+}
+
+#[test]
+fn no_members_suspend_also_while_the_schedule_is_refused() {
+    ends_well(vec![
+        Event::Create { slot: 0, label: 0, setting: 1 },
+        Event::Settle,
+        Event::Annotate { slot: 0, setting: 5 },
+        Event::Settle,
+        Event::Scale { slot: 0, members: 2 },
+        Event::Settle,
+        Event::Scale { slot: 0, members: 0 },
+        Event::Settle,
+    ]);
+}
+
+#[test]
+fn quota_and_members_are_followed_where_they_made_a_rule_wrong() {
+    ends_well(vec![
+        Event::Create { slot: 0, label: 0, setting: 8 },
+        Event::Settle,
+        Event::Quota { slot: 0, quota: 1 },
+        Event::Scale { slot: 0, members: 1 },
+        Event::Settle,
+    ]);
+}
+
+/// What was good under another policy gives way: the governing one's schedule where it may run, else the usual one, else none.
+#[test]
+fn another_policy_brings_its_own_settings_where_those_that_stand_are_refused() {
+    for says in [5, 7, 9] {
+        ends_well(vec![
+            Event::Policy { policy: 0, priority: 0, selects: 0, says: 1 },
+            Event::Create { slot: 0, label: 0, setting: 4 },
+            Event::Settle,
+            Event::Policy { policy: 1, priority: 1, selects: 0, says },
+            Event::Scale { slot: 0, members: 1 },
+            Event::Settle,
+            Event::DeletePolicy { policy: 1 },
+            Event::Settle,
+        ]);
+    }
+}
+
+#[test]
+fn the_certificates_of_an_etcd_with_refused_settings_are_followed_as_far_as_they_can_be_told() {
+    for secret in [1, 2] {
+        ends_well(vec![
+            Event::Create { slot: 0, label: 0, setting: 1 },
+            Event::Settle,
+            Event::Annotate { slot: 0, setting: 6 },
+            Event::Secret { slot: 0, secret },
+            Event::Scale { slot: 0, members: 1 },
+            Event::Settle,
+            Event::Scale { slot: 0, members: 2 },
+            Event::Settle,
+        ]);
+    }
+}
+
+/// A schedule that runs every minute was never accepted, whatever somebody writes on the CronJob.
+#[test]
+fn what_is_forged_does_not_come_in_force() {
+    for forgery in 0..4 {
+        ends_well(vec![
+            Event::Create { slot: 0, label: 0, setting: 1 },
+            Event::Settle,
+            Event::Annotate { slot: 0, setting: 5 },
+            Event::Settle,
+            Event::Forge { slot: 0, forgery },
+            Event::Scale { slot: 0, members: 1 },
+            Event::Settle,
+        ]);
     }
 }

@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     events::{self, Event, SLOTS},
     expected,
+    oracle::Oracle,
     random::Random,
     server::{Counts, Faults, Link, Server},
 };
@@ -50,8 +51,12 @@ impl Sequence {
         };
         let length = 10 + random.below(50usize);
         let mut all: Vec<Event> = (0..SLOTS.len())
-            .map(|slot| Event::Create { slot, label: random.below(5), setting: random.below(4) })
+            .map(|slot| Event::Create { slot, label: events::label(&mut random), setting: random.below(4) })
             .collect();
+        if random.one_in(2) {
+            // What is refused from now on has had good settings.
+            all.push(Event::Settle);
+        }
         all.extend((0..length).map(|_| events::random(&mut random)));
         all.push(Event::Settle);
         Self { seed, faults, events: all }
@@ -125,6 +130,7 @@ impl Replica {
 
 struct Run {
     server: Arc<Server>,
+    oracle: Oracle,
     replicas: Vec<Replica>,
     started: usize,
     faults: Faults,
@@ -134,7 +140,7 @@ impl Run {
     fn start(seed: u64, faults: Faults) -> Self {
         let server = Server::new(seed ^ 0x5eed);
         server.with(events::begin);
-        let mut run = Self { server, replicas: Vec::new(), started: 0, faults };
+        let mut run = Self { server, oracle: Oracle::default(), replicas: Vec::new(), started: 0, faults };
         for _ in 0..2 {
             let replica = run.another();
             run.replicas.push(replica);
@@ -176,7 +182,10 @@ impl Run {
             }
             Event::Pause { milliseconds } => sleep(Duration::from_millis(milliseconds)).await,
             Event::Settle => self.settle().await?,
-            _ => self.server.with(|state| events::happen(event, state)),
+            _ => self.server.with(|state| {
+                events::happen(event, state);
+                self.oracle.happened(event, state);
+            }),
         }
         let state = self.server.state();
         state.violations.first().map_or(Ok(()), |violation| Err(violation.clone()))
@@ -194,7 +203,7 @@ impl Run {
             if begun.elapsed() < REST {
                 continue;
             }
-            let wrong = expected::wrong(&self.server.state());
+            let wrong = expected::wrong(&self.oracle, &self.server.state());
             if wrong.is_empty() {
                 break;
             }
@@ -213,7 +222,8 @@ impl Run {
                 &state.told[told..]
             ));
         }
-        let wrong = expected::wrong(&state);
+        let wrong = expected::wrong(&self.oracle, &state);
+        self.oracle.rests(&state);
         drop(state);
         if !wrong.is_empty() {
             return Err(format!("later: {}", wrong.join("\n    ")));

@@ -116,10 +116,6 @@ impl Store {
     /// Stores an object under the next version, unless nothing in it is new.
     fn put(&mut self, key: &Key, mut object: Value, owners: Owners, class: Class) -> Arc<Value> {
         let before = self.objects.get(key).map(|stored| Arc::clone(&stored.object));
-        let managers: Vec<Value> = owners
-            .keys()
-            .map(|(manager, apply)| json!({"manager": manager, "operation": if *apply { "Apply" } else { "Update" }}))
-            .collect();
         let meta = &mut object["metadata"];
         if let Some(before) = &before {
             for field in ["uid", "creationTimestamp", "resourceVersion", "generation"] {
@@ -131,7 +127,7 @@ impl Store {
             meta["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
             meta["generation"] = json!(1);
         }
-        meta["managedFields"] = json!(managers);
+        meta["managedFields"] = fields::managed(&owners);
         if before.as_deref() == Some(&object) {
             self.objects.get_mut(key).unwrap().owners = owners;
             return Arc::new(object);

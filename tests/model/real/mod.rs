@@ -18,6 +18,7 @@ use crate::{
     events::{self, Event},
     expected,
     harness::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions},
+    oracle::Oracle,
     random::Random,
     server::State,
     setting,
@@ -70,6 +71,7 @@ struct Run {
     replicas: Vec<Replica>,
     plane: ControlPlane,
     cluster: Cluster,
+    oracle: Oracle,
     started: usize,
     events: usize,
     refused: usize,
@@ -80,7 +82,16 @@ impl Run {
     async fn start() -> Self {
         let plane = ControlPlane::start_with(&[(CONTROLLER_MANAGER, "--controllers=*,-statefulset-controller")]);
         let cluster = Cluster::new(plane.kubeconfig()).await;
-        let mut run = Self { replicas: Vec::new(), plane, cluster, started: 0, events: 0, refused: 0, again: 0 };
+        let mut run = Self {
+            replicas: Vec::new(),
+            plane,
+            cluster,
+            oracle: Oracle::default(),
+            started: 0,
+            events: 0,
+            refused: 0,
+            again: 0,
+        };
         let mut begin = State::new(0);
         events::begin(&mut begin);
         for change in &begin.store.log {
@@ -137,6 +148,7 @@ impl Run {
     async fn change(&mut self, event: &Event) -> Result<(), String> {
         for _ in 0..50 {
             let mut state = self.cluster.look().await;
+            self.oracle.see(&state);
             if let Some(violation) = state.violations.first() {
                 return Err(violation.clone());
             }
@@ -152,7 +164,10 @@ impl Run {
                 self.carry_out(&state).await
             };
             match result {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.oracle.happened(event, &state);
+                    return Ok(());
+                }
                 Err(Hitch::Refused(words)) => {
                     println!("{event:?}: {words}");
                     self.refused += 1;
@@ -197,7 +212,8 @@ impl Run {
         let begun = Instant::now();
         loop {
             self.change(&Event::FinishJobs { failed: false }).await?;
-            let wrong = expected::wrong(&self.cluster.look().await);
+            let state = self.cluster.look().await;
+            let wrong = self.wrong(&state);
             if wrong.is_empty() {
                 break;
             }
@@ -214,7 +230,9 @@ impl Run {
         if let Some(write) = writes.iter().find(|event| event.resource != "leases") {
             return Err(format!("no rest: {} {} {}/{}", write.verb, write.resource, write.namespace, write.name));
         }
-        let wrong = expected::wrong(&self.cluster.look().await);
+        let state = self.cluster.look().await;
+        let wrong = self.wrong(&state);
+        self.oracle.rests(&state);
         if !wrong.is_empty() {
             return Err(format!("later: {}", wrong.join("\n    ")));
         }
@@ -222,6 +240,12 @@ impl Run {
             return Err(format!("a replica ended by itself:\n{}", replica.serve.log()));
         }
         Ok(())
+    }
+
+    /// What is not as it should be.
+    fn wrong(&mut self, state: &State) -> Vec<String> {
+        self.oracle.see(state);
+        expected::wrong(&self.oracle, state)
     }
 
     /// Removes what a sequence left.
