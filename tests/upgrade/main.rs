@@ -1,0 +1,58 @@
+//! From the program of an earlier commit to this one and back: no run starts, and no CronJob is written twice for it.
+//!
+//! `make upgrade` builds that program and runs this; elsewhere each test says that it is skipped.
+
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a failed helper fails the test")]
+
+mod fleet;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod helm;
+#[allow(dead_code, reason = "the tests of availability use the rest of it")]
+#[path = "../availability/installation.rs"]
+mod installation;
+mod sides;
+
+use std::{fs, path::PathBuf};
+
+use self::harness::binary;
+
+/// The program of the earlier commit, with its sources in the folder `source` beside it (`scripts/previous.sh`).
+struct Previous {
+    program: PathBuf,
+    /// Whether it is another one than that of these sources. The same on both sides is a rehearsal.
+    differs: bool,
+}
+
+impl Previous {
+    /// `None` where there is none, after having said so for the given test.
+    fn find(test: &str) -> Option<Self> {
+        let Some(program) = std::env::var_os("ETCD_DEFRAG_PREVIOUS").map(PathBuf::from) else {
+            println!(
+                "SKIPPED: {test}: a drill of its own, for it builds the program of an earlier commit: make upgrade"
+            );
+            return None;
+        };
+        let source = program.with_file_name("source");
+        assert!(source.is_dir(), "{} is missing; scripts/previous.sh makes both", source.display());
+        let version =
+            |file: PathBuf| fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        // What is in force is told by the part of the sources that both have.
+        let differs = ["src/controller/mod.rs", "src/controller/drift.rs", "src/defrag/mod.rs"]
+            .iter()
+            .any(|file| !here.join(file).is_file() || version(source.join(file)) != version(here.join(file)));
+        println!(
+            "from {} to {}: {}",
+            program.display(),
+            binary().display(),
+            if differs { "another program" } else { "a rehearsal" }
+        );
+        Some(Self { program, differs })
+    }
+
+    /// The folder of its chart.
+    fn chart(&self) -> PathBuf {
+        self.program.with_file_name("source").join("deploy/chart/etcd-defrag-webhook")
+    }
+}
