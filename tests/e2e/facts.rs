@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
+    lifecycle::defrag_sh_cronjob,
     policies::manifest,
     support::{Namespace, SOON, World, asleep, etcd, namespace},
 };
@@ -540,7 +541,7 @@ async fn keeps_all_facts(subject: &Subject<'_>, hide: impl FnOnce(&mut Value)) {
     subject.scale(5).await;
     subject.shows("scaled back from zero", &wanted).await;
     subject.annotate("schedule", Some("9 9 * * *")).await;
-    wanted.schedule = "9 9 * * *".to_owned();
+    wanted = Shown { schedule: "9 9 * * *".to_owned(), ..wanted };
     subject.shows("a setting was changed", &wanted).await;
     let forged = format!("{IN_FORCE}={}", forgeries(&subject.policy("first"))[0].1.as_ref().unwrap());
     subject.ns.run(&["annotate", "cronjob", CRONJOB, "--overwrite", &forged]);
@@ -574,6 +575,48 @@ async fn while_no_etcd_is_found_no_fact_is_followed_but_what_pauses() {
     let subject = Subject::new(&world, "etcd-hidden", "etcd-not-found").await;
     let hide = |container: &mut Value| *container = json!({"name": "web", "image": "nginx:1"});
     keeps_all_facts(&subject, hide).await;
+}
+
+#[tokio::test]
+async fn whichever_fact_cannot_be_read_all_the_others_stay() {
+    let world = asleep();
+    let subject = Subject::new(&world, "unreadable", "").await;
+    subject.make(&SETTINGS, 8 * GIB).await;
+    subject.shows("made", &Shown::good(8 * GIB)).await;
+    let sound = json!({"spec": {"replicas": 3, "template": subject.template().await}});
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut template = sound["spec"]["template"].clone();
+        change(&mut template["spec"]);
+        json!({"spec": {"replicas": 5, "template": template}})
+    };
+    let annotated = |key: &str, value: &str| json!({"metadata": {"annotations": {format!("etcd-defrag.io/{key}"): value}}, "spec": {"replicas": 5}});
+    let password = json!({"name": "ETCD_ROOT_PASSWORD", "value": "secret"});
+    let elsewhere = json!(["etcd", "--config-file=/etc/etcd/etcd.yaml"]);
+    for (code, change) in [
+        ("value-invalid", annotated("client-port", "http")),
+        ("quota-mismatch", annotated("quota", "3Gi")),
+        ("secret-reference-invalid", annotated("username-secret", "root")),
+        ("too-many-members", json!({"spec": {"replicas": 11}})),
+        ("tls-secret-unknown", with(&|pod| pod["volumes"] = json!([{"name": "certs", "emptyDir": {}}]))),
+        (
+            "credentials-unknown",
+            with(&|pod| pod["containers"][0]["env"].as_array_mut().unwrap().push(password.clone())),
+        ),
+        ("endpoints-unknown", with(&|pod| pod["containers"][0]["command"] = elsewhere.clone())),
+    ] {
+        let look = |cronjob: &Value| Shown::of(cronjob, code);
+        let mut wanted = Shown { told: true, ..Shown::good(8 * GIB) };
+        subject.patch(change).await;
+        subject.settles(code, look, wanted.clone()).await;
+        subject.annotate("suspend", Some("true")).await;
+        wanted.suspended = true;
+        subject.settles(&format!("{code}, suspended"), look, wanted).await;
+        for key in ["suspend", "client-port", "quota", "username-secret"] {
+            subject.annotate(key, None).await;
+        }
+        subject.patch(sound.clone()).await;
+        subject.settles(&format!("{code}, put right"), look, Shown::good(8 * GIB)).await;
+    }
 }
 
 #[tokio::test]
@@ -654,4 +697,21 @@ async fn where_nothing_was_ever_in_force_no_cronjob_is_made() {
     assert_eq!(subject.live().await, None, "made again while something is refused");
     subject.annotate("shedule", None).await;
     subject.settles("put right", |cronjob| cronjob["spec"]["suspend"] == false, true).await;
+}
+
+#[tokio::test]
+async fn the_cronjob_of_defrag_sh_is_adopted_only_when_nothing_is_refused() {
+    let world = asleep();
+    let subject = Subject::new(&world, "adopted-later", "annotation-unknown").await;
+    subject.ns.accepts(&defrag_sh_cronjob(&subject.ns.name, NAME, "kamaji-etcd"));
+    let theirs = subject.live().await.unwrap();
+    subject.make(&[("shedule", "9 9 * * *")], 8 * GIB).await;
+    subject.warned("annotation-unknown");
+    subject.scale(5).await;
+    subject.looked_at("other");
+    assert_eq!(subject.live().await.unwrap()["metadata"]["resourceVersion"], theirs["metadata"]["resourceVersion"]);
+    subject.annotate("shedule", None).await;
+    let ours = |cronjob: &Value| cronjob["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet";
+    let adopted = subject.settles("put right", ours, true).await;
+    assert_eq!(adopted["metadata"]["uid"], theirs["metadata"]["uid"]);
 }

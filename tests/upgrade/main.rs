@@ -13,7 +13,11 @@ mod helm;
 mod installation;
 mod sides;
 
-use std::{fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use self::harness::binary;
 
@@ -35,19 +39,9 @@ impl Previous {
         };
         let source = program.with_file_name("source");
         assert!(source.is_dir(), "{} is missing; scripts/previous.sh makes both", source.display());
-        let version =
-            |file: PathBuf| fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        // What is in force is told by the part of the sources that both have.
-        let differs = ["src/controller/mod.rs", "src/controller/drift.rs", "src/defrag/mod.rs"]
-            .iter()
-            .any(|file| !here.join(file).is_file() || version(source.join(file)) != version(here.join(file)));
-        println!(
-            "from {} to {}: {}",
-            program.display(),
-            binary().display(),
-            if differs { "another program" } else { "a rehearsal" }
-        );
+        let differs = tree(&source) != tree(Path::new(env!("CARGO_MANIFEST_DIR")));
+        let what = if differs { "another program" } else { "a rehearsal, the sources are the same" };
+        println!("from {} to {}: {what}", program.display(), binary().display());
         Some(Self { program, differs })
     }
 
@@ -55,4 +49,21 @@ impl Previous {
     fn chart(&self) -> PathBuf {
         self.program.with_file_name("source").join("deploy/chart/etcd-defrag-webhook")
     }
+}
+
+/// The sources of a program, by their paths in its repository.
+fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
 }
