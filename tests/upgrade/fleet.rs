@@ -169,6 +169,8 @@ impl<'a> Fleet<'a> {
     /// Each for the etcd of the same name.
     fn govern(&self, name: &str, spec: &Value) {
         let mut spec = spec.clone();
+        // Above the chart's own.
+        spec["priority"] = json!(1);
         spec["selector"] = json!({"matchLabels": {"tier": name}});
         let policy = json!({
             "apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": name}, "spec": spec,
