@@ -405,9 +405,9 @@ async fn under_another_policy_facts_are_followed_and_only_what_it_refuses_become
 
     let mut weekly = round("second", strict());
     weekly["priority"] = json!(1);
-    weekly["defaults"] = json!({"schedule": "0 2 * * 0", "waitBetweenMembers": "50s"});
+    weekly["defaults"] = json!({"schedule": "0 4 * * 0", "waitBetweenMembers": "50s"});
     subject.govern("second", weekly);
-    let default = Shown { schedule: "0 2 * * 0".to_owned(), ..wanted.clone() };
+    let default = Shown { schedule: "0 4 * * 0".to_owned(), ..wanted.clone() };
     wanted = Shown { told: true, round: "second".to_owned(), ..default };
     subject.shows("refused", &wanted).await;
     subject.warned("schedule-too-often");
@@ -441,10 +441,10 @@ async fn under_another_policy_whose_own_default_is_refused_the_cronjob_is_suspen
     subject.scale(5).await;
     subject.settles("scaled up", state, (true, 5, true)).await;
 
-    without["defaults"] = json!({"schedule": "0 2 * * 0"});
+    without["defaults"] = json!({"schedule": "0 4 * * 0"});
     subject.govern("second", without);
     let resumed = subject.settles("resumed", state, (false, 5, true)).await;
-    assert_eq!(resumed["spec"]["schedule"], "0 2 * * 0");
+    assert_eq!(resumed["spec"]["schedule"], "0 4 * * 0");
 }
 
 /// What somebody may write into the annotation that tells what is in force.
