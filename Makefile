@@ -50,6 +50,12 @@ REAL ?= 20
 model: controlplane ## The reconciler against a model: SEQUENCES=20000 random ones with faults, REAL=20 on a control plane
 	MODEL_SEQUENCES=$(SEQUENCES) MODEL_REAL_SEQUENCES=$(REAL) cargo test --locked --release --test model -- --nocapture
 
+FROM ?=
+.PHONY: upgrade
+upgrade: controlplane ## From the program of an earlier commit (FROM=) to this one and back, with enrolled etcds; as root with Helm too
+	ETCD_DEFRAG_PREVIOUS=$$(scripts/previous.sh $(FROM)) && export ETCD_DEFRAG_PREVIOUS && \
+	  cargo test --locked --test upgrade -- --nocapture --test-threads 1
+
 .PHONY: oracle
 oracle: ## Millions of schedules and rules against the Go modules that decide in a cluster
 	ORACLE_REQUIRED=1 ORACLE_SCHEDULES=2000000 ORACLE_FIRES=200000 ORACLE_RULES=2000000 \

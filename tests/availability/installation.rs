@@ -40,8 +40,13 @@ pub(crate) struct Installation<'a> {
 impl<'a> Installation<'a> {
     /// Installs the chart with the given values into its namespace, and waits for it.
     pub(crate) fn install(node: &'a Node, values: &str) -> Self {
+        Self::install_from(node, &chart(), values)
+    }
+
+    /// The same from the folder of another chart.
+    pub(crate) fn install_from(node: &'a Node, chart: &Path, values: &str) -> Self {
         node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
-        let chart = chart().display().to_string();
+        let chart = chart.display().to_string();
         let begun = Instant::now();
         node.helm_ok(&["install", NAME, &chart, "-n", NAMESPACE, "-f", "-", "--wait", "--timeout=3m"], values);
         println!("helm install until all replicas are ready: {:.1} s", begun.elapsed().as_secs_f64());

@@ -41,7 +41,7 @@ fn masked(text: &str) -> String {
 }
 
 /// A run of a CronJob that fails at once: it is given one second.
-fn failed_run(ns: &Namespace<'_>, cronjob: &str) {
+pub(super) fn failed_run(ns: &Namespace<'_>, cronjob: &str) {
     let from = format!("--from=cronjob/{cronjob}");
     let text = ns.plane.kubectl_ok(&["-n", &ns.name, "create", "job", "late", &from, "--dry-run=client", "-o", "json"]);
     let mut job: Value = serde_json::from_str(&text).unwrap();

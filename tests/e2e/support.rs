@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{ControlPlane, Serve, eventually, with_its_own_rights};
+use crate::harness::{ControlPlane, Serve, ServeOptions, eventually, with_its_own_rights};
 
 /// What the reconciler needs at most for one step, with room for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(15);
@@ -26,11 +26,28 @@ pub(crate) struct World {
 /// The shared world. It lives as long as a test holds it, so nothing is left behind after the last one.
 pub(crate) fn world() -> Arc<World> {
     static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
-    let mut shared = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+    shared(&WORLD, World::start)
+}
+
+/// Another one, shared in the same way, where no webhook is registered and the kind `DefragPolicy` is known: what would be
+/// refused gets through, as it does while the webhooks are away.
+pub(crate) fn asleep() -> Arc<World> {
+    static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
+    shared(&WORLD, || {
+        let plane = ControlPlane::start();
+        let options = ServeOptions { register: false, ..with_its_own_rights(&plane) };
+        plane.apply(include_str!("../../deploy/manifests/05-defragpolicies.crd.yaml"));
+        plane.wait_established("defragpolicies.etcd-defrag.io");
+        World { _serve: Serve::start_with(&plane, &options), plane }
+    })
+}
+
+fn shared(place: &Mutex<Weak<World>>, start: impl FnOnce() -> World) -> Arc<World> {
+    let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(world) = shared.upgrade() {
         return world;
     }
-    let world = Arc::new(World::start());
+    let world = Arc::new(start());
     *shared = Arc::downgrade(&world);
     world
 }

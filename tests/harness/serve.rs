@@ -29,6 +29,8 @@ pub(crate) struct ServeOptions {
     pub(crate) own_certificate: bool,
     /// The name in the Lease; without it one by the port.
     pub(crate) identity: Option<String>,
+    /// The program; without it the one under test.
+    pub(crate) program: Option<PathBuf>,
 }
 
 /// A running process; ended when dropped.
@@ -72,7 +74,8 @@ impl Serve {
         let log = plane.logs().join(format!("serve-{port}-{probes}.log"));
         let file = File::create(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         let identity = options.identity.clone().unwrap_or_else(|| format!("replica-{port}"));
-        let mut command = Command::new(binary());
+        let program = options.program.clone().unwrap_or_else(binary);
+        let mut command = Command::new(&program);
         command
             .arg("serve")
             .args(["--listen", &format!("127.0.0.1:{port}")])
@@ -97,7 +100,7 @@ impl Serve {
             }
         }
         let begun = Instant::now();
-        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         Self { child, port, probes, log, begun, start_time: Duration::ZERO }
     }
 
