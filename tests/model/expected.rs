@@ -88,9 +88,23 @@ fn cronjob(wrong: &mut Vec<String>, state: &State, slot: usize, live: &Value, ex
 
     let mut codes = expected.findings.clone();
     codes.extend((has_rival(state, slot) && oracle::is_clear(&expected.look)).then_some("rival-defragmenter"));
-    let codes = codes.into_iter().collect::<Vec<_>>().join(",");
-    let codes = if codes.is_empty() { Value::Null } else { json!(codes) };
-    expect(wrong, &at, "the findings", &notes["etcd-defrag.io/findings"], &codes);
+    // Whether nothing is in force, where what is there can mean both.
+    let fits = |candidate: &&Candidate| live["spec"] == candidate.spec || expected.unknowable;
+    let mut held: BTreeSet<bool> =
+        expected.cronjobs.iter().filter(fits).map(|one| one.in_force.settings.held).collect();
+    if expected.unknowable {
+        held.extend([false, true]);
+    }
+    let found = &notes["etcd-defrag.io/findings"];
+    let lists = held.into_iter().map(|held| {
+        let all: BTreeSet<&str> = codes.iter().copied().chain(held.then_some("nothing-in-force")).collect();
+        let list = all.into_iter().collect::<Vec<_>>().join(",");
+        if list.is_empty() { Value::Null } else { json!(list) }
+    });
+    let lists: Vec<Value> = lists.collect();
+    if !lists.contains(found) {
+        wrong.push(format!("{at:?}: the findings: {found} instead of {lists:?}"));
+    }
     expect(wrong, &at, "the policy", &notes["etcd-defrag.io/policy"], &json!(expected.policy.name));
     expect(wrong, &at, "the reason", &notes["etcd-defrag.io/policy-reason"], &json!(expected.policy.reason));
     let asked =
