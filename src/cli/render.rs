@@ -12,7 +12,7 @@ use super::{
     policies::{Known, Policies},
 };
 use crate::defrag::{
-    Enrollment, assess,
+    Enrollment, Verdict, assess,
     defaulting::{self, Change},
     policy::Governing,
     statefulset::StatefulSet,
@@ -22,7 +22,8 @@ use crate::defrag::{
 ///
 /// No cluster is contacted. A StatefulSet that would be refused is left out, unless the input has its CronJob; its findings
 /// are on standard error and the exit code is 1. What is around a StatefulSet is taken from the input, too: with
-/// `kubectl get statefulset,cronjob,job,namespace,defragpolicy -o yaml` it shows what the cluster will have.
+/// `kubectl get statefulset,cronjob,job,namespace,defragpolicy --show-managed-fields -o yaml` it shows what the cluster will
+/// have.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -56,7 +57,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
                 enrolled += 1;
                 note_governing(&known, &object, &governing);
                 let (pair, refused) = rendered(&document, &object, &governing, &around, now)?;
-                objects.extend(pair.into_iter().flatten());
+                objects.extend(pair);
                 if refused {
                     outcome = Outcome::Refused;
                 }
@@ -80,14 +81,15 @@ fn note_governing(known: &Known, object: &StatefulSet, governing: &Governing) {
     }
 }
 
-/// The StatefulSet as mutated and its CronJob, nothing where there is to be none; and whether something is refused.
+/// The StatefulSet as mutated and its CronJob, nothing where that is refused; and whether something is refused. Where the
+/// name of the CronJob is taken, the StatefulSet is alone.
 fn rendered(
     document: &Document,
     object: &StatefulSet,
     governing: &Governing,
     around: &Around,
     now: Timestamp,
-) -> anyhow::Result<(Option<[Value; 2]>, bool)> {
+) -> anyhow::Result<(Vec<Value>, bool)> {
     let mut value = document.value.clone();
     apply(&mut value, &defaulting::changes(object, None, &governing.policy));
     let mut mutated: StatefulSet =
@@ -100,12 +102,15 @@ fn rendered(
         output::say(output::finding(&place, finding).trim_end());
     }
     let refused = assessment.refused.any;
-    let Some(cronjob) = assessment.cronjob() else { return Ok((None, refused)) };
+    let Some(cronjob) = assessment.cronjob() else {
+        let alone = matches!(assessment.verdict, Verdict::Taken { .. }) && !refused;
+        return Ok((if alone { vec![value] } else { Vec::new() }, refused));
+    };
     for line in assessment.plan.iter().flat_map(|plan| plan.effective(now)) {
         output::note(&format!("{name}: {}", line.strip_prefix("etcd-defrag: ").unwrap_or(&line)));
     }
     let cronjob = serde_json::to_value(cronjob).context("the CronJob cannot be written")?;
-    Ok((Some([value, cronjob]), refused))
+    Ok((vec![value, cronjob], refused))
 }
 
 /// Changes annotations of a whole object and nothing else of it.

@@ -67,13 +67,14 @@ impl Ensure<'_> {
             },
         };
         self.tell_budget(memory);
-        let present = matches!(self.assessment.verdict, Verdict::Present(_)) && !self.assessment.refused.any;
-        if present && looked.next == Next::Wait {
+        if matches!(self.assessment.verdict, Verdict::Present(_)) && looked.next == Next::Wait {
             let served = self.task.named().and_then(|live| live.annotation(LAST_DEFRAG_NOW));
-            if let Some(token) = defrag_now::asked(self.object, served.or(memory.served.as_deref())) {
-                looked = Box::pin(self.defrag_now(&name, token, memory)).await?;
-            } else {
-                memory.over(Topic::Pending);
+            match defrag_now::asked(self.object, served.or(memory.served.as_deref())) {
+                Some(_) if self.assessment.refused.any => {
+                    self.pending("something of this StatefulSet is refused, as other Events say", memory);
+                }
+                Some(token) => looked = Box::pin(self.defrag_now(&name, token, memory)).await?,
+                None => memory.over(Topic::Pending),
             }
         }
         Ok(Looked { changed: looked.changed || strays, ..looked })
@@ -235,6 +236,14 @@ impl Ensure<'_> {
         Looked::UNCHANGED.again(FOREIGN_AGAIN)
     }
 
+    /// Reports why a run that is asked for waits.
+    fn pending(&mut self, why: &str, memory: &mut Memory) {
+        if memory.is_news(Topic::Pending, &why) {
+            let note = format!("The run that {} asks for waits, because {why}.", defrag_now::ANNOTATION);
+            self.events.push(Event::normal("DefragNow", "DefragNowWaits", note));
+        }
+    }
+
     /// Starts the run that a new token asks for, or says why it has to wait.
     async fn defrag_now(&mut self, name: &str, token: &str, memory: &mut Memory) -> Result<Looked, Error> {
         let api: Api<CronJob> = Api::namespaced(self.context.client.clone(), &self.task.key.namespace);
@@ -246,11 +255,7 @@ impl Ensure<'_> {
         let request = defrag_now::Request { statefulset: &self.task.key.name, token, mark: None };
         match defrag_now::start(self.context, &live, &request).await? {
             defrag_now::Start::Wait(hold) => {
-                let why = hold.because();
-                if memory.is_news(Topic::Pending, &why) {
-                    let note = format!("The run that {} asks for waits, because {why}.", defrag_now::ANNOTATION);
-                    self.events.push(Event::normal("DefragNow", "DefragNowWaits", note));
-                }
+                self.pending(&hold.because(), memory);
                 Ok(Looked::UNCHANGED.again(defrag_now::AGAIN))
             }
             defrag_now::Start::Started { name: job, .. } => {

@@ -38,6 +38,7 @@ use super::{
     etcd::{DEFAULT_QUOTA, Kind},
     facts::Facts,
     finding::Finding,
+    keys::Key,
     policy::{Governing, Policy},
 };
 
@@ -112,6 +113,7 @@ pub(super) fn built(
     let record = Record {
         policy: governing.name().map(ToOwned::to_owned),
         settings: plan.given.clone(),
+        rule: plan.given.as_ref().filter(|given| !given.contains_key(&Key::Rule)).map(|_| plan.rule.clone()),
         suspend: plan.suspend,
         facts: plan.facts.clone(),
     };

@@ -1,5 +1,7 @@
 //! The facts that a CronJob is built from: what has to be known of an etcd to reach it, log in to it and judge its size.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -64,6 +66,7 @@ impl Facts {
             && self.replicas <= MAX_MEMBERS
             && self.endpoints.len() <= MAX_MEMBERS as usize
             && self.endpoints.iter().all(|url| url_problem(url).is_none())
+            && self.endpoints.iter().collect::<BTreeSet<_>>().len() == self.endpoints.len()
             && self.ca.as_ref().is_none_or(|ca| keys(&ca.name, [&ca.key, &ca.key]))
             && self.client.as_ref().is_none_or(|pair| keys(&pair.name, [&pair.cert_key, &pair.key_key]))
             && self.login.as_ref().is_none_or(|login| keys(&login.name, [&login.user_key, &login.password_key]))

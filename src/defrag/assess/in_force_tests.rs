@@ -208,6 +208,38 @@ fn while_a_fact_cannot_be_read_all_facts_stay_but_suspension() {
     assert_eq!(becomes(&annotate(hidden(5), "rule", "true"), &governing, &live).1, Source::LastGood);
 }
 
+/// Scaled to zero, then back with a pod template that hides a fact: nobody knows where the members are.
+#[test]
+fn members_that_come_back_unseen_are_not_taken_for_none() {
+    let governing = Governing::built_in();
+    let live = made(&scaled(etcd(), 0), &governing);
+    let hidden = annotate(etcd(), "quota", "much");
+    let assessment = assessed(&hidden, &governing, Some(&live));
+    assert!(assessment.findings.iter().any(|finding| finding.code == Code::NothingInForce));
+    let (built, _) = becomes(&hidden, &governing, &live);
+    assert!(suspended(&built));
+    let (built, _) = becomes(&etcd(), &governing, &built);
+    assert_eq!((suspended(&built), members(&built)), (false, 3));
+}
+
+#[test]
+fn thresholds_keep_the_rule_that_they_compiled_to() {
+    let before = governed("p", &json!({}));
+    let object = annotate(with("quota-usage-above", "70%"), "free-above", "300Mi");
+    let live = made(&object, &before);
+    let rule = arg(&live, "defrag-rule");
+    assert!(rule.contains("0.7") && rule.contains("300*1024*1024"), "{rule}");
+    let stricter = governed("p", &json!({"limits": {"minFree": "1Gi"}}));
+    let (built, source) = becomes(&object, &stricter, &live);
+    assert_eq!((arg(&built, "defrag-rule"), source), (rule, Source::LastGood));
+    let mut forged = live;
+    let notes = forged.metadata.annotations.as_mut().unwrap();
+    let mut record: Value = serde_json::from_str(&notes[IN_FORCE]).unwrap();
+    record["rule"] = json!("dbSize >");
+    notes.insert(IN_FORCE.to_owned(), record.to_string());
+    assert_ne!(becomes(&object, &stricter, &forged).1, Source::LastGood);
+}
+
 #[test]
 fn a_suspend_that_says_nothing_changes_nothing() {
     let governing = Governing::built_in();

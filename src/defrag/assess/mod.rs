@@ -23,7 +23,7 @@ pub use self::{enrollment::Enrollment, plan::Plan, settings::Source, surrounding
 use self::{
     enrollment::{opted_out, unclear},
     settings::{Case, concerns_settings},
-    surroundings::{foreign, nothing_in_force, rival},
+    surroundings::{foreign, no_facts, no_settings, rival},
 };
 use super::{
     cronjob::{self, Built, ownership::Ownership},
@@ -154,14 +154,16 @@ fn enrolled(
     let Discovery { etcd, findings: discovered } = etcd::discover(object, &asked.overrides);
     let facts = etcd.as_ref().and_then(|etcd| Facts::of(etcd, &asked.overrides));
     let record = ours.and_then(|ours| ours.in_force(facts.as_ref(), &policy.limits));
-    let known = record.as_ref().and_then(|record| record.facts.as_ref());
+    // With no members there were no endpoints, and those of members that came back cannot be known from that.
+    let useful = |facts: &&Facts| !facts.endpoints.is_empty() || object.replicas() <= 0;
+    let known = record.as_ref().and_then(|record| record.facts.as_ref()).filter(useful);
     let quota = etcd.as_ref().and_then(|etcd| etcd.quota.as_ref()).map(|quota| quota.bytes);
     let case = Case { object, policy, quota: quota.or_else(|| known.map(|facts| facts.quota)), now };
 
     let mut findings = std::mem::take(&mut asked.findings);
     findings.extend(opted_out(object));
     findings.extend(discovered);
-    let mut judged = case.judge(asked.settings.clone(), asked.given.clone(), findings, own_trigger);
+    let mut judged = case.judge(asked.settings.clone(), asked.given.clone(), findings, own_trigger, None);
     let mut findings = std::mem::take(&mut judged.findings);
     if let Some(etcd) = &etcd {
         findings.extend(hazards(etcd, &asked, policy));
@@ -204,10 +206,10 @@ fn enrolled(
     }
     if let Some(plan) = &plan {
         if plan.given.is_none() {
-            findings.push(nothing_in_force("No settings are acceptable, not even the built-in ones"));
+            findings.push(no_settings());
         }
         if plan.facts.is_none() {
-            findings.push(nothing_in_force("The facts of this etcd cannot be read and were never known"));
+            findings.push(no_facts());
         }
     }
     if enrollment == Enrollment::Enrolled {

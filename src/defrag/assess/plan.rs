@@ -114,15 +114,15 @@ impl Plan {
         let zone = self.settings.time_zone.as_deref().unwrap_or("if the controller manager runs in UTC");
         let runs =
             if self.suspended { SUSPENDED.to_owned() } else { format!("next runs {} ({zone})", next.join(" and ")) };
-        let quota = quantity::human(self.facts.as_ref().map_or(0, |facts| facts.quota));
+        let quota = match &self.facts {
+            Some(facts) => format!("quota {} ({})", quantity::human(facts.quota), self.quota_source),
+            None => "the quota is not known".to_owned(),
+        };
         let fires = match self.fires_above {
             Some(bytes) => format!("a run defragments a mostly free database {}", from(bytes)),
             None => "no database size makes the rule fire".to_owned(),
         };
-        [runs, format!("quota {quota} ({})", self.quota_source), fires]
-            .into_iter()
-            .map(|line| shorten(&format!("etcd-defrag: {line}"), WARNING_LIMIT))
-            .collect()
+        [runs, quota, fires].into_iter().map(|line| shorten(&format!("etcd-defrag: {line}"), WARNING_LIMIT)).collect()
     }
 }
 

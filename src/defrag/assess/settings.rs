@@ -52,18 +52,23 @@ pub enum Source {
 
 impl Case<'_> {
     /// Judges settings and adds what is wrong with them to `findings`, which say already what is wrong with their values.
-    /// `own_trigger` says whether a person and not the policy says when to defragment.
+    /// `own_trigger` says whether a person and not the policy says when to defragment; `compiled` is the rule that thresholds
+    /// compiled to when they were accepted.
     pub(super) fn judge(
         self,
         settings: Settings,
         given: Given,
         mut findings: Vec<Finding>,
         own_trigger: bool,
+        compiled: Option<&str>,
     ) -> Judged {
         let limits = &self.policy.limits;
-        let rule = match &settings.trigger {
-            Trigger::Rule(text) => text.clone(),
-            Trigger::Thresholds { usage_above, free_above } => rule::compile_within(*usage_above, *free_above, limits),
+        let rule = match (&settings.trigger, compiled) {
+            (Trigger::Rule(text), _) => text.clone(),
+            (Trigger::Thresholds { .. }, Some(compiled)) => compiled.to_owned(),
+            (Trigger::Thresholds { usage_above, free_above }, None) => {
+                rule::compile_within(*usage_above, *free_above, limits)
+            }
         };
         let quota = self.quota.unwrap_or(etcd::DEFAULT_QUOTA);
         let mut judged = rule::judge(&rule, quota, limits, &settings.trigger_key.field());
@@ -98,9 +103,8 @@ impl Case<'_> {
         record: Option<&Record>,
         policy: Option<&str>,
     ) -> (Source, Option<Judged>) {
-        let last =
-            record.filter(|record| record.policy.as_deref() == policy).and_then(|record| record.settings.as_ref());
-        if let Some(last) = last.and_then(|given| self.understood(given)) {
+        let last = record.filter(|record| record.policy.as_deref() == policy);
+        if let Some(last) = last.and_then(|record| self.understood(record)) {
             return (Source::LastGood, Some(last));
         }
         let mut given = asked.clone();
@@ -113,7 +117,7 @@ impl Case<'_> {
                     None => given.remove(key),
                 };
             }
-            let judged = self.judge_given(&given);
+            let judged = self.judge_given(&given, None);
             let refused = self.refused(&judged.findings);
             if refused.is_empty() && judged.resolved.is_some() {
                 replaced.sort_unstable();
@@ -126,8 +130,8 @@ impl Case<'_> {
 
     /// Settings that were accepted before, where they can be understood. What a stricter policy or another quota makes of
     /// them does not matter; what no policy and no quota ever accepted was written by somebody else.
-    fn understood(self, given: &Given) -> Option<Judged> {
-        let judged = self.judge_given(given);
+    fn understood(self, record: &Record) -> Option<Judged> {
+        let judged = self.judge_given(record.settings.as_ref()?, record.rule.as_deref());
         let was_accepted = |finding: &Finding| {
             !finding.denies() || finding.code.is_limit() || finding.code.is_of_quota() && self.elsewhere(&judged.rule)
         };
@@ -146,7 +150,7 @@ impl Case<'_> {
 
     /// The built-in settings.
     pub(super) fn built_in(self) -> Judged {
-        self.judge_given(&self.built_in_defaults())
+        self.judge_given(&self.built_in_defaults(), None)
     }
 
     /// The built-in default of each setting that has one besides what its absence means. The rule keeps to the limits.
@@ -155,9 +159,9 @@ impl Case<'_> {
         Given::from([(Key::Schedule, DEFAULT_SCHEDULE.to_owned()), (Key::Rule, rule)])
     }
 
-    fn judge_given(self, given: &Given) -> Judged {
+    fn judge_given(self, given: &Given, compiled: Option<&str>) -> Judged {
         let (settings, findings) = settings::parse_given(given, &self.policy.limits);
-        self.judge(settings, given.clone(), findings, true)
+        self.judge(settings, given.clone(), findings, true, compiled)
     }
 
     /// The settings that findings refuse; of those that say when to defragment, all.

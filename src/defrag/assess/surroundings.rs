@@ -67,15 +67,26 @@ pub(super) fn foreign(name: &str, why: &str) -> Finding {
     )
 }
 
-/// That nothing that could be in force is acceptable.
-pub(super) fn nothing_in_force(what: &str) -> Finding {
+/// That no settings that could be in force are acceptable.
+pub(super) fn no_settings() -> Finding {
     Finding::new(
         Code::NothingInForce,
         "metadata.annotations",
-        format!("{what}; the CronJob is suspended"),
-        format!(
-            "{what}. So the CronJob of this etcd is suspended, and nobody defragments it until its own settings, or the \
-             defaults and limits of the policy, are corrected as the other findings say."
-        ),
+        "no settings are acceptable, not even the built-in ones; the CronJob is suspended",
+        "No settings are acceptable for this etcd, not even the built-in ones. So its CronJob is suspended, and nobody \
+         defragments this etcd until its own settings, or the defaults and limits of the policy, are corrected as the other \
+         findings say.",
+    )
+}
+
+/// That facts are needed which nobody ever knew.
+pub(super) fn no_facts() -> Finding {
+    Finding::new(
+        Code::NothingInForce,
+        "spec.template",
+        "how to reach the members is not known and never was; the CronJob is suspended",
+        "Members, endpoints or quota of this etcd cannot be read, and none are known from before. So its CronJob is suspended, \
+         and nobody defragments this etcd until the pod template, or the annotation that states the fact, is corrected as the \
+         other findings say.",
     )
 }

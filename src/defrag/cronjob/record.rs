@@ -39,6 +39,8 @@ pub struct Record {
     pub policy: Option<String>,
     /// The settings as they were given; `None` where none is acceptable.
     pub settings: Option<BTreeMap<Key, String>>,
+    /// The rule that thresholds among the settings compiled to, under the limits of that time.
+    pub rule: Option<String>,
     /// Whether `suspend` was set.
     pub suspend: bool,
     /// What was known of the etcd; `None` where nothing was.
@@ -54,6 +56,8 @@ struct Written {
     policy: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     settings: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     suspend: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +74,7 @@ impl Record {
             policy: self.policy.clone(),
             settings: settings
                 .map(|all| all.iter().map(|(key, value)| (key.name().to_owned(), value.clone())).collect()),
+            rule: self.rule.clone(),
             suspend: self.suspend,
             facts: self.facts.clone(),
         };
@@ -87,13 +92,16 @@ impl Record {
             return None;
         }
         let key = |name: &str| Key::from_name(name).filter(|key| Key::SETTINGS.contains(key));
-        let settings = match written.settings {
+        let settings = match &written.settings {
             Some(all) => Some(
-                all.into_iter().map(|(name, value)| Some((key(&name)?, value))).collect::<Option<BTreeMap<_, _>>>()?,
+                all.iter()
+                    .map(|(name, value)| Some((key(name)?, value.clone())))
+                    .collect::<Option<BTreeMap<_, _>>>()?,
             ),
             None => None,
         };
-        Some(Self { policy: written.policy, settings, suspend: written.suspend, facts: written.facts })
+        let Written { policy, rule, suspend, facts, .. } = written;
+        Some(Self { policy, settings, rule, suspend, facts })
     }
 
     /// The same without the settings that follow from facts and were computed, as far as anybody can tell.
@@ -183,6 +191,7 @@ impl Record {
             policy: note(POLICY).cloned(),
             // Otherwise what it shows only fills the place of settings.
             settings: acceptable.then_some(settings),
+            rule: None,
             suspend: live.spec.suspend == Some(true) && acceptable && !facts.endpoints.is_empty(),
             facts: Some(facts).filter(Facts::could_be),
         })
