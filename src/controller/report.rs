@@ -90,7 +90,7 @@ fn in_force(assessment: &Assessment, governing: &Governing, memory: &mut Memory)
     }
     let nothing = assessment.findings.iter().filter(|finding| finding.code == Code::NothingInForce);
     events.extend(nothing.map(|finding| Event::warning("Judge", "NothingInForce", &finding.message)));
-    events.extend(facts.filter(|_| plan.facts.is_some()).map(|code| {
+    events.extend(facts.filter(|_| plan.facts.as_ref().is_some_and(|known| !known.endpoints.is_empty())).map(|code| {
         let note = format!(
             "What has to be known of this etcd cannot be read any more ({code}), so members, endpoints, certificates, login \
              and quota of the CronJob stay as they were. Zero replicas are followed, and so is {} unless the policy locks it.",

@@ -86,23 +86,15 @@ fn cronjob(wrong: &mut Vec<String>, state: &State, slot: usize, live: &Value, ex
     expect(wrong, &at, "the controllers", &controllers, &owner);
     expect(wrong, &at, "its StatefulSet", &notes[STATEFULSET], &json!(name));
 
-    let mut codes = expected.findings.clone();
-    codes.extend((has_rival(state, slot) && oracle::is_clear(&expected.look)).then_some("rival-defragmenter"));
-    // Whether nothing is in force, where what is there can mean both.
-    let fits = |candidate: &&Candidate| live["spec"] == candidate.spec || expected.unknowable;
-    let mut held: BTreeSet<bool> =
-        expected.cronjobs.iter().filter(fits).map(|one| one.in_force.settings.held).collect();
-    if expected.unknowable {
-        held.extend([false, true]);
-    }
-    let found = &notes["etcd-defrag.io/findings"];
-    let lists = held.into_iter().map(|held| {
-        let all: BTreeSet<&str> = codes.iter().copied().chain(held.then_some("nothing-in-force")).collect();
+    let rival = (has_rival(state, slot) && oracle::is_clear(&expected.look)).then_some("rival-defragmenter");
+    let listed = |codes: &BTreeSet<&'static str>| {
+        let all: BTreeSet<&str> = codes.iter().copied().chain(rival).collect();
         let list = all.into_iter().collect::<Vec<_>>().join(",");
         if list.is_empty() { Value::Null } else { json!(list) }
-    });
-    let lists: Vec<Value> = lists.collect();
-    if !lists.contains(found) {
+    };
+    let (found, fits) = (&notes["etcd-defrag.io/findings"], |one: &&Candidate| live["spec"] == one.spec);
+    let lists: Vec<Value> = expected.cronjobs.iter().filter(fits).map(|one| listed(&one.findings)).collect();
+    if !expected.unknowable && !lists.is_empty() && !lists.contains(found) {
         wrong.push(format!("{at:?}: the findings: {found} instead of {lists:?}"));
     }
     expect(wrong, &at, "the policy", &notes["etcd-defrag.io/policy"], &json!(expected.policy.name));

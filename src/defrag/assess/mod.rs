@@ -154,9 +154,7 @@ fn enrolled(
     let Discovery { etcd, findings: discovered } = etcd::discover(object, &asked.overrides);
     let facts = etcd.as_ref().and_then(|etcd| Facts::of(etcd, &asked.overrides));
     let record = ours.and_then(|ours| ours.in_force(facts.as_ref(), &policy.limits));
-    // With no members there were no endpoints, and those of members that came back cannot be known from that.
-    let useful = |facts: &&Facts| !facts.endpoints.is_empty() || object.replicas() <= 0;
-    let known = record.as_ref().and_then(|record| record.facts.as_ref()).filter(useful);
+    let known = record.as_ref().and_then(|record| record.facts.as_ref());
     let quota = etcd.as_ref().and_then(|etcd| etcd.quota.as_ref()).map(|quota| quota.bytes);
     let case = Case { object, policy, quota: quota.or_else(|| known.map(|facts| facts.quota)), now };
 
@@ -208,7 +206,9 @@ fn enrolled(
         if plan.given.is_none() {
             findings.push(no_settings());
         }
-        if plan.facts.is_none() {
+        // Those of an etcd that had no members say nothing of members that came back.
+        let unreachable = plan.facts.as_ref().is_none_or(|facts| facts.endpoints.is_empty());
+        if unreachable && object.replicas() > 0 {
             findings.push(no_facts());
         }
     }

@@ -40,7 +40,7 @@ struct Policy {
 pub(crate) struct Expected {
     pub(crate) look: Look,
     pub(crate) policy: Governing,
-    /// Everything that is found, rivals apart.
+    /// Everything that is found of the StatefulSet alone.
     pub(crate) findings: BTreeSet<&'static str>,
     /// Something keeps its CronJob from being made.
     pub(crate) prevented: bool,
@@ -56,6 +56,8 @@ pub(crate) struct Expected {
 pub(crate) struct Candidate {
     pub(crate) in_force: InForce,
     pub(crate) spec: Value,
+    /// Everything that is found then, rivals apart.
+    pub(crate) findings: BTreeSet<&'static str>,
     facts: Facts,
 }
 
@@ -114,6 +116,7 @@ impl Oracle {
         let policies = |look: &Look| governed.iter().find(|(labels, _)| **labels == look.labels).unwrap().1.as_slice();
         let possible = history.possible(&policy, policies);
         let readable = look.facts.are_readable();
+        let seen = look.facts.quota.filter(|_| look.facts.runs_etcd);
         let facts = if readable { std::slice::from_ref(&look.facts) } else { history.facts.as_slice() };
         let mut suspended = history.suspended.clone();
         for look in history.looks.iter().flatten() {
@@ -126,15 +129,20 @@ impl Oracle {
         for in_force in possible.iter().flatten() {
             for facts in facts {
                 for suspend in &suspended {
-                    let suspend = *suspend || in_force.settings.held;
+                    // What was known of an etcd without members does not lead to members that came back.
+                    let nothing = in_force.settings.held || (facts.members == 0 && look.facts.members > 0);
+                    let suspend = *suspend || nothing || facts.members == 0;
                     let spec = cronjob::spec((namespace, name), facts, &in_force.settings, &policy, suspend);
-                    cronjobs.push(Candidate { in_force: in_force.clone(), spec, facts: facts.clone() });
+                    // A quota that is out of sight is the one that was known.
+                    let mut findings = findings(&look, &policy, seen.or(facts.quota));
+                    findings.extend(nothing.then_some("nothing-in-force"));
+                    cronjobs.push(Candidate { in_force: in_force.clone(), spec, findings, facts: facts.clone() });
                 }
             }
         }
         let rulings = settings::rulings(&look, &policy);
         Some(Expected {
-            findings: findings(&look, &policy),
+            findings: findings(&look, &policy, seen),
             prevented: rulings.iter().any(|ruling| ruling.prevented),
             may_be_missing: possible.contains(&None),
             unknowable: history.lost && (!readable || rulings.iter().any(|ruling| ruling.refused)),

@@ -117,8 +117,8 @@ pub(crate) fn is_clear(look: &Look) -> bool {
     matches!(look.enabled(), None | Some("true" | "false"))
 }
 
-/// Everything that is found of an enrolled StatefulSet.
-pub(crate) fn findings(look: &Look, policy: &Governing) -> BTreeSet<&'static str> {
+/// Everything that is found of an enrolled StatefulSet, its rule measured by a quota in bytes where one is known.
+pub(crate) fn findings(look: &Look, policy: &Governing, quota: Option<u64>) -> BTreeSet<&'static str> {
     if !is_clear(look) {
         return BTreeSet::from(["enabled-invalid"]);
     }
@@ -131,10 +131,9 @@ pub(crate) fn findings(look: &Look, policy: &Governing) -> BTreeSet<&'static str
         Some("yes") => Some("boolean-invalid"),
         _ => None,
     });
-    // A rule is judged where etcd and quota are in sight.
-    if look.given("rule") == Some(LARGE_RULE) && look.facts.runs_etcd {
-        found.extend(look.facts.quota.map(|_| "rule-constant-suspect"));
-        found.extend(look.facts.quota.filter(|quota| *quota == SMALL_QUOTA).map(|_| "rule-never-true"));
+    if look.given("rule") == Some(LARGE_RULE) {
+        found.extend(quota.map(|_| "rule-constant-suspect"));
+        found.extend(quota.filter(|quota| *quota == SMALL_QUOTA).map(|_| "rule-never-true"));
     }
     found
 }
@@ -168,7 +167,7 @@ pub(crate) fn rulings(look: &Look, policy: &Governing) -> Vec<Ruling> {
 
 fn ruling(look: &Look, policy: &Governing, wrong_rule: bool) -> Ruling {
     let text = |key: &str, default: &str| look.given(key).unwrap_or(default).to_owned();
-    let found = findings(look, policy);
+    let found = findings(look, policy, look.facts.quota.filter(|_| look.facts.runs_etcd));
     let prevents: Vec<&str> = found.into_iter().filter(|code| policy.prevents(code)).collect();
     let current = Settings {
         schedule: text("schedule", policy.schedule()),
