@@ -20,14 +20,16 @@ use tracing::{info, warn};
 use super::Outcome;
 use crate::{
     admission::{
-        Limits,
+        self,
         registration::{Registration, Target},
         server::{self, Admission},
     },
     controller::{self, landscape::Landscapes},
     defrag::cronjob::MANAGER,
     runtime::{
+        api_error::brief,
         leadership,
+        limits::Limits,
         probes::{self, Probes},
         shutdown::Shutdown,
         telemetry::{self, LogFormat, Metrics},
@@ -94,6 +96,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("handle signals")?;
     let mut metrics = Metrics::default();
+    let admission_metrics = admission::Metrics::register(metrics.registry_mut());
     let reconciler_metrics = controller::metrics::Metrics::default();
     reconciler_metrics.register(metrics.registry_mut());
 
@@ -106,7 +109,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
     let landscapes = Landscapes::follow(client.clone());
     let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
-    let admission = Admission::new(landscapes.snapshots(), metrics.admission.clone(), &limits);
+    let admission = Admission::new(landscapes.snapshots(), admission_metrics, &limits);
     let clients = args.tls.clients(&shutdown).await;
     let config = match clients.clone() {
         Some(clients) => certificates.server_config_for(clients)?,
@@ -207,7 +210,7 @@ where
     let name = object.name_any();
     let parameters = PatchParams::apply(MANAGER).force();
     let applied = Api::<K>::all(client.clone()).patch(&name, &parameters, &Patch::Apply(&object)).await;
-    applied.map(drop).map_err(|error| anyhow::anyhow!("{} {name}: {}", K::kind(&()), controller::brief(&error)))
+    applied.map(drop).map_err(|error| anyhow::anyhow!("{} {name}: {}", K::kind(&()), brief(&error)))
 }
 
 /// The name of this host, as a pod sees its own.

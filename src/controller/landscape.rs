@@ -28,11 +28,14 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    ObjectKey, brief,
+    ObjectKey,
     cache::{Cache, Cached},
     watches::{Pause, WATCH_SECONDS},
 };
-use crate::defrag::policy::{self, Compiled, DefragPolicy, Labels, Landscape, PolicySet};
+use crate::{
+    defrag::policy::{self, Compiled, DefragPolicy, Labels, Landscape, PolicySet},
+    runtime::api_error::brief,
+};
 
 /// A snapshot follows when nothing has changed for this long …
 const QUIET: Duration = Duration::from_millis(100);

@@ -41,7 +41,10 @@ use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use self::{landscape::Landscapes, metrics::Metrics, term::Term};
-use crate::runtime::leadership::{self, Leadership};
+use crate::runtime::{
+    api_error::brief,
+    leadership::{self, Leadership},
+};
 
 /// The namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,20 +93,6 @@ enum Error {
     NotLeading,
     #[error("no end after {0:?}")]
     TimedOut(Duration),
-}
-
-/// An error in one line. kube's own text repeats the whole answer of the API server, and leaves out why it has none.
-pub(crate) fn brief(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => {
-            format!("the API server answers {} {}: {}", status.code, status.reason, status.message)
-        }
-        other => {
-            let cause = std::iter::successors(std::error::Error::source(other), |error| error.source()).last();
-            let cause = cause.map_or_else(|| other.to_string(), ToString::to_string);
-            format!("the API server cannot be asked: {cause}")
-        }
-    }
 }
 
 /// What every look shares.

@@ -19,11 +19,9 @@ use tracing::{info, warn};
 
 use super::Kind;
 use crate::{
-    controller::{
-        brief,
-        watches::{Pause, WATCH_SECONDS},
-    },
+    controller::watches::{Pause, WATCH_SECONDS},
     defrag::cronjob::{MANAGED_BY, MANAGER},
+    runtime::api_error::brief,
 };
 
 /// How often it is asked which kinds are installed, where there is none or a better one may come.

@@ -33,10 +33,9 @@ use super::{
     stored::{Found, Leaf, Stored, read},
     watched::{One, by_name, why},
 };
-use crate::{
-    controller::brief,
-    defrag::cronjob::MANAGER,
-    runtime::tls::{self, Certificates},
+use crate::runtime::{
+    api_error::brief,
+    tls::{self, Certificates},
 };
 
 /// How often the time is looked at.
@@ -61,6 +60,8 @@ pub struct Config {
     pub secret: String,
     /// The name of the Service that the certificate is for.
     pub service: String,
+    /// Who makes the Secret and the CA: label value and field manager.
+    pub manager: String,
     /// The name of the mutating and of the validating configuration.
     pub configuration: String,
     /// How long both configurations must have held a new CA before anything is served that needs it: API servers learn of
@@ -284,9 +285,9 @@ impl Keeper {
             Plan::Prune(stored) => (*stored, "the old CA is not trusted any more".to_owned()),
         };
         let (namespace, secret_name) = (self.config.namespace.clone(), self.config.secret.clone());
-        let wanted = stored.secret(&namespace, &secret_name, before.as_ref());
+        let wanted = stored.secret(&namespace, &secret_name, &self.config.manager, before.as_ref());
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
-        let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let parameters = PostParams { field_manager: Some(self.config.manager.clone()), ..PostParams::default() };
         let written = timeout(PATIENCE, async {
             match before {
                 None => api.create(&parameters, &wanted).await,
@@ -318,7 +319,7 @@ impl Keeper {
     /// A fresh pair. That none can be made is a name that is no DNS name, which does not get better.
     fn fresh(&mut self, now: Timestamp) -> Option<(Pair, Leaf)> {
         let (from, until) = (now - BACKDATED, now + LIFETIME);
-        let authority = format!("{MANAGER} CA of {now:.0}");
+        let authority = format!("{} CA of {now:.0}", self.config.manager);
         let made = issue_between(&[self.config.host()], &authority, from, until)
             .map_err(|failure| failure.to_string())
             .and_then(|pair| {
@@ -374,11 +375,12 @@ impl Keeper {
             return false;
         }
         let (client, name) = (self.client.clone(), self.config.configuration.clone());
+        let manager = &self.config.manager;
         let written = timeout(PATIENCE, async {
             if index == 0 {
-                write::<MutatingWebhookConfiguration>(client, &name, patch).await
+                write::<MutatingWebhookConfiguration>(client, &name, manager, patch).await
             } else {
-                write::<ValidatingWebhookConfiguration>(client, &name, patch).await
+                write::<ValidatingWebhookConfiguration>(client, &name, manager, patch).await
             }
         });
         let outcome = match written.await {
@@ -424,11 +426,11 @@ impl Keeper {
     }
 }
 
-async fn write<K>(client: Client, name: &str, patch: json_patch::Patch) -> Result<(), kube::Error>
+async fn write<K>(client: Client, name: &str, manager: &str, patch: json_patch::Patch) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope> + Clone + DeserializeOwned + Debug,
 {
-    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
     Api::<K>::all(client).patch(name, &parameters, &Patch::Json::<()>(patch)).await.map(drop)
 }
 

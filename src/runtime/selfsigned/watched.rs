@@ -12,9 +12,9 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::controller::{
-    brief,
-    watches::{Pause, WATCH_SECONDS},
+use crate::{
+    controller::watches::{Pause, WATCH_SECONDS},
+    runtime::api_error::brief,
 };
 
 /// One object that is watched by its name.
