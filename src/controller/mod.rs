@@ -13,15 +13,18 @@
 mod apply;
 mod cache;
 mod compliance;
+mod context;
 mod defrag_now;
 mod ensure;
 mod events;
 mod fleet;
 pub mod landscape;
 mod last_words;
+mod looked;
 mod members;
 mod memory;
 pub mod metrics;
+mod object_key;
 mod observe;
 pub mod on_demand;
 mod queue;
@@ -34,82 +37,21 @@ mod status;
 mod term;
 pub(crate) mod watches;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use kube::{Client, api::ObjectMeta};
+use kube::Client;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use self::{landscape::Landscapes, metrics::Metrics, term::Term};
-use crate::runtime::{
-    api_error::brief,
-    leadership::{self, Leadership},
+pub use self::context::Options;
+pub(crate) use self::object_key::ObjectKey;
+use self::{
+    context::{Context, Error},
+    landscape::Landscapes,
+    metrics::Metrics,
+    term::Term,
 };
-
-/// The namespace and name of an object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ObjectKey {
-    namespace: String,
-    name: String,
-}
-
-impl ObjectKey {
-    fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
-    }
-
-    fn of(meta: &ObjectMeta) -> Self {
-        Self::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
-    }
-}
-
-impl fmt::Display for ObjectKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-/// How the reconciler runs.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How many StatefulSets are looked at at once; at least one.
-    pub concurrency: usize,
-    /// The only namespace to look at; `None` for all.
-    pub namespace: Option<String>,
-    /// Who this process is, as Events name it.
-    pub identity: String,
-    /// The folder with the files that policies name in `metrics.prometheus`.
-    pub prometheus_files: PathBuf,
-}
-
-/// Why a look at a StatefulSet ended early.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("{}", brief(.0))]
-    Kube(#[from] kube::Error),
-    #[error("a patch could not be made: {0}")]
-    Patch(#[source] serde_json::Error),
-    #[error("another replica leads")]
-    NotLeading,
-    #[error("no end after {0:?}")]
-    TimedOut(Duration),
-}
-
-/// What every look shares.
-struct Context {
-    client: Client,
-    leadership: Leadership,
-    identity: String,
-    metrics: Metrics,
-    prometheus_files: PathBuf,
-}
-
-impl Context {
-    /// To be asked right before each write.
-    fn may_write(&self) -> Result<(), Error> {
-        if self.leadership.is_leader() { Ok(()) } else { Err(Error::NotLeading) }
-    }
-}
+use crate::runtime::leadership::{self, Leadership};
 
 /// Runs the reconciler until `shutdown` becomes true (or its sender is gone): stands for election where there is one,
 /// and while leading keeps every CronJob as it should be. A changed policy is taken up when it has settled.
