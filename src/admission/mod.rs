@@ -21,6 +21,7 @@ mod enroll;
 mod trace;
 mod validate;
 mod warnings;
+mod write;
 
 pub use metrics::Metrics;
 
