@@ -13,7 +13,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -147,24 +147,13 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         identity,
         prometheus_files: args.prometheus_files.clone(),
     };
-    controller::run(client, landscapes, options, lease, reconciler_metrics, stop_signal(&shutdown)).await;
+    controller::run(client, landscapes, options, lease, reconciler_metrics, shutdown.token()).await;
 
     webhook.await.context("the webhook")??;
     all_ended.cancel();
     probes.await.context("the probes")?;
     info!("ended");
     Ok(())
-}
-
-/// The reconciler's signal to stop.
-fn stop_signal(shutdown: &Shutdown) -> watch::Receiver<bool> {
-    let (stop, stopped) = watch::channel(false);
-    let shutdown = shutdown.clone();
-    tokio::spawn(async move {
-        shutdown.started().await;
-        let _ = stop.send(true);
-    });
-    stopped
 }
 
 async fn client(args: &Args) -> anyhow::Result<Client> {

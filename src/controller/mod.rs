@@ -40,7 +40,8 @@ pub(crate) mod watches;
 use std::sync::Arc;
 
 use kube::Client;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::context::Options;
@@ -53,7 +54,7 @@ use self::{
 };
 use crate::runtime::leadership::{self, Leadership};
 
-/// Runs the reconciler until `shutdown` becomes true (or its sender is gone): stands for election where there is one,
+/// Runs the reconciler until `shutdown` is cancelled: stands for election where there is one,
 /// and while leading keeps every CronJob as it should be. A changed policy is taken up when it has settled.
 ///
 /// At the end looks under way are waited for, and the Lease is given back after the last write.
@@ -63,11 +64,11 @@ pub async fn run(
     options: Options,
     lease: Option<leadership::Config>,
     metrics: Metrics,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: CancellationToken,
 ) {
     // Before the policies are known, a CronJob could only be written to be written again.
     tokio::select! {
-        () = stopped(&mut shutdown) => return,
+        () = shutdown.cancelled() => return,
         () = landscapes.synced() => {}
     }
     // Dropped when the work has ended, also when this future is dropped: only then may another replica begin.
@@ -91,13 +92,13 @@ pub async fn run(
     });
     loop {
         tokio::select! {
-            () = stopped(&mut shutdown) => break,
+            () = shutdown.cancelled() => break,
             () = leadership.gained() => {}
         }
         info!("the reconciler starts");
         metrics.leader.set(1);
         let term = Term::new(Arc::clone(&context), &options, landscapes.snapshots());
-        let end = term.run(&mut leadership, &mut shutdown).await;
+        let end = term.run(&mut leadership, &shutdown).await;
         for gauge in [&metrics.leader, &metrics.enrolled, &metrics.refused, &metrics.foreign] {
             gauge.set(0);
         }
@@ -113,10 +114,4 @@ pub async fn run(
     {
         warn!(%error, "the election ended badly");
     }
-}
-
-/// Waits until the shutdown is asked for.
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    // An error says that nobody is left who could ask: that is an end, too.
-    let _ = shutdown.wait_for(|stop| *stop).await;
 }
