@@ -35,7 +35,7 @@ mod runs;
 mod seen;
 mod status;
 mod term;
-pub(crate) mod watches;
+mod watches;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 //! telemetry, an orderly end. It knows neither of them.
 
 pub(crate) mod api_error;
+pub mod backoff;
 pub mod clock;
 pub mod exposition;
 pub mod leadership;
@@ -13,3 +14,4 @@ pub mod selfsigned;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub(crate) mod watch;

@@ -31,11 +31,13 @@ use super::{
     plan::{BACKDATED, LIFETIME, Plan, Situation, plan},
     standing::{Bundle, KINDS, Standing},
     stored::{Found, Leaf, Stored, read},
-    watched::{One, by_name, why},
+    watched::{One, by_name},
 };
 use crate::runtime::{
     api_error::brief,
+    backoff::Pauses,
     tls::{self, Certificates},
+    watch::why,
 };
 
 /// How often the time is looked at.
@@ -48,8 +50,8 @@ const YIELD: Duration = Duration::from_secs(1);
 /// How long one write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The shortest and the longest pause before a write is tried again, or something is repaired again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The pauses before a write is tried again, or something is repaired again.
+const PAUSES: Pauses = Pauses::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -74,26 +76,6 @@ impl Config {
     #[must_use]
     pub fn host(&self) -> String {
         format!("{}.{}.svc", self.service, self.namespace)
-    }
-}
-
-/// A pause that doubles with each use and is forgotten after a while without any.
-#[derive(Default)]
-struct Pauses {
-    until: Option<Instant>,
-    length: Duration,
-}
-
-impl Pauses {
-    fn over(&self) -> bool {
-        self.until.is_none_or(|until| Instant::now() >= until)
-    }
-
-    fn start(&mut self) {
-        let now = Instant::now();
-        let forgotten = self.until.is_none_or(|until| now > until + RETRY.1);
-        self.length = if forgotten { RETRY.0 } else { (self.length * 2).clamp(RETRY.0, RETRY.1) };
-        self.until = Some(now + self.length);
     }
 }
 
@@ -145,8 +127,8 @@ impl Keeper {
             lost: None,
             spread: None,
             written: None,
-            pauses: Pauses::default(),
-            repairs: [Pauses::default(), Pauses::default()],
+            pauses: PAUSES,
+            repairs: [PAUSES, PAUSES],
             said: None,
         }
     }
@@ -232,7 +214,7 @@ impl Keeper {
         // The bundle first: what is served next waits for it.
         self.keep_bundles().await;
         let waits_for_event = self.written.is_some_and(|since| since.elapsed() < PATIENCE);
-        if waits_for_event || !self.pauses.over() {
+        if waits_for_event || !self.pauses.are_over() {
             return;
         }
         let situation = Situation { found: &found, known: self.known.as_ref(), spread: self.has_spread(), now };
@@ -301,7 +283,9 @@ impl Keeper {
                 self.said = None;
             }
             // Another replica was faster, and the watch brings what it wrote.
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => self.pauses.start(),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+                self.pauses.start();
+            }
             Ok(Err(failure)) => self.failed(&brief(&failure)),
             Err(_) => self.failed("the API server does not answer"),
         }
@@ -371,7 +355,7 @@ impl Keeper {
             self.stands(index, Bundle::InPlace);
             return true;
         };
-        if !self.repairs.get(index).is_some_and(Pauses::over) {
+        if !self.repairs.get(index).is_some_and(Pauses::are_over) {
             return false;
         }
         let (client, name) = (self.client.clone(), self.config.configuration.clone());
