@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     cli::Format,
     defrag::{
+        dns,
         keys::{ENABLED, Key},
         statefulset::StatefulSet,
     },
@@ -73,7 +74,7 @@ impl Args {
 
 /// Needed to name a StatefulSet or its pods (RFC 1123).
 fn dns_subdomain(text: &str) -> Result<String, String> {
-    if text.len() <= 253 && text.split('.').all(|part| dns_label(part).is_ok()) {
+    if dns::is_subdomain(text) {
         return Ok(text.to_owned());
     }
     Err("a name consists of lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit"
@@ -82,8 +83,7 @@ fn dns_subdomain(text: &str) -> Result<String, String> {
 
 /// Needed to name a namespace or a Service (RFC 1123).
 fn dns_label(text: &str) -> Result<String, String> {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-') {
+    if dns::is_label(text) {
         return Ok(text.to_owned());
     }
     Err("a name consists of at most 63 lower-case letters, digits and '-', and begins and ends with a letter or digit"
