@@ -1,7 +1,7 @@
 //! Admission: bytes → review → StatefulSet → assessment → decision → bytes.
 //!
-//! Everything but [`server`] is pure. An answer reads nothing but its request and a snapshot of policies
-//! and namespaces, so a dry run gets the same answer and leaves no trace.
+//! Everything but [`server`] is pure. An answer reads nothing but its request and a snapshot of policies and namespaces, so
+//! a dry run gets the same answer and leaves no trace.
 
 use std::fmt;
 
