@@ -9,8 +9,8 @@
 //! ```
 //!
 //! One function, [`defrag::assess()`], assesses a StatefulSet, and webhook, reconciler and command line all call it. Imports
-//! point one way: [`defrag`] knows nothing of the others; [`admission`] and [`controller`] know it; [`runtime`] carries
-//! them; [`cli`] wires everything.
+//! point one way, and `tests/layers.rs` reads them: [`defrag`] and [`runtime`], the ground, know nobody; [`admission`] and
+//! [`controller`] stand on both and do not know each other; [`cli`] is on top and wires everything.
 
 pub mod admission;
 pub mod cli;

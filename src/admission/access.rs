@@ -1,6 +1,6 @@
 //! Which Secrets and addresses a run gets is not for those to say who may write the status of a StatefulSet only.
 
-use super::decide::Write;
+use super::write::Write;
 use crate::defrag::{
     Enrollment,
     finding::{Code, Finding, quoted},

@@ -3,11 +3,10 @@
 use json_patch::Patch;
 
 use super::{
-    Entry,
-    decide::{Decision, Write},
-    patch,
+    Entry, patch,
     review::Operation,
     warnings::{fit, note},
+    write::{Decision, Write},
 };
 use crate::defrag::{
     Enrollment, defaulting, etcd,

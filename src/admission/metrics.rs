@@ -7,14 +7,16 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
-        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::{Registry, Unit},
 };
 
 use super::{Entry, answer::Outcome};
-use crate::defrag::finding::{Finding, Severity};
+use crate::{
+    defrag::finding::{Finding, Severity},
+    runtime::listen,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Review {
@@ -40,10 +42,8 @@ pub struct Metrics {
     reviews: Family<Review, Counter>,
     findings: Family<Found, Counter>,
     duration: Family<At, Histogram>,
-    /// Connections now.
-    pub(super) connections: Gauge,
-    /// TLS handshakes that failed or took too long.
-    pub(super) handshake_failures: Counter,
+    /// Those of the listener.
+    pub(super) listener: listen::Metrics,
 }
 
 impl Default for Metrics {
@@ -60,8 +60,7 @@ impl Default for Metrics {
             findings: Family::default(),
             // 100 µs to 3.3 s: from an answer without a proof up to the request timeout.
             duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.0001, 2.0, 16))),
-            connections: Gauge::default(),
-            handshake_failures: Counter::default(),
+            listener: listen::Metrics::default(),
         }
     }
 }
@@ -80,8 +79,7 @@ impl Metrics {
             Unit::Seconds,
             metrics.duration.clone(),
         );
-        registry.register("connections", "Open connections", metrics.connections.clone());
-        registry.register("handshake_failures", "TLS handshakes that failed", metrics.handshake_failures.clone());
+        metrics.listener.register(registry);
         metrics
     }
 

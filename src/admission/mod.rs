@@ -1,18 +1,15 @@
 //! Admission: bytes → review → StatefulSet → assessment → decision → bytes.
 //!
-//! Everything but [`server`] and [`listen`] is pure. An answer reads nothing but its request and a snapshot of policies
-//! and namespaces, so a dry run gets the same answer and leaves no trace.
+//! Everything but [`server`] is pure. An answer reads nothing but its request and a snapshot of policies and namespaces, so
+//! a dry run gets the same answer and leaves no trace.
 
 use std::fmt;
 
 mod access;
 pub mod answer;
 pub mod audit;
-mod complaints;
 pub mod decide;
 pub mod floor;
-pub mod limits;
-pub mod listen;
 pub mod metrics;
 pub mod patch;
 pub mod registration;
@@ -20,13 +17,12 @@ pub mod reply;
 pub mod review;
 pub mod server;
 
-mod activity;
 mod enroll;
 mod trace;
 mod validate;
 mod warnings;
+mod write;
 
-pub use limits::Limits;
 pub use metrics::Metrics;
 
 /// What the API server asks of us; each is a webhook entry with a path of its own.

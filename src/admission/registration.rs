@@ -275,6 +275,6 @@ mod tests {
     #[test]
     fn our_own_answer_arrives_before_the_api_server_gives_up() {
         let timeout = std::time::Duration::from_secs(TIMEOUT_SECONDS.unsigned_abs().into());
-        assert!(super::super::Limits::default().request < timeout);
+        assert!(crate::runtime::limits::Limits::default().request < timeout);
     }
 }

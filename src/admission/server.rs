@@ -22,14 +22,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Entry, Limits, Metrics,
+    Entry, Metrics,
     answer::{Answer, Failure, Outcome, answer, failed},
-    listen, reply, review, trace,
+    reply, review, trace,
 };
-use crate::defrag::policy::Landscape;
-
-/// Where the time comes from.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+use crate::{
+    defrag::policy::Landscape,
+    runtime::{clock::Clock, limits::Limits, listen},
+};
 
 /// Everything that an answer needs besides its request.
 #[derive(Clone)]
@@ -91,7 +91,7 @@ pub async fn run(
     limits: Limits,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let metrics = admission.metrics.clone();
+    let metrics = admission.metrics.listener.clone();
     listen::listen(listener, Some(tls), router(&admission), limits, metrics, shutdown).await;
     Ok(())
 }

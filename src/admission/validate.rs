@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::{
     access, audit,
-    decide::{Decision, Write, govern},
     warnings::{fit, note},
+    write::{Decision, Write, govern},
 };
 use crate::defrag::{
     Assessment, Enrollment, Surroundings, assess,

@@ -1,5 +1,6 @@
 //! `check`: findings for manifests, for people and for CI.
 
+mod judged;
 mod sarif;
 
 use anyhow::Context as _;
@@ -7,14 +8,15 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::judged::{Judged, Subject};
 use super::{
     Outcome,
     around::Around,
-    input::{Document, Files},
+    input::Files,
     output,
     policies::{Policies, as_acted_on},
 };
-use crate::defrag::{Enrollment, Surroundings, assess, finding::Finding, policy::Governing, statefulset::StatefulSet};
+use crate::defrag::{Enrollment, Surroundings, assess, finding::Finding};
 
 /// Judge manifests and print the findings
 ///
@@ -38,49 +40,6 @@ enum Format {
     Json,
     Yaml,
     Sarif,
-}
-
-/// An object of the input, judged.
-struct Judged {
-    document: Document,
-    subject: Subject,
-    findings: Vec<Finding>,
-}
-
-/// What was judged.
-enum Subject {
-    /// A policy of this name.
-    Policy(String),
-    StatefulSet {
-        object: Box<StatefulSet>,
-        enrolled: bool,
-        /// `None` where no policies were named.
-        governing: Option<Governing>,
-    },
-}
-
-impl Subject {
-    /// As findings name it.
-    fn name(&self) -> String {
-        match self {
-            Self::Policy(name) => format!("DefragPolicy {name}"),
-            Self::StatefulSet { object, .. } => format!("{}/{}", object.namespace(), object.name()),
-        }
-    }
-
-    /// What governs it, where that is a question.
-    fn governing(&self) -> Option<&Governing> {
-        match self {
-            Self::StatefulSet { governing, enrolled: true, .. } => governing.as_ref(),
-            Self::StatefulSet { .. } | Self::Policy(_) => None,
-        }
-    }
-}
-
-impl Judged {
-    fn refused(&self) -> bool {
-        self.findings.iter().any(Finding::denies)
-    }
 }
 
 /// The machine-readable form of one object. `kind` and `policy` are there where policies were named, so that the form

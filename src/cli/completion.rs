@@ -1,9 +1,9 @@
 //! `completion`: a script that teaches a shell our commands.
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
 
-use super::{Cli, Outcome, output};
+use super::{Outcome, output};
 
 /// Print a shell completion script
 ///
@@ -15,8 +15,8 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let mut command = Cli::command();
+/// Prints the script for `command`, the whole command line.
+pub(super) fn run(args: &Args, mut command: Command) -> anyhow::Result<Outcome> {
     let name = command.get_name().to_owned();
     // Into memory first: the generator panics where standard output goes away.
     let mut script = Vec::new();

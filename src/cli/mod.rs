@@ -11,6 +11,7 @@ mod explain;
 mod explain_rule;
 mod explain_schedule;
 mod input;
+mod outcome;
 mod output;
 mod policies;
 mod render;
@@ -21,9 +22,9 @@ mod vap;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::defrag::finding::Finding;
+use self::{outcome::Outcome, output::Format};
 
 /// What stands below the help.
 const EXIT_CODES: &str = "Exit codes: 0 clean, 1 findings that refuse, 2 usage, input or output";
@@ -62,35 +63,6 @@ enum Command {
     Completion(completion::Args),
 }
 
-/// The form of what is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    #[default]
-    Text,
-    /// JSON
-    Json,
-    /// YAML
-    Yaml,
-}
-
-/// How a command ended, where nothing went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// Nothing to object to.
-    Clean,
-    /// Findings that refuse.
-    Refused,
-}
-
-impl Outcome {
-    /// Refused if any finding denies.
-    #[must_use]
-    fn of(findings: &[Finding]) -> Self {
-        if findings.iter().any(Finding::denies) { Self::Refused } else { Self::Clean }
-    }
-}
-
 /// The exit code for wrong usage and for input or output that fails.
 const TROUBLE: u8 = 2;
 
@@ -116,7 +88,7 @@ pub fn run() -> ExitCode {
         Command::Vap(args) => vap::run(args),
         Command::Selftest(args) => selftest::run(args),
         Command::Certs(args) => certs::run(args),
-        Command::Completion(args) => completion::run(args),
+        Command::Completion(args) => completion::run(args, Cli::command()),
     };
     match outcome {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
@@ -130,8 +102,6 @@ pub fn run() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -13,21 +13,23 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Outcome;
 use crate::{
     admission::{
-        Limits,
+        self,
         registration::{Registration, Target},
         server::{self, Admission},
     },
     controller::{self, landscape::Landscapes},
     defrag::cronjob::MANAGER,
     runtime::{
+        api_error::brief,
         leadership,
+        limits::Limits,
         probes::{self, Probes},
         shutdown::Shutdown,
         telemetry::{self, LogFormat, Metrics},
@@ -94,6 +96,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("handle signals")?;
     let mut metrics = Metrics::default();
+    let admission_metrics = admission::Metrics::register(metrics.registry_mut());
     let reconciler_metrics = controller::metrics::Metrics::default();
     reconciler_metrics.register(metrics.registry_mut());
 
@@ -106,7 +109,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
     let landscapes = Landscapes::follow(client.clone());
     let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
-    let admission = Admission::new(landscapes.snapshots(), metrics.admission.clone(), &limits);
+    let admission = Admission::new(landscapes.snapshots(), admission_metrics, &limits);
     let clients = args.tls.clients(&shutdown).await;
     let config = match clients.clone() {
         Some(clients) => certificates.server_config_for(clients)?,
@@ -144,24 +147,13 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         identity,
         prometheus_files: args.prometheus_files.clone(),
     };
-    controller::run(client, landscapes, options, lease, reconciler_metrics, stop_signal(&shutdown)).await;
+    controller::run(client, landscapes, options, lease, reconciler_metrics, shutdown.token()).await;
 
     webhook.await.context("the webhook")??;
     all_ended.cancel();
     probes.await.context("the probes")?;
     info!("ended");
     Ok(())
-}
-
-/// The reconciler's signal to stop.
-fn stop_signal(shutdown: &Shutdown) -> watch::Receiver<bool> {
-    let (stop, stopped) = watch::channel(false);
-    let shutdown = shutdown.clone();
-    tokio::spawn(async move {
-        shutdown.started().await;
-        let _ = stop.send(true);
-    });
-    stopped
 }
 
 async fn client(args: &Args) -> anyhow::Result<Client> {
@@ -207,7 +199,7 @@ where
     let name = object.name_any();
     let parameters = PatchParams::apply(MANAGER).force();
     let applied = Api::<K>::all(client.clone()).patch(&name, &parameters, &Patch::Apply(&object)).await;
-    applied.map(drop).map_err(|error| anyhow::anyhow!("{} {name}: {}", K::kind(&()), controller::brief(&error)))
+    applied.map(drop).map_err(|error| anyhow::anyhow!("{} {name}: {}", K::kind(&()), brief(&error)))
 }
 
 /// The name of this host, as a pod sees its own.

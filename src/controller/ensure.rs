@@ -11,10 +11,10 @@ use tracing::{debug, info};
 use super::{
     Context, Error, apply, defrag_now,
     events::Event,
+    looked::{GOING_AGAIN, Looked},
     memory::{Memory, Settled, Topic},
     observe::Task,
     queue::Next,
-    reconcile::{GOING_AGAIN, Looked},
     remove::remove_strays,
 };
 use crate::defrag::{

@@ -28,11 +28,13 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    ObjectKey, brief,
+    ObjectKey,
     cache::{Cache, Cached},
-    watches::{Pause, WATCH_SECONDS},
 };
-use crate::defrag::policy::{self, Compiled, DefragPolicy, Labels, Landscape, PolicySet};
+use crate::{
+    defrag::policy::{self, Compiled, DefragPolicy, Labels, Landscape, PolicySet},
+    runtime::watch::{WATCH_SECONDS, pauses, why},
+};
 
 /// A snapshot follows when nothing has changed for this long …
 const QUIET: Duration = Duration::from_millis(100);
@@ -114,11 +116,11 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<Landscape>>, said: watc
     // One policy that cannot be decoded must not keep the others from being seen.
     let follow = || {
         let policies = watcher(Api::<DeserializeGuard<DefragPolicy>>::all(client.clone()), config());
-        policies.backoff(Pause::default()).boxed()
+        policies.backoff(pauses()).boxed()
     };
     let mut policies = follow();
     let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config());
-    let mut namespaces = namespaces.backoff(Pause::default()).boxed();
+    let mut namespaces = namespaces.backoff(pauses()).boxed();
     let mut known = Known::default();
     let mut batch: Option<Batch> = None;
     let mut ask_again: Option<Instant> = None;
@@ -340,12 +342,7 @@ fn interrupted(
     said: &watch::Sender<State>,
     logged: &mut BTreeMap<&'static str, String>,
 ) {
-    let reason = match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => brief(error),
-        other => other.to_string(),
-    };
+    let reason = why(error);
     let waits = said.send_if_modified(|state| match state {
         State::Waiting(why) => {
             *why = format!("{what} cannot be listed: {reason}");

@@ -13,15 +13,18 @@
 mod apply;
 mod cache;
 mod compliance;
+mod context;
 mod defrag_now;
 mod ensure;
 mod events;
 mod fleet;
 pub mod landscape;
 mod last_words;
+mod looked;
 mod members;
 mod memory;
 pub mod metrics;
+mod object_key;
 mod observe;
 pub mod on_demand;
 mod queue;
@@ -32,97 +35,26 @@ mod runs;
 mod seen;
 mod status;
 mod term;
-pub(crate) mod watches;
+mod watches;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use kube::{Client, api::ObjectMeta};
-use tokio::sync::{oneshot, watch};
+use kube::Client;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::{landscape::Landscapes, metrics::Metrics, term::Term};
+pub use self::context::Options;
+pub(crate) use self::object_key::ObjectKey;
+use self::{
+    context::{Context, Error},
+    landscape::Landscapes,
+    metrics::Metrics,
+    term::Term,
+};
 use crate::runtime::leadership::{self, Leadership};
 
-/// The namespace and name of an object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ObjectKey {
-    namespace: String,
-    name: String,
-}
-
-impl ObjectKey {
-    fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
-    }
-
-    fn of(meta: &ObjectMeta) -> Self {
-        Self::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
-    }
-}
-
-impl fmt::Display for ObjectKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-/// How the reconciler runs.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How many StatefulSets are looked at at once; at least one.
-    pub concurrency: usize,
-    /// The only namespace to look at; `None` for all.
-    pub namespace: Option<String>,
-    /// Who this process is, as Events name it.
-    pub identity: String,
-    /// The folder with the files that policies name in `metrics.prometheus`.
-    pub prometheus_files: PathBuf,
-}
-
-/// Why a look at a StatefulSet ended early.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("{}", brief(.0))]
-    Kube(#[from] kube::Error),
-    #[error("a patch could not be made: {0}")]
-    Patch(#[source] serde_json::Error),
-    #[error("another replica leads")]
-    NotLeading,
-    #[error("no end after {0:?}")]
-    TimedOut(Duration),
-}
-
-/// An error in one line. kube's own text repeats the whole answer of the API server, and leaves out why it has none.
-pub(crate) fn brief(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => {
-            format!("the API server answers {} {}: {}", status.code, status.reason, status.message)
-        }
-        other => {
-            let cause = std::iter::successors(std::error::Error::source(other), |error| error.source()).last();
-            let cause = cause.map_or_else(|| other.to_string(), ToString::to_string);
-            format!("the API server cannot be asked: {cause}")
-        }
-    }
-}
-
-/// What every look shares.
-struct Context {
-    client: Client,
-    leadership: Leadership,
-    identity: String,
-    metrics: Metrics,
-    prometheus_files: PathBuf,
-}
-
-impl Context {
-    /// To be asked right before each write.
-    fn may_write(&self) -> Result<(), Error> {
-        if self.leadership.is_leader() { Ok(()) } else { Err(Error::NotLeading) }
-    }
-}
-
-/// Runs the reconciler until `shutdown` becomes true (or its sender is gone): stands for election where there is one,
+/// Runs the reconciler until `shutdown` is cancelled: stands for election where there is one,
 /// and while leading keeps every CronJob as it should be. A changed policy is taken up when it has settled.
 ///
 /// At the end looks under way are waited for, and the Lease is given back after the last write.
@@ -132,11 +64,11 @@ pub async fn run(
     options: Options,
     lease: Option<leadership::Config>,
     metrics: Metrics,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: CancellationToken,
 ) {
     // Before the policies are known, a CronJob could only be written to be written again.
     tokio::select! {
-        () = stopped(&mut shutdown) => return,
+        () = shutdown.cancelled() => return,
         () = landscapes.synced() => {}
     }
     // Dropped when the work has ended, also when this future is dropped: only then may another replica begin.
@@ -160,13 +92,13 @@ pub async fn run(
     });
     loop {
         tokio::select! {
-            () = stopped(&mut shutdown) => break,
+            () = shutdown.cancelled() => break,
             () = leadership.gained() => {}
         }
         info!("the reconciler starts");
         metrics.leader.set(1);
         let term = Term::new(Arc::clone(&context), &options, landscapes.snapshots());
-        let end = term.run(&mut leadership, &mut shutdown).await;
+        let end = term.run(&mut leadership, &shutdown).await;
         for gauge in [&metrics.leader, &metrics.enrolled, &metrics.refused, &metrics.foreign] {
             gauge.set(0);
         }
@@ -182,10 +114,4 @@ pub async fn run(
     {
         warn!(%error, "the election ended badly");
     }
-}
-
-/// Waits until the shutdown is asked for.
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    // An error says that nobody is left who could ask: that is an end, too.
-    let _ = shutdown.wait_for(|stop| *stop).await;
 }

@@ -22,7 +22,10 @@ use self::{
     pass::Outcome,
 };
 use super::{Context, ObjectKey};
-use crate::defrag::policy::{Landscape, Source};
+use crate::{
+    defrag::policy::{Landscape, Source},
+    runtime::backoff,
+};
 
 pub(super) use self::pass::{Candidate, Governed, Reach};
 pub use self::pass::{LAST_ON_DEMAND, ON_DEMAND};
@@ -31,6 +34,8 @@ pub use self::pass::{LAST_ON_DEMAND, ON_DEMAND};
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest pause after failures, where the interval is shorter.
 const LONGEST: Duration = Duration::from_mins(5);
+/// More failures than these make pauses no longer.
+const MOST_DOUBLED: u32 = 9;
 
 /// What is known of one Prometheus.
 #[derive(Debug)]
@@ -163,7 +168,7 @@ impl OnDemand {
 /// Until the next question: the interval, more with each failure in a row, and never at the same time as everybody else.
 fn pause(interval: Duration, failures: u32) -> Duration {
     let longest = LONGEST.max(interval);
-    let backed_off = interval.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(longest);
+    let backed_off = backoff::pause(interval, longest, failures.min(MOST_DOUBLED));
     let noise = u32::try_from(RandomState::new().hash_one(failures) % 101).unwrap_or(50);
     // From 95 % to 105 %.
     backed_off / 1000 * (950 + noise)

@@ -11,6 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::ObjectKey;
+use crate::runtime::backoff;
 
 /// The pause after the first failure of an object; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -123,7 +124,7 @@ impl Queue {
 /// The pause after so many failures in a row. A tenth of it depends on the object, so that objects that failed together
 /// do not come back together.
 fn pause_after(failures: u32, longest: Duration, key: &ObjectKey) -> Duration {
-    let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(longest);
+    let doubled = backoff::pause(FIRST_PAUSE, longest, failures);
     let share = BuildHasherDefault::<DefaultHasher>::default().hash_one(key) % 100;
     let spread = doubled.as_millis().saturating_mul(u128::from(share)) / 1000;
     doubled.saturating_sub(Duration::from_millis(u64::try_from(spread).unwrap_or(0)))

@@ -10,6 +10,7 @@ use super::{
     Context, Error, ObjectKey,
     ensure::Ensure,
     events::{self, Event},
+    looked::Looked,
     memory::{Memory, Topic},
     metrics::Outcome,
     observe::{Observed, Task, observe},
@@ -21,39 +22,14 @@ use crate::defrag::{Verdict, assess};
 
 /// So long may one look take; requests themselves have no time limit.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// When to look again at something that is about to go away.
-pub(super) const GOING_AGAIN: Duration = Duration::from_secs(2);
 /// When to look again at something in a namespace whose labels are not known yet.
 const NAMESPACE_AGAIN: Duration = Duration::from_millis(250);
+
 /// What one look came to.
 pub(super) struct Done {
     pub(super) key: ObjectKey,
     pub(super) memory: Memory,
     pub(super) next: Next,
-}
-
-/// A look that went well.
-pub(super) struct Looked {
-    pub(super) changed: bool,
-    pub(super) next: Next,
-}
-
-impl Looked {
-    pub(super) const UNCHANGED: Self = Self { changed: false, next: Next::Wait };
-    pub(super) const CHANGED: Self = Self { changed: true, next: Next::Wait };
-
-    pub(super) const fn again(self, pause: Duration) -> Self {
-        Self { next: Next::After(pause), ..self }
-    }
-
-    /// Another look after this time, if none comes sooner.
-    fn again_at_the_latest(self, pause: Duration) -> Self {
-        match self.next {
-            Next::After(sooner) if sooner <= pause => self,
-            Next::Retry(_) => self,
-            Next::After(_) | Next::Wait => self.again(pause),
-        }
-    }
 }
 
 /// Takes one look; what goes wrong becomes a pause.

@@ -8,9 +8,9 @@ use super::{
     Context, Error, apply,
     compliance::keep,
     events::{Event, publish},
+    looked::Looked,
     observe::Task,
     queue::Next,
-    reconcile::Looked,
 };
 use crate::defrag::{
     cronjob::{

@@ -11,6 +11,7 @@ use tokio::{
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::{
@@ -33,7 +34,6 @@ use super::{
     runs::{Runs, run_of},
     seen::Job,
     status::{self, Reporter},
-    stopped,
     watches::{self, Watched, Watches},
 };
 use crate::{
@@ -125,7 +125,7 @@ impl Term {
         }
     }
 
-    pub(super) async fn run(mut self, leadership: &mut Leadership, shutdown: &mut watch::Receiver<bool>) -> End {
+    pub(super) async fn run(mut self, leadership: &mut Leadership, shutdown: &CancellationToken) -> End {
         let mut runs = watches::of_runs(&self.context.client, self.namespace.as_deref());
         let mut compliance = follow(&self.context.client, self.namespace.as_deref());
         let mut landscape_may_change = true;
@@ -140,7 +140,7 @@ impl Term {
             tokio::select! {
                 // Dropping the looks ends them in the middle; none of them writes any more anyway.
                 () = leadership.lost() => return End::LeadershipLost,
-                () = stopped(shutdown) => {
+                () = shutdown.cancelled() => {
                     self.drain().await;
                     return End::Shutdown;
                 }

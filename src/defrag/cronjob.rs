@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod drift;
 pub mod live;
+mod names;
 pub mod ownership;
 pub mod record;
 
@@ -27,9 +28,11 @@ use k8s_openapi::{
 };
 use sha2::{Digest as _, Sha256};
 
+pub use self::names::{CONTAINER, MANAGED_BY, MANAGER, NAME_LIMIT, STATEFULSET, SUFFIX};
 use self::{
     drift::{FAILED_RUNS, FINDINGS, LAST_DEFRAG_NOW, POLICY, POLICY_REASON},
     live::Live,
+    names::{CA_VOLUME, CLIENT_VOLUME, PASSWORD, USER},
     record::{IN_FORCE, Record},
 };
 use super::{
@@ -42,23 +45,6 @@ use super::{
     policy::{Governing, Policy},
 };
 
-/// The suffix of each CronJob, as defrag.sh has it.
-pub const SUFFIX: &str = "-defrag-job";
-/// The longest name of a CronJob; the controller appends eleven characters for its Jobs (Kubernetes' own validation).
-pub const NAME_LIMIT: usize = 52;
-/// Who manages the CronJobs: label value and server-side-apply field manager.
-pub const MANAGER: &str = "etcd-defrag-webhook";
-/// The label that marks what we manage.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// The annotation of our CronJob that names its StatefulSet.
-pub const STATEFULSET: &str = "etcd-defrag.io/statefulset";
-/// The container that runs the engine.
-pub const CONTAINER: &str = "etcd-defrag";
-
-const CA_VOLUME: &str = "etcd-ca";
-const CLIENT_VOLUME: &str = "etcd-client";
-const USER: &str = "ETCD_DEFRAG_USER";
-const PASSWORD: &str = "ETCD_DEFRAG_PASSWORD";
 const CA_DIR: &str = "/etc/etcd-defrag/ca";
 const CLIENT_DIR: &str = "/etc/etcd-defrag/client";
 /// An unprivileged user that owns nothing, as distroless images have it.

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    dns::is_subdomain,
     etcd::{Etcd, MAX_MEMBERS, ObjectKey, Overrides, SecretPair, UsernameSecret},
     finding::{Code, Finding},
     policy::Policy,
-    settings::{is_secret_key, is_subdomain, url_problem},
+    settings::{is_secret_key, url_problem},
 };
 
 /// The facts about one etcd, as far as its CronJob depends on them.

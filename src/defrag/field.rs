@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt};
 use serde::{Serialize, Serializer};
 
 use super::{
-    finding::printable,
     keys::{ENABLED, Key},
+    text::printable,
 };
 
 /// A place in a StatefulSet or in a DefragPolicy.
@@ -29,6 +29,20 @@ pub enum Field {
 impl Field {
     /// The label that enrols a StatefulSet.
     pub const ENABLED: Self = Self::Label(Cow::Borrowed(ENABLED));
+}
+
+impl Key {
+    /// Where this annotation stands in an object.
+    #[must_use]
+    pub const fn field(self) -> Field {
+        Field::Annotation(self)
+    }
+
+    /// Where the value of this key stands in a policy.
+    #[must_use]
+    pub const fn default_field(self) -> Field {
+        Field::Default(self)
+    }
 }
 
 /// Control characters are escaped, as in all of a [`Finding`](super::finding::Finding).

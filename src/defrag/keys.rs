@@ -1,7 +1,5 @@
 //! The names of our labels and annotations.
 
-use super::field::Field;
-
 /// The prefix of every label and annotation of ours.
 pub const PREFIX: &str = "etcd-defrag.io/";
 
@@ -151,18 +149,6 @@ impl Key {
             .filter(|(distance, key)| *distance <= key.name().len().div_ceil(3).max(2))
             .min_by_key(|(distance, _)| *distance)
             .map(|(_, key)| key)
-    }
-
-    /// Where this annotation stands in an object.
-    #[must_use]
-    pub const fn field(self) -> Field {
-        Field::Annotation(self)
-    }
-
-    /// Where the value of this key stands in a policy.
-    #[must_use]
-    pub const fn default_field(self) -> Field {
-        Field::Default(self)
     }
 }
 

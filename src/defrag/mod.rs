@@ -11,6 +11,7 @@
 pub mod assess;
 pub mod cronjob;
 pub mod defaulting;
+pub mod dns;
 pub mod duration;
 pub mod etcd;
 pub mod facts;
@@ -25,5 +26,6 @@ pub mod rule;
 pub mod schedule;
 pub mod settings;
 pub mod statefulset;
+mod text;
 
 pub use assess::{Assessment, Enrollment, Plan, Surroundings, Verdict, assess};

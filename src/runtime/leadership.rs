@@ -22,7 +22,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use crate::controller::brief;
+use super::api_error::brief;
 
 /// Which Lease, under which name, and how fast.
 #[derive(Clone, Debug)]

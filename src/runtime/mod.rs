@@ -1,10 +1,17 @@
-//! What the process needs around the webhook and the reconciler: certificates, probes, telemetry, an orderly end.
+//! The ground that the webhook and the reconciler stand on: TLS, HTTP with its limits, leadership, back-off, probes,
+//! telemetry, an orderly end. It knows neither of them.
 
+pub(crate) mod api_error;
+pub mod backoff;
+pub mod clock;
 pub mod exposition;
 pub mod leadership;
+pub mod limits;
+pub mod listen;
 pub mod mtls;
 pub mod probes;
 pub mod selfsigned;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub(crate) mod watch;

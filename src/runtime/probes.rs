@@ -11,8 +11,7 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{exposition::Format, telemetry::Metrics};
-use crate::admission::{self, Limits, listen};
+use super::{exposition::Format, limits::Limits, listen, telemetry::Metrics};
 
 /// One condition of readiness: a note for people (or nothing), or the reason why not.
 pub type Check = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -89,5 +88,5 @@ pub fn router(probes: Arc<Probes>) -> Router {
 /// Serves the probes until `shutdown` is cancelled.
 pub async fn run(listener: TcpListener, probes: Arc<Probes>, shutdown: CancellationToken) {
     let limits = Limits { connections: 64, drain_delay: std::time::Duration::ZERO, ..Limits::default() };
-    listen::listen(listener, None, router(probes), limits, admission::Metrics::default(), shutdown).await;
+    listen::listen(listener, None, router(probes), limits, listen::Metrics::default(), shutdown).await;
 }

@@ -6,7 +6,6 @@ use prometheus_client::{encoding::text::encode, metrics::info::Info, registry::R
 use tracing_subscriber::EnvFilter;
 
 use super::{exposition::Format, tls};
-use crate::admission;
 
 /// The prefix of every metric.
 pub const PREFIX: &str = "etcd_defrag_webhook";
@@ -70,12 +69,10 @@ pub fn init(format: LogFormat) -> Result<(), String> {
     done.map_err(|error| error.to_string())
 }
 
-/// Every metric of the process.
+/// The metrics of the process; those of the webhook and of the reconciler are registered by whoever starts them.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Those of admission.
-    pub admission: admission::Metrics,
     /// Those of the serving certificate.
     pub tls: tls::Metrics,
 }
@@ -85,9 +82,8 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", build);
-        let admission = admission::Metrics::register(&mut registry);
         let tls = tls::Metrics::register(&mut registry);
-        Self { registry, admission, tls }
+        Self { registry, tls }
     }
 }
 

@@ -29,7 +29,7 @@ use tokio::{io::AsyncReadExt, time::sleep};
 use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::admission::{listen::ALPN, server::Clock};
+use super::{clock::Clock, listen::ALPN};
 
 /// How often the files are looked at. Reading them finds every way in which they can change, the kubelet's swap of a
 /// `..data` link included.

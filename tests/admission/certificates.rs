@@ -62,7 +62,7 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
     let metrics = Metrics::default();
     let stop = CancellationToken::new();
     let poll = Duration::from_millis(30);
-    let clock: etcd_defrag_webhook::admission::server::Clock = Arc::new(Timestamp::now);
+    let clock: etcd_defrag_webhook::runtime::clock::Clock = Arc::new(Timestamp::now);
     let certificates = Certificates::follow(files(dir.path()), metrics.tls.clone(), clock, poll, stop.clone()).await;
     let admission = admission(&quick(), AdmissionMetrics::default());
     let server = Server::start_tls(admission, quick(), &certificates, old.ca_pem.clone()).await;
@@ -137,7 +137,7 @@ async fn every_bad_pair_is_refused_in_words() {
 async fn a_pair_that_is_missing_or_bad_at_the_start_is_named_and_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let stop = CancellationToken::new();
-    let clock: etcd_defrag_webhook::admission::server::Clock = Arc::new(Timestamp::now);
+    let clock: etcd_defrag_webhook::runtime::clock::Clock = Arc::new(Timestamp::now);
     let poll = Duration::from_millis(30);
     let certificates = Certificates::follow(files(dir.path()), Metrics::default().tls, clock, poll, stop.clone()).await;
     let says = async |words: &str| {
@@ -178,7 +178,7 @@ async fn a_renewed_certificate_whose_time_is_to_come_is_taken_when_it_has_come()
     let new = selfsigned::issue_for(&[], date(2026, 3, 1), date(2026, 6, 1)).unwrap();
     project(dir.path(), "one", &old.cert_pem, &old.key_pem);
     let at = Arc::new(Mutex::new("2026-02-28T23:59:00Z".parse::<Timestamp>().unwrap()));
-    let clock: etcd_defrag_webhook::admission::server::Clock = {
+    let clock: etcd_defrag_webhook::runtime::clock::Clock = {
         let at = Arc::clone(&at);
         Arc::new(move || *at.lock().unwrap())
     };

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use etcd_defrag_webhook::{
-    admission::{Limits, Metrics, server},
-    runtime::{selfsigned, tls},
+    admission::{Metrics, server},
+    runtime::{limits::Limits, selfsigned, tls},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Bytes, client::conn};

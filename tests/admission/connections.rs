@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_defrag_webhook::admission::Limits;
+use etcd_defrag_webhook::runtime::limits::Limits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

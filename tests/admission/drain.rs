@@ -3,8 +3,8 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use etcd_defrag_webhook::{
-    admission::{Limits, Metrics, server::Admission},
-    runtime::shutdown::Shutdown,
+    admission::{Metrics, server::Admission},
+    runtime::{limits::Limits, shutdown::Shutdown},
 };
 use jiff::Timestamp;
 use tokio::{

@@ -7,8 +7,9 @@ use std::sync::{
 
 use axum::{body::Body, http::Request};
 use etcd_defrag_webhook::{
-    admission::{Entry, Limits, server},
+    admission::{Entry, Metrics as AdmissionMetrics, server},
     runtime::{
+        limits::Limits,
         probes::{self, Probes, router},
         telemetry::Metrics,
     },
@@ -73,8 +74,9 @@ async fn readiness_lists_each_check_with_its_reason() {
 
 #[tokio::test]
 async fn reviews_and_findings_are_counted() {
-    let metrics = Metrics::default();
-    let service = server::router(&admission(&Limits::default(), metrics.admission.clone()));
+    let mut metrics = Metrics::default();
+    let counted = AdmissionMetrics::register(metrics.registry_mut());
+    let service = server::router(&admission(&Limits::default(), counted));
     let bad = annotated(&[("etcd-defrag.io/shedule", "x")]);
     for (entry, body) in [
         (Entry::Validate, review("CREATE", "", bad, json!(null)).to_string()),

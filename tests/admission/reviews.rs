@@ -9,7 +9,7 @@ use axum::{
 };
 use etcd_defrag_webhook::{
     admission::{
-        Entry, Limits, Metrics, reply,
+        Entry, Metrics, reply,
         server::{Admission, router},
     },
     defrag::{
@@ -18,6 +18,7 @@ use etcd_defrag_webhook::{
         policy::Landscape,
         statefulset::StatefulSet,
     },
+    runtime::limits::Limits,
 };
 use http_body_util::BodyExt;
 use jiff::Timestamp;

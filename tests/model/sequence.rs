@@ -11,10 +11,10 @@ use etcd_defrag_webhook::{
     runtime::leadership,
 };
 use tokio::{
-    sync::watch,
     task::JoinHandle,
     time::{Instant, sleep},
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     events::{self, Event, SLOTS},
@@ -105,7 +105,8 @@ impl Sequence {
 /// One process of the controller.
 struct Replica {
     link: Arc<Link>,
-    stop: watch::Sender<bool>,
+    /// Asks it to end when it is dropped.
+    stop: DropGuard,
     task: JoinHandle<()>,
 }
 
@@ -114,7 +115,8 @@ impl Replica {
         let link = Link::new(identity.clone());
         let client = server.client(&link);
         let landscapes = Landscapes::follow(client.clone());
-        let (stop, shutdown) = watch::channel(false);
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone().drop_guard();
         let options = Options {
             concurrency: 4,
             namespace: None,
@@ -169,7 +171,7 @@ impl Run {
             Event::Restart { replica } => {
                 // The new process begins before the old one has ended, as with a rolling update.
                 let new = self.another();
-                std::mem::replace(&mut self.replicas[replica], new).stop.send_replace(true);
+                drop(std::mem::replace(&mut self.replicas[replica], new).stop);
             }
             Event::Kill { replica } => {
                 let new = self.another();

@@ -5,12 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etcd_defrag_webhook::runtime::{
-    selfsigned::{
-        issue_between,
-        stored::{Leaf, Stored},
+use etcd_defrag_webhook::{
+    defrag::cronjob::MANAGER,
+    runtime::{
+        selfsigned::{
+            issue_between,
+            stored::{Leaf, Stored},
+        },
+        tls,
     },
-    tls,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -153,7 +156,7 @@ fn a_certificate_that_is_about_to_expire_is_replaced_without_a_failed_call() {
     let pair = issue_between(&[format!("{NAME}.{NAMESPACE}.svc")], "an old CA", from, until).unwrap();
     let (not_before, not_after) = tls::judge(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes(), now).unwrap();
     let leaf = Leaf { certificate: pair.cert_pem.clone(), key: pair.key_pem.clone(), not_before, not_after };
-    let secret = Stored::begun(&pair, leaf, from).secret(NAMESPACE, SECRET, None);
+    let secret = Stored::begun(&pair, leaf, from).secret(NAMESPACE, SECRET, MANAGER, None);
     plane.apply(&serde_json::to_string(&secret).unwrap());
     let before = in_secret(&plane, "tls.crt").unwrap();
 

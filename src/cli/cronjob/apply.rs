@@ -10,7 +10,10 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
-use super::{Args, build, cronjob_name, trace};
+use super::{
+    args::Args,
+    build::{build, cronjob_name, trace},
+};
 use crate::{
     cli::{Outcome, cluster, output},
     defrag::{

@@ -6,12 +6,15 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use kube::Client;
 
-use crate::runtime::{
-    mtls::{self, Clients},
-    selfsigned::{self, keeper},
-    shutdown::Shutdown,
-    telemetry::Metrics,
-    tls::{self, Certificates},
+use crate::{
+    defrag::cronjob::MANAGER,
+    runtime::{
+        mtls::{self, Clients},
+        selfsigned::{self, keeper},
+        shutdown::Shutdown,
+        telemetry::Metrics,
+        tls::{self, Certificates},
+    },
 };
 
 /// How long API servers get to learn of a new CA from their watches before a certificate of it is served.
@@ -84,6 +87,7 @@ impl TlsArgs {
                 namespace: namespace.to_owned(),
                 secret: self.tls_secret.clone(),
                 service: self.tls_service.clone(),
+                manager: MANAGER.to_owned(),
                 configuration: self.webhook_configuration.clone(),
                 spread: SPREAD,
             };

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use serde::Serialize;
 
-use super::measured::Sizes;
 use crate::{
     cli::around::Around,
     cli::policies::as_acted_on,
@@ -23,6 +22,21 @@ use crate::{
         statefulset::StatefulSet,
     },
 };
+
+/// The sizes of one etcd: those of its fullest member, in bytes.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Sizes {
+    pub(super) size: u64,
+    pub(super) in_use: u64,
+    pub(super) quota: u64,
+    /// Over all members.
+    pub(super) reclaimable: u64,
+    /// Until the data in use alone reaches the quota, at the growth of the last day; `null` where it does not grow.
+    pub(super) days_to_quota: Option<f64>,
+    /// Whether the rule holds for a member.
+    pub(super) required: bool,
+}
 
 /// One enrolled etcd. Times are RFC 3339.
 #[derive(Debug, Default, PartialEq, Serialize)]

@@ -8,9 +8,8 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
 
-use super::etcds::Etcd;
+use super::etcds::{Etcd, Sizes};
 use crate::{
     controller::on_demand::client,
     defrag::{
@@ -26,21 +25,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How old a scrape may be.
 const FRESH: Duration = Duration::from_mins(5);
-
-/// The sizes of one etcd: those of its fullest member, in bytes.
-#[derive(Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Sizes {
-    pub(super) size: u64,
-    pub(super) in_use: u64,
-    pub(super) quota: u64,
-    /// Over all members.
-    pub(super) reclaimable: u64,
-    /// Until the data in use alone reaches the quota, at the growth of the last day; `null` where it does not grow.
-    pub(super) days_to_quota: Option<f64>,
-    /// Whether the rule holds for a member.
-    pub(super) required: bool,
-}
 
 /// What one Prometheus said of the whole fleet, in answer to each set of queries.
 pub(super) struct Told {

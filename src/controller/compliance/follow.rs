@@ -19,11 +19,11 @@ use tracing::{info, warn};
 
 use super::Kind;
 use crate::{
-    controller::{
-        brief,
-        watches::{Pause, WATCH_SECONDS},
-    },
     defrag::cronjob::{MANAGED_BY, MANAGER},
+    runtime::{
+        api_error::brief,
+        watch::{WATCH_SECONDS, pauses},
+    },
 };
 
 /// How often it is asked which kinds are installed, where there is none or a better one may come.
@@ -109,7 +109,7 @@ impl Follow {
             None => Api::all_with(self.client.clone(), &resource),
         };
         let ours = Config::default().timeout(WATCH_SECONDS).labels(&format!("{MANAGED_BY}={MANAGER}"));
-        self.watched = Some((kind, watcher(api, ours).backoff(Pause::default()).boxed()));
+        self.watched = Some((kind, watcher(api, ours).backoff(pauses()).boxed()));
         if self.told.is_none() {
             info!(kind = resource.kind, api = resource.api_version, "compliance is reported");
         }

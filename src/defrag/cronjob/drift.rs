@@ -6,20 +6,7 @@ use k8s_openapi::{api::batch::v1::CronJob, apimachinery::pkg::apis::meta::v1::Ow
 use kube::api::ObjectMeta;
 use serde::Serialize;
 
-use super::record::IN_FORCE;
-
-/// The annotation of our CronJob that lists the codes of all findings, separated by commas.
-pub const FINDINGS: &str = "etcd-defrag.io/findings";
-/// The annotation of our CronJob with the `defrag-now` token that was served last.
-pub const LAST_DEFRAG_NOW: &str = "etcd-defrag.io/last-defrag-now";
-/// The annotation of our CronJob that names the policy that it was made under; without it the built-in one.
-pub const POLICY: &str = "etcd-defrag.io/policy";
-/// The annotation of our CronJob that says why that policy governs.
-pub const POLICY_REASON: &str = "etcd-defrag.io/policy-reason";
-/// The annotation of our CronJob with the runs that failed in a row, where the policy sets a failure budget.
-pub const FAILED_RUNS: &str = "etcd-defrag.io/failed-runs";
-/// The annotations that are ours alone: one that is not desired must not be there.
-pub const OURS: &[&str] = &[FINDINGS, LAST_DEFRAG_NOW, POLICY, POLICY_REASON, FAILED_RUNS, IN_FORCE];
+pub use super::names::{FAILED_RUNS, FINDINGS, LAST_DEFRAG_NOW, OURS, POLICY, POLICY_REASON};
 
 /// The fields in which `live` differs from `desired`, as paths; empty where nothing has to be written.
 ///

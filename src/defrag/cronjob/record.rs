@@ -11,9 +11,9 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
+pub use super::names::IN_FORCE;
 use super::{
-    CONTAINER, MANAGER,
-    drift::{FINDINGS, POLICY},
+    names::{CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, MANAGER, PASSWORD, POLICY, USER},
     ownership::flag,
 };
 use crate::defrag::{
@@ -25,8 +25,6 @@ use crate::defrag::{
     policy::Limits,
 };
 
-/// The annotation of our CronJob with what is in force.
-pub const IN_FORCE: &str = "etcd-defrag.io/in-force";
 /// The longest record, in bytes. A longer one is not written, and what it would say is read back.
 const LIMIT: usize = 8 << 10;
 /// The version of the form.
@@ -145,7 +143,7 @@ impl Record {
             argument("--endpoints")?.split(',').filter(|url| !url.is_empty()).map(ToOwned::to_owned).collect();
         let files = |name: &str| pod.volumes.iter().flatten().find(|volume| volume.name == name);
         let (mut ca, mut client, mut login) = (None, None, None);
-        if let Some(volume) = files(super::CA_VOLUME) {
+        if let Some(volume) = files(CA_VOLUME) {
             let secret = volume
                 .secret
                 .as_ref()
@@ -157,7 +155,7 @@ impl Record {
             let (kind, name, item) = secret.or(config_map)?;
             ca = Some(ObjectKey { kind, name: name.clone(), key: item.key.clone() });
         }
-        if let Some(volume) = files(super::CLIENT_VOLUME) {
+        if let Some(volume) = files(CLIENT_VOLUME) {
             let secret = volume.secret.as_ref()?;
             let [cert, key] = secret.items.as_deref()? else { return None };
             let name = secret.secret_name.clone()?;
@@ -167,7 +165,7 @@ impl Record {
             let found = container.env.iter().flatten().find(|variable| variable.name == name)?;
             found.value_from.as_ref()?.secret_key_ref.as_ref()
         };
-        if let Some((user, password)) = variable(super::USER).zip(variable(super::PASSWORD)) {
+        if let Some((user, password)) = variable(USER).zip(variable(PASSWORD)) {
             login = Some(UsernameSecret {
                 name: user.name.clone(),
                 user_key: user.key.clone(),

@@ -2,12 +2,13 @@
 
 use super::{
     Context, DEFAULT_CLIENT_PORT, MAX_MEMBERS,
-    expand::{POD, UNKNOWN},
-    options::Setting,
+    marks::{POD, UNKNOWN},
     profile::Profile,
+    setting::Setting,
     types::Scheme,
 };
 use crate::defrag::{
+    dns::is_host_label,
     finding::{Code, Finding},
     keys::Key,
 };
@@ -37,7 +38,9 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         .service
         .clone()
         .or_else(|| Some(context.sts.spec.service_name.clone()).filter(|name| !name.is_empty()))
-        .or_else(|| member.and_then(|url| url.host.split('.').nth(1)).filter(|name| is_label(name)).map(str::to_owned))
+        .or_else(|| {
+            member.and_then(|url| url.host.split('.').nth(1)).filter(|name| is_host_label(name)).map(str::to_owned)
+        })
         .unwrap_or_default();
     let domain = context.overrides.cluster_domain.clone().or_else(|| urls.domain(member));
     let port = context.overrides.client_port.or_else(|| urls.port(member)).unwrap_or_else(|| container_port(context));
@@ -118,7 +121,7 @@ impl Urls {
     fn domain(&self, member: Option<&Url>) -> Option<String> {
         member.into_iter().chain(&self.advertised).find_map(|url| {
             let (_, domain) = url.host.trim_end_matches('.').split_once(".svc.")?;
-            domain.split('.').all(is_label).then(|| domain.to_owned())
+            domain.split('.').all(is_host_label).then(|| domain.to_owned())
         })
     }
 }
@@ -147,10 +150,6 @@ impl Url {
 
 fn parse_list(text: &str) -> Vec<Url> {
     text.split(',').filter_map(Url::parse).collect()
-}
-
-fn is_label(label: &str) -> bool {
-    !label.is_empty() && label.len() <= 63 && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// The port named `client`, else etcd's own.

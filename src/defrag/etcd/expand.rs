@@ -1,17 +1,15 @@
 //! Environment variables and `$(VAR)`, as Kubernetes expands them.
 //!
-//! An expanded value may hold two marks, private-use characters that no manifest can smuggle in: [`POD`] where the
-//! pod's own name will stand, and [`UNKNOWN`] where something will stand that cannot be seen from here.
+//! An expanded value may hold two marks: [`POD`] where the pod's own name will stand, and [`UNKNOWN`] where something will
+//! stand that cannot be seen from here.
 
 use std::collections::BTreeMap;
 
-use super::options::Setting;
+use super::{
+    marks::{POD, UNKNOWN, clean},
+    setting::Setting,
+};
 use crate::defrag::statefulset::Container;
-
-/// Stands for the pod's own name.
-pub(super) const POD: char = '\u{E000}';
-/// Stands for a value that cannot be seen.
-pub(super) const UNKNOWN: char = '\u{E001}';
 
 /// The most characters that all expansions of one container may add up to. Ten variables that each name the one before
 /// ten times would otherwise take gigabytes.
@@ -121,21 +119,6 @@ impl Environment {
             }
         }
     }
-}
-
-/// `text` without our marks.
-pub(super) fn clean(text: &str) -> String {
-    text.replace([POD, UNKNOWN], "\u{FFFD}")
-}
-
-/// Whether `value` can be read in full from here.
-pub(super) fn is_known(value: &str) -> bool {
-    !value.contains([POD, UNKNOWN])
-}
-
-/// `value` for a person, the marks in words.
-pub(super) fn readable(value: &str) -> String {
-    value.replace(POD, "<pod>").replace(UNKNOWN, "<unknown>")
 }
 
 /// Whether this can name a variable.

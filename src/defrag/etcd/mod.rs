@@ -6,15 +6,18 @@
 //! annotation to set; what a chart's convention supplies becomes a warning. [`hazards`] judges the facts.
 
 mod container;
+mod context;
 mod endpoints;
 mod evidence;
 mod expand;
 mod hazards;
+mod marks;
 mod mounts;
 mod options;
 mod profile;
 mod quota;
 mod rival;
+mod setting;
 mod shell;
 mod storage;
 mod tls;
@@ -32,26 +35,17 @@ pub use evidence::{Evidence, evidence};
 pub use hazards::{default_command_timeout, hazards, time_budget};
 pub use profile::Profile;
 pub use types::{
-    AutoCompaction, CaSecret, ClientSecret, DataVolume, Discovery, Etcd, Kind, Liveness, ObjectKey, Overrides, Quota,
-    Rival, Scheme, SecretPair, Tls, UsernameSecret,
+    AutoCompaction, CaSecret, ClientSecret, DEFAULT_CLIENT_PORT, DEFAULT_QUOTA, DataVolume, Discovery, Etcd, Kind,
+    Liveness, MAX_MEMBERS, ObjectKey, Overrides, Quota, Rival, Scheme, SecretPair, Tls, UsernameSecret,
 };
 pub use version::Version;
 
 use super::{
     finding::{Code, Finding},
-    statefulset::{Container, PodSpec, StatefulSet},
+    statefulset::StatefulSet,
 };
+use context::{Context, Sidecar, container_field};
 use options::Options;
-
-/// The most members that a cluster may have here. etcd advises at most seven; the largest that any of the known
-/// operators lets a person ask for is nine, and every further member only slows each write.
-pub const MAX_MEMBERS: u32 = 9;
-
-/// The quota of an etcd that is told none or is told 0, in bytes (etcd's `DefaultQuotaBytes`).
-pub const DEFAULT_QUOTA: u64 = 2 * super::quantity::GIB;
-
-/// The port of an etcd that is told none.
-pub const DEFAULT_CLIENT_PORT: u16 = 2379;
 
 /// Everything that `sts` says about its etcd, and every reason why that is not enough.
 ///
@@ -102,57 +96,6 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         rivals: rival::find(&context),
     };
     Discovery { etcd: Some(etcd), findings }
-}
-
-/// What every part of the discovery looks at.
-struct Context<'a> {
-    sts: &'a StatefulSet,
-    container: &'a Container,
-    index: usize,
-    options: &'a Options,
-    sidecars: &'a [Sidecar<'a>],
-    profile: Profile,
-    overrides: &'a Overrides,
-}
-
-/// A container beside etcd.
-struct Sidecar<'a> {
-    container: &'a Container,
-    field: String,
-    options: Options,
-}
-
-impl<'a> Sidecar<'a> {
-    fn all(pod: &'a PodSpec, etcd: usize, namespace: &str) -> Vec<Self> {
-        let others = pod.containers.iter().enumerate().filter(|(index, _)| *index != etcd);
-        others
-            .map(|(index, container)| {
-                let field = container_field(index);
-                let options = Options::read(container, &field, namespace);
-                Self { container, field, options }
-            })
-            .collect()
-    }
-}
-
-impl Context<'_> {
-    /// The field path of something of the etcd container.
-    fn field(&self, part: &str) -> String {
-        format!("{}.{part}", container_field(self.index))
-    }
-
-    /// The field path of the words that start etcd; the container's own where the image chooses them.
-    fn words_field(&self) -> String {
-        match (self.container.command.is_empty(), self.container.args.is_empty()) {
-            (true, true) => container_field(self.index),
-            (true, false) => self.field("args"),
-            (false, _) => self.field("command"),
-        }
-    }
-}
-
-fn container_field(index: usize) -> String {
-    format!("spec.template.spec.containers[{index}]")
 }
 
 fn too_many_members(replicas: u32) -> Finding {

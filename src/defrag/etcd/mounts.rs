@@ -2,7 +2,7 @@
 
 use super::types::{Kind, ObjectKey, SecretPair};
 use crate::defrag::{
-    etcd::expand::is_known,
+    etcd::marks::is_known,
     statefulset::{Container, KeyToPath, PodSpec, Volume},
 };
 

@@ -6,9 +6,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    CaSecret, ClientSecret, MAX_MEMBERS, Overrides, discover,
-    expand::{POD, UNKNOWN},
-    hazards,
+    CaSecret, ClientSecret, MAX_MEMBERS, Overrides, discover, hazards,
+    marks::{POD, UNKNOWN},
 };
 use crate::defrag::{finding::WARNING_LIMIT, policy::Policy, statefulset::StatefulSet};
 

@@ -2,9 +2,9 @@
 
 use super::{
     Context, DEFAULT_QUOTA,
-    expand::readable,
-    options::Setting,
+    marks::readable,
     profile::Profile,
+    setting::Setting,
     types::{AutoCompaction, Quota},
 };
 use crate::defrag::{

@@ -1,6 +1,6 @@
 //! What else in the pod defragments the same etcd.
 
-use super::{Context, Sidecar, expand::readable, types::Rival};
+use super::{Context, Sidecar, marks::readable, types::Rival};
 use crate::defrag::finding::quoted;
 
 /// The schedule on which etcd-backup-restore defragments when it is told none.

@@ -4,7 +4,10 @@
 //! up their words, and whatever could change those words from afar (`eval`, `source`, `"$@"`, here-documents) makes
 //! the script opaque: then what is absent may yet be set.
 
-use super::expand::{Environment, POD, UNKNOWN, clean, is_known};
+use super::{
+    expand::Environment,
+    marks::{POD, UNKNOWN, clean, is_known},
+};
 
 /// What a script says about etcd.
 #[derive(Debug, Default)]

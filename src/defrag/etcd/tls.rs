@@ -2,8 +2,8 @@
 
 use super::{
     Context, mounts,
-    options::Setting,
     profile::Profile,
+    setting::Setting,
     types::{Kind, ObjectKey, SecretPair, Tls},
 };
 use crate::defrag::{

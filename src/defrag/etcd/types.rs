@@ -5,7 +5,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Profile, Version};
-use crate::defrag::{field::Field, finding::Finding};
+use crate::defrag::{field::Field, finding::Finding, quantity::GIB};
+
+/// The most members that a cluster may have here. etcd advises at most seven; the largest that any of the known
+/// operators lets a person ask for is nine, and every further member only slows each write.
+pub const MAX_MEMBERS: u32 = 9;
+
+/// The quota of an etcd that is told none or is told 0, in bytes (etcd's `DefaultQuotaBytes`).
+pub const DEFAULT_QUOTA: u64 = 2 * GIB;
+
+/// The port of an etcd that is told none.
+pub const DEFAULT_CLIENT_PORT: u16 = 2379;
 
 /// Settings of a person that take the place of what would be discovered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,23 +5,10 @@ use std::{cmp::Ordering, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Aim, Measured, about,
+    Aim, Measured, Pace, about,
     measure::{Member, usage},
 };
 use crate::defrag::{finding::quoted, quantity::human, rule::State, schedule};
-
-/// How eager a policy is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pace {
-    /// How long after the end of a run the next may start.
-    pub cooldown: Duration,
-    /// The same near the quota.
-    pub emergency_cooldown: Duration,
-    /// The share of the quota from which on a run does not wait for a window.
-    pub emergency_above: f64,
-    /// When runs may start, where the policy says so.
-    pub windows: Option<Vec<schedule::Window>>,
-}
 
 /// What is known of an etcd besides its measured state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,62 +8,19 @@ mod defaults;
 mod metrics;
 mod read;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{Selector, SelectorExt as _};
+use kube::core::Selector;
 
 use super::{
     Actions, Policy,
     api::{DefragPolicy, ValidationAction},
+    compiled::{Compiled, Selectors},
 };
-use crate::defrag::finding::{Code, Finding, quoted};
+use crate::defrag::finding::{Code, quoted};
 use read::Reader;
-
-/// Labels, as Kubernetes has them.
-pub type Labels = BTreeMap<String, String>;
-
-/// A `DefragPolicy` that has been read and judged.
-#[derive(Clone, Debug)]
-pub struct Compiled {
-    /// Its name.
-    pub name: String,
-    /// Its uid, where it has one.
-    pub uid: Option<String>,
-    /// The generation that was read.
-    pub generation: Option<i64>,
-    /// Its priority.
-    pub priority: i32,
-    /// What is in force where it governs.
-    pub policy: Arc<Policy>,
-    /// What is wrong or risky about it, with fields such as `spec.defaults.schedule`.
-    pub findings: Vec<Finding>,
-    /// `None` where a selector cannot be read: it then selects nothing.
-    selectors: Option<Selectors>,
-}
-
-#[derive(Clone, Debug)]
-struct Selectors {
-    namespace: Selector,
-    object: Selector,
-}
-
-impl Compiled {
-    /// Whether nothing refuses a value of it.
-    #[must_use]
-    pub fn is_valid(&self) -> bool {
-        !self.findings.iter().any(Finding::denies)
-    }
-
-    /// Whether it selects an object with these labels in a namespace with those.
-    #[must_use]
-    pub fn selects(&self, namespace: &Labels, object: &Labels) -> bool {
-        self.selectors
-            .as_ref()
-            .is_some_and(|selectors| selectors.object.matches(object) && selectors.namespace.matches(namespace))
-    }
-}
 
 /// Reads and judges a policy. `now` bounds what is said of daylight-saving changeovers to come.
 #[must_use]

@@ -5,6 +5,8 @@
 
 pub mod api;
 mod compile;
+mod compiled;
+mod crd;
 mod landscape;
 mod metrics;
 mod schema;
@@ -18,10 +20,11 @@ use std::{
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
 pub use api::{DefragPolicy, EnrollmentMode, ImagePullPolicy, Reaction};
-pub use compile::{Compiled, Labels, compile};
+pub use compile::compile;
+pub use compiled::{Compiled, Labels};
+pub use crd::crd;
 pub use landscape::Landscape;
 pub use metrics::{Credentials, OnDemand, Source};
-pub use schema::crd;
 pub use select::{Governing, PolicySet};
 
 use super::{

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use super::{
     Policy,
-    compile::{Compiled, Labels},
+    compiled::{Compiled, Labels},
 };
 
 /// All policies at one moment. Cheap to clone and to pass through a channel.

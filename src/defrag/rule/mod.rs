@@ -31,6 +31,7 @@ mod picture;
 mod power;
 mod program;
 mod region;
+mod space;
 mod suspect;
 mod threshold;
 mod words;
@@ -40,18 +41,12 @@ pub use self::{
     compile::{compile, compile_within},
     error::{Construct, EvalError, EvalErrorKind, RuleError, RuleErrorKind},
     judge::{Judged, judge},
+    parse::{MAX_DEPTH, MAX_LENGTH},
     picture::picture,
     program::Variable,
 };
 
 use self::{eval::Value, program::Instruction};
-
-/// The longest rule that is read, in bytes. Nobody could tell what a longer one does, and every rule that is read has to be
-/// judged within a millisecond.
-pub const MAX_LENGTH: usize = 1024;
-
-/// How deep brackets, signs and choices may nest.
-pub const MAX_DEPTH: usize = 64;
 
 /// The state at which the engine tries every rule before it does anything, whatever the real etcd is like.
 pub const ENGINE_SAMPLE: State = State { db_size: 100 << 20, db_size_in_use: 60 << 20, quota: 2 << 30 };

@@ -1,13 +1,19 @@
 //! From text to instructions, with the precedence of the engine's grammar.
 
 use super::{
-    MAX_DEPTH, MAX_LENGTH,
     error::{Construct, RuleError, RuleErrorKind},
     eval::{self, Value},
     lex::{Lexer, Token, Word, column, quote},
     power,
     program::{Binary, Instruction, Operation, Types, Variable},
 };
+
+/// The longest rule that is read, in bytes. Nobody could tell what a longer one does, and every rule that is read has to be
+/// judged within a millisecond.
+pub const MAX_LENGTH: usize = 1024;
+
+/// How deep brackets, signs and choices may nest.
+pub const MAX_DEPTH: usize = 64;
 
 /// Operators by how strongly they bind, weakest first, all from left to right. `**` stands beside `*`.
 const LEVELS: [&[(&str, Binary)]; 10] = [

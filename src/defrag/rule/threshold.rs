@@ -2,9 +2,9 @@
 
 use super::{
     Rule,
-    analysis::Space,
     bounds::{Bounds, Outcomes},
     region::{Region, Slice},
+    space::Space,
 };
 
 /// The least size in bytes at which `rule` fires on `slice`; `None` where it never does or where `tries` regions do not

@@ -1,8 +1,8 @@
 //! A schedule in a sentence.
 
 use super::{
-    Spec,
     calendar::{Calendar, bits, values},
+    spec::Spec,
     zone::TimeZone,
 };
 use crate::defrag::duration;

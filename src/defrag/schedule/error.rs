@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range};
 
-use super::{field::Field, suggest};
+use super::field::Field;
 use crate::defrag::{duration::DurationError, finding::quoted, keys::Key};
 
 /// What is wrong with a schedule.
@@ -73,12 +73,6 @@ impl ScheduleError {
             found: found.to_owned(),
             suggestion: None,
         }
-    }
-
-    /// The same error with a correction of the whole `text`, where one is clear.
-    pub(super) fn with_suggestion(mut self, text: &str) -> Self {
-        self.suggestion = suggest::correction(text);
-        self
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

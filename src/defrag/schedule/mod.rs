@@ -21,6 +21,7 @@ mod judge;
 mod nearest;
 mod next;
 mod parse;
+mod spec;
 mod suggest;
 mod window;
 mod zone;
@@ -29,30 +30,19 @@ use std::{str::FromStr, time::Duration};
 
 use jiff::Timestamp;
 
-use self::{calendar::Calendar, parse::WideStep, zone::Clock};
 pub use self::{
     error::{Problem, ScheduleError},
     field::Field,
     hash::resolve_hash,
     judge::{Judged, Limits, Place, Resolved, judge},
+    spec::Schedule,
     window::{Weekdays, Window, any_open},
     zone::{TimeZone, TimeZoneError},
 };
-
-/// When a CronJob fires.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    spec: Spec,
-    wide_step: Option<WideStep>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spec {
-    /// Five fields, or a macro that stands for them.
-    Calendar(Calendar),
-    /// `@every`, in whole seconds, at least one.
-    Every(i64),
-}
+use self::{
+    spec::{Spec, seconds},
+    zone::Clock,
+};
 
 /// How far apart fire times are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,10 +141,6 @@ impl Iterator for FireTimes<'_> {
         };
         Timestamp::from_second(self.last).ok()
     }
-}
-
-fn seconds(seconds: i64) -> Duration {
-    Duration::from_secs(seconds.unsigned_abs())
 }
 
 fn year_of(now: Timestamp) -> i16 {

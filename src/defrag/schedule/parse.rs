@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::{
-    Schedule, Spec,
     calendar::{Calendar, bits},
     error::{Problem, ScheduleError},
     field::Field,
+    spec::{Schedule, Spec, WideStep},
 };
 use crate::defrag::duration;
 
@@ -46,19 +46,6 @@ impl Token<'_> {
             }
         })
     }
-}
-
-/// An item whose step is at least as large as its range.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct WideStep {
-    pub field: Field,
-    /// Where the item stands, in bytes.
-    pub item: Range<usize>,
-    pub step: u64,
-    /// How many values the range has.
-    pub width: u64,
-    /// The one value that the item stands for.
-    pub value: u64,
 }
 
 /// The white-space separated parts of a text.

@@ -1,9 +1,17 @@
 //! What a refused schedule was most likely meant to be. A correction is offered only if it parses.
 
-use super::{field::Field, hash, parse};
+use super::{error::ScheduleError, field::Field, hash, parse};
 use crate::defrag::duration;
 
 const MACROS: [&str; 7] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+
+impl ScheduleError {
+    /// The same error with a correction of the whole `text`, where one is clear.
+    pub(super) fn with_suggestion(mut self, text: &str) -> Self {
+        self.suggestion = correction(text);
+        self
+    }
+}
 
 /// The corrected schedule, where there is one that parses.
 pub(super) fn correction(text: &str) -> Option<String> {

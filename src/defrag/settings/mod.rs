@@ -2,7 +2,7 @@
 
 mod overrides;
 
-pub(super) use overrides::{is_secret_key, is_subdomain, url_problem};
+pub(super) use overrides::{is_secret_key, url_problem};
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 

@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        dns::{is_label, is_subdomain},
         etcd::{CaSecret, ClientSecret, MAX_MEMBERS, Overrides, UsernameSecret},
         finding::{Code, quoted},
         keys::Key,
@@ -165,21 +166,6 @@ impl Parser<'_> {
 fn pair(keys: Vec<String>) -> Option<(String, String)> {
     let mut keys = keys.into_iter();
     keys.next().zip(keys.next())
-}
-
-/// A DNS label (RFC 1123).
-fn is_label(value: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    !value.is_empty()
-        && value.len() <= 63
-        && value.chars().all(inner)
-        && !value.starts_with('-')
-        && !value.ends_with('-')
-}
-
-/// A DNS subdomain (RFC 1123), as Secrets are named.
-pub(in crate::defrag) fn is_subdomain(value: &str) -> bool {
-    value.len() <= 253 && value.split('.').all(is_label)
 }
 
 /// A key of a Secret (Kubernetes' own validation).

@@ -31,12 +31,13 @@ use super::{
     plan::{BACKDATED, LIFETIME, Plan, Situation, plan},
     standing::{Bundle, KINDS, Standing},
     stored::{Found, Leaf, Stored, read},
-    watched::{One, by_name, why},
+    watched::{One, by_name},
 };
-use crate::{
-    controller::brief,
-    defrag::cronjob::MANAGER,
-    runtime::tls::{self, Certificates},
+use crate::runtime::{
+    api_error::brief,
+    backoff::Pauses,
+    tls::{self, Certificates},
+    watch::why,
 };
 
 /// How often the time is looked at.
@@ -49,8 +50,8 @@ const YIELD: Duration = Duration::from_secs(1);
 /// How long one write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The shortest and the longest pause before a write is tried again, or something is repaired again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The pauses before a write is tried again, or something is repaired again.
+const PAUSES: Pauses = Pauses::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ pub struct Config {
     pub secret: String,
     /// The name of the Service that the certificate is for.
     pub service: String,
+    /// Who makes the Secret and the CA: label value and field manager.
+    pub manager: String,
     /// The name of the mutating and of the validating configuration.
     pub configuration: String,
     /// How long both configurations must have held a new CA before anything is served that needs it: API servers learn of
@@ -73,26 +76,6 @@ impl Config {
     #[must_use]
     pub fn host(&self) -> String {
         format!("{}.{}.svc", self.service, self.namespace)
-    }
-}
-
-/// A pause that doubles with each use and is forgotten after a while without any.
-#[derive(Default)]
-struct Pauses {
-    until: Option<Instant>,
-    length: Duration,
-}
-
-impl Pauses {
-    fn over(&self) -> bool {
-        self.until.is_none_or(|until| Instant::now() >= until)
-    }
-
-    fn start(&mut self) {
-        let now = Instant::now();
-        let forgotten = self.until.is_none_or(|until| now > until + RETRY.1);
-        self.length = if forgotten { RETRY.0 } else { (self.length * 2).clamp(RETRY.0, RETRY.1) };
-        self.until = Some(now + self.length);
     }
 }
 
@@ -144,8 +127,8 @@ impl Keeper {
             lost: None,
             spread: None,
             written: None,
-            pauses: Pauses::default(),
-            repairs: [Pauses::default(), Pauses::default()],
+            pauses: PAUSES,
+            repairs: [PAUSES, PAUSES],
             said: None,
         }
     }
@@ -231,7 +214,7 @@ impl Keeper {
         // The bundle first: what is served next waits for it.
         self.keep_bundles().await;
         let waits_for_event = self.written.is_some_and(|since| since.elapsed() < PATIENCE);
-        if waits_for_event || !self.pauses.over() {
+        if waits_for_event || !self.pauses.are_over() {
             return;
         }
         let situation = Situation { found: &found, known: self.known.as_ref(), spread: self.has_spread(), now };
@@ -284,9 +267,9 @@ impl Keeper {
             Plan::Prune(stored) => (*stored, "the old CA is not trusted any more".to_owned()),
         };
         let (namespace, secret_name) = (self.config.namespace.clone(), self.config.secret.clone());
-        let wanted = stored.secret(&namespace, &secret_name, before.as_ref());
+        let wanted = stored.secret(&namespace, &secret_name, &self.config.manager, before.as_ref());
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
-        let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let parameters = PostParams { field_manager: Some(self.config.manager.clone()), ..PostParams::default() };
         let written = timeout(PATIENCE, async {
             match before {
                 None => api.create(&parameters, &wanted).await,
@@ -300,7 +283,9 @@ impl Keeper {
                 self.said = None;
             }
             // Another replica was faster, and the watch brings what it wrote.
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => self.pauses.start(),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+                self.pauses.start();
+            }
             Ok(Err(failure)) => self.failed(&brief(&failure)),
             Err(_) => self.failed("the API server does not answer"),
         }
@@ -318,7 +303,7 @@ impl Keeper {
     /// A fresh pair. That none can be made is a name that is no DNS name, which does not get better.
     fn fresh(&mut self, now: Timestamp) -> Option<(Pair, Leaf)> {
         let (from, until) = (now - BACKDATED, now + LIFETIME);
-        let authority = format!("{MANAGER} CA of {now:.0}");
+        let authority = format!("{} CA of {now:.0}", self.config.manager);
         let made = issue_between(&[self.config.host()], &authority, from, until)
             .map_err(|failure| failure.to_string())
             .and_then(|pair| {
@@ -370,15 +355,16 @@ impl Keeper {
             self.stands(index, Bundle::InPlace);
             return true;
         };
-        if !self.repairs.get(index).is_some_and(Pauses::over) {
+        if !self.repairs.get(index).is_some_and(Pauses::are_over) {
             return false;
         }
         let (client, name) = (self.client.clone(), self.config.configuration.clone());
+        let manager = &self.config.manager;
         let written = timeout(PATIENCE, async {
             if index == 0 {
-                write::<MutatingWebhookConfiguration>(client, &name, patch).await
+                write::<MutatingWebhookConfiguration>(client, &name, manager, patch).await
             } else {
-                write::<ValidatingWebhookConfiguration>(client, &name, patch).await
+                write::<ValidatingWebhookConfiguration>(client, &name, manager, patch).await
             }
         });
         let outcome = match written.await {
@@ -424,11 +410,11 @@ impl Keeper {
     }
 }
 
-async fn write<K>(client: Client, name: &str, patch: json_patch::Patch) -> Result<(), kube::Error>
+async fn write<K>(client: Client, name: &str, manager: &str, patch: json_patch::Patch) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope> + Clone + DeserializeOwned + Debug,
 {
-    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
     Api::<K>::all(client).patch(name, &parameters, &Patch::Json::<()>(patch)).await.map(drop)
 }
 

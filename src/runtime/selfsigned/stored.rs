@@ -13,10 +13,7 @@ use rustls::{
 };
 
 use super::Pair;
-use crate::{
-    defrag::cronjob::{MANAGED_BY, MANAGER},
-    runtime::tls,
-};
+use crate::runtime::tls;
 
 /// The keys of the Secret; the first three are those of every `kubernetes.io/tls` Secret.
 const CERTIFICATE: &str = "tls.crt";
@@ -194,15 +191,18 @@ impl Stored {
         self.authorities.concat()
     }
 
-    /// The Secret with this content; what else `before` carries stays.
+    /// The Secret with this content; what else `before` carries stays. One that is new is labelled as
+    /// made by `manager`.
     #[must_use]
-    pub fn secret(&self, namespace: &str, name: &str, before: Option<&Secret>) -> Secret {
+    pub fn secret(&self, namespace: &str, name: &str, manager: &str, before: Option<&Secret>) -> Secret {
         let mut secret = before.cloned().unwrap_or_else(|| Secret {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 namespace: Some(namespace.to_owned()),
                 labels: Some(
-                    [MANAGED_BY, "app.kubernetes.io/name"].map(|key| (key.to_owned(), MANAGER.to_owned())).into(),
+                    ["app.kubernetes.io/managed-by", "app.kubernetes.io/name"]
+                        .map(|key| (key.to_owned(), manager.to_owned()))
+                        .into(),
                 ),
                 ..ObjectMeta::default()
             },

@@ -13,6 +13,7 @@ use super::{
 use crate::runtime::tls;
 
 const HOST: &str = "webhook.system.svc";
+const MANAGER: &str = "somebody";
 
 fn start() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
@@ -36,7 +37,7 @@ fn begun(from: Timestamp) -> Stored {
 }
 
 fn secret(stored: &Stored) -> Secret {
-    stored.secret("system", "tls", None)
+    stored.secret("system", "tls", MANAGER, None)
 }
 
 fn planned(found: &Found, known: Option<&Stored>, spread: bool, now: Timestamp) -> Plan {
@@ -67,7 +68,7 @@ fn a_rewrite_keeps_what_somebody_else_added_and_the_version() {
     let mut before = secret(&begun(start()));
     before.metadata.resource_version = Some("7".to_owned());
     before.metadata.annotations.as_mut().unwrap().insert("team".to_owned(), "platform".to_owned());
-    let after = begun(start()).secret("system", "tls", Some(&before));
+    let after = begun(start()).secret("system", "tls", MANAGER, Some(&before));
     assert_eq!(after.metadata.resource_version.as_deref(), Some("7"));
     assert_eq!(after.metadata.annotations.unwrap()["team"], "platform");
 }
@@ -241,7 +242,7 @@ proptest! {
                     }
                     Plan::Promote(stored) | Plan::Prune(stored) => *stored,
                 };
-                stored = Some(next.secret("system", "tls", stored.as_ref()));
+                stored = Some(next.secret("system", "tls", MANAGER, stored.as_ref()));
                 spread = false;
             }
             let Some(serving) = &known else { continue };

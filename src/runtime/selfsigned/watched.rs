@@ -12,10 +12,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::controller::{
-    brief,
-    watches::{Pause, WATCH_SECONDS},
-};
+use crate::runtime::watch::{WATCH_SECONDS, pauses};
 
 /// One object that is watched by its name.
 pub(super) struct One<T> {
@@ -53,15 +50,5 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let config = watcher::Config::default().timeout(WATCH_SECONDS).fields(&format!("metadata.name={name}"));
-    watcher(api, config).backoff(Pause::default())
-}
-
-/// Why a watch failed, in one line.
-pub(super) fn why(failure: &watcher::Error) -> String {
-    match failure {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => brief(error),
-        other => other.to_string(),
-    }
+    watcher(api, config).backoff(pauses())
 }

@@ -4,7 +4,7 @@ use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::schema;
+use super::{super::schema, LockableKey};
 
 /// How a hazard is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -102,41 +102,6 @@ pub struct Limits {
     #[schemars(length(max = 17), extend("x-kubernetes-list-type" = "set"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub locked_keys: Vec<LockableKey>,
-}
-
-macro_rules! lockable {
-    ($($variant:ident = $name:literal = $field:literal;)+) => {
-        /// An annotation that a policy may lock.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-        #[allow(missing_docs, reason = "the names are the annotations'")]
-        pub enum LockableKey { $(#[serde(rename = $name)] $variant,)+ }
-
-        impl LockableKey {
-            /// Every lockable key: itself, the annotation's name and the field of [`Defaults`].
-            pub(in crate::defrag::policy) const ALL: &'static [(Self, &'static str, &'static str)] =
-                &[$((Self::$variant, $name, $field),)+];
-        }
-    };
-}
-
-lockable! {
-    Schedule = "schedule" = "schedule";
-    TimeZone = "time-zone" = "timeZone";
-    Rule = "rule" = "rule";
-    QuotaUsageAbove = "quota-usage-above" = "quotaUsageAbove";
-    FreeAbove = "free-above" = "freeAbove";
-    Suspend = "suspend" = "suspend";
-    MoveLeader = "move-leader" = "moveLeader";
-    AutoDisalarm = "auto-disalarm" = "autoDisalarm";
-    DisalarmBelow = "disalarm-below" = "disalarmBelow";
-    Compaction = "compaction" = "compaction";
-    WaitBetweenMembers = "wait-between-members" = "waitBetweenMembers";
-    CommandTimeout = "command-timeout" = "commandTimeout";
-    ClientPort = "client-port" = "clientPort";
-    ClusterDomain = "cluster-domain" = "clusterDomain";
-    CaSecret = "ca-secret" = "caSecret";
-    ClientSecret = "client-secret" = "clientSecret";
-    UsernameSecret = "username-secret" = "usernameSecret";
 }
 
 /// A stretch of the day in which runs may start.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::schema;
-use crate::defrag::ondemand;
+use crate::defrag::ondemand::Queries as BuiltIn;
 
 /// Where the sizes of databases are measured.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -170,14 +170,14 @@ fn emergency_above() -> String {
 
 impl Default for Queries {
     fn default() -> Self {
-        let ondemand::Queries { quota, in_use, size, corrupt, .. } = ondemand::Queries::default();
+        let BuiltIn { quota, in_use, size, corrupt, .. } = BuiltIn::default();
         Self { quota, in_use, size, corrupt }
     }
 }
 
 impl Default for PodLabels {
     fn default() -> Self {
-        let ondemand::Queries { namespace, pod, .. } = ondemand::Queries::default();
+        let BuiltIn { namespace, pod, .. } = BuiltIn::default();
         Self { namespace, pod }
     }
 }

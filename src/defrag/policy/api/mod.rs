@@ -5,6 +5,7 @@
 
 mod job;
 mod limits;
+mod lockable;
 pub mod metrics;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::schema;
 
 pub use job::{ImagePullPolicy, Job};
-pub use limits::{Day, Limits, LockableKey, Reaction, UsageRange, VolumeLimits, Window};
+pub use limits::{Day, Limits, Reaction, UsageRange, VolumeLimits, Window};
+pub use lockable::LockableKey;
 pub use metrics::{Metrics, Prometheus};
 
 /// What a platform team gives to the etcds of its cluster and what nobody may do: defaults, limits and the shape of the

@@ -1,5 +1,8 @@
 //! Connections: accepted within a cap, each with time-outs, drained at the end.
 
+mod activity;
+mod complaints;
+
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
@@ -10,6 +13,10 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
+};
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
 };
 use rustls::ServerConfig;
 use tokio::{
@@ -23,17 +30,34 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{
-    Limits, Metrics,
+use self::{
     activity::{Activity, Tap},
     complaints::Complaints,
 };
+use super::limits::Limits;
 
 /// The protocols that are offered in a TLS handshake, the preferred one first.
 pub const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The pause after a failure to accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a listener counts; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Connections now.
+    connections: Gauge,
+    /// TLS handshakes that failed or took too long.
+    handshake_failures: Counter,
+}
+
+impl Metrics {
+    /// Has `registry` export them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("connections", "Open connections", self.connections.clone());
+        registry.register("handshake_failures", "TLS handshakes that failed", self.handshake_failures.clone());
+    }
+}
 
 /// Serves `router` until `shutdown` is cancelled; with TLS where `tls` is given.
 ///

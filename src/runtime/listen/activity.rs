@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::Limits;
+use crate::runtime::limits::Limits;
 
 /// How long a connection without a request may linger once the server is closing.
 const LINGER: Duration = Duration::from_millis(500);

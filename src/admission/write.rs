@@ -1,0 +1,68 @@
+//! One write of a StatefulSet, and what becomes of it.
+
+use json_patch::Patch;
+
+use super::review::Operation;
+use crate::defrag::{
+    finding::Finding,
+    keys::PREFIX,
+    policy::{Governing, Labels, Landscape},
+    statefulset::StatefulSet,
+};
+
+/// One write of a StatefulSet.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// What is being done.
+    pub operation: Operation,
+    /// The object as it would be stored.
+    pub object: &'a StatefulSet,
+    /// The object as it is stored.
+    pub old: Option<&'a StatefulSet>,
+    /// Whether it is a write of the status, which can change labels and annotations too.
+    pub of_status: bool,
+}
+
+/// What becomes of a write.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// The findings that refuse it; empty where it may go on.
+    pub refusals: Vec<Finding>,
+    /// What to tell the person who writes, each at most [`WARNING_LIMIT`](crate::defrag::finding::WARNING_LIMIT)
+    /// characters.
+    pub warnings: Vec<String>,
+    /// What to change; only from [`Entry::Enroll`](super::Entry::Enroll) and
+    /// [`Entry::Mutate`](super::Entry::Mutate).
+    pub patch: Patch,
+    /// What the audit annotation of the request says; see [`super::audit`].
+    pub audit: Option<String>,
+    /// Everything that the assessment said.
+    pub findings: Vec<Finding>,
+}
+
+impl Write<'_> {
+    /// Whether the write changes a label or an annotation of ours. A create does.
+    #[must_use]
+    pub fn concerns_us(&self) -> bool {
+        match (self.operation, self.old) {
+            (Operation::Create, _) | (_, None) => true,
+            (_, Some(old)) => !ours(self.object).eq(ours(old)),
+        }
+    }
+}
+
+/// The labels and annotations of ours, labels first.
+fn ours(object: &StatefulSet) -> impl Iterator<Item = (bool, &str, &str)> {
+    let labels = object.metadata.labels.iter().flatten().map(|(key, value)| (true, key, value));
+    let annotations = object.metadata.annotations.iter().flatten().map(|(key, value)| (false, key, value));
+    labels
+        .chain(annotations)
+        .filter(|(_, key, _)| key.starts_with(PREFIX))
+        .map(|(label, key, value)| (label, key.as_str(), value.as_str()))
+}
+
+/// The policy that governs an object.
+pub(super) fn govern(landscape: &Landscape, object: &StatefulSet) -> Governing {
+    static NONE: Labels = Labels::new();
+    landscape.govern(object.namespace(), object.metadata.labels.as_ref().unwrap_or(&NONE))
+}

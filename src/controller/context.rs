@@ -1,0 +1,50 @@
+//! What every look shares, and how it may end early.
+
+use std::{path::PathBuf, time::Duration};
+
+use kube::Client;
+
+use super::metrics::Metrics;
+use crate::runtime::{api_error::brief, leadership::Leadership};
+
+/// How the reconciler runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many StatefulSets are looked at at once; at least one.
+    pub concurrency: usize,
+    /// The only namespace to look at; `None` for all.
+    pub namespace: Option<String>,
+    /// Who this process is, as Events name it.
+    pub identity: String,
+    /// The folder with the files that policies name in `metrics.prometheus`.
+    pub prometheus_files: PathBuf,
+}
+
+/// Why a look at a StatefulSet ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("{}", brief(.0))]
+    Kube(#[from] kube::Error),
+    #[error("a patch could not be made: {0}")]
+    Patch(#[source] serde_json::Error),
+    #[error("another replica leads")]
+    NotLeading,
+    #[error("no end after {0:?}")]
+    TimedOut(Duration),
+}
+
+/// What every look shares.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) leadership: Leadership,
+    pub(super) identity: String,
+    pub(super) metrics: Metrics,
+    pub(super) prometheus_files: PathBuf,
+}
+
+impl Context {
+    /// To be asked right before each write.
+    pub(super) fn may_write(&self) -> Result<(), Error> {
+        if self.leadership.is_leader() { Ok(()) } else { Err(Error::NotLeading) }
+    }
+}
