@@ -16,7 +16,8 @@ use crate::defrag::keys::ENABLED;
 /// The name of both configurations.
 pub const NAME: &str = "etcd-defrag-webhook";
 
-/// How long the API server waits for an answer, in seconds; above [`super::Limits::request`].
+/// How long the API server waits for an answer, in seconds; above
+/// [`Limits::request`](crate::runtime::limits::Limits::request).
 pub const TIMEOUT_SECONDS: i32 = 5;
 
 /// True where a write changes a label or an annotation of ours. Looking at both sides finds what was added, changed and
