@@ -108,7 +108,10 @@ fn cronjob(wrong: &mut Vec<String>, state: &State, slot: usize, live: &Value, ex
 
 /// Compares the specification with every one that may be there, and what is said to be in force with that.
 fn specification(wrong: &mut Vec<String>, at: &Key, live: &Value, candidates: &[Candidate]) {
-    let differences = |candidate: &&Candidate| json_patch::diff(&live["spec"], &candidate.spec).0.len();
+    // Two of them may have one specification: then what is said to be in force tells which of them it is.
+    let differences = |candidate: &&Candidate| {
+        (json_patch::diff(&live["spec"], &candidate.spec).0.len(), in_force(at, live, candidate).len())
+    };
     let Some(nearest) = candidates.iter().min_by_key(differences) else {
         wrong.push(format!("{at:?} was made although something is refused"));
         return;
@@ -121,16 +124,23 @@ fn specification(wrong: &mut Vec<String>, at: &Key, live: &Value, candidates: &[
         let (found, wanted) = (value(&live["spec"]), value(&nearest.spec));
         wrong.push(format!("{}/{}: {path} is {found} instead of {wanted}{among}", at.namespace, at.name));
     }
-    let Some(text) = live["metadata"]["annotations"][IN_FORCE].as_str() else { return };
-    let settings = &nearest.in_force.settings;
+    wrong.extend(in_force(at, live, nearest));
+}
+
+/// What is wrong with the record of what is in force, for one of the CronJobs that may be there.
+fn in_force(at: &Key, live: &Value, candidate: &Candidate) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let Some(text) = live["metadata"]["annotations"][IN_FORCE].as_str() else { return wrong };
+    let (settings, policy) = (&candidate.in_force.settings, &candidate.in_force.policy);
     let record: Value = serde_json::from_str(text).unwrap_or_default();
-    expect(wrong, at, "the version of what is in force", &record["version"], &json!(1));
-    expect(wrong, at, "the policy of what is in force", &record["policy"], &json!(nearest.in_force.policy));
+    expect(&mut wrong, at, "the version of what is in force", &record["version"], &json!(1));
+    expect(&mut wrong, at, "the policy of what is in force", &record["policy"], &json!(policy));
     if !settings.held {
         let said = &record["settings"];
-        expect(wrong, at, "the schedule in force", &said["schedule"], &json!(settings.schedule));
-        expect(wrong, at, "the rule in force", &said["rule"], &json!(settings.rule));
+        expect(&mut wrong, at, "the schedule in force", &said["schedule"], &json!(settings.schedule));
+        expect(&mut wrong, at, "the rule in force", &said["rule"], &json!(settings.rule));
     }
+    wrong
 }
 
 /// Whether a CronJob has our label and names its StatefulSet. Where somebody took either off before the StatefulSet was let
