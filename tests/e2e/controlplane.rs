@@ -352,7 +352,10 @@ fn a_component_that_dies_ends_the_cluster_with_an_error() {
 }
 
 #[test]
-fn a_free_port_can_be_listened_on() {
-    let port = free_port();
-    std::net::TcpListener::bind(("127.0.0.1", port)).expect("nothing listens on it");
+fn a_free_port_can_be_listened_on_and_is_given_once() {
+    let ports: std::collections::BTreeSet<u16> = (0..20).map(|_| free_port()).collect();
+    assert_eq!(ports.len(), 20);
+    for port in ports {
+        std::net::TcpListener::bind(("127.0.0.1", port)).expect("nothing listens on it");
+    }
 }
