@@ -208,8 +208,18 @@ everything() {
   run_all
 }
 
+# Whole binaries are jobs; whatever else cargo is to be told, it is told as it is.
 selected() {
   control_plane
+  if [[ " $*" =~ ^(\ --test\ [a-z0-9_]+)+$ ]]; then
+    local name
+    for name in "$@"; do
+      if [[ $name != --test ]]; then selects[$name]="--test $name"; fi
+    done
+    build "$@" || { verdict=$?; return; }
+    run_all
+    return
+  fi
   cargo test --locked --no-fail-fast "$@" -- --show-output 2>&1 | tee "$log" | condense || verdict=$?
 }
 
