@@ -3,25 +3,38 @@
 # the end-to-end tests on a real Kubernetes control plane, which it builds first
 # unless that is cached.
 #
+#   scripts/test.sh               everything
+#   scripts/test.sh --fast        what needs neither Go nor a control plane nor root
 #   scripts/test.sh [ARGUMENTS]   arguments go to `cargo test`, such as --test e2e
 #
-# Shown are the result of each test binary, failures in full and what was
-# skipped; everything else is in target/test.log. The last line has the totals.
-# Exit 0 only where at least one test passed and none failed.
+# Test binaries that share nothing run side by side, $TEST_LANES (2) at a time;
+# those that have a node, its addresses and its rules of iptables run alone after
+# them. Shown are, for each binary when it has ended, its result, failures in full
+# and what was skipped; everything else is in target/test.log. The last line has
+# the totals. Exit 0 only where at least one test passed and none failed.
 set -euo pipefail
 shopt -s inherit_errexit
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly log=${CARGO_TARGET_DIR:-target}/test.log
+readonly lanes=${TEST_LANES:-2}
+# One at a time: they have the machine's one node, or measure how soon it answers.
+readonly alone=(node_lifecycle node install availability upgrade)
+# First, for they take longest.
+readonly longest=(e2e process ondemand model unit admission)
 
 say() { printf 'test: %s\n' "$*"; }
 die() { printf 'test: error: %s\n' "$*" >&2; exit 1; }
 
-check_tools() {
-  local rust go
+check_rust() {
+  local rust
   rust=$(awk -F '"' '/^rust-version/ { print $2; exit }' Cargo.toml)
-  go=$(awk '$1 == "go" { print $2; exit }' tests/controlplane/go.mod)
   command -v cargo >/dev/null || die "cargo is missing; install Rust $rust or newer: https://rustup.rs"
+}
+
+check_go() {
+  local go
+  go=$(awk '$1 == "go" { print $2; exit }' tests/controlplane/go.mod)
   command -v go >/dev/null || die "go is missing; install Go $go or newer: https://go.dev/doc/install (it builds the control plane that the tests run against)"
 }
 
@@ -35,6 +48,7 @@ condense() {
     /^test result: / { mute = 0; print; fflush(); next }
     /^[* \t]*SKIPPED:/ { sub(/^[* \t]*/, ""); print; fflush(); next }
     mute || /^$/ || /^running [0-9]+ tests?$/ || /^test .* \.\.\. (ok|ignored.*)$/ { next }
+    /^ *(Finished `|Executable )/ { next }
     { print; fflush() }
   '
 }
@@ -62,18 +76,164 @@ totals() {
   ' "$log"
 }
 
-main() {
-  check_tools
-  say "the control plane for the end-to-end tests"
-  local controlplane
-  controlplane=$(scripts/controlplane.sh)
-  export ETCD_DEFRAG_CONTROLPLANE_BIN=$controlplane
+# --- Jobs: each is one `cargo test` of what is built already ------------------
 
+# What a job selects, as arguments of cargo, and which tests of that, as arguments of libtest.
+declare -A selects=() filters=()
+
+# All but what needs Go, a control plane, Helm or Prometheus.
+jobs_of_fast() {
+  selects[unit]='--lib --bins --example simulate --example compare'
+  local name
+  for name in admission chart cli cli_policies fuzz_corpus manifests model monitoring rule_soundness; do
+    selects[$name]="--test $name"
+  done
+  filters[chart]='readme:: documents::the_kustomization_has_what_can_be_applied_at_once'
+  filters[model]='--skip real::'
+  filters[monitoring]='dashboards::each_panel rules::each_alert_has rules::each_alert_says rules::what_alerts'
+  filters[rule_soundness]='--skip the_engine_s_library'
+}
+
+# Everything, by what cargo says of what it has built.
+jobs_of_all() {
+  selects[unit]='--lib --bins' selects[documentation]='--doc'
+  local kind name
+  while read -r kind name; do
+    if [[ $kind == examples ]]; then selects[unit]+=" --example $name"; else selects[$name]="--test $name"; fi
+  done < <(sed -nE 's#^ *Executable (unittests )?(tests|examples)/.*/([A-Za-z0-9_]+)-[0-9a-f]+\)$#\2 \3#p' "$log")
+}
+
+# Builds for all jobs at once, so that none of them has anything left to build.
+build() { cargo test --locked --no-run "$@" 2>&1 | tee "$log" | condense; }
+
+# Runs a job and notes how it ended; without that note it was killed.
+run_job() {
+  local name=$1 status=0 began=$SECONDS
+  local -a select filter
+  read -ra select <<<"${selects[$name]}"
+  read -ra filter <<<"${filters[$name]:-}"
+  cargo test --locked --no-fail-fast "${select[@]}" -- "${filter[@]}" --show-output \
+    >"$scratch/$name.log" 2>&1 </dev/null || status=$?
+  echo "$status $((SECONDS - began))" >"$scratch/$name.ended"
+}
+
+# Shows and logs what a job wrote, and takes over how it ended.
+collect() {
+  local name=$1 status=137 took='?'
+  cat "$scratch/$name.log" >>"$log"
+  condense <"$scratch/$name.log"
+  if [[ -s $scratch/$name.ended ]]; then
+    read -r status took <"$scratch/$name.ended"
+  else
+    say "$name was killed" | tee -a "$log"
+  fi
+  if ((status != 0)); then verdict=$status; fi
+  say "$name: $took s"
+}
+
+# The names of the jobs that run, by their process.
+declare -A running=()
+
+stop() {
+  local pid
+  for pid in "${!running[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+  rm -rf "$scratch"
+  exit 130
+}
+
+# Waits until fewer jobs than so many run.
+await() {
+  local pid
+  while ((${#running[@]} >= $1)); do
+    wait -n -p pid "${!running[@]}" || true
+    collect "${running[$pid]}"
+    unset "running[$pid]"
+  done
+}
+
+# Runs jobs by their names, at most so many at a time.
+run_jobs() {
+  local width=$1 name
+  shift
+  for name in "$@"; do
+    await "$width"
+    # A group of processes of its own, to be ended as one.
+    set -m
+    run_job "$name" &
+    set +m
+    running[$!]=$name
+  done
+  await 1
+}
+
+among() { [[ " ${*:2} " == *" $1 "* ]]; }
+
+run_all() {
+  local -a together=() singly=()
+  local name
+  for name in "${longest[@]}" $(printf '%s\n' "${!selects[@]}" | sort); do
+    [[ -v selects[$name] ]] || continue
+    if among "$name" "${together[@]}" "${singly[@]}"; then continue; fi
+    if among "$name" "${alone[@]}"; then singly+=("$name"); else together+=("$name"); fi
+  done
+  scratch=$(mktemp -d)
+  trap stop INT TERM
+  run_jobs "$lanes" "${together[@]}"
+  run_jobs 1 "${singly[@]}"
+  trap - INT TERM
+  rm -rf "$scratch"
+}
+
+# -----------------------------------------------------------------------------
+
+control_plane() {
+  check_go
+  say "the control plane for the end-to-end tests"
+  ETCD_DEFRAG_CONTROLPLANE_BIN=$(scripts/controlplane.sh)
+  export ETCD_DEFRAG_CONTROLPLANE_BIN
+}
+
+fast() {
+  jobs_of_fast
+  local -a targets
+  read -ra targets <<<"${selects[*]}"
+  build "${targets[@]}" || { verdict=$?; return; }
+  run_all
+}
+
+everything() {
+  control_plane
+  build || { verdict=$?; return; }
+  jobs_of_all
+  run_all
+}
+
+# Whole binaries are jobs; whatever else cargo is to be told, it is told as it is.
+selected() {
+  control_plane
+  if [[ " $*" =~ ^(\ --test\ [a-z0-9_]+)+$ ]]; then
+    local name
+    for name in "$@"; do
+      if [[ $name != --test ]]; then selects[$name]="--test $name"; fi
+    done
+    build "$@" || { verdict=$?; return; }
+    run_all
+    return
+  fi
+  cargo test --locked --no-fail-fast "$@" -- --show-output 2>&1 | tee "$log" | condense || verdict=$?
+}
+
+main() {
+  check_rust
+  verdict=0
   mkdir -p "$(dirname "$log")"
   say "cargo test (everything that it prints is in $log)"
-  local status=0
-  cargo test --locked --no-fail-fast "$@" -- --show-output 2>&1 | tee "$log" | condense || status=$?
-  totals "$status"
+  case "$*" in
+    '') everything ;;
+    --fast) fast ;;
+    *) selected "$@" ;;
+  esac
+  totals "$verdict"
 }
 
 main "$@"

@@ -1,6 +1,10 @@
 //! A client that shows what was negotiated, and a server to talk to.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
 
 use etcd_defrag_webhook::{
     admission::{Metrics, server},
@@ -18,7 +22,9 @@ use rustls::{
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinHandle,
+    time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
@@ -102,6 +108,43 @@ pub(crate) async fn connect(
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await
 }
 
+/// What holds up judgements while it is closed, and tells that one has come to it.
+#[derive(Default)]
+pub(crate) struct Gate {
+    closed: Mutex<bool>,
+    opened: Condvar,
+    reached: Notify,
+}
+
+impl Gate {
+    pub(crate) fn open() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn close(&self) {
+        *self.closed.lock().unwrap() = true;
+    }
+
+    pub(crate) fn release(&self) {
+        *self.closed.lock().unwrap() = false;
+        self.opened.notify_all();
+    }
+
+    /// Waits on the thread of a judgement.
+    pub(crate) fn pass(&self) {
+        let closed = self.closed.lock().unwrap();
+        if *closed {
+            self.reached.notify_one();
+        }
+        drop(self.opened.wait_while(closed, |closed| *closed).unwrap());
+    }
+
+    /// Waits until a judgement is held up.
+    pub(crate) async fn reached(&self) {
+        timeout(PATIENCE, self.reached.notified()).await.expect("no judgement begins");
+    }
+}
+
 /// One connection.
 pub(crate) enum Client {
     One(conn::http1::SendRequest<Full<Bytes>>),
@@ -144,6 +187,14 @@ impl Client {
         let (head, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok((Response::from_parts(head, ()), serde_json::from_slice(&body).unwrap()))
+    }
+
+    /// Whether the server has closed it, or says that it will.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::One(send) => send.is_closed(),
+            Self::Two(send) => send.is_closed(),
+        }
     }
 
     /// Sends a review that must be answered.

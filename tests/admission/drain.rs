@@ -1,11 +1,12 @@
 //! The end: what is in flight is finished, within bounds.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use etcd_defrag_webhook::{
     admission::{Metrics, server::Admission},
     runtime::{limits::Limits, shutdown::Shutdown},
 };
+use hyper::StatusCode;
 use jiff::Timestamp;
 use tokio::{
     net::TcpStream,
@@ -13,14 +14,15 @@ use tokio::{
 };
 
 use crate::{
-    client::{H1, H2, PATIENCE, Server, quick},
+    client::{Client, Gate, H1, H2, PATIENCE, Server, connect, quick},
     reviews::admission,
 };
 
-/// Admission whose judgements take a while.
-fn slow(limits: &Limits, takes: Duration) -> Admission {
+/// Admission whose judgements wait for the gate, after they were noticed.
+fn held(limits: &Limits, gate: &Arc<Gate>) -> Admission {
+    let gate = Arc::clone(gate);
     admission(limits, Metrics::default()).with_clock(Arc::new(move || {
-        thread::sleep(takes);
+        gate.pass();
         Timestamp::UNIX_EPOCH
     }))
 }
@@ -28,14 +30,18 @@ fn slow(limits: &Limits, takes: Duration) -> Admission {
 #[tokio::test]
 async fn a_request_in_flight_is_answered_and_idle_clients_are_told_to_close() {
     for alpn in [H1, H2] {
-        let limits = quick();
-        let server = Server::start_with(slow(&limits, Duration::from_millis(300)), limits).await;
+        let (limits, gate) = (quick(), Gate::open());
+        let server = Server::start_with(held(&limits, &gate), limits).await;
         let mut idle = server.client(alpn).await;
         idle.works().await;
+        gate.close();
         let mut busy = server.client(alpn).await;
         let in_flight = tokio::spawn(async move { busy.review().await });
-        sleep(Duration::from_millis(100)).await;
+        gate.reached().await;
         server.shutdown.cancel();
+        // The shutdown finds it in flight.
+        sleep(Duration::from_millis(100)).await;
+        gate.release();
         let (response, answer) = in_flight.await.unwrap().expect("a request in flight was dropped");
         assert_eq!(answer["response"]["uid"], crate::fixtures::UID);
         if alpn == H1 {
@@ -49,12 +55,25 @@ async fn a_request_in_flight_is_answered_and_idle_clients_are_told_to_close() {
 
 #[tokio::test]
 async fn connections_are_accepted_until_the_delay_is_over() {
-    let limits = Limits { drain_delay: Duration::from_millis(1500), ..quick() };
-    let server = Server::start(limits).await;
-    server.shutdown.cancel();
-    sleep(Duration::from_millis(100)).await;
-    server.client(H1).await.works().await;
-    timeout(PATIENCE, server.running).await.expect("the drain hangs").unwrap().unwrap();
+    // On a machine that is too busy to connect within the delay, with a longer one.
+    for drain_delay in [1, 4, 16].map(Duration::from_secs) {
+        let server = Server::start(Limits { drain_delay, ..quick() }).await;
+        let asked = Instant::now();
+        server.shutdown.cancel();
+        sleep(Duration::from_millis(100)).await;
+        let answered = async {
+            let stream = connect(server.address, &[&server.ca_pem], &rustls::version::TLS13, H1).await?;
+            Client::new(stream).await.review().await.map_err(std::io::Error::other)
+        };
+        let (answered, took) = (answered.await, asked.elapsed());
+        timeout(PATIENCE, server.running).await.expect("the drain hangs").unwrap().unwrap();
+        assert!(asked.elapsed() >= drain_delay, "the delay is cut short");
+        match answered {
+            Ok((response, _)) => return assert_eq!(response.status(), StatusCode::OK),
+            Err(error) => assert!(took >= drain_delay, "within the delay: {error}"),
+        }
+    }
+    panic!("this machine does not connect within 16 s");
 }
 
 /// What the API server does: it keeps its connections, and asks over them whatever comes.
@@ -93,15 +112,19 @@ async fn open_connections_are_told_to_close_before_they_are_closed() {
 #[tokio::test]
 async fn a_request_that_takes_too_long_does_not_hold_the_process() {
     let limits = Limits { drain: Duration::from_millis(100), ..quick() };
-    let server = Server::start_with(slow(&limits, Duration::from_secs(3)), limits).await;
+    let gate = Gate::open();
+    let server = Server::start_with(held(&limits, &gate), limits).await;
+    gate.close();
     let mut busy = server.client(H1).await;
     let in_flight = tokio::spawn(async move { busy.review().await });
-    sleep(Duration::from_millis(100)).await;
-    let started = Instant::now();
+    gate.reached().await;
     server.shutdown.cancel();
-    server.running.await.unwrap().unwrap();
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    assert!(in_flight.await.unwrap().is_err());
+    // The judgement goes on for as long as this takes.
+    let ended = timeout(PATIENCE, server.running).await;
+    let answer = timeout(PATIENCE, in_flight).await;
+    gate.release();
+    ended.expect("the request holds the process").unwrap().unwrap();
+    assert!(answer.expect("the client is left waiting").unwrap().is_err());
 }
 
 #[tokio::test]

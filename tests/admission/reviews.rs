@@ -1,6 +1,6 @@
 //! Reviews as bytes through the router, without a socket.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::{
-    client::quick,
+    client::{Gate, quick},
     fixtures::{UID, annotated, etcd, review, set, with},
 };
 
@@ -333,9 +333,14 @@ async fn other_methods_and_paths_are_told_what_is_served() {
 async fn a_panic_and_a_stall_are_answered_under_the_uid() {
     let panics = admission(&Limits::default(), Metrics::default()).with_clock(Arc::new(|| panic!("a bug")));
     let limits = Limits { request: Duration::from_millis(100), ..Limits::default() };
-    let stalls = admission(&limits, Metrics::default()).with_clock(Arc::new(|| {
-        thread::sleep(Duration::from_secs(2));
-        Timestamp::UNIX_EPOCH
+    let gate = Gate::open();
+    gate.close();
+    let stalls = admission(&limits, Metrics::default()).with_clock(Arc::new({
+        let gate = Arc::clone(&gate);
+        move || {
+            gate.pass();
+            Timestamp::UNIX_EPOCH
+        }
     }));
     let request = review("CREATE", "", etcd(), json!(null)).to_string();
     let mut lines = String::new();
@@ -347,6 +352,7 @@ async fn a_panic_and_a_stall_are_answered_under_the_uid() {
         assert_eq!((&allowed["response"]["uid"], &allowed["response"]["allowed"]), (&json!(UID), &json!(true)));
         lines.push_str(&format!("{}\n{}\n", refused["response"]["status"]["message"], allowed["response"]["warnings"]));
     }
+    gate.release();
     insta::assert_snapshot!(lines);
 }
 

@@ -32,11 +32,17 @@ fn the_job_of_the_cronjob_has_the_pod_template_that_was_built() {
 fn the_controller_starts_a_job_when_the_schedule_is_due() {
     let world = world();
     let ns = namespace(&world.plane, "due");
-    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(65);
-    let due = soon.to_zoned(jiff::tz::TimeZone::UTC);
-    let schedule = format!("{} {} * * *", due.minute(), due.hour());
-    ns.accepts(&etcd(&ns.name, "e", &[("schedule", &schedule), ("time-zone", "Etc/UTC")]));
-    let cronjob = ns.cronjob("e");
+    // On a busy machine the minute may have begun before the CronJob is there; then it is another one.
+    let cronjob = loop {
+        let due = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(65);
+        let due = due.to_zoned(jiff::tz::TimeZone::UTC).with().second(0).subsec_nanosecond(0).build().unwrap();
+        let schedule = format!("{} {} * * *", due.minute(), due.hour());
+        ns.accepts(&etcd(&ns.name, "e", &[("schedule", &schedule), ("time-zone", "Etc/UTC")]));
+        let cronjob = ns.cronjob_that("e", "have the schedule", |cronjob| cronjob["spec"]["schedule"] == schedule);
+        if jiff::Timestamp::now() < due.timestamp() {
+            break cronjob;
+        }
+    };
     let job = eventually("the Job of the schedule", Duration::from_secs(150), || {
         let jobs = ns.plane.get(&["-n", &ns.name, "jobs"])?;
         jobs["items"].as_array()?.first().cloned()

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{ControlPlane, Serve, ServeOptions, eventually, with_its_own_rights};
 
-/// What the reconciler needs at most for one step, with room for a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(15);
+/// What the reconciler needs at most for one step, with room for a busy machine, on which a leader can lose its Lease: that is
+/// taken over after 15 s, and looked at every 2 s.
+pub(crate) const SOON: Duration = Duration::from_secs(40);
 
 /// A control plane with `serve` running against it.
 pub(crate) struct World {

@@ -61,14 +61,26 @@ pub(crate) use self::{
 use std::{
     ffi::OsStr,
     fmt::Write as _,
+    fs,
     io::Write as _,
     net::{Ipv4Addr, TcpListener},
+    ops::Range,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::MetadataExt as _,
+            net::{SocketAddr, UnixListener},
+        },
+    },
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
+
+/// Those of `tests/controlplane/internal/ports`.
+const PORTS: Range<u16> = 16_000..30_000;
 
 /// Between two attempts of [`eventually`].
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -106,15 +118,28 @@ fn find_bin_dir() -> PathBuf {
     PathBuf::from(text.lines().last().unwrap_or_default())
 }
 
-/// A TCP port on 127.0.0.1 that nothing listens on at the moment.
+/// A TCP port on 127.0.0.1 that nothing listens on, and that no test and no control plane is given besides while this process
+/// lives.
 ///
-/// Another process can take it before it is used. A server that can be told to
-/// listen on port 0 and to say which port it got is better served that way.
+/// As `tests/controlplane/internal/ports` does it: from below the ports of outgoing connections, and reserved by a name in
+/// the abstract namespace of sockets, which goes with the process however it ends.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .unwrap_or_else(|error| panic!("no free port on 127.0.0.1: {error}"))
-        .port()
+    static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+    let user = fs::metadata("/proc/self").unwrap_or_else(|error| panic!("/proc/self: {error}")).uid();
+    let mut reserved = RESERVED.lock().unwrap_or_else(PoisonError::into_inner);
+    // Not where another process begins as well.
+    let span = PORTS.end - PORTS.start;
+    let first = u16::try_from(std::process::id() % u32::from(span)).unwrap_or_default();
+    let ports = (0..span).map(|step| PORTS.start + (first + step) % span);
+    for port in ports {
+        let name = SocketAddr::from_abstract_name(format!("controlplane-port-{user}-{port}"));
+        let Ok(lock) = name.and_then(|name| UnixListener::bind_addr(&name)) else { continue };
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            reserved.push(lock);
+            return port;
+        }
+    }
+    panic!("no free port on 127.0.0.1");
 }
 
 /// Calls `probe` until it returns a value, for at most `limit`; panics with

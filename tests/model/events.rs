@@ -223,6 +223,12 @@ pub(crate) fn begin(state: &mut State) {
     }
 }
 
+/// Gives a policy that is there another schedule for those that follow it.
+pub(crate) fn change_default(state: &mut State, policy: usize, schedule: &str) {
+    let change = |object: &mut serde_json::Value| object["spec"]["defaults"]["schedule"] = json!(schedule);
+    state.store.update(&key(POLICIES, "", POLICY_NAMES[policy]), "kubectl", change).unwrap();
+}
+
 /// Makes an event of objects happen. What a user is refused has not happened.
 #[allow(clippy::too_many_lines, reason = "one arm for each event")]
 pub(crate) fn happen(event: &Event, state: &mut State) {

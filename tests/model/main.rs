@@ -42,7 +42,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use self::{
@@ -173,7 +173,7 @@ fn a_cronjob_that_no_watch_saw_come_and_go_is_made_again() {
 #[test]
 fn a_cronjob_that_changes_hands_at_any_moment_is_left_alone() {
     let ours = [Event::Create { slot: 0, label: 0, setting: 0 }, Event::Pause { milliseconds: 5000 }];
-    for milliseconds in 0..24 {
+    let ends = |milliseconds: u64| {
         for last in [Event::EditCronJob { slot: 0, edit: 0 }, Event::Label { slot: 0, label: 2 }] {
             let theirs = [last, Event::Pause { milliseconds }, Event::Foreign { slot: 0, kind: 1 }, Event::Settle];
             let events = ours.iter().cloned().chain(theirs).collect();
@@ -182,6 +182,21 @@ fn a_cronjob_that_changes_hands_at_any_moment_is_left_alone() {
                 panic!("after {milliseconds} ms: {wrong}");
             }
         }
+    };
+    thread::scope(|scope| {
+        for first in [0, 12] {
+            scope.spawn(move || (first..first + 12).for_each(ends));
+        }
+    });
+}
+
+/// The same on a real control plane: `tests/e2e/policies_controller.rs`.
+#[test]
+fn a_hundred_changes_a_second_end_in_one_write() {
+    // The second lasts for 5 s, and each of its changes is known to all before the next one.
+    for (changes, pause) in [(100, 10), (25, 200)] {
+        let writes = sequence::writes_after_changes(changes, Duration::from_millis(pause)).unwrap();
+        assert_eq!(writes, ["the controller: PATCH cronjobs a/etcd-defrag-job"], "{changes} changes");
     }
 }
 

@@ -102,6 +102,30 @@ impl Sequence {
     }
 }
 
+/// Changes the defaults of a policy so many times, with a pause after each, and lets all come to rest; every write to a CronJob
+/// since the first change.
+pub(crate) fn writes_after_changes(changes: usize, pause: Duration) -> Result<Vec<String>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let policy = |says| Event::Policy { policy: 0, priority: 0, selects: 0, says };
+        let mut run = Run::start(1, Faults::default());
+        for event in [policy(0), Event::Create { slot: 0, label: 0, setting: 0 }, Event::Settle] {
+            run.happen(&event).await?;
+        }
+        let told = run.server.state().told.len();
+        for change in 1..changes {
+            run.server
+                .with(|state| events::change_default(state, 0, &format!("{} {} * * *", change % 60, 4 + change / 60)));
+            sleep(pause).await;
+        }
+        // The last one is known to the oracle, which looks at the CronJob.
+        run.happen(&policy(1)).await?;
+        run.happen(&Event::Settle).await?;
+        let state = run.server.state();
+        Ok(state.told[told..].iter().filter(|write| write.contains(" cronjobs ")).cloned().collect())
+    })
+}
+
 /// One process of the controller.
 struct Replica {
     link: Arc<Link>,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::{Before, RUN, container, defragments, namespace, waste, world};
-use crate::harness::{EtcdPods, Fill, PodsOptions, Secrets, eventually_every};
+use super::support::{Before, RUN, SOON, container, defragments, namespace, waste, world};
+use crate::harness::{EtcdPods, Fill, PodsOptions, Secrets, eventually, eventually_every};
 
 /// Nothing but the label: every setting is the built-in one, the 30 s between members included.
 #[test]
@@ -29,11 +29,20 @@ fn plain_http_and_a_schedule_that_becomes_due() {
     let pods = EtcdPods::start(node, &namespace(node, "due"), options);
     waste(&pods);
     let before = Before::of(&pods);
-    // The first full minute that is not nearly over when the CronJob has changed.
-    let due = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(65);
-    let due = due.to_zoned(jiff::tz::TimeZone::UTC);
-    let schedule = format!("etcd-defrag.io/schedule={} {} * * *", due.minute(), due.hour());
-    node.kubectl_ok(&["-n", pods.namespace(), "annotate", "statefulset", pods.name(), "--overwrite", &schedule]);
+    // The minute must not have begun when the CronJob has changed.
+    loop {
+        let due = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(65);
+        let due = due.to_zoned(jiff::tz::TimeZone::UTC).with().second(0).subsec_nanosecond(0).build().unwrap();
+        let schedule = format!("{} {} * * *", due.minute(), due.hour());
+        let annotation = format!("etcd-defrag.io/schedule={schedule}");
+        node.kubectl_ok(&["-n", pods.namespace(), "annotate", "statefulset", pods.name(), "--overwrite", &annotation]);
+        eventually("the CronJob to have the schedule", SOON, || {
+            (pods.cronjob()["spec"]["schedule"] == schedule).then_some(())
+        });
+        if jiff::Timestamp::now() < due.timestamp() {
+            break;
+        }
+    }
     let job = eventually_every(Duration::from_secs(1), "the Job of the schedule", RUN, || {
         let jobs = node.get(&["-n", pods.namespace(), "jobs"])?;
         Some(jobs["items"].as_array()?.first()?["metadata"]["name"].as_str()?.to_owned())

@@ -179,6 +179,7 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
     tokio::time::sleep(Duration::from_secs(11)).await;
     let mark = plane.audit_mark();
     tokio::time::sleep(Duration::from_secs(11)).await;
+    slowly("two more passes", 120, || (asked(&serve) - first_asked >= 2.0).then_some(()));
     let (passes, answered) = (asked(&serve) - first_asked, queries(&prometheus) - first_queries);
     let metrics = serve.probe("/metrics").unwrap();
     println!(

@@ -1,11 +1,14 @@
 //! An API server that traces requests, and the log of `serve` that names the trace.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use axum::http::{Method, Request, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::harness::{API_SERVER, ControlPlane, Serve, client, eventually};
+use crate::{
+    harness::{API_SERVER, ControlPlane, Serve, client, eventually},
+    support::SOON,
+};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -33,7 +36,7 @@ async fn the_log_of_a_refusal_names_the_trace_of_its_request() {
     let response = client(plane.kubeconfig()).await.send(request).await.unwrap();
     assert_eq!(response.status(), 422);
 
-    let line: Value = eventually("the refusal to be logged", Duration::from_secs(5), || {
+    let line: Value = eventually("the refusal to be logged", SOON, || {
         let log = serve.log();
         let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.find(|line| line["message"] == "refused" && line["trace_id"] == TRACE)

@@ -168,7 +168,7 @@ async fn a_leader_that_loses_its_lease_to_another_stops_at_the_next_look() {
     leadership.lost().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_leader_without_answers_stops_writing_before_anyone_may_take_over() {
     let server = Server::default();
     let (mut leadership, mut election) = election(server.client(), hasty());
@@ -184,7 +184,7 @@ async fn a_leader_without_answers_stops_writing_before_anyone_may_take_over() {
     running.abort();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_lease_of_a_dead_leader_is_taken_over_after_its_duration_and_given_back_at_the_end() {
     let server = Server::default();
     *server.lease.lock().unwrap() = Some(held_by("dead", "1"));
