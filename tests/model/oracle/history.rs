@@ -62,8 +62,14 @@ impl History {
             self.given.insert(None);
             return;
         };
-        self.suspended.insert(live["spec"]["suspend"] == true);
         let notes = &live["metadata"]["annotations"];
+        self.suspended.insert(live["spec"]["suspend"] == true);
+        // Suspended for want of members, or of anything that could be in force, it says nothing of what was asked for.
+        let codes = notes["etcd-defrag.io/findings"].as_str().unwrap_or_default();
+        let container = &live["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0];
+        if container["args"][0] == "--endpoints=" || codes.split(',').any(|code| code == "nothing-in-force") {
+            self.suspended.insert(false);
+        }
         if self.doubtful || notes[IN_FORCE].is_null() {
             let shown = cronjob::shown(&live["spec"]);
             self.lost |= shown.is_empty();
