@@ -60,7 +60,7 @@ fn a_converged_fleet_causes_no_writes() {
     for index in 0..5 {
         ns.cronjob(&format!("e{index}"));
     }
-    thread::sleep(Duration::from_secs(3));
+    plane.wait_quiet(MANAGER, Duration::from_secs(3));
     let mark = plane.audit_mark();
     // Status churn is none of our business.
     for round in 0..5 {

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    thread::sleep,
     time::Duration,
 };
 
@@ -241,6 +242,17 @@ impl ControlPlane {
     /// A mark after the last request that is logged now.
     pub(crate) fn audit_mark(&self) -> AuditMark {
         self.report.audit_log.mark()
+    }
+
+    /// Waits until a program, by the start of its user agent, has written nothing but Leases for this long.
+    #[track_caller]
+    pub(crate) fn wait_quiet(&self, agent: &str, quiet: Duration) {
+        eventually(&format!("{agent} to have nothing left to write"), Duration::from_mins(2), || {
+            let mark = self.audit_mark();
+            sleep(quiet);
+            let writes = self.audit_since(mark).writes().by_agent(agent);
+            (writes.count(|event| event.resource != "leases") == 0).then_some(())
+        });
     }
 
     /// The requests that were logged after the mark.

@@ -73,7 +73,7 @@ fn two_replicas_agree_on_one_certificate_and_keep_it_whatever_happens_to_the_sec
     assert_eq!(both[1].metric(EXPIRY), Some(expires));
 
     // Nothing is left to do, so nothing is written.
-    thread::sleep(Duration::from_secs(2));
+    plane.wait_quiet(NAME, Duration::from_secs(2));
     let mark = plane.audit_mark();
     thread::sleep(Duration::from_secs(5));
     let writes = plane.audit_since(mark).writes().by_agent(NAME).filter(|event| event.resource != "leases");
