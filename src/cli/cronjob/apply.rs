@@ -20,6 +20,7 @@ use crate::{
         Enrollment,
         cronjob::{
             MANAGED_BY, STATEFULSET,
+            live::LAST_APPLIED,
             ownership::{Ownership, ownership},
         },
         finding::{Code, Finding, Severity},
@@ -30,9 +31,6 @@ use crate::{
 
 /// The field manager.
 const FIELD_MANAGER: &str = "etcd-defrag-webhook-cronjob";
-
-/// Server-side apply leaves what kubectl remembers in place, and its next three-way merge would bring that back.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     cluster::run(apply(args))
@@ -120,6 +118,7 @@ async fn adopt(api: &Api<CronJob>, name: &str, existing: &CronJob, desired: &Cro
         json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
         json!({"op": "replace", "path": "/spec", "value": desired.spec}),
     ];
+    // Server-side apply leaves what kubectl remembers in place, and its next three-way merge would bring that back.
     if existing.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(LAST_APPLIED)) {
         let annotation = format!("/metadata/annotations/{}", LAST_APPLIED.replace('~', "~0").replace('/', "~1"));
         operations.push(json!({"op": "remove", "path": annotation}));

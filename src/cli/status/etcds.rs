@@ -14,6 +14,7 @@ use crate::{
         Enrollment, assess,
         cronjob::{
             self,
+            budget::Run,
             ownership::{Ownership, ownership},
         },
         finding::Finding,
@@ -152,13 +153,8 @@ fn next_run(live: &CronJob, now: Timestamp) -> Option<Timestamp> {
 pub(super) fn failures(jobs: &[Job]) -> BTreeMap<String, Timestamp> {
     let mut failures: BTreeMap<String, Timestamp> = BTreeMap::new();
     for job in jobs {
-        let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-        let failed = conditions.filter(|condition| condition.type_ == "Failed" && condition.status == "True");
-        let Some(time) =
-            failed.filter_map(|condition| condition.last_transition_time.as_ref()).map(|time| time.0).max()
-        else {
-            continue;
-        };
+        let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let Some(Run { ended: time, .. }) = Run::of(conditions).filter(|run| run.failed) else { continue };
         for owner in job.metadata.owner_references.iter().flatten().filter(|owner| owner.kind == "CronJob") {
             let newest = failures.entry(owner.uid.clone()).or_insert(time);
             *newest = time.max(*newest);

@@ -27,12 +27,12 @@ use self::{
 };
 use super::{
     cronjob::{self, Built, ownership::Ownership},
-    etcd::{self, Discovery, Etcd},
+    etcd::{self, Discovery, Etcd, Overrides},
     facts::{self, Facts},
     finding::{Code, Finding, quoted},
     keys::Key,
     policy::{Governing, Policy},
-    settings::{self as asking, Asked},
+    settings::{self as asking, Asked, Settings},
     statefulset::StatefulSet,
 };
 
@@ -149,22 +149,21 @@ fn enrolled(
     let ownership = live.map(|live| live.ownership(object.name()));
     let ours = live.filter(|_| ownership == Some(Ownership::Ours));
 
-    let mut asked = asking::parse(object, policy);
+    let Asked { settings, given, overrides, suspend, defrag_now, mut findings } = asking::parse(object, policy);
     let own_trigger = asking::has_own_trigger(object, policy);
-    let Discovery { etcd, findings: discovered } = etcd::discover(object, &asked.overrides);
-    let facts = etcd.as_ref().and_then(|etcd| Facts::of(etcd, &asked.overrides));
+    let Discovery { etcd, findings: discovered } = etcd::discover(object, &overrides);
+    let facts = etcd.as_ref().and_then(|etcd| Facts::of(etcd, &overrides));
     let record = ours.and_then(|ours| ours.in_force(facts.as_ref(), &policy.limits));
     let known = record.as_ref().and_then(|record| record.facts.as_ref());
     let quota = etcd.as_ref().and_then(|etcd| etcd.quota.as_ref()).map(|quota| quota.bytes);
     let case = Case { object, policy, quota: quota.or_else(|| known.map(|facts| facts.quota)), now };
 
-    let mut findings = std::mem::take(&mut asked.findings);
     findings.extend(opted_out(object));
     findings.extend(discovered);
-    let mut judged = case.judge(asked.settings.clone(), asked.given.clone(), findings, own_trigger, None);
+    let mut judged = case.judge(settings, given, findings, own_trigger, None);
     let mut findings = std::mem::take(&mut judged.findings);
     if let Some(etcd) = &etcd {
-        findings.extend(hazards(etcd, &asked, policy));
+        findings.extend(hazards(etcd, &judged.settings, &overrides, policy));
     }
     let hidden = facts::hidden(&findings, policy).map(|finding| finding.code);
     let hidden = hidden.or_else(|| facts.is_none().then_some(Code::EtcdNotFound));
@@ -176,7 +175,7 @@ fn enrolled(
             || findings.iter().filter(|finding| prevents(finding)).any(concerns_settings),
         facts: hidden,
     };
-    let suspended = asked.suspend == Some(true) || object.replicas() <= 0;
+    let suspended = suspend == Some(true) || object.replicas() <= 0;
 
     let (source, plan) = if refused.any && ours.is_none() {
         (Source::Nothing, None)
@@ -184,14 +183,14 @@ fn enrolled(
         let facts = if hidden.is_some() { known.cloned() } else { facts };
         let case = Case { quota: facts.as_ref().map(|facts| facts.quota), ..case };
         let (source, judged) = if refused.settings {
-            case.instead(&asked.given, &findings, record.as_ref(), governing.name())
+            case.instead(&judged.given, &findings, record.as_ref(), governing.name())
         } else {
             (Source::Current, Some(judged))
         };
         let mut plan = Plan::new(case, judged, facts);
-        plan.suspend = asked.suspend.unwrap_or_else(|| record.as_ref().is_some_and(|record| record.suspend));
+        plan.suspend = suspend.unwrap_or_else(|| record.as_ref().is_some_and(|record| record.suspend));
         plan.suspended |= plan.suspend || object.replicas() <= 0;
-        plan.defrag_now.clone_from(&asked.defrag_now);
+        plan.defrag_now = defrag_now;
         plan.quota_source = match etcd.and_then(|etcd| etcd.quota).filter(|_| hidden.is_none()) {
             Some(quota) => quota.source,
             None => "as it was".to_owned(),
@@ -232,16 +231,16 @@ fn enrolled(
 }
 
 /// What follows from the facts alone, or from them and the settings together.
-fn hazards(etcd: &Etcd, asked: &Asked, policy: &Policy) -> Vec<Finding> {
+fn hazards(etcd: &Etcd, settings: &Settings, overrides: &Overrides, policy: &Policy) -> Vec<Finding> {
     let mut findings = etcd::hazards(etcd, &policy.limits);
-    findings.extend(policy.limits.weigh(redundant_compaction(asked, etcd).into_iter().collect()));
-    findings.extend(missing_credentials(asked, etcd));
+    findings.extend(policy.limits.weigh(redundant_compaction(settings, etcd).into_iter().collect()));
+    findings.extend(missing_credentials(overrides, etcd));
     findings
 }
 
 /// Compaction before each run drops history that watchers may still need, for nothing where etcd compacts itself.
-fn redundant_compaction(asked: &Asked, etcd: &Etcd) -> Option<Finding> {
-    let own = etcd.auto_compaction.as_ref().filter(|_| asked.settings.compaction == Some(true))?;
+fn redundant_compaction(settings: &Settings, etcd: &Etcd) -> Option<Finding> {
+    let own = etcd.auto_compaction.as_ref().filter(|_| settings.compaction == Some(true))?;
     Some(Finding::new(
         Code::CompactionRedundant,
         Key::Compaction.field(),
@@ -253,8 +252,8 @@ fn redundant_compaction(asked: &Asked, etcd: &Etcd) -> Option<Finding> {
 }
 
 /// An etcd with RBAC refuses a run that does not log in.
-fn missing_credentials(asked: &Asked, etcd: &Etcd) -> Option<Finding> {
-    let missing = etcd.rbac && asked.overrides.username_secret.is_none();
+fn missing_credentials(overrides: &Overrides, etcd: &Etcd) -> Option<Finding> {
+    let missing = etcd.rbac && overrides.username_secret.is_none();
     missing.then(|| {
         Finding::new(
             Code::CredentialsUnknown,
