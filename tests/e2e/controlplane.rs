@@ -10,10 +10,8 @@ use std::{
     time::Duration,
 };
 
-use crate::child;
-use crate::harness::{
-    API_SERVER, CONTROLLER_MANAGER, ControlPlane, EtcdCluster, EtcdOptions, bin, eventually, free_port,
-};
+use harness::child;
+use harness::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, EtcdCluster, EtcdOptions, bin, eventually, free_port};
 
 /// For what a healthy control plane does within a second or two, on a machine
 /// that is busy with other tests.

@@ -20,9 +20,9 @@ use super::{
     events::{self, Event, SLOTS},
     expected,
     oracle::Oracle,
-    random::Random,
     server::{Counts, Faults, Link, Server},
 };
+use harness::random::Random;
 
 /// A sequence that a seed repeats, but for the order in which the runtime polls what is ready at the same moment.
 #[derive(Clone, Debug)]

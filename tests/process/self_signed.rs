@@ -19,13 +19,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::{
-    harness::{ControlPlane, Serve, eventually},
     load::Load,
     support::{
         NAME, NAMESPACE, SECRET, SOON, bundles_are_in_place, called, in_secret, options, prepare, register,
         registrations, two, without_times,
     },
 };
+use harness::{ControlPlane, Serve, eventually};
 
 /// A rotation waits 20 s for API servers to learn of the new CA.
 const ROTATION: Duration = Duration::from_secs(90);

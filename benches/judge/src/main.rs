@@ -5,7 +5,7 @@
 
 mod harness;
 mod oracle;
-#[path = "../../../tests/support/random.rs"]
+#[path = "../../../tests/harness/random.rs"]
 mod random;
 mod rules;
 mod schedules;

@@ -8,11 +8,11 @@ use std::{
 };
 
 /// What the child is to do, in its environment.
-pub(crate) const MODE: &str = "ETCD_DEFRAG_TEST_CHILD";
+pub const MODE: &str = "ETCD_DEFRAG_TEST_CHILD";
 
 /// Starts the ignored test of that name in a process group of its own, with its mode in [`MODE`], and returns it with
 /// the folder that it prints as `dir=`.
-pub(crate) fn start(test: &str, mode: &str) -> (Child, PathBuf) {
+pub fn start(test: &str, mode: &str) -> (Child, PathBuf) {
     let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
         .args(["--exact", test, "--ignored", "--nocapture"])
         .env(MODE, mode)
@@ -31,25 +31,25 @@ pub(crate) fn start(test: &str, mode: &str) -> (Child, PathBuf) {
 }
 
 /// Sends a signal to a process, or to a process group (`-ID`).
-pub(crate) fn signal(name: &str, target: &str) {
+pub fn signal(name: &str, target: &str) {
     let status = Command::new("kill").args(["-s", name, "--", target]).status().expect("kill runs");
     assert!(status.success(), "kill -s {name} {target}");
 }
 
 /// Ids of all processes.
-pub(crate) fn processes() -> impl Iterator<Item = u32> {
+pub fn processes() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").expect("/proc is mounted");
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// The arguments of a process, as one text; empty when it is gone.
-pub(crate) fn command_line(pid: u32) -> String {
+pub fn command_line(pid: u32) -> String {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
 /// Ids of the processes that have the folder in their command line.
-pub(crate) fn processes_of(dir: &Path) -> Vec<u32> {
+pub fn processes_of(dir: &Path) -> Vec<u32> {
     let dir = dir.to_str().expect("a temporary folder with a plain name");
     processes().filter(|pid| command_line(*pid).contains(dir)).collect()
 }

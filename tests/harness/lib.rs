@@ -24,11 +24,9 @@
 //!   building it.
 //! - `ETCD_DEFRAG_KEEP`: when set, folders with logs and data are never removed.
 
-#![allow(dead_code, reason = "tests, benches and examples include this module and use a part of it each")]
-#![expect(clippy::panic, reason = "a failed harness fails the test")]
-
 mod audit;
 mod cert_manager;
+pub mod child;
 mod control_plane;
 mod etcd_cluster;
 mod etcd_pods;
@@ -36,13 +34,13 @@ mod helm;
 mod node;
 mod own_image;
 mod processes;
-pub(crate) mod prometheus;
+pub mod prometheus;
+pub mod random;
 mod serve;
 mod stand_in;
 mod supervised;
 
-#[allow(unused_imports, reason = "see dead_code above")]
-pub(crate) use self::{
+pub use self::{
     audit::{Audit, AuditEvent, AuditMark},
     cert_manager::CertManager,
     control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD, client},
@@ -82,19 +80,19 @@ use std::{
 /// Those of `tests/controlplane/internal/ports`.
 const PORTS: Range<u16> = 16_000..30_000;
 
-/// Between two attempts of [`eventually`].
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Between the first attempts of [`eventually`], and between later ones at most.
+const POLL_INTERVALS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
 
 /// The folder with `controlplane`, `kubectl`, `etcd`, `etcdctl`, `kube-apiserver`
 /// and `kube-controller-manager`. Builds them at the first call if need be, with
 /// progress on standard error.
-pub(crate) fn bin_dir() -> &'static Path {
+pub fn bin_dir() -> &'static Path {
     static BIN_DIR: OnceLock<PathBuf> = OnceLock::new();
     BIN_DIR.get_or_init(find_bin_dir)
 }
 
 /// The path of one program of [`bin_dir`].
-pub(crate) fn bin(name: &str) -> PathBuf {
+pub fn bin(name: &str) -> PathBuf {
     bin_dir().join(name)
 }
 
@@ -108,7 +106,7 @@ fn find_bin_dir() -> PathBuf {
         );
         return dir;
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/controlplane.sh");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/controlplane.sh");
     let output = Command::new(&script)
         .stderr(Stdio::inherit())
         .output()
@@ -123,7 +121,7 @@ fn find_bin_dir() -> PathBuf {
 ///
 /// As `tests/controlplane/internal/ports` does it: from below the ports of outgoing connections, and reserved by a name in
 /// the abstract namespace of sockets, which goes with the process however it ends.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let user = fs::metadata("/proc/self").unwrap_or_else(|error| panic!("/proc/self: {error}")).uid();
     let mut reserved = RESERVED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,27 +142,20 @@ pub(crate) fn free_port() -> u16 {
 
 /// Calls `probe` until it returns a value, for at most `limit`; panics with
 /// `what` when time is up.
+///
+/// What takes longer is asked for more rarely: each attempt by way of `kubectl`
+/// costs a tenth of a second of processor time, which others need meanwhile.
 #[track_caller]
-pub(crate) fn eventually<T>(what: &str, limit: Duration, probe: impl FnMut() -> Option<T>) -> T {
-    eventually_every(POLL_INTERVAL, what, limit, probe)
-}
-
-/// The same for what takes long: each attempt by way of `kubectl` costs a tenth
-/// of a second of processor time, which others need meanwhile.
-#[track_caller]
-pub(crate) fn eventually_every<T>(
-    interval: Duration,
-    what: &str,
-    limit: Duration,
-    mut probe: impl FnMut() -> Option<T>,
-) -> T {
+pub fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
+    let [first, last] = POLL_INTERVALS;
     loop {
         if let Some(value) = probe() {
             return value;
         }
-        assert!(start.elapsed() < limit, "waited {} s in vain: {what}", limit.as_secs());
-        thread::sleep(interval);
+        let waited = start.elapsed();
+        assert!(waited < limit, "waited {} s in vain: {what}", limit.as_secs());
+        thread::sleep((waited / 4).clamp(first, last));
     }
 }
 
