@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
     thread::sleep,
     time::Duration,
 };
@@ -20,7 +21,7 @@ use super::{
     audit::{Audit, AuditLog, AuditMark},
     eventually, expect_success,
     node::NodeReport,
-    run,
+    read, run,
     supervised::{Base, Component, Supervised},
 };
 
@@ -58,6 +59,8 @@ struct Report {
 pub struct ControlPlane {
     supervised: Supervised,
     report: Report,
+    /// Made at the first look.
+    client: OnceLock<Client>,
 }
 
 impl ControlPlane {
@@ -80,7 +83,7 @@ impl ControlPlane {
     pub(super) fn start_args(args: &[String]) -> (Self, Option<NodeReport>) {
         let (supervised, mut report) = Supervised::start::<Report>("up", args);
         let node = report.node.take();
-        (Self { supervised, report }, node)
+        (Self { supervised, report, client: OnceLock::new() }, node)
     }
 
     /// Its folder: keys, data, logs. Removed at the end, with whatever a test has
@@ -201,8 +204,11 @@ impl ControlPlane {
     }
 
     /// `kubectl get ARGS -o json`; `None` when it fails, as for an object that is
-    /// not there.
+    /// not there. Most forms are asked for without `kubectl`.
     pub fn get(&self, args: &[&str]) -> Option<Value> {
+        if let Some(path) = read::path(args) {
+            return read::read(&self.client, self.kubeconfig(), path);
+        }
         let output = self.kubectl(["get", "-o", "json"].iter().chain(args));
         if !output.status.success() {
             return None;

@@ -36,6 +36,7 @@ mod own_image;
 mod processes;
 pub mod prometheus;
 pub mod random;
+mod read;
 mod serve;
 mod stand_in;
 mod supervised;

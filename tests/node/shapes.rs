@@ -1,6 +1,5 @@
 //! Etcds of many shapes, each labelled, filled, emptied and defragmented.
 
-
 use serde_json::json;
 
 use super::support::{Before, RUN, SOON, container, defragments, namespace, waste, world};
