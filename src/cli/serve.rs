@@ -24,7 +24,7 @@ use crate::{
         registration::{Registration, Target},
         server::{self, Admission},
     },
-    controller::{self, landscape::Landscapes},
+    controller::{self, policies::policy_snapshot::Landscapes},
     defrag::cronjob::MANAGER,
     runtime::{
         api_error::brief,

@@ -10,32 +10,18 @@
 //! read, and the write is bound to its uid; a CronJob that the caches do not show is applied without force, so that one
 //! of somebody else makes that fail.
 
-mod apply;
-mod cache;
 mod compliance;
 mod context;
-mod defrag_now;
-mod ensure;
 mod events;
-mod fleet;
-pub mod landscape;
-mod last_words;
-mod looked;
-mod members;
-mod memory;
+mod leading;
 pub mod metrics;
-mod object_key;
-mod observe;
+mod object_state;
 pub mod on_demand;
+pub mod policies;
 mod queue;
 mod reconcile;
-mod remove;
-mod report;
 mod runs;
-mod seen;
-mod status;
-mod term;
-mod watches;
+mod watch;
 
 use std::sync::Arc;
 
@@ -45,12 +31,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::context::Options;
-pub(crate) use self::object_key::ObjectKey;
+pub(crate) use self::watch::ObjectKey;
 use self::{
     context::{Context, Error},
-    landscape::Landscapes,
+    leading::Term,
     metrics::Metrics,
-    term::Term,
+    policies::policy_snapshot::Landscapes,
 };
 use crate::runtime::leadership::{self, Leadership};
 
@@ -104,8 +90,8 @@ pub async fn run(
         }
         metrics.fleet.clear();
         match end {
-            term::End::Shutdown => break,
-            term::End::LeadershipLost => warn!("the reconciler stops, because another replica may lead by now"),
+            leading::End::Shutdown => break,
+            leading::End::LeadershipLost => warn!("the reconciler stops, because another replica may lead by now"),
         }
     }
     drop(work);

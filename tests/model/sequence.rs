@@ -7,7 +7,7 @@ use std::{
 };
 
 use etcd_defrag_webhook::{
-    controller::{self, Options, landscape::Landscapes, metrics::Metrics},
+    controller::{self, Options, metrics::Metrics, policies::policy_snapshot::Landscapes},
     runtime::leadership,
 };
 use tokio::{

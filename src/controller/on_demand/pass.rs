@@ -10,10 +10,13 @@ use tracing::{debug, info, warn};
 
 use super::{
     super::{
-        Context, Error, ObjectKey, apply,
-        defrag_now::{self, Request, Start},
+        Context, Error, ObjectKey,
         events::{Event, publish},
-        members,
+        reconcile::apply,
+        runs::{
+            defrag_now::{self, Request, Start},
+            readiness::readiness,
+        },
     },
     client::{self, AskError},
 };
@@ -230,7 +233,7 @@ async fn start(
 
 /// What holds a run for which there is no room: that members are not ready has to be mended, and room comes by itself.
 async fn without_room(context: &Context, candidate: &Candidate, allowed: u32) -> Hold {
-    match members::readiness(context, &candidate.key.namespace, &candidate.key.name).await {
+    match readiness(context, &candidate.key.namespace, &candidate.key.name).await {
         Ok(members) => ondemand::guard(false, false, members).err().unwrap_or(Hold::Crowded { allowed }),
         Err(error) => {
             debug!(statefulset = %candidate.key, %error, "it cannot be told how many members are ready");

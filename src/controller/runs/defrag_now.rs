@@ -13,21 +13,24 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::{Context, Error, members::readiness, seen};
-use crate::defrag::{
-    cronjob::{MANAGED_BY, MANAGER},
-    keys::Key,
-    ondemand::{self, Hold, Readiness},
-    statefulset::StatefulSet,
+use super::readiness::readiness;
+use crate::{
+    controller::{Context, Error, watch::observed},
+    defrag::{
+        cronjob::{MANAGED_BY, MANAGER},
+        keys::Key,
+        ondemand::{self, Hold, Readiness},
+        statefulset::StatefulSet,
+    },
 };
 
 /// The annotation that asks.
-pub(super) const ANNOTATION: &str = Key::DefragNow.annotation();
+pub(in crate::controller) const ANNOTATION: &str = Key::DefragNow.annotation();
 /// When to look again at a request that waits.
-pub(super) const AGAIN: Duration = Duration::from_secs(10);
+pub(in crate::controller) const AGAIN: Duration = Duration::from_secs(10);
 
 /// What became of a request.
-pub(super) enum Start {
+pub(in crate::controller) enum Start {
     /// A Job of this name runs; its uid where it was made just now.
     Started { name: String, uid: Option<String> },
     /// It cannot start yet.
@@ -35,23 +38,27 @@ pub(super) enum Start {
 }
 
 /// A run that is asked for.
-pub(super) struct Request<'a> {
+pub(in crate::controller) struct Request<'a> {
     /// The StatefulSet whose members are defragmented.
-    pub(super) statefulset: &'a str,
+    pub(in crate::controller) statefulset: &'a str,
     /// What makes it one run, however often it is asked for.
-    pub(super) token: &'a str,
+    pub(in crate::controller) token: &'a str,
     /// An annotation for the Job.
-    pub(super) mark: Option<(&'a str, &'a str)>,
+    pub(in crate::controller) mark: Option<(&'a str, &'a str)>,
 }
 
 /// The token that was not served yet, if there is one.
-pub(super) fn asked<'a>(object: &'a StatefulSet, served: Option<&str>) -> Option<&'a str> {
+pub(in crate::controller) fn asked<'a>(object: &'a StatefulSet, served: Option<&str>) -> Option<&'a str> {
     let token = object.metadata.annotations.as_ref()?.get(ANNOTATION)?;
     (!token.is_empty() && served != Some(token)).then_some(token)
 }
 
 /// Starts a Job from the template of the CronJob, unless one runs already, the CronJob is suspended, or a member is not ready.
-pub(super) async fn start(context: &Context, live: &CronJob, request: &Request<'_>) -> Result<Start, Error> {
+pub(in crate::controller) async fn start(
+    context: &Context,
+    live: &CronJob,
+    request: &Request<'_>,
+) -> Result<Start, Error> {
     let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
     let suspended = live.spec.suspend == Some(true);
     let job = job(live, request);
@@ -79,7 +86,7 @@ const NOBODY: Readiness = Readiness { ready: 0, wanted: 0, counts_alarms: false 
 /// Whether another Job of the CronJob is under way.
 async fn active(context: &Context, live: &CronJob, job: &Job) -> Result<bool, Error> {
     let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
-    let jobs: Api<seen::Job> = Api::namespaced(context.client.clone(), namespace);
+    let jobs: Api<observed::Job> = Api::namespaced(context.client.clone(), namespace);
     let running = jobs.list(&ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"))).await?;
     Ok(running.items.iter().any(|other| {
         let owners = other.metadata.owner_references.as_deref().unwrap_or_default();

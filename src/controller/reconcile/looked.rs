@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::queue::Next;
+use crate::controller::queue::Next;
 
 /// When to look again at something that is about to go away.
 pub(super) const GOING_AGAIN: Duration = Duration::from_secs(2);

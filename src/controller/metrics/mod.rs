@@ -1,5 +1,7 @@
 //! What the reconciler counts.
 
+pub(super) mod etcd_metrics;
+
 use std::fmt::{self, Write as _};
 
 use prometheus_client::{
@@ -8,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::fleet::Fleet;
+use self::etcd_metrics::Fleet;
 
 /// How a reconciliation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

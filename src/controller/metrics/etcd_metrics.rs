@@ -16,15 +16,17 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use super::{ObjectKey, memory::Memory};
-use crate::defrag::{
-    cronjob::{budget::Run, live::Live},
-    finding::{Code, Finding},
+use crate::{
+    controller::{ObjectKey, object_state::Memory},
+    defrag::{
+        cronjob::{budget::Run, live::Live},
+        finding::{Code, Finding},
+    },
 };
 
 /// What is told of one etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(in crate::controller) struct Facts {
     quota: Option<u64>,
     longest_pause: Option<Duration>,
     suspended: bool,
@@ -37,7 +39,11 @@ pub(super) struct Facts {
 
 impl Facts {
     /// What is known of an enrolled etcd: from the last look at it, from its CronJob, and from the Jobs that are still there.
-    pub(super) fn of<'a>(memory: &Memory, cronjob: Option<&Live>, runs: impl Iterator<Item = &'a Run>) -> Self {
+    pub(in crate::controller) fn of<'a>(
+        memory: &Memory,
+        cronjob: Option<&Live>,
+        runs: impl Iterator<Item = &'a Run>,
+    ) -> Self {
         let judged = memory.judged.as_ref();
         let planned = judged.and_then(|judged| judged.planned);
         let findings = judged.iter().flat_map(|judged| judged.findings.iter());
@@ -66,11 +72,11 @@ impl Facts {
 
 /// The enrolled etcds; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fleet(Arc<Mutex<BTreeMap<ObjectKey, Facts>>>);
+pub(in crate::controller) struct Fleet(Arc<Mutex<BTreeMap<ObjectKey, Facts>>>);
 
 impl Fleet {
     /// Tells this of an etcd from now on; of one without facts, nothing.
-    pub(super) fn set(&self, key: &ObjectKey, facts: Option<Facts>) {
+    pub(in crate::controller) fn set(&self, key: &ObjectKey, facts: Option<Facts>) {
         let mut etcds = self.etcds();
         match facts {
             Some(facts) => etcds.insert(key.clone(), facts),
@@ -79,7 +85,7 @@ impl Fleet {
     }
 
     /// Tells nothing any more.
-    pub(super) fn clear(&self) {
+    pub(in crate::controller) fn clear(&self) {
         self.etcds().clear();
     }
 
@@ -169,7 +175,7 @@ mod tests {
     use prometheus_client::{encoding::text::encode, registry::Registry};
 
     use super::*;
-    use crate::controller::memory::{Judged, Planned, Standing};
+    use crate::controller::object_state::{Judged, Planned, Standing};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

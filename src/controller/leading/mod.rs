@@ -1,6 +1,6 @@
 //! One term of office: from gaining the leadership to losing it. All state is of this term.
 
-mod asking;
+mod requests;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -16,25 +16,27 @@ use tracing::{debug, error, warn};
 
 use super::{
     Context, ObjectKey, Options,
-    cache::{Cache, Change},
     compliance::{
         Kind, Shown,
         follow::{News, follow},
         keep::{Reports, clear},
     },
     events::{self, Event},
-    fleet::Facts,
-    landscape::Batch,
-    last_words,
-    memory::{Memory, Standing},
-    observe::Task,
+    metrics::etcd_metrics::Facts,
+    object_state::{Memory, Standing},
     on_demand::OnDemand,
+    policies::{
+        policy_snapshot::Batch,
+        status::{self, Reporter},
+    },
     queue::{LONGEST_PAUSE_REFUSED, Next, Queue},
-    reconcile::{Done, look},
-    runs::{Runs, run_of},
-    seen::Job,
-    status::{self, Reporter},
-    watches::{self, Watched, Watches},
+    reconcile::{Done, look, observe::Task},
+    runs::{Runs, failure_message, run_of},
+    watch::{
+        cache::{Cache, Change},
+        observed::Job,
+        watches::{self, Watched, Watches},
+    },
 };
 use crate::{
     defrag::{
@@ -429,7 +431,7 @@ impl Term {
         let what = format!("The defragmentation {name} failed ({reason}: {message}).");
         let context = Arc::clone(&self.context);
         self.reports.spawn(async move {
-            let why = last_words::of(context.client.clone(), &key.namespace, &uid).await;
+            let why = failure_message::of(context.client.clone(), &key.namespace, &uid).await;
             let next = "The next run is the next scheduled one.";
             let note = match why {
                 Some(why) => format!("{what} {next} {why}"),

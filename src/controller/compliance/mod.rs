@@ -18,7 +18,7 @@ use kube::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::cache::Cached;
+use super::watch::cache::Cached;
 use crate::defrag::{
     cronjob::{self, MANAGED_BY, MANAGER, drift::fingerprint},
     finding::Finding,

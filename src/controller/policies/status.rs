@@ -22,13 +22,16 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Context, Error, ObjectKey, landscape::Batch, memory::Judged, on_demand::Reach};
-use crate::defrag::{
-    cronjob::MANAGER,
-    finding::Finding,
-    policy::{
-        Compiled, DefragPolicy, Labels, Landscape,
-        api::{DefragPolicyStatus, Violation},
+use super::policy_snapshot::Batch;
+use crate::{
+    controller::{Context, Error, ObjectKey, object_state::Judged, on_demand::Reach},
+    defrag::{
+        cronjob::MANAGER,
+        finding::Finding,
+        policy::{
+            Compiled, DefragPolicy, Labels, Landscape,
+            api::{DefragPolicyStatus, Violation},
+        },
     },
 };
 
@@ -51,7 +54,7 @@ const RESYNC: Duration = Duration::from_mins(5);
 
 /// What the StatefulSets that a policy selects came to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Tally {
+pub(in crate::controller) struct Tally {
     /// How many enrolled StatefulSets it selects.
     selected: usize,
     /// How many of them it governs, and how many of those violate it.
@@ -61,11 +64,11 @@ pub(super) struct Tally {
     /// The policies that govern the others.
     others: BTreeSet<String>,
     /// Whether the Prometheus that it names answers, once that is known.
-    pub(super) prometheus: Option<Reach>,
+    pub(in crate::controller) prometheus: Option<Reach>,
 }
 
 /// Counts for each policy, by its name, the enrolled StatefulSets.
-pub(super) fn tally<'a>(
+pub(in crate::controller) fn tally<'a>(
     landscape: &Landscape,
     enrolled: impl Iterator<Item = (&'a ObjectKey, &'a Labels, &'a Judged)>,
 ) -> HashMap<String, Tally> {
@@ -95,7 +98,7 @@ pub(super) fn tally<'a>(
 }
 
 /// The status of a policy. Conditions that hold as before keep the time of `before`.
-pub(super) fn status(
+pub(in crate::controller) fn status(
     policy: &Compiled,
     tally: &Tally,
     before: &DefragPolicyStatus,
@@ -211,7 +214,7 @@ type Known = HashMap<Identity, DefragPolicyStatus>;
 
 /// When statuses are due, and what they were.
 #[derive(Default)]
-pub(super) struct Reporter {
+pub(in crate::controller) struct Reporter {
     dirty: Option<Batch>,
     /// Since when looks under way are waited for.
     waiting: Option<Instant>,
@@ -224,18 +227,18 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// Something changed that a status may tell.
-    pub(super) fn touch(&mut self, now: Instant) {
+    pub(in crate::controller) fn touch(&mut self, now: Instant) {
         self.dirty = Some(Batch::with(now, self.dirty, QUIET, LATEST));
     }
 
     /// When statuses are to be written; never while some are.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(in crate::controller) fn due(&self) -> Option<Instant> {
         let due = self.dirty.as_ref().map(Batch::due).into_iter().chain(self.resync).min();
         due.filter(|_| self.writes.is_empty())
     }
 
     /// Waits longer, because looks that a status counts are under way; `false` where that has gone on for too long.
-    pub(super) fn postpone(&mut self, now: Instant) -> bool {
+    pub(in crate::controller) fn postpone(&mut self, now: Instant) -> bool {
         self.forget(now);
         let since = *self.waiting.get_or_insert(now);
         let patient = now.saturating_duration_since(since) < PATIENCE;
@@ -253,7 +256,12 @@ impl Reporter {
     }
 
     /// Begins to write the statuses that changed.
-    pub(super) fn start(&mut self, context: Arc<Context>, landscape: &Landscape, tallies: HashMap<String, Tally>) {
+    pub(in crate::controller) fn start(
+        &mut self,
+        context: Arc<Context>,
+        landscape: &Landscape,
+        tallies: HashMap<String, Tally>,
+    ) {
         self.dirty = None;
         self.waiting = None;
         let policies: Vec<_> = landscape.policies().iter().cloned().collect();
@@ -279,7 +287,7 @@ impl Reporter {
     }
 
     /// Waits until the writes under way have ended.
-    pub(super) async fn ended(&mut self) {
+    pub(in crate::controller) async fn ended(&mut self) {
         let Some(ended) = self.writes.join_next().await else { return };
         self.known = ended.ok().flatten();
         if self.known.is_none() {
@@ -288,7 +296,7 @@ impl Reporter {
     }
 
     /// Whether writes are under way.
-    pub(super) fn is_writing(&self) -> bool {
+    pub(in crate::controller) fn is_writing(&self) -> bool {
         !self.writes.is_empty()
     }
 }

@@ -37,18 +37,18 @@ impl Cached for Live {
 
 /// A Job, reduced to whether and why it failed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct Job {
+pub(in crate::controller) struct Job {
     #[serde(default)]
-    pub(super) metadata: ObjectMeta,
+    pub(in crate::controller) metadata: ObjectMeta,
     #[serde(default)]
-    pub(super) status: Option<JobStatus>,
+    pub(in crate::controller) status: Option<JobStatus>,
 }
 
 /// `status` of a Job.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct JobStatus {
+pub(in crate::controller) struct JobStatus {
     #[serde(default)]
-    pub(super) conditions: Option<Vec<batch::JobCondition>>,
+    pub(in crate::controller) conditions: Option<Vec<batch::JobCondition>>,
 }
 
 impl Job {
@@ -59,17 +59,17 @@ impl Job {
     }
 
     /// Why it failed, where it did.
-    pub(super) fn failure(&self) -> Option<&batch::JobCondition> {
+    pub(in crate::controller) fn failure(&self) -> Option<&batch::JobCondition> {
         self.condition("Failed")
     }
 
     /// The run that it was, where it has ended.
-    pub(super) fn run(&self) -> Option<Run> {
+    pub(in crate::controller) fn run(&self) -> Option<Run> {
         Run::of(self.status.as_ref()?.conditions.as_deref()?)
     }
 
     /// Whether it has ended, well or not.
-    pub(super) fn finished(&self) -> bool {
+    pub(in crate::controller) fn finished(&self) -> bool {
         self.failure().is_some() || self.condition("Complete").is_some()
     }
 }

@@ -4,37 +4,39 @@ use std::sync::Arc;
 
 use kube::api::Api;
 
-use super::{Context, Error, ObjectKey, compliance::keep::Reports, memory::Memory};
-use crate::defrag::{
-    Surroundings, cronjob,
-    cronjob::{
-        budget::Run,
-        drift::{FAILED_RUNS, LAST_DEFRAG_NOW},
-        live::Live,
-        ownership::{Ownership, statefulset_of},
+use crate::{
+    controller::{Context, Error, ObjectKey, compliance::keep::Reports, object_state::Memory},
+    defrag::{
+        Surroundings, cronjob,
+        cronjob::{
+            budget::Run,
+            drift::{FAILED_RUNS, LAST_DEFRAG_NOW},
+            live::Live,
+            ownership::{Ownership, statefulset_of},
+        },
+        policy::{Governing, Labels, Landscape},
+        statefulset::StatefulSet,
     },
-    policy::{Governing, Labels, Landscape},
-    statefulset::StatefulSet,
 };
 
 /// What one look starts from.
-pub(super) struct Task {
-    pub(super) key: ObjectKey,
+pub(in crate::controller) struct Task {
+    pub(in crate::controller) key: ObjectKey,
     /// The StatefulSet as the watch last saw it.
-    pub(super) statefulset: Option<Arc<StatefulSet>>,
+    pub(in crate::controller) statefulset: Option<Arc<StatefulSet>>,
     /// The CronJobs that concern it, as the watch last saw them.
-    pub(super) cronjobs: Vec<Live>,
+    pub(in crate::controller) cronjobs: Vec<Live>,
     /// Its reports of compliance; `None` where there are to be none.
-    pub(super) reports: Option<Reports>,
+    pub(in crate::controller) reports: Option<Reports>,
     /// Its runs that have ended and are still known.
-    pub(super) runs: Vec<Run>,
+    pub(in crate::controller) runs: Vec<Run>,
     /// What governs it.
-    pub(super) landscape: Arc<Landscape>,
-    pub(super) memory: Memory,
+    pub(in crate::controller) landscape: Arc<Landscape>,
+    pub(in crate::controller) memory: Memory,
 }
 
 /// What was found of a StatefulSet.
-pub(super) enum Observed {
+pub(in crate::controller) enum Observed {
     /// There is none.
     Gone,
     /// The labels of its namespace are not known yet, so nobody can say what governs it.
@@ -45,7 +47,7 @@ pub(super) enum Observed {
 
 /// The StatefulSet as the watch saw it. Where the watch sees none and a CronJob or report says that there was one, the API
 /// server is asked: nothing is deleted on the word of a cache.
-pub(super) async fn observe(context: &Context, task: &Task) -> Result<Observed, Error> {
+pub(in crate::controller) async fn observe(context: &Context, task: &Task) -> Result<Observed, Error> {
     let reported = task.reports.as_ref().is_some_and(|reports| !reports.shown.is_empty());
     let named = || task.cronjobs.iter().any(|live| statefulset_of(&live.meta) == Some(&task.key.name));
     let object = match &task.statefulset {
@@ -68,14 +70,14 @@ pub(super) async fn observe(context: &Context, task: &Task) -> Result<Observed, 
 
 impl Task {
     /// The CronJob of the StatefulSet as the watch saw it, whose it may be.
-    pub(super) fn named(&self) -> Option<&Live> {
+    pub(in crate::controller) fn named(&self) -> Option<&Live> {
         let name = cronjob::name(&self.key.name);
         self.cronjobs.iter().find(|live| live.name() == name)
     }
 
     /// Remembers what is written on the CronJob and nowhere else. Should it be deleted, a run that was asked for and done is
     /// not done again.
-    pub(super) fn remember(&self, memory: &mut Memory) {
+    pub(in crate::controller) fn remember(&self, memory: &mut Memory) {
         let Some(live) = self.named().filter(|live| live.ownership(&self.key.name) == Ownership::Ours) else { return };
         for (kept, key) in [(&mut memory.served, LAST_DEFRAG_NOW), (&mut memory.failed, FAILED_RUNS)] {
             if let Some(value) = live.annotation(key) {
@@ -85,7 +87,7 @@ impl Task {
     }
 
     /// What the assessment gets to see.
-    pub(super) fn surroundings<'a>(&'a self, memory: &'a Memory) -> Surroundings<'a> {
+    pub(in crate::controller) fn surroundings<'a>(&'a self, memory: &'a Memory) -> Surroundings<'a> {
         Surroundings {
             cronjobs: Some(&self.cronjobs),
             runs: Some(&self.runs),

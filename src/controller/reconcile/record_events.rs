@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use super::{
-    Context,
-    compliance::{Report, keep},
-    events::{Event, publish},
-    memory::{Memory, Topic},
-    observe::Task,
-};
-use crate::defrag::{
-    Assessment, Verdict,
-    assess::Source,
-    finding::{Code, Finding},
-    keys::Key,
-    policy::Governing,
-    statefulset::StatefulSet,
+use super::observe::Task;
+use crate::{
+    controller::{
+        Context,
+        compliance::{Report, keep},
+        events::{Event, publish},
+        object_state::{Memory, Topic},
+    },
+    defrag::{
+        Assessment, Verdict,
+        assess::Source,
+        finding::{Code, Finding},
+        keys::Key,
+        policy::Governing,
+        statefulset::StatefulSet,
+    },
 };
 
 /// So many refusals are told as Events of their own.

@@ -1,11 +1,15 @@
 //! What a term knows of runs: those under way, how they ended, and which failures were reported.
 
+pub(super) mod defrag_now;
+pub(super) mod failure_message;
+pub(super) mod readiness;
+
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use kube::runtime::watcher::Event as Watch;
 
-use super::{ObjectKey, on_demand::LAST_ON_DEMAND, seen::Job};
+use super::{ObjectKey, on_demand::LAST_ON_DEMAND, watch::observed::Job};
 use crate::defrag::cronjob::{STATEFULSET, budget::Run};
 
 /// Runs that failed longer ago than this were reported by an earlier process.

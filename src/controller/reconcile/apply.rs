@@ -5,25 +5,27 @@ use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::{Context, Error, ObjectKey};
-use crate::defrag::cronjob::{
-    MANAGED_BY, MANAGER, STATEFULSET,
-    drift::{OURS, drift},
-    live::LAST_APPLIED,
+use crate::{
+    controller::{Context, Error, ObjectKey},
+    defrag::cronjob::{
+        MANAGED_BY, MANAGER, STATEFULSET,
+        drift::{OURS, drift},
+        live::LAST_APPLIED,
+    },
 };
 
 /// What an application came to.
 #[derive(Debug)]
-pub(super) struct Applied {
+pub(in crate::controller) struct Applied {
     /// The CronJob as it is now.
-    pub(super) live: CronJob,
+    pub(in crate::controller) live: CronJob,
     /// The fields that are not as asked for, because the cluster insists.
-    pub(super) remaining: Vec<String>,
+    pub(in crate::controller) remaining: Vec<String>,
 }
 
 /// Makes a CronJob that is not there. It is applied without force: should a foreign one have appeared meanwhile, its
 /// fields conflict and it stays untouched.
-pub(super) async fn create(context: &Context, desired: &CronJob) -> Result<Applied, Error> {
+pub(in crate::controller) async fn create(context: &Context, desired: &CronJob) -> Result<Applied, Error> {
     let live = server_side(context, desired, false).await?;
     finish(context, live, desired).await
 }
@@ -32,7 +34,7 @@ pub(super) async fn create(context: &Context, desired: &CronJob) -> Result<Appli
 ///
 /// Applying sets our fields; what others added to the specification it cannot remove, so that is replaced where needed.
 /// With `adopt`, the specification is replaced first: merged into another author's lists, ours would not be valid.
-pub(super) async fn update(
+pub(in crate::controller) async fn update(
     context: &Context,
     live: &CronJob,
     desired: &CronJob,
@@ -122,7 +124,7 @@ fn escaped(key: &str) -> String {
 }
 
 /// Sets or removes one annotation of a CronJob of ours whose specification stays as it is.
-pub(super) async fn annotate(
+pub(in crate::controller) async fn annotate(
     context: &Context,
     live: &CronJob,
     key: &str,
@@ -136,7 +138,7 @@ pub(super) async fn annotate(
 }
 
 /// Deletes exactly this CronJob, with its Jobs. That it is gone already is just as well.
-pub(super) async fn delete(context: &Context, live: &CronJob) -> Result<bool, Error> {
+pub(in crate::controller) async fn delete(context: &Context, live: &CronJob) -> Result<bool, Error> {
     context.may_write()?;
     let (api, name) = api(context, &live.metadata);
     let params = DeleteParams {

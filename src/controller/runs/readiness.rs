@@ -7,8 +7,10 @@ use kube::{
 };
 use serde::Deserialize;
 
-use super::{Context, Error};
-use crate::defrag::ondemand::Readiness;
+use crate::{
+    controller::{Context, Error},
+    defrag::ondemand::Readiness,
+};
 
 /// The part of a StatefulSet that says how many members are ready, and who says so.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -50,7 +52,11 @@ struct Status {
 }
 
 /// Asks the API server, since nothing is started on the word of a cache.
-pub(super) async fn readiness(context: &Context, namespace: &str, statefulset: &str) -> Result<Readiness, Error> {
+pub(in crate::controller) async fn readiness(
+    context: &Context,
+    namespace: &str,
+    statefulset: &str,
+) -> Result<Readiness, Error> {
     let kind = ApiResource::erase::<apps::v1::StatefulSet>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &kind);
     let Some(object) = api.get_opt(statefulset).await? else {

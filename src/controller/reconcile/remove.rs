@@ -4,20 +4,21 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::api::Api;
 use tracing::info;
 
-use super::{
-    Context, Error, apply,
-    compliance::keep,
-    events::{Event, publish},
-    looked::Looked,
-    observe::Task,
-    queue::Next,
-};
-use crate::defrag::{
-    cronjob::{
-        live::Live,
-        ownership::{Ownership, ownership, statefulset_of, statefulset_of_ours},
+use super::{apply, looked::Looked, observe::Task};
+use crate::{
+    controller::{
+        Context, Error,
+        compliance::keep,
+        events::{Event, publish},
+        queue::Next,
     },
-    statefulset::StatefulSet,
+    defrag::{
+        cronjob::{
+            live::Live,
+            ownership::{Ownership, ownership, statefulset_of, statefulset_of_ours},
+        },
+        statefulset::StatefulSet,
+    },
 };
 
 /// Deletes every CronJob and report of ours for this StatefulSet.

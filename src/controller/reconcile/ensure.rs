@@ -9,25 +9,31 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{
-    Context, Error, apply, defrag_now,
-    events::Event,
+    apply,
     looked::{GOING_AGAIN, Looked},
-    memory::{Memory, Settled, Topic},
     observe::Task,
-    queue::Next,
     remove::remove_strays,
 };
-use crate::defrag::{
-    Assessment, Surroundings, Verdict, assess,
-    cronjob::{
-        self, Built,
-        drift::{self, LAST_DEFRAG_NOW},
-        live::Live,
-        ownership::{Ownership, ownership, statefulset_of_ours},
+use crate::{
+    controller::{
+        Context, Error,
+        events::Event,
+        object_state::{Memory, Settled, Topic},
+        queue::Next,
+        runs::defrag_now,
     },
-    finding::Code,
-    policy::Governing,
-    statefulset::StatefulSet,
+    defrag::{
+        Assessment, Surroundings, Verdict, assess,
+        cronjob::{
+            self, Built,
+            drift::{self, LAST_DEFRAG_NOW},
+            live::Live,
+            ownership::{Ownership, ownership, statefulset_of_ours},
+        },
+        finding::Code,
+        policy::Governing,
+        statefulset::StatefulSet,
+    },
 };
 
 /// When to look again at a name that is taken, should the watch have missed that it became free.

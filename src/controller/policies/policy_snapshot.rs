@@ -27,11 +27,11 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{
-    ObjectKey,
-    cache::{Cache, Cached},
-};
 use crate::{
+    controller::{
+        ObjectKey,
+        watch::cache::{Cache, Cached},
+    },
     defrag::policy::{self, Compiled, DefragPolicy, Labels, Landscape, PolicySet},
     runtime::watch::{WATCH_SECONDS, pauses, why},
 };
@@ -168,7 +168,7 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<Landscape>>, said: watc
 
 /// Changes that become one snapshot.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Batch {
+pub(in crate::controller) struct Batch {
     first: Instant,
     last: Instant,
     quiet: Duration,
@@ -182,12 +182,12 @@ impl Batch {
     }
 
     /// One more change: it waits for a time without another, but never longer than `latest` after the first.
-    pub(super) fn with(now: Instant, before: Option<Self>, quiet: Duration, latest: Duration) -> Self {
+    pub(in crate::controller) fn with(now: Instant, before: Option<Self>, quiet: Duration, latest: Duration) -> Self {
         Self { first: before.map_or(now, |before| before.first), last: now, quiet, latest }
     }
 
     /// When they are taken up.
-    pub(super) fn due(&self) -> Instant {
+    pub(in crate::controller) fn due(&self) -> Instant {
         (self.last + self.quiet).min(self.first + self.latest)
     }
 }

@@ -1,22 +1,31 @@
 //! One look at one StatefulSet: observe → assess → ensure → report.
 
+pub(super) mod apply;
+mod ensure;
+mod looked;
+pub(super) mod observe;
+mod record_events;
+mod remove;
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use self::{
+    ensure::Ensure,
+    looked::Looked,
+    observe::{Observed, Task, observe},
+    record_events::report,
+    remove::remove,
+};
 use super::{
     Context, Error, ObjectKey,
-    ensure::Ensure,
     events::{self, Event},
-    looked::Looked,
-    memory::{Memory, Topic},
     metrics::Outcome,
-    observe::{Observed, Task, observe},
+    object_state::{Memory, Topic},
     queue::{LONGEST_PAUSE_REFUSED, LONGEST_PAUSE_UNREACHABLE, Next},
-    remove::remove,
-    report::report,
 };
 use crate::defrag::{Verdict, assess};
 
