@@ -5,19 +5,19 @@
 
 use std::fmt;
 
-mod access;
 pub mod answer;
 pub mod audit;
 pub mod decide;
-pub mod floor;
 pub mod metrics;
 pub mod patch;
 pub mod registration;
 pub mod reply;
 pub mod review;
 pub mod server;
+pub mod vap;
 
 mod enroll;
+mod status_subresource;
 mod trace;
 mod validate;
 mod warnings;

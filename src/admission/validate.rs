@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    access, audit,
+    audit, status_subresource,
     warnings::{fit, note},
     write::{Decision, Write, govern},
 };
@@ -36,7 +36,7 @@ pub(super) fn change(write: Write<'_>, landscape: &Landscape, now: Timestamp) ->
         old.as_ref().is_some_and(|(old, before)| stood(finding, &before.findings, old, write.object))
     };
     // Not the policy's to allow: it concerns who writes, and not what.
-    let mut refusals = access::through_status(write, policy);
+    let mut refusals = status_subresource::through_status(write, policy);
     refusals.extend(assessment.denials().filter(|finding| actions.deny && !stood_before(finding)).cloned());
 
     let brief = |finding: &Finding| finding.brief.clone();

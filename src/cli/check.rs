@@ -1,6 +1,6 @@
 //! `check`: findings for manifests, for people and for CI.
 
-mod judged;
+mod assessed;
 mod sarif;
 
 use anyhow::Context as _;
@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::judged::{Judged, Subject};
+use self::assessed::{Judged, Subject};
 use super::{
     Outcome,
     around::Around,

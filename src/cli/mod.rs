@@ -7,11 +7,11 @@ mod cluster;
 mod completion;
 mod crd;
 mod cronjob;
+mod exit;
 mod explain;
 mod explain_rule;
 mod explain_schedule;
 mod input;
-mod outcome;
 mod output;
 mod policies;
 mod render;
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use self::{outcome::Outcome, output::Format};
+use self::{exit::Outcome, output::Format};
 
 /// What stands below the help.
 const EXIT_CODES: &str = "Exit codes: 0 clean, 1 findings that refuse, 2 usage, input or output";

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Format, Outcome, output, policies::Policies};
 use crate::{
-    admission::floor::floor,
+    admission::vap::floor,
     defrag::policy::{DefragPolicy, Policy},
 };
 

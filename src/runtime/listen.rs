@@ -1,7 +1,7 @@
 //! Connections: accepted within a cap, each with time-outs, drained at the end.
 
 mod activity;
-mod complaints;
+mod handshake_log;
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ use tower::ServiceExt;
 
 use self::{
     activity::{Activity, Tap},
-    complaints::Complaints,
+    handshake_log::Complaints,
 };
 use super::limits::Limits;
 

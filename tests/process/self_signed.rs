@@ -10,7 +10,7 @@ use etcd_defrag_webhook::{
     runtime::{
         selfsigned::{
             issue_between,
-            stored::{Leaf, Stored},
+            secret_store::{Leaf, Stored},
         },
         tls,
     },

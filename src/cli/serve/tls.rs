@@ -10,7 +10,7 @@ use crate::{
     defrag::cronjob::MANAGER,
     runtime::{
         mtls::{self, Clients},
-        selfsigned::{self, keeper},
+        selfsigned::{self, rotation},
         shutdown::Shutdown,
         telemetry::Metrics,
         tls::{self, Certificates},
@@ -62,7 +62,7 @@ pub(super) struct Source {
     /// The CA that it is trusted by, where it is registered from here.
     pub(super) ca: Option<String>,
     /// What keeps it, where that is this process.
-    pub(super) keeper: Option<keeper::Keeper>,
+    pub(super) keeper: Option<rotation::Keeper>,
 }
 
 impl TlsArgs {
@@ -83,7 +83,7 @@ impl TlsArgs {
     ) -> anyhow::Result<Source> {
         if self.tls_self_signed {
             let certificates = Certificates::empty(metrics.tls.clone());
-            let config = keeper::Config {
+            let config = rotation::Config {
                 namespace: namespace.to_owned(),
                 secret: self.tls_secret.clone(),
                 service: self.tls_service.clone(),
@@ -91,7 +91,7 @@ impl TlsArgs {
                 configuration: self.webhook_configuration.clone(),
                 spread: SPREAD,
             };
-            let keeper = keeper::Keeper::new(client.clone(), config, Arc::clone(&certificates));
+            let keeper = rotation::Keeper::new(client.clone(), config, Arc::clone(&certificates));
             return Ok(Source { certificates, ca: None, keeper: Some(keeper) });
         }
         if let (Some(certificate), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {

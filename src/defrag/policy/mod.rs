@@ -7,8 +7,8 @@ pub mod api;
 mod compile;
 mod compiled;
 mod crd;
-mod landscape;
 mod metrics;
+mod policy_snapshot;
 mod schema;
 mod select;
 
@@ -23,8 +23,8 @@ pub use api::{DefragPolicy, EnrollmentMode, ImagePullPolicy, Reaction};
 pub use compile::compile;
 pub use compiled::{Compiled, Labels};
 pub use crd::crd;
-pub use landscape::Landscape;
 pub use metrics::{Credentials, OnDemand, Source};
+pub use policy_snapshot::Landscape;
 pub use select::{Governing, PolicySet};
 
 use super::{

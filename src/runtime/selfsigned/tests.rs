@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     plan::{OVERLAP, Plan, Situation, plan, renewal},
-    stored::{Found, Leaf, Stored, read},
+    secret_store::{Found, Leaf, Stored, read},
     *,
 };
 use crate::runtime::tls;

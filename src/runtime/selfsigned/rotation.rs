@@ -27,10 +27,10 @@ use tracing::{error, info, warn};
 use super::{
     Pair,
     bundle::Seen,
+    bundle_status::{Bundle, KINDS, Standing},
     issue_between,
     plan::{BACKDATED, LIFETIME, Plan, Situation, plan},
-    standing::{Bundle, KINDS, Standing},
-    stored::{Found, Leaf, Stored, read},
+    secret_store::{Found, Leaf, Stored, read},
     watched::{One, by_name},
 };
 use crate::runtime::{
