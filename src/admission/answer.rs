@@ -11,7 +11,7 @@ use super::{
 };
 use crate::defrag::{
     finding::{Finding, WARNING_LIMIT, shorten},
-    policy::Landscape,
+    policy::PolicySnapshot,
 };
 
 /// What became of a request.
@@ -74,7 +74,7 @@ pub enum Failure {
 
 /// The answer to the review in `body`, whose request has this `uid`.
 #[must_use]
-pub fn answer(entry: Entry, uid: &str, body: &[u8], landscape: &Landscape, now: Timestamp) -> Answer {
+pub fn answer(entry: Entry, uid: &str, body: &[u8], snapshot: &PolicySnapshot, now: Timestamp) -> Answer {
     let request = match review::request(body) {
         Ok(request) => request,
         Err(error) => return unjudged(entry, uid, Outcome::Unreadable, 400, "BadRequest", &error.to_string()),
@@ -93,7 +93,7 @@ pub fn answer(entry: Entry, uid: &str, body: &[u8], landscape: &Landscape, now: 
     let Some(object) = &request.object else { return allow(Vec::new(), request) };
     let write =
         Write { operation: request.operation, object, old: request.old_object.as_ref(), of_status: request.of_status };
-    let decision = decide(entry, write, landscape, now);
+    let decision = decide(entry, write, snapshot, now);
     let (response, outcome) = if !decision.refusals.is_empty() {
         (Response::deny(uid, invalid(object, &decision.refusals), decision.warnings), Outcome::Refused)
     } else if decision.patch.is_empty() {

@@ -27,7 +27,7 @@ use super::{
     reply, review, trace,
 };
 use crate::{
-    defrag::policy::Landscape,
+    defrag::policy::PolicySnapshot,
     runtime::{clock::Clock, limits::Limits, listen},
 };
 
@@ -35,7 +35,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Admission {
     /// The policies now in force, and the namespaces that they select by.
-    pub landscape: watch::Receiver<Arc<Landscape>>,
+    pub snapshots: watch::Receiver<Arc<PolicySnapshot>>,
     /// The time of an assessment.
     pub clock: Clock,
     /// What is counted.
@@ -47,9 +47,9 @@ pub struct Admission {
 impl Admission {
     /// Admission under the policies of a cluster, by the system's clock.
     #[must_use]
-    pub fn new(landscape: watch::Receiver<Arc<Landscape>>, metrics: Metrics, limits: &Limits) -> Self {
+    pub fn new(snapshots: watch::Receiver<Arc<PolicySnapshot>>, metrics: Metrics, limits: &Limits) -> Self {
         Self {
-            landscape,
+            snapshots,
             clock: Arc::new(Timestamp::now),
             metrics,
             slots: Arc::new(Semaphore::new(limits.requests)),
@@ -131,14 +131,14 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
     };
     let body = body?;
     let uid = review::uid(&body).map_err(|error| (StatusCode::BAD_REQUEST, "BadRequest", error.to_string()))?;
-    let landscape = Arc::clone(&admission.landscape.borrow());
+    let snapshot = Arc::clone(&admission.snapshots.borrow());
     let clock = Arc::clone(&admission.clock);
     // An assessment computes and never waits, so it belongs on a thread where it delays nobody; there, a panic ends in
     // an answer, and one that outlives its request keeps its slot until it is through.
     let judgement = spawn_blocking({
         let uid = uid.clone();
         move || {
-            let answer = answer(entry, &uid, &body, &landscape, clock());
+            let answer = answer(entry, &uid, &body, &snapshot, clock());
             drop(slot);
             answer
         }

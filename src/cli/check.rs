@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let around = Around::of(&documents)?;
     for document in documents {
         let Some(object) = args.files.statefulset(&document)? else { continue };
-        let governing = known.landscape.govern(object.namespace(), &object.labels());
+        let governing = known.snapshot.govern(object.namespace(), &object.labels());
         // Manifests alone say nothing of what else is in the cluster.
         let seen = if around.is_empty() { Surroundings::default() } else { around.surroundings(&object) };
         let assessment = assess(&object, &governing, &seen, now);

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::defrag::{
     finding::{Finding, Severity},
-    policy::{self, Compiled, DefragPolicy, Labels, Landscape, Policy, PolicySet},
+    policy::{self, Compiled, DefragPolicy, Labels, Policy, PolicySet, PolicySnapshot},
 };
 
 /// The label that the API server gives to every namespace: its name.
@@ -40,7 +40,7 @@ pub(super) struct Known {
     /// Each policy with the document that it stands in.
     pub(super) policies: Vec<(Document, Arc<Compiled>)>,
     /// Which of them governs what.
-    pub(super) landscape: Landscape,
+    pub(super) snapshot: PolicySnapshot,
 }
 
 impl Policies {
@@ -90,7 +90,7 @@ impl Policies {
             ));
         }
         let set = PolicySet::new(policies.iter().map(|(_, compiled)| Arc::clone(compiled)));
-        Ok(Known { policies, landscape: Landscape::new(set, Arc::new(namespaces)) })
+        Ok(Known { policies, snapshot: PolicySnapshot::new(set, Arc::new(namespaces)) })
     }
 }
 

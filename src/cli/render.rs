@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     for document in documents {
         let object = args.files.statefulset(&document)?;
         let asking = object.and_then(|object| {
-            let governing = known.landscape.govern(object.namespace(), &object.labels());
+            let governing = known.snapshot.govern(object.namespace(), &object.labels());
             let enrollment = Enrollment::of(&object, &governing.policy);
             matches!(enrollment, Enrollment::Enrolled | Enrollment::Unclear).then_some((object, governing))
         });

@@ -24,7 +24,7 @@ use crate::{
         registration::{Registration, Target},
         server::{self, Admission},
     },
-    controller::{self, policies::policy_snapshot::Landscapes},
+    controller::{self, policies::policy_snapshot::PolicySnapshots},
     defrag::cronjob::MANAGER,
     runtime::{
         api_error::brief,
@@ -107,9 +107,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let tls::Source { certificates, ca, keeper } =
         args.tls.source(&client, &args.namespace, &metrics, &shutdown).await?;
 
-    let landscapes = Landscapes::follow(client.clone());
+    let snapshots = PolicySnapshots::follow(client.clone());
     let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
-    let admission = Admission::new(landscapes.snapshots(), admission_metrics, &limits);
+    let admission = Admission::new(snapshots.subscribe(), admission_metrics, &limits);
     let clients = args.tls.clients(&shutdown).await;
     let config = match clients.clone() {
         Some(clients) => certificates.server_config_for(clients)?,
@@ -122,7 +122,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         let (client, ended) = (client.clone(), shutdown.token());
         tokio::spawn(async move { ended.run_until_cancelled(register(&client, &url, ca)).await });
     }
-    let known = landscapes.clone();
+    let known = snapshots.clone();
     let mut probes = Probes::new(metrics).check("tls", move || certificates.check(Timestamp::now()));
     if let Some(clients) = clients {
         probes = probes.check("clients", move || clients.check());
@@ -147,7 +147,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         identity,
         prometheus_files: args.prometheus_files.clone(),
     };
-    controller::run(client, landscapes, options, lease, reconciler_metrics, shutdown.token()).await;
+    controller::run(client, snapshots, options, lease, reconciler_metrics, shutdown.token()).await;
 
     webhook.await.context("the webhook")??;
     all_ended.cancel();

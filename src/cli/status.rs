@@ -79,7 +79,7 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
     let only = namespace.as_deref();
     let everything = ListParams::default();
     let objects: Vec<StatefulSet> = list(&client, only, &everything, "StatefulSets").await?;
-    let landscape = cluster::landscape(&client, only, now).await?;
+    let snapshot = cluster::policy_snapshot(&client, only, now).await?;
     let cronjobs: Vec<CronJob> = list(&client, only, &everything, "CronJobs").await?;
     let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let jobs: Vec<Job> = list(&client, only, &ours, "Jobs").await?;
@@ -94,13 +94,13 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
         .collect();
     let failures = etcds::failures(&jobs);
     let told = match &args.prometheus {
-        Some(url) => Some(measured::ask(url, args.prometheus_ca.as_deref(), landscape.policies()).await?),
+        Some(url) => Some(measured::ask(url, args.prometheus_ca.as_deref(), snapshot.policies()).await?),
         None => None,
     };
     let mut etcds: Vec<Etcd> = objects
         .iter()
         .filter_map(|object| {
-            let governing = landscape.govern(object.namespace(), &object.labels());
+            let governing = snapshot.govern(object.namespace(), &object.labels());
             let mut etcd = Etcd::of(object, &governing, &around, &cronjobs, &failures, now)?;
             match told.as_ref().and_then(|told| told.of(object, &governing)) {
                 Some(Ok(sizes)) => etcd.sizes = Some(sizes),

@@ -36,7 +36,7 @@ use self::{
     context::{Context, Error},
     leading::Term,
     metrics::Metrics,
-    policies::policy_snapshot::Landscapes,
+    policies::policy_snapshot::PolicySnapshots,
 };
 use crate::runtime::leadership::{self, Leadership};
 
@@ -46,7 +46,7 @@ use crate::runtime::leadership::{self, Leadership};
 /// At the end looks under way are waited for, and the Lease is given back after the last write.
 pub async fn run(
     client: Client,
-    mut landscapes: Landscapes,
+    mut snapshots: PolicySnapshots,
     options: Options,
     lease: Option<leadership::Config>,
     metrics: Metrics,
@@ -55,7 +55,7 @@ pub async fn run(
     // Before the policies are known, a CronJob could only be written to be written again.
     tokio::select! {
         () = shutdown.cancelled() => return,
-        () = landscapes.synced() => {}
+        () = snapshots.synced() => {}
     }
     // Dropped when the work has ended, also when this future is dropped: only then may another replica begin.
     let (work, work_ended) = oneshot::channel::<()>();
@@ -83,7 +83,7 @@ pub async fn run(
         }
         info!("the reconciler starts");
         metrics.leader.set(1);
-        let term = Term::new(Arc::clone(&context), &options, landscapes.snapshots());
+        let term = Term::new(Arc::clone(&context), &options, snapshots.subscribe());
         let end = term.run(&mut leadership, &shutdown).await;
         for gauge in [&metrics.leader, &metrics.enrolled, &metrics.refused, &metrics.foreign] {
             gauge.set(0);

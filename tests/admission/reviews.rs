@@ -15,7 +15,7 @@ use etcd_defrag_webhook::{
     defrag::{
         finding::{Code, Finding},
         keys::Key,
-        policy::Landscape,
+        policy::PolicySnapshot,
         statefulset::StatefulSet,
     },
     runtime::limits::Limits,
@@ -33,12 +33,12 @@ use crate::{
 
 /// Admission under the built-in policy at the epoch.
 pub(crate) fn admission(limits: &Limits, metrics: Metrics) -> Admission {
-    admission_under(Landscape::default(), limits, metrics)
+    admission_under(PolicySnapshot::default(), limits, metrics)
 }
 
-fn admission_under(landscape: Landscape, limits: &Limits, metrics: Metrics) -> Admission {
-    let (_, landscape) = watch::channel(Arc::new(landscape));
-    Admission::new(landscape, metrics, limits).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
+fn admission_under(snapshot: PolicySnapshot, limits: &Limits, metrics: Metrics) -> Admission {
+    let (_, snapshot) = watch::channel(Arc::new(snapshot));
+    Admission::new(snapshot, metrics, limits).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
 }
 
 fn service() -> Router {
@@ -60,12 +60,12 @@ async fn post(entry: Entry, body: impl Into<Body>) -> (StatusCode, Value) {
 
 /// The response to a review that must be answered under the request's uid.
 async fn answer(entry: Entry, review: &Value) -> Value {
-    answer_under(&Landscape::default(), entry, review).await
+    answer_under(&PolicySnapshot::default(), entry, review).await
 }
 
 /// The same under the policies of a cluster.
-pub(crate) async fn answer_under(landscape: &Landscape, entry: Entry, review: &Value) -> Value {
-    let service = router(&admission_under(landscape.clone(), &quick(), Metrics::default()));
+pub(crate) async fn answer_under(snapshot: &PolicySnapshot, entry: Entry, review: &Value) -> Value {
+    let service = router(&admission_under(snapshot.clone(), &quick(), Metrics::default()));
     let (status, mut answer) = call(service, Method::POST, entry.path(), review.to_string().into()).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");

@@ -7,7 +7,7 @@ use etcd_defrag_webhook::{
     defrag::{
         Surroundings, assess,
         finding::Finding,
-        policy::{self, Compiled, DefragPolicy, Governing, Landscape, PolicySet},
+        policy::{self, Compiled, DefragPolicy, Governing, PolicySnapshot, PolicySet},
         statefulset::StatefulSet,
     },
 };
@@ -129,10 +129,10 @@ fn tenant(number: usize) -> Result<Arc<Compiled>> {
 }
 
 /// A cluster with so many policies, of which only the one that is looked at last selects the namespace.
-fn cluster(policies: usize) -> Result<Landscape> {
+fn cluster(policies: usize) -> Result<PolicySnapshot> {
     let set: Result<Vec<_>> = (0..policies).map(tenant).collect();
     let labels = [("tenant".to_owned(), format!("{}", policies - 1))].into();
-    Ok(Landscape::new(PolicySet::new(set?), Arc::new([("kamaji-system".to_owned(), labels)].into())))
+    Ok(PolicySnapshot::new(PolicySet::new(set?), Arc::new([("kamaji-system".to_owned(), labels)].into())))
 }
 
 /// The answer to a change of an annotation, from the bytes of its review, under one policy and under many.

@@ -50,7 +50,7 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
         .with_context(|| format!("there is no StatefulSet {place}; name another one with -e and -n"))?;
     trace("reading the DefragPolicies");
     let governing =
-        cluster::landscape(&client, Some(namespace), Timestamp::now()).await?.govern(namespace, &live.labels());
+        cluster::policy_snapshot(&client, Some(namespace), Timestamp::now()).await?.govern(namespace, &live.labels());
     trace(&governing.why());
     if Enrollment::of(&live, &governing.policy) == Enrollment::Enrolled {
         let by = match governing.name().filter(|_| live.label(ENABLED) != Some("true")) {

@@ -47,7 +47,7 @@ use crate::{
         },
         etcd,
         keys::ENABLED,
-        policy::{EnrollmentMode, Labels, Landscape},
+        policy::{EnrollmentMode, Labels, PolicySnapshot},
         statefulset::StatefulSet,
     },
     runtime::leadership::Leadership,
@@ -56,7 +56,7 @@ use crate::{
 /// How long looks under way may take to end at a shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A landscape is gone by when it has not changed for this long: somebody who rolls a policy out in steps, or a script that
+/// A policy snapshot is followed when it has not changed for this long: somebody who rolls a policy out in steps, or a script that
 /// changes it many times a second, is waited for, and each CronJob is written once.
 const SETTLED: Duration = Duration::from_millis(300);
 /// So long is waited at most.
@@ -73,11 +73,11 @@ pub(super) struct Term {
     context: Arc<Context>,
     concurrency: usize,
     namespace: Option<String>,
-    /// The newest landscape; a change waits here until it has settled.
-    landscapes: watch::Receiver<Arc<Landscape>>,
+    /// The newest policy snapshot; a change waits here until it has settled.
+    snapshots: watch::Receiver<Arc<PolicySnapshot>>,
     unsettled: Option<Batch>,
-    /// The landscape that the looks go by.
-    landscape: Arc<Landscape>,
+    /// The policy snapshot that the looks follow.
+    snapshot: Arc<PolicySnapshot>,
     /// The watch of StatefulSets, and whether it is of all.
     watch: Watches,
     watches_all: bool,
@@ -100,19 +100,19 @@ impl Term {
     pub(super) fn new(
         context: Arc<Context>,
         options: &Options,
-        mut landscapes: watch::Receiver<Arc<Landscape>>,
+        mut snapshots: watch::Receiver<Arc<PolicySnapshot>>,
     ) -> Self {
-        let landscape = Arc::clone(&landscapes.borrow_and_update());
-        let watches_all = enrols_all(&landscape);
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let watches_all = enrols_all(&snapshot);
         Self {
             watch: watches::of_statefulsets(&context.client, options.namespace.as_deref(), watches_all),
             watches_all,
             context,
             concurrency: options.concurrency.max(1),
             namespace: options.namespace.clone(),
-            landscapes,
+            snapshots,
             unsettled: None,
-            landscape,
+            snapshot,
             statefulsets: Cache::default(),
             cronjobs: Cache::default(),
             memories: HashMap::new(),
@@ -130,9 +130,9 @@ impl Term {
     pub(super) async fn run(mut self, leadership: &mut Leadership, shutdown: &CancellationToken) -> End {
         let mut runs = watches::of_runs(&self.context.client, self.namespace.as_deref());
         let mut compliance = follow(&self.context.client, self.namespace.as_deref());
-        let mut landscape_may_change = true;
+        let mut snapshot_may_change = true;
         self.reporter.touch(Instant::now());
-        self.on_demand.follow(&self.landscape, Instant::now());
+        self.on_demand.follow(&self.snapshot, Instant::now());
         loop {
             self.start_looks();
             let status_due = self.reporter.due().filter(|_| self.ready());
@@ -151,8 +151,8 @@ impl Term {
                 Some(news) = compliance.next() => self.take_compliance(news),
                 Some(done) = self.looks.join_next_with_id(), if !self.looks.is_empty() => self.finished(done),
                 Some(_) = self.reports.join_next(), if !self.reports.is_empty() => {}
-                changed = self.landscapes.changed(), if landscape_may_change => {
-                    landscape_may_change = changed.is_ok();
+                changed = self.snapshots.changed(), if snapshot_may_change => {
+                    snapshot_may_change = changed.is_ok();
                     self.changed();
                 }
                 () = until(status_due), if status_due.is_some() => self.report_status(),
@@ -165,9 +165,9 @@ impl Term {
         }
     }
 
-    /// Takes note of a new landscape. New labels of namespaces are gone by at once: what is made there has to wait for them.
+    /// Takes note of a new policy snapshot. New labels of namespaces are gone by at once: what is made there has to wait for them.
     fn changed(&mut self) {
-        let same = self.landscapes.borrow_and_update().policies().is_same(self.landscape.policies());
+        let same = self.snapshots.borrow_and_update().policies().is_same(self.snapshot.policies());
         if same && self.unsettled.is_none() {
             self.settle();
         } else {
@@ -175,22 +175,22 @@ impl Term {
         }
     }
 
-    /// Goes by the newest landscape from now on, and looks at each StatefulSet that is governed in another way.
+    /// Follows the newest policy snapshot from now on, and looks at each StatefulSet that is governed in another way.
     fn settle(&mut self) {
         self.unsettled = None;
-        let now = Arc::clone(&self.landscapes.borrow_and_update());
-        let before = std::mem::replace(&mut self.landscape, now);
+        let now = Arc::clone(&self.snapshots.borrow_and_update());
+        let before = std::mem::replace(&mut self.snapshot, now);
         self.reporter.touch(Instant::now());
-        self.on_demand.follow(&self.landscape, Instant::now());
+        self.on_demand.follow(&self.snapshot, Instant::now());
         let none = Labels::new();
         for (key, object) in self.statefulsets.iter() {
             let labels = object.metadata.labels.as_ref().unwrap_or(&none);
-            let governed = |landscape: &Landscape| landscape.govern(&key.namespace, labels);
-            if !governed(&before).is_same(&governed(&self.landscape)) {
+            let governed = |snapshot: &PolicySnapshot| snapshot.govern(&key.namespace, labels);
+            if !governed(&before).is_same(&governed(&self.snapshot)) {
                 self.queue.add(key);
             }
         }
-        let all = enrols_all(&self.landscape);
+        let all = enrols_all(&self.snapshot);
         if all != self.watches_all {
             self.watches_all = all;
             self.watch = watches::of_statefulsets(&self.context.client, self.namespace.as_deref(), all);
@@ -209,14 +209,14 @@ impl Term {
             let judged = self.memories.get(key)?.judged.as_ref()?;
             Some((key, object.metadata.labels.as_ref().unwrap_or(&none), judged))
         });
-        let mut tallies = status::tally(&self.landscape, enrolled);
-        for policy in self.landscape.policies().iter() {
+        let mut tallies = status::tally(&self.snapshot, enrolled);
+        for policy in self.snapshot.policies().iter() {
             let source = policy.policy.metrics.as_ref().map(|metrics| &metrics.source);
             if let Some(reach) = source.and_then(|source| self.on_demand.reach(source)) {
                 tallies.entry(policy.name.clone()).or_default().prometheus = Some(reach.clone());
             }
         }
-        self.reporter.start(Arc::clone(&self.context), &self.landscape, tallies);
+        self.reporter.start(Arc::clone(&self.context), &self.snapshot, tallies);
     }
 
     /// Whether the caches are complete; before that, absence means nothing.
@@ -248,7 +248,7 @@ impl Term {
             cronjobs: cronjobs.filter(|live| live.concerns(&key.name, &expected)).cloned().collect(),
             reports: self.reports_of(&key),
             runs: self.runs.ended(&key).copied().collect(),
-            landscape: Arc::clone(&self.landscape),
+            snapshot: Arc::clone(&self.snapshot),
             memory: self.memories.get(&key).cloned().unwrap_or_default(),
             key,
         }
@@ -412,7 +412,7 @@ impl Term {
         self.tell(key);
         let Some(object) = self.statefulsets.get(key) else { return };
         let labels = object.metadata.labels.clone().unwrap_or_default();
-        if self.landscape.govern(&key.namespace, &labels).policy.job.shape.failure_budget.is_some() {
+        if self.snapshot.govern(&key.namespace, &labels).policy.job.shape.failure_budget.is_some() {
             self.queue.add(key);
         }
     }
@@ -471,8 +471,8 @@ impl Term {
 }
 
 /// Whether some policy enrols StatefulSets that carry no label.
-fn enrols_all(landscape: &Landscape) -> bool {
-    landscape.policies().iter().any(|policy| policy.policy.enrollment == EnrollmentMode::All)
+fn enrols_all(snapshot: &PolicySnapshot) -> bool {
+    snapshot.policies().iter().any(|policy| policy.policy.enrollment == EnrollmentMode::All)
 }
 
 /// The part of a StatefulSet that is kept, where it has our label or could be enrolled without.

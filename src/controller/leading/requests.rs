@@ -30,7 +30,7 @@ impl Term {
         let mut candidates = Vec::new();
         for (key, object) in self.statefulsets.iter() {
             let Some(aim) = self.memories.get(key).and_then(|memory| memory.aim.clone()) else { continue };
-            let governing = self.landscape.govern(&key.namespace, object.metadata.labels.as_ref().unwrap_or(&none));
+            let governing = self.snapshot.govern(&key.namespace, object.metadata.labels.as_ref().unwrap_or(&none));
             let Some(metrics) = governing.policy.metrics.as_ref().filter(|metrics| metrics.source == *source) else {
                 continue;
             };

@@ -23,7 +23,7 @@ use self::{
 };
 use super::{Context, ObjectKey};
 use crate::{
-    defrag::policy::{Landscape, Source},
+    defrag::policy::{PolicySnapshot, Source},
     runtime::backoff,
 };
 
@@ -60,10 +60,10 @@ pub(super) struct OnDemand {
 }
 
 impl OnDemand {
-    /// Takes up the sources of a landscape and forgets those that no policy names any more.
-    pub(super) fn follow(&mut self, landscape: &Landscape, now: Instant) {
+    /// Takes up the sources of a policy snapshot and forgets those that no policy names any more.
+    pub(super) fn follow(&mut self, snapshot: &PolicySnapshot, now: Instant) {
         let wanted: HashSet<&Source> =
-            landscape.policies().iter().filter_map(|policy| Some(&policy.policy.metrics.as_ref()?.source)).collect();
+            snapshot.policies().iter().filter_map(|policy| Some(&policy.policy.metrics.as_ref()?.source)).collect();
         self.sources.retain(|source, _| wanted.contains(source));
         for source in wanted {
             self.sources.entry(source.clone()).or_insert_with(|| Known {

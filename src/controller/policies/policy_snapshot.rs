@@ -32,7 +32,7 @@ use crate::{
         ObjectKey,
         watch::cache::{Cache, Cached},
     },
-    defrag::policy::{self, Compiled, DefragPolicy, Labels, Landscape, PolicySet},
+    defrag::policy::{self, Compiled, DefragPolicy, Labels, PolicySet, PolicySnapshot},
     runtime::watch::{WATCH_SECONDS, pauses, why},
 };
 
@@ -48,14 +48,14 @@ const MISSING_FOR_SURE: u32 = 3;
 
 /// The snapshot of policies and namespaces, and whether it is complete.
 #[derive(Clone, Debug)]
-pub struct Landscapes {
-    snapshots: watch::Receiver<Arc<Landscape>>,
-    state: watch::Receiver<State>,
+pub struct PolicySnapshots {
+    snapshots: watch::Receiver<Arc<PolicySnapshot>>,
+    completeness: watch::Receiver<Completeness>,
 }
 
 /// How complete the snapshot is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+enum Completeness {
     /// Not yet, for a reason that is a part of a sentence.
     Waiting(String),
     /// Complete.
@@ -64,26 +64,26 @@ enum State {
     Absent,
 }
 
-impl Landscapes {
+impl PolicySnapshots {
     /// Watches policies and namespaces until every receiver is gone.
     #[must_use]
     pub fn follow(client: Client) -> Self {
-        let (snapshot, snapshots) = watch::channel(Arc::new(Landscape::default()));
-        let (said, state) = watch::channel(State::Waiting("they have not been listed yet".to_owned()));
-        tokio::spawn(run(client, snapshot, said));
-        Self { snapshots, state }
+        let (snapshot, snapshots) = watch::channel(Arc::new(PolicySnapshot::default()));
+        let (sender, completeness) = watch::channel(Completeness::Waiting("they have not been listed yet".to_owned()));
+        tokio::spawn(run(client, snapshot, sender));
+        Self { snapshots, completeness }
     }
 
     /// The channel of snapshots. Before [`Self::synced`] it holds one without any policy.
     #[must_use]
-    pub fn snapshots(&self) -> watch::Receiver<Arc<Landscape>> {
+    pub fn subscribe(&self) -> watch::Receiver<Arc<PolicySnapshot>> {
         self.snapshots.clone()
     }
 
     /// Waits until the snapshot is complete.
     pub async fn synced(&mut self) {
         // An error says that the watches have ended, as they do at the end of the process only.
-        let _ = self.state.wait_for(|state| !matches!(state, State::Waiting(_))).await;
+        let _ = self.completeness.wait_for(|now| !matches!(now, Completeness::Waiting(_))).await;
     }
 
     /// The condition of readiness.
@@ -91,10 +91,10 @@ impl Landscapes {
     /// # Errors
     /// Why the snapshot is not complete.
     pub fn check(&self) -> Result<String, String> {
-        match &*self.state.borrow() {
-            State::Synced => Ok(format!("{} policies", self.snapshots.borrow().policies().len())),
-            State::Absent => Ok("DefragPolicy is not installed, so the built-in policy governs".to_owned()),
-            State::Waiting(why) => Err(format!("policies and namespaces are not known yet: {why}")),
+        match &*self.completeness.borrow() {
+            Completeness::Synced => Ok(format!("{} policies", self.snapshots.borrow().policies().len())),
+            Completeness::Absent => Ok("DefragPolicy is not installed, so the built-in policy governs".to_owned()),
+            Completeness::Waiting(why) => Err(format!("policies and namespaces are not known yet: {why}")),
         }
     }
 }
@@ -111,7 +111,7 @@ impl Cached for Labels {
     }
 }
 
-async fn run(client: Client, snapshot: watch::Sender<Arc<Landscape>>, said: watch::Sender<State>) {
+async fn run(client: Client, snapshot: watch::Sender<Arc<PolicySnapshot>>, completeness: watch::Sender<Completeness>) {
     let config = || Config::default().timeout(WATCH_SECONDS);
     // One policy that cannot be decoded must not keep the others from being seen.
     let follow = || {
@@ -121,7 +121,7 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<Landscape>>, said: watc
     let mut policies = follow();
     let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config());
     let mut namespaces = namespaces.backoff(pauses()).boxed();
-    let mut known = Known::default();
+    let mut builder = SnapshotBuilder::default();
     let mut batch: Option<Batch> = None;
     let mut ask_again: Option<Instant> = None;
     loop {
@@ -130,22 +130,22 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<Landscape>>, said: watc
             Some(event) = policies.next(), if ask_again.is_none() => {
                 let failed = event.is_err();
                 if matches!(&event, Err(watcher::Error::WatchStartFailed(error)) if is_unknown(error)) {
-                    // The kind is gone, and what became of its objects was said to nobody. The watcher would ask for the
+                    // The kind is gone, and what became of its objects was told to nobody. The watcher would ask for the
                     // same watch for ever; a list tells.
                     policies = follow();
                 }
-                let changed = known.take_policy(event, &said);
-                ask_again = (failed && known.absent).then(|| Instant::now() + MISSING_AGAIN);
+                let changed = builder.take_policy(event, &completeness);
+                ask_again = (failed && builder.absent).then(|| Instant::now() + MISSING_AGAIN);
                 changed
             }
             () = sleep_until(ask_again.unwrap_or_else(Instant::now)), if ask_again.is_some() => {
                 ask_again = None;
                 false
             }
-            Some(event) = namespaces.next() => known.take_namespace(event, &said),
+            Some(event) = namespaces.next() => builder.take_namespace(event, &completeness),
             () = sleep_until(batch.as_ref().map_or_else(Instant::now, Batch::due)), if batch.is_some() => {
                 batch = None;
-                snapshot.send_replace(Arc::new(known.snapshot()));
+                snapshot.send_replace(Arc::new(builder.snapshot()));
                 false
             }
         };
@@ -153,15 +153,15 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<Landscape>>, said: watc
         if changed {
             batch = Some(Batch::at(now, batch));
         }
-        if let Some(state) = known.state()
-            && *said.borrow() != state
+        if let Some(current) = builder.completeness()
+            && *completeness.borrow() != current
         {
             // The first snapshot waits for nothing: before it, nothing is judged.
-            if matches!(*said.borrow(), State::Waiting(_)) {
+            if matches!(*completeness.borrow(), Completeness::Waiting(_)) {
                 batch = None;
-                snapshot.send_replace(Arc::new(known.snapshot()));
+                snapshot.send_replace(Arc::new(builder.snapshot()));
             }
-            said.send_replace(state);
+            completeness.send_replace(current);
         }
     }
 }
@@ -194,7 +194,7 @@ impl Batch {
 
 /// What the watches have shown so far.
 #[derive(Default)]
-struct Known {
+struct SnapshotBuilder {
     policies: Cache<Arc<Compiled>>,
     namespaces: Cache<Labels>,
     /// What was read of each policy, by name: the uid and generation, and the outcome. A policy is read once.
@@ -205,7 +205,7 @@ struct Known {
     missing: u32,
     absent: bool,
     /// Why what cannot be listed, as it was logged.
-    said: BTreeMap<&'static str, String>,
+    logged: BTreeMap<&'static str, String>,
 }
 
 /// Whether the API server does not know the kind. By the code: a path without a kind is answered in plain text, without a
@@ -217,16 +217,16 @@ fn is_unknown(error: &kube::Error) -> bool {
 /// A uid and a generation.
 type Version = (Option<String>, Option<i64>);
 
-impl Known {
+impl SnapshotBuilder {
     /// Takes in an event; whether it changed anything.
     fn take_policy(
         &mut self,
         event: watcher::Result<Event<DeserializeGuard<DefragPolicy>>>,
-        said: &watch::Sender<State>,
+        completeness: &watch::Sender<Completeness>,
     ) -> bool {
         let event = match event {
             Ok(event) => event,
-            Err(error) => return self.policies_failed(&error, said),
+            Err(error) => return self.policies_failed(&error, completeness),
         };
         // That a list begins was not said by the API server.
         if !matches!(event, Event::Init) {
@@ -244,9 +244,9 @@ impl Known {
         !changes.is_empty()
     }
 
-    fn policies_failed(&mut self, error: &watcher::Error, said: &watch::Sender<State>) -> bool {
+    fn policies_failed(&mut self, error: &watcher::Error, completeness: &watch::Sender<Completeness>) -> bool {
         if !matches!(error, watcher::Error::InitialListFailed(error) if is_unknown(error)) {
-            interrupted("policies", error, said, &mut self.said);
+            interrupted("policies", error, completeness, &mut self.logged);
             return false;
         }
         self.missing = self.missing.saturating_add(1);
@@ -268,12 +268,12 @@ impl Known {
     fn take_namespace(
         &mut self,
         event: watcher::Result<Event<PartialObjectMeta<Namespace>>>,
-        said: &watch::Sender<State>,
+        completeness: &watch::Sender<Completeness>,
     ) -> bool {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                interrupted("namespaces", &error, said, &mut self.said);
+                interrupted("namespaces", &error, completeness, &mut self.logged);
                 return false;
             }
         };
@@ -286,23 +286,23 @@ impl Known {
     }
 
     /// How complete it is, unless it is not.
-    fn state(&self) -> Option<State> {
+    fn completeness(&self) -> Option<Completeness> {
         if !self.namespaces.ready() {
             return None;
         }
         if self.absent {
-            return Some(State::Absent);
+            return Some(Completeness::Absent);
         }
-        self.policies.ready().then_some(State::Synced)
+        self.policies.ready().then_some(Completeness::Synced)
     }
 
-    fn snapshot(&mut self) -> Landscape {
+    fn snapshot(&mut self) -> PolicySnapshot {
         let namespaces = &self.namespaces;
         let labels = self.labels.get_or_insert_with(|| {
             Arc::new(namespaces.iter().map(|(key, labels)| (key.name.clone(), labels.clone())).collect())
         });
         let policies = self.policies.iter().map(|(_, policy)| Arc::clone(policy));
-        Landscape::new(PolicySet::new(policies), Arc::clone(labels))
+        PolicySnapshot::new(PolicySet::new(policies), Arc::clone(labels))
     }
 }
 
@@ -339,16 +339,16 @@ fn compile(
 fn interrupted(
     what: &'static str,
     error: &watcher::Error,
-    said: &watch::Sender<State>,
+    completeness: &watch::Sender<Completeness>,
     logged: &mut BTreeMap<&'static str, String>,
 ) {
     let reason = why(error);
-    let waits = said.send_if_modified(|state| match state {
-        State::Waiting(why) => {
+    let waits = completeness.send_if_modified(|completeness| match completeness {
+        Completeness::Waiting(why) => {
             *why = format!("{what} cannot be listed: {reason}");
             true
         }
-        State::Synced | State::Absent => false,
+        Completeness::Synced | Completeness::Absent => false,
     });
     if !waits {
         warn!(reason, "the watch of {what} was interrupted and goes on");
@@ -371,35 +371,35 @@ mod tests {
         .unwrap()
     }
 
-    fn said() -> watch::Sender<State> {
-        watch::channel(State::Waiting(String::new())).0
+    fn waiting() -> watch::Sender<Completeness> {
+        watch::channel(Completeness::Waiting(String::new())).0
     }
 
     #[test]
     fn a_policy_is_read_once_a_generation() {
-        let (mut known, said) = (Known::default(), said());
+        let (mut builder, completeness) = (SnapshotBuilder::default(), waiting());
         let apply = |generation, priority| Ok(Event::Apply(guarded("a", generation, &json!({"priority": priority}))));
-        assert!(known.take_policy(apply(1, 5), &said));
-        assert!(!known.take_policy(apply(1, 5), &said), "a new status is no new policy");
-        assert!(known.take_policy(apply(2, 7), &said));
-        assert_eq!(known.snapshot().policies().iter().next().map(|one| one.priority), Some(7));
-        assert!(known.take_policy(Ok(Event::Delete(guarded("a", 2, &json!({})))), &said));
-        assert!(known.snapshot().policies().is_empty() && known.compiled.is_empty());
+        assert!(builder.take_policy(apply(1, 5), &completeness));
+        assert!(!builder.take_policy(apply(1, 5), &completeness), "a new status is no new policy");
+        assert!(builder.take_policy(apply(2, 7), &completeness));
+        assert_eq!(builder.snapshot().policies().iter().next().map(|one| one.priority), Some(7));
+        assert!(builder.take_policy(Ok(Event::Delete(guarded("a", 2, &json!({})))), &completeness));
+        assert!(builder.snapshot().policies().is_empty() && builder.compiled.is_empty());
     }
 
     #[test]
     fn one_policy_that_cannot_be_decoded_does_not_hide_the_others() {
-        let (mut known, said) = (Known::default(), said());
+        let (mut builder, completeness) = (SnapshotBuilder::default(), waiting());
         for event in [
             Event::Init,
             Event::InitApply(guarded("bad", 1, &json!({"enrollment": "Some"}))),
             Event::InitApply(guarded("good", 1, &json!({}))),
             Event::InitDone,
         ] {
-            known.take_policy(Ok(event), &said);
+            builder.take_policy(Ok(event), &completeness);
         }
-        assert!(known.policies.ready());
-        let snapshot = known.snapshot();
+        assert!(builder.policies.ready());
+        let snapshot = builder.snapshot();
         assert_eq!(snapshot.policies().iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["good"]);
     }
 
@@ -409,21 +409,21 @@ mod tests {
             let status = kube::core::Status::failure("404 page not found", "Failed to parse error data").with_code(404);
             Err(watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status))))
         };
-        let (mut known, said) = (Known::default(), said());
-        known.take_policy(Ok(Event::Apply(guarded("a", 1, &json!({})))), &said);
+        let (mut builder, completeness) = (SnapshotBuilder::default(), waiting());
+        builder.take_policy(Ok(Event::Apply(guarded("a", 1, &json!({})))), &completeness);
         for _ in 1..MISSING_FOR_SURE {
-            known.take_policy(Ok(Event::Init), &said);
-            assert!(!known.take_policy(not_found(), &said));
+            builder.take_policy(Ok(Event::Init), &completeness);
+            assert!(!builder.take_policy(not_found(), &completeness));
         }
-        known.take_policy(Ok(Event::Init), &said);
-        assert!(known.take_policy(not_found(), &said));
-        assert!(known.snapshot().policies().is_empty());
-        known.take_namespace(Ok(Event::Init), &said);
-        known.take_namespace(Ok(Event::InitDone), &said);
-        assert_eq!(known.state(), Some(State::Absent));
-        known.take_policy(Ok(Event::Init), &said);
-        known.take_policy(Ok(Event::InitDone), &said);
-        assert_eq!(known.state(), Some(State::Synced));
+        builder.take_policy(Ok(Event::Init), &completeness);
+        assert!(builder.take_policy(not_found(), &completeness));
+        assert!(builder.snapshot().policies().is_empty());
+        builder.take_namespace(Ok(Event::Init), &completeness);
+        builder.take_namespace(Ok(Event::InitDone), &completeness);
+        assert_eq!(builder.completeness(), Some(Completeness::Absent));
+        builder.take_policy(Ok(Event::Init), &completeness);
+        builder.take_policy(Ok(Event::InitDone), &completeness);
+        assert_eq!(builder.completeness(), Some(Completeness::Synced));
     }
 
     #[test]

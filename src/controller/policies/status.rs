@@ -29,7 +29,7 @@ use crate::{
         cronjob::MANAGER,
         finding::Finding,
         policy::{
-            Compiled, DefragPolicy, Labels, Landscape,
+            Compiled, DefragPolicy, Labels, PolicySnapshot,
             api::{DefragPolicyStatus, Violation},
         },
     },
@@ -69,12 +69,12 @@ pub(in crate::controller) struct Tally {
 
 /// Counts for each policy, by its name, the enrolled StatefulSets.
 pub(in crate::controller) fn tally<'a>(
-    landscape: &Landscape,
+    snapshot: &PolicySnapshot,
     enrolled: impl Iterator<Item = (&'a ObjectKey, &'a Labels, &'a Judged)>,
 ) -> HashMap<String, Tally> {
     let mut tallies: HashMap<String, Tally> = HashMap::new();
     for (key, labels, judged) in enrolled {
-        let selecting = landscape.selecting(&key.namespace, labels);
+        let selecting = snapshot.selecting(&key.namespace, labels);
         let Some((governing, shadowed)) = selecting.split_first() else { continue };
         for policy in shadowed {
             let tally = tallies.entry(policy.name.clone()).or_default();
@@ -259,12 +259,12 @@ impl Reporter {
     pub(in crate::controller) fn start(
         &mut self,
         context: Arc<Context>,
-        landscape: &Landscape,
+        snapshot: &PolicySnapshot,
         tallies: HashMap<String, Tally>,
     ) {
         self.dirty = None;
         self.waiting = None;
-        let policies: Vec<_> = landscape.policies().iter().cloned().collect();
+        let policies: Vec<_> = snapshot.policies().iter().cloned().collect();
         let now = Instant::now();
         self.forget(now);
         if policies.is_empty() {
@@ -396,7 +396,7 @@ mod tests {
         let b = policy("b", &json!({"priority": 1, "selector": {"matchLabels": {"tier": "prod"}}}));
         let c = policy("c", &json!({}));
         let d = policy("d", &json!({"selector": {"matchLabels": {"tier": "none"}}}));
-        let landscape = Landscape::new(PolicySet::new([&a, &b, &c, &d].map(Arc::clone)), Arc::default());
+        let snapshot = PolicySnapshot::new(PolicySet::new([&a, &b, &c, &d].map(Arc::clone)), Arc::default());
         let prod = Labels::from([("tier".to_owned(), "prod".to_owned())]);
         let bad = Finding::new(Code::ScheduleInvalid, Key::Schedule.field(), "short", "long");
         let objects = [
@@ -404,7 +404,7 @@ mod tests {
             (ObjectKey::new("ns", "two"), prod, judged(Vec::new())),
             (ObjectKey::new("ns", "three"), Labels::new(), judged(Vec::new())),
         ];
-        let tallies = tally(&landscape, objects.iter().map(|(key, labels, judged)| (key, labels, judged)));
+        let tallies = tally(&snapshot, objects.iter().map(|(key, labels, judged)| (key, labels, judged)));
         let of = |policy: &Compiled| {
             let tally = tallies.get(&policy.name).cloned().unwrap_or_default();
             status(policy, &tally, &DefragPolicyStatus::default(), Timestamp::UNIX_EPOCH)
@@ -446,13 +446,13 @@ mod tests {
     #[test]
     fn only_the_first_violations_are_listed() {
         let a = policy("a", &json!({}));
-        let landscape = Landscape::new(PolicySet::new([a]), Arc::default());
+        let snapshot = PolicySnapshot::new(PolicySet::new([a]), Arc::default());
         let finding = || Finding::new(Code::ScheduleInvalid, "x", "short", "long");
         let objects: BTreeMap<ObjectKey, Judged> = (0..50)
             .map(|index| (ObjectKey::new("ns", &format!("etcd-{index}")), judged(vec![finding(), finding()])))
             .collect();
         let none = Labels::new();
-        let tallies = tally(&landscape, objects.iter().map(|(key, judged)| (key, &none, judged)));
+        let tallies = tally(&snapshot, objects.iter().map(|(key, judged)| (key, &none, judged)));
         let tally = tallies.get("a").unwrap();
         assert_eq!((tally.violating, tally.violations.len()), (50, VIOLATIONS_TOLD));
     }

@@ -14,7 +14,7 @@ use crate::{
             live::Live,
             ownership::{Ownership, statefulset_of},
         },
-        policy::{Governing, Labels, Landscape},
+        policy::{Governing, Labels, PolicySnapshot},
         statefulset::StatefulSet,
     },
 };
@@ -31,7 +31,7 @@ pub(in crate::controller) struct Task {
     /// Its runs that have ended and are still known.
     pub(in crate::controller) runs: Vec<Run>,
     /// What governs it.
-    pub(in crate::controller) landscape: Arc<Landscape>,
+    pub(in crate::controller) snapshot: Arc<PolicySnapshot>,
     pub(in crate::controller) memory: Memory,
 }
 
@@ -59,12 +59,12 @@ pub(in crate::controller) async fn observe(context: &Context, task: &Task) -> Re
         None => None,
     };
     let Some(object) = object else { return Ok(Observed::Gone) };
-    if !task.landscape.knows(&task.key.namespace) {
+    if !task.snapshot.knows(&task.key.namespace) {
         // A namespace is a moment younger than what is in it; made under another policy, a CronJob would be written twice.
         return Ok(Observed::Early);
     }
     let none = Labels::new();
-    let governing = task.landscape.govern(&task.key.namespace, object.metadata.labels.as_ref().unwrap_or(&none));
+    let governing = task.snapshot.govern(&task.key.namespace, object.metadata.labels.as_ref().unwrap_or(&none));
     Ok(Observed::There(object, governing))
 }
 

@@ -24,7 +24,7 @@ pub use compile::compile;
 pub use compiled::{Compiled, Labels};
 pub use crd::crd;
 pub use metrics::{Credentials, OnDemand, Source};
-pub use policy_snapshot::Landscape;
+pub use policy_snapshot::PolicySnapshot;
 pub use select::{Governing, PolicySet};
 
 use super::{

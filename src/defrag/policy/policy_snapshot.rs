@@ -9,12 +9,12 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// A snapshot of policies and of the labels of namespaces, cheap to clone. Webhook and reconciler read the same.
 #[derive(Clone, Debug, Default)]
-pub struct Landscape {
+pub struct PolicySnapshot {
     policies: PolicySet,
     namespaces: Arc<BTreeMap<String, Labels>>,
 }
 
-impl Landscape {
+impl PolicySnapshot {
     /// A snapshot of these policies, and of the labels of each namespace by its name.
     #[must_use]
     pub fn new(policies: PolicySet, namespaces: Arc<BTreeMap<String, Labels>>) -> Self {
