@@ -97,7 +97,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("handle signals")?;
     let mut metrics = Metrics::default();
     let admission_metrics = admission::Metrics::register(metrics.registry_mut());
-    let reconciler_metrics = controller::metrics::Metrics::default();
+    let reconciler_metrics = controller::metrics::ReconcileMetrics::default();
     reconciler_metrics.register(metrics.registry_mut());
 
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use kube::Client;
 
-use super::metrics::Metrics;
+use super::metrics::ReconcileMetrics;
 use crate::runtime::{api_error::brief, leadership::Leadership};
 
 /// How the reconciler runs.
@@ -38,7 +38,7 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) leadership: Leadership,
     pub(super) identity: String,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: ReconcileMetrics,
     pub(super) prometheus_files: PathBuf,
 }
 

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! watches ──► caches ──► queue ──► one look at one StatefulSet                  (as many at once as `concurrency`)
-//!   StatefulSets, CronJobs, Jobs     observe ─► assess ─► ensure ─► report
+//!   StatefulSets, CronJobs, Jobs     observe ─► assess ─► ensure ─► record events
 //! ```
 //!
-//! Only observe, ensure and report see a client; assess is the pure core. A look at an object that is as it should be asks and writes nothing: the
+//! Only observe, ensure and record events see a client; assess is the pure core. A look at an object that is as it should be asks and writes nothing: the
 //! caches answer. A stale cache never decides over what exists: before an object is changed or deleted, the live one is
 //! read, and the write is bound to its uid; a CronJob that the caches do not show is applied without force, so that one
 //! of somebody else makes that fail.
@@ -34,8 +34,8 @@ pub use self::context::Options;
 pub(crate) use self::watch::ObjectKey;
 use self::{
     context::{Context, Error},
-    leading::Term,
-    metrics::Metrics,
+    leading::Leading,
+    metrics::ReconcileMetrics,
     policies::policy_snapshot::PolicySnapshots,
 };
 use crate::runtime::leadership::{self, Leadership};
@@ -49,7 +49,7 @@ pub async fn run(
     mut snapshots: PolicySnapshots,
     options: Options,
     lease: Option<leadership::Config>,
-    metrics: Metrics,
+    metrics: ReconcileMetrics,
     shutdown: CancellationToken,
 ) {
     // Before the policies are known, a CronJob could only be written to be written again.
@@ -83,12 +83,12 @@ pub async fn run(
         }
         info!("the reconciler starts");
         metrics.leader.set(1);
-        let term = Term::new(Arc::clone(&context), &options, snapshots.subscribe());
-        let end = term.run(&mut leadership, &shutdown).await;
+        let leading = Leading::new(Arc::clone(&context), &options, snapshots.subscribe());
+        let end = leading.run(&mut leadership, &shutdown).await;
         for gauge in [&metrics.leader, &metrics.enrolled, &metrics.refused, &metrics.foreign] {
             gauge.set(0);
         }
-        metrics.fleet.clear();
+        metrics.etcds.clear();
         match end {
             leading::End::Shutdown => break,
             leading::End::LeadershipLost => warn!("the reconciler stops, because another replica may lead by now"),

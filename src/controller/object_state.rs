@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::defrag::{Assessment, Plan, Verdict, finding::Finding, ondemand::Aim, policy::Policy};
 
-/// Something that is reported once, and again only after it changed or went away and came back.
+/// Something that an Event says once, and again only after it changed or went away and came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Topic {
     Refused,
@@ -27,7 +27,7 @@ pub(super) enum Topic {
 
 /// What an enrolled StatefulSet counts as in the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum EtcdStatus {
     /// Not enrolled.
     #[default]
     None,
@@ -52,7 +52,7 @@ pub(super) struct Settled {
 
 /// What the last look found at an enrolled StatefulSet.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Judged {
+pub(super) struct LastLook {
     /// Everything that is wrong or risky.
     pub(super) findings: Arc<[Finding]>,
     /// What its CronJob goes by; `None` where it has none.
@@ -77,9 +77,9 @@ impl Planned {
     }
 }
 
-/// The memory.
+/// The state of one object.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct ObjectState {
     /// The fingerprint of the desired CronJob that was last seen in place.
     pub(super) in_place: Option<u64>,
     /// What the API server insists on.
@@ -93,15 +93,15 @@ pub(super) struct Memory {
     /// The writes of its report of compliance of late.
     pub(super) report_writes: Allowance,
     /// How it counts.
-    pub(super) standing: Standing,
+    pub(super) status: EtcdStatus,
     /// What was found; `None` where it is not enrolled.
-    pub(super) judged: Option<Judged>,
-    /// By what its measured state is judged; `None` where it has no sound CronJob.
+    pub(super) last_look: Option<LastLook>,
+    /// By what its measured state is decided on; `None` where it has no sound CronJob.
     pub(super) aim: Option<Arc<Aim>>,
-    reported: BTreeMap<Topic, u64>,
+    published: BTreeMap<Topic, u64>,
 }
 
-impl Memory {
+impl ObjectState {
     /// Notes what an assessment came to.
     pub(super) fn note(&mut self, assessment: &Assessment, policy: &Policy) {
         let sound = assessment.plan.as_ref().filter(|_| !assessment.refused.any);
@@ -109,27 +109,27 @@ impl Memory {
         let asks = policy.metrics.is_some() && matches!(assessment.verdict, Verdict::Present(_));
         self.aim = sound.filter(|_| asks).and_then(Aim::of).map(Arc::new);
         let planned = assessment.plan.as_ref().map(Planned::of);
-        self.judged = Some(Judged { findings: assessment.findings.clone().into(), planned });
-        self.standing = match &assessment.verdict {
-            Verdict::Leave => self.standing,
-            Verdict::Unseen | Verdict::Absent => Standing::None,
-            _ if assessment.refused.any => Standing::Refused,
-            Verdict::Taken { .. } => Standing::Foreign,
-            Verdict::Present(_) | Verdict::Withheld => Standing::Sound,
+        self.last_look = Some(LastLook { findings: assessment.findings.clone().into(), planned });
+        self.status = match &assessment.verdict {
+            Verdict::Leave => self.status,
+            Verdict::Unseen | Verdict::Absent => EtcdStatus::None,
+            _ if assessment.refused.any => EtcdStatus::Refused,
+            Verdict::Taken { .. } => EtcdStatus::Foreign,
+            Verdict::Present(_) | Verdict::Withheld => EtcdStatus::Sound,
         };
     }
 
-    /// Whether this has not been reported yet; it counts as reported from now on.
+    /// Whether this has not been published yet; it counts as published from now on.
     pub(super) fn is_news(&mut self, topic: Topic, content: &impl Hash) -> bool {
         let mut hasher = std::hash::DefaultHasher::new();
         content.hash(&mut hasher);
         let digest = hasher.finish();
-        self.reported.insert(topic, digest) != Some(digest)
+        self.published.insert(topic, digest) != Some(digest)
     }
 
-    /// Forgets a topic, so that it is reported when it comes back.
+    /// Forgets a topic, so that it is published when it comes back.
     pub(super) fn over(&mut self, topic: Topic) {
-        self.reported.remove(&topic);
+        self.published.remove(&topic);
     }
 }
 
@@ -194,12 +194,12 @@ mod tests {
 
     #[test]
     fn news_is_news_once_until_it_changes_or_comes_back() {
-        let mut memory = Memory::default();
-        assert!(memory.is_news(Topic::Refused, &"a"));
-        assert!(!memory.is_news(Topic::Refused, &"a"));
-        assert!(memory.is_news(Topic::Foreign, &"a"));
-        assert!(memory.is_news(Topic::Refused, &"b"));
-        memory.over(Topic::Refused);
-        assert!(memory.is_news(Topic::Refused, &"b"));
+        let mut state = ObjectState::default();
+        assert!(state.is_news(Topic::Refused, &"a"));
+        assert!(!state.is_news(Topic::Refused, &"a"));
+        assert!(state.is_news(Topic::Foreign, &"a"));
+        assert!(state.is_news(Topic::Refused, &"b"));
+        state.over(Topic::Refused);
+        assert!(state.is_news(Topic::Refused, &"b"));
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use etcd_defrag_webhook::{
-    controller::{self, Options, metrics::Metrics, policies::policy_snapshot::PolicySnapshots},
+    controller::{self, Options, metrics::ReconcileMetrics, policies::policy_snapshot::PolicySnapshots},
     runtime::leadership,
 };
 use tokio::{
@@ -148,7 +148,14 @@ impl Replica {
             prometheus_files: std::path::PathBuf::new(),
         };
         let lease = leadership::Config::new("system", "lease", identity);
-        let task = tokio::spawn(controller::run(client, snapshots, options, Some(lease), Metrics::default(), shutdown));
+        let task = tokio::spawn(controller::run(
+            client,
+            snapshots,
+            options,
+            Some(lease),
+            ReconcileMetrics::default(),
+            shutdown,
+        ));
         Self { link, stop, task }
     }
 }

@@ -65,7 +65,7 @@ struct Body {
     source: Option<String>,
     scope: ObjectReference,
     summary: Summary,
-    results: Vec<Entry>,
+    results: Vec<ResultRow>,
 }
 
 /// How many results of each kind there are. `error` and `skip` are always 0: whatever is not understood refuses.
@@ -82,7 +82,7 @@ struct Summary {
 /// One result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct Entry {
+struct ResultRow {
     source: String,
     policy: String,
     rule: String,
@@ -144,7 +144,7 @@ impl Report {
         if denials.is_empty() {
             results.push(compliant(policy));
         }
-        results.extend(denials.iter().chain(&warnings).map(|finding| entry(policy, finding)));
+        results.extend(denials.iter().chain(&warnings).map(|finding| row(policy, finding)));
         let summary = Summary {
             pass: usize::from(denials.is_empty()),
             fail: denials.len(),
@@ -189,8 +189,10 @@ impl Report {
         let before = live.map(body).unwrap_or_default();
         for result in &mut self.body.results {
             let undated = result.clone();
-            let known =
-                before.results.iter().find(|old| Entry { timestamp: Stamp::default(), ..(*old).clone() } == undated);
+            let known = before
+                .results
+                .iter()
+                .find(|old| ResultRow { timestamp: Stamp::default(), ..(*old).clone() } == undated);
             let fresh = Stamp { seconds: now.as_second(), nanos: 0 };
             result.timestamp = known.map_or(fresh, |known| known.timestamp);
         }
@@ -230,9 +232,9 @@ fn body(object: &DynamicObject) -> Body {
     serde_json::from_value(object.data.clone()).unwrap_or_default()
 }
 
-fn entry(policy: &str, finding: &Finding) -> Entry {
+fn row(policy: &str, finding: &Finding) -> ResultRow {
     let (result, severity) = if finding.denies() { ("fail", "high") } else { ("warn", "medium") };
-    Entry {
+    ResultRow {
         source: MANAGER.to_owned(),
         policy: policy.to_owned(),
         rule: finding.code.as_str().to_owned(),
@@ -246,8 +248,8 @@ fn entry(policy: &str, finding: &Finding) -> Entry {
     }
 }
 
-fn compliant(policy: &str) -> Entry {
-    Entry {
+fn compliant(policy: &str) -> ResultRow {
+    ResultRow {
         source: MANAGER.to_owned(),
         policy: policy.to_owned(),
         rule: COMPLIANT.to_owned(),
@@ -255,6 +257,6 @@ fn compliant(policy: &str) -> Entry {
         result: "pass".to_owned(),
         scored: true,
         message: "No setting of this etcd is refused.".to_owned(),
-        ..Entry::default()
+        ..ResultRow::default()
     }
 }

@@ -1,4 +1,4 @@
-//! One term of office: from gaining the leadership to losing it. All state is of this term.
+//! What a process does from gaining the leadership to losing it. All state is of this time.
 
 mod requests;
 
@@ -23,11 +23,11 @@ use super::{
     },
     events::{self, Event},
     metrics::etcd_metrics::Facts,
-    object_state::{Memory, Standing},
+    object_state::{EtcdStatus, ObjectState},
     on_demand::OnDemand,
     policies::{
         policy_snapshot::Batch,
-        status::{self, Reporter},
+        status::{self, StatusWriter},
     },
     queue::{LONGEST_PAUSE_REFUSED, Next, Queue},
     reconcile::{Done, look, observe::Task},
@@ -62,14 +62,14 @@ const SETTLED: Duration = Duration::from_millis(300);
 /// So long is waited at most.
 const UNSETTLED_AT_MOST: Duration = Duration::from_secs(10);
 
-/// Why a term ended.
+/// Why leading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Shutdown,
     LeadershipLost,
 }
 
-pub(super) struct Term {
+pub(super) struct Leading {
     context: Arc<Context>,
     concurrency: usize,
     namespace: Option<String>,
@@ -83,20 +83,21 @@ pub(super) struct Term {
     watches_all: bool,
     statefulsets: Cache<Arc<StatefulSet>>,
     cronjobs: Cache<Live>,
-    memories: HashMap<ObjectKey, Memory>,
+    states: HashMap<ObjectKey, ObjectState>,
     queue: Queue,
     looks: JoinSet<Done>,
     /// Whom each look is at, should it panic.
     looked_at: HashMap<Id, ObjectKey>,
     runs: Runs,
-    reports: JoinSet<()>,
-    reporter: Reporter,
+    /// Events and deletions that nothing waits for but the end.
+    background: JoinSet<()>,
+    statuses: StatusWriter,
     /// The kind of report that is installed, and ours of it.
     compliance: Option<(Kind, Cache<Shown>)>,
     on_demand: OnDemand,
 }
 
-impl Term {
+impl Leading {
     pub(super) fn new(
         context: Arc<Context>,
         options: &Options,
@@ -115,13 +116,13 @@ impl Term {
             snapshot,
             statefulsets: Cache::default(),
             cronjobs: Cache::default(),
-            memories: HashMap::new(),
+            states: HashMap::new(),
             queue: Queue::default(),
             looks: JoinSet::new(),
             looked_at: HashMap::new(),
             runs: Runs::default(),
-            reports: JoinSet::new(),
-            reporter: Reporter::default(),
+            background: JoinSet::new(),
+            statuses: StatusWriter::default(),
             compliance: None,
             on_demand: OnDemand::default(),
         }
@@ -131,11 +132,11 @@ impl Term {
         let mut runs = watches::of_runs(&self.context.client, self.namespace.as_deref());
         let mut compliance = follow(&self.context.client, self.namespace.as_deref());
         let mut snapshot_may_change = true;
-        self.reporter.touch(Instant::now());
+        self.statuses.touch(Instant::now());
         self.on_demand.follow(&self.snapshot, Instant::now());
         loop {
             self.start_looks();
-            let status_due = self.reporter.due().filter(|_| self.ready());
+            let status_due = self.statuses.due().filter(|_| self.ready());
             let settles = self.unsettled.as_ref().map(Batch::due);
             let asks = self.on_demand.due().filter(|_| self.ready());
             let due = self.queue.due().filter(|_| self.ready() && self.looks.len() < self.concurrency);
@@ -150,13 +151,13 @@ impl Term {
                 Some(event) = runs.next() => self.take(event),
                 Some(news) = compliance.next() => self.take_compliance(news),
                 Some(done) = self.looks.join_next_with_id(), if !self.looks.is_empty() => self.finished(done),
-                Some(_) = self.reports.join_next(), if !self.reports.is_empty() => {}
+                Some(_) = self.background.join_next(), if !self.background.is_empty() => {}
                 changed = self.snapshots.changed(), if snapshot_may_change => {
                     snapshot_may_change = changed.is_ok();
                     self.changed();
                 }
-                () = until(status_due), if status_due.is_some() => self.report_status(),
-                () = self.reporter.ended(), if self.reporter.is_writing() => {}
+                () = until(status_due), if status_due.is_some() => self.write_statuses(),
+                () = self.statuses.ended(), if self.statuses.is_writing() => {}
                 () = until(asks), if asks.is_some() => self.ask_prometheus(),
                 passed = self.on_demand.ended(&self.context), if self.on_demand.is_asking() => self.passed(passed),
                 () = until(settles), if settles.is_some() => self.settle(),
@@ -180,7 +181,7 @@ impl Term {
         self.unsettled = None;
         let now = Arc::clone(&self.snapshots.borrow_and_update());
         let before = std::mem::replace(&mut self.snapshot, now);
-        self.reporter.touch(Instant::now());
+        self.statuses.touch(Instant::now());
         self.on_demand.follow(&self.snapshot, Instant::now());
         let none = Labels::new();
         for (key, object) in self.statefulsets.iter() {
@@ -198,16 +199,16 @@ impl Term {
     }
 
     /// Writes what policies come to, once the looks that it counts have ended.
-    fn report_status(&mut self) {
+    fn write_statuses(&mut self) {
         let now = Instant::now();
         let busy = self.unsettled.is_some() || !self.queue.is_idle() || !self.looks.is_empty();
-        if busy && self.reporter.postpone(now) {
+        if busy && self.statuses.postpone(now) {
             return;
         }
         let none = Labels::new();
         let enrolled = self.statefulsets.iter().filter_map(|(key, object)| {
-            let judged = self.memories.get(key)?.judged.as_ref()?;
-            Some((key, object.metadata.labels.as_ref().unwrap_or(&none), judged))
+            let last_look = self.states.get(key)?.last_look.as_ref()?;
+            Some((key, object.metadata.labels.as_ref().unwrap_or(&none), last_look))
         });
         let mut tallies = status::tally(&self.snapshot, enrolled);
         for policy in self.snapshot.policies().iter() {
@@ -216,7 +217,7 @@ impl Term {
                 tallies.entry(policy.name.clone()).or_default().prometheus = Some(reach.clone());
             }
         }
-        self.reporter.start(Arc::clone(&self.context), &self.snapshot, tallies);
+        self.statuses.start(Arc::clone(&self.context), &self.snapshot, tallies);
     }
 
     /// Whether the caches are complete; before that, absence means nothing.
@@ -228,8 +229,8 @@ impl Term {
         if !self.ready() {
             return;
         }
-        for job in self.runs.unreported() {
-            self.report_failure(&job);
+        for job in self.runs.unpublished() {
+            self.publish_failure(&job);
         }
         while self.looks.len() < self.concurrency
             && let Some(key) = self.queue.next(Instant::now())
@@ -249,7 +250,7 @@ impl Term {
             reports: self.reports_of(&key),
             runs: self.runs.ended(&key).copied().collect(),
             snapshot: Arc::clone(&self.snapshot),
-            memory: self.memories.get(&key).cloned().unwrap_or_default(),
+            state: self.states.get(&key).cloned().unwrap_or_default(),
             key,
         }
     }
@@ -269,7 +270,7 @@ impl Term {
                 self.compliance = Some((kind, Cache::default()));
                 if let Some(other) = other {
                     let (context, namespace) = (Arc::clone(&self.context), self.namespace.clone());
-                    self.reports.spawn(async move {
+                    self.background.spawn(async move {
                         if let Err(error) = clear(&context, other, namespace.as_deref()).await {
                             warn!(%error, "reports of the kind that is not used any more could not be deleted");
                         }
@@ -287,7 +288,7 @@ impl Term {
         let was_ready = cache.ready();
         let changes = cache.take(event, |object| Some(Shown::of(&object)));
         if !was_ready {
-            // Until then nothing was reported, so each has to be looked at.
+            // Until then no report was written, so each has to be looked at.
             if cache.ready() {
                 self.statefulsets.iter().for_each(|(key, _)| self.queue.add(key));
                 for (report, shown) in cache.iter() {
@@ -308,15 +309,15 @@ impl Term {
             Ok((id, done)) => {
                 self.looked_at.remove(&id);
                 // It may have gone while it was looked at.
-                let memory = self.statefulsets.get(&done.key).map(|_| done.memory);
-                let known = self.memories.remove(&done.key);
-                let standing = |memory: &Option<Memory>| memory.as_ref().map_or(Standing::None, |one| one.standing);
-                self.count(standing(&known), standing(&memory));
-                let judged = |memory: &Option<Memory>| memory.as_ref().and_then(|one| one.judged.clone());
-                if judged(&known) != judged(&memory) {
-                    self.reporter.touch(Instant::now());
+                let state = self.statefulsets.get(&done.key).map(|_| done.state);
+                let known = self.states.remove(&done.key);
+                let status = |state: &Option<ObjectState>| state.as_ref().map_or(EtcdStatus::None, |one| one.status);
+                self.count(status(&known), status(&state));
+                let last_look = |state: &Option<ObjectState>| state.as_ref().and_then(|one| one.last_look.clone());
+                if last_look(&known) != last_look(&state) {
+                    self.statuses.touch(Instant::now());
                 }
-                self.memories.extend(memory.map(|memory| (done.key.clone(), memory)));
+                self.states.extend(state.map(|state| (done.key.clone(), state)));
                 self.queue.finished(&done.key, Instant::now(), done.next);
                 self.tell(&done.key);
             }
@@ -331,25 +332,25 @@ impl Term {
 
     /// Has the metrics tell what is known of a StatefulSet, or nothing of one that is not enrolled.
     fn tell(&self, key: &ObjectKey) {
-        let memory = self.memories.get(key).filter(|memory| memory.standing != Standing::None);
-        let facts = memory.map(|memory| {
+        let state = self.states.get(key).filter(|state| state.status != EtcdStatus::None);
+        let facts = state.map(|state| {
             let cronjob = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)));
             let ours = cronjob.filter(|live| statefulset_of_ours(&live.meta) == Some(&key.name));
-            Facts::of(memory, ours, self.runs.ended(key))
+            Facts::of(state, ours, self.runs.ended(key))
         });
-        self.context.metrics.fleet.set(key, facts);
+        self.context.metrics.etcds.set(key, facts);
     }
 
-    fn count(&self, before: Standing, after: Standing) {
+    fn count(&self, before: EtcdStatus, after: EtcdStatus) {
         let metrics = &self.context.metrics;
-        for (standing, step) in [(before, -1), (after, 1)] {
-            if standing != Standing::None {
+        for (status, step) in [(before, -1), (after, 1)] {
+            if status != EtcdStatus::None {
                 metrics.enrolled.inc_by(step);
             }
-            match standing {
-                Standing::Refused => metrics.refused.inc_by(step),
-                Standing::Foreign => metrics.foreign.inc_by(step),
-                Standing::None | Standing::Sound => 0,
+            match status {
+                EtcdStatus::Refused => metrics.refused.inc_by(step),
+                EtcdStatus::Foreign => metrics.foreign.inc_by(step),
+                EtcdStatus::None | EtcdStatus::Sound => 0,
             };
         }
     }
@@ -358,7 +359,7 @@ impl Term {
     async fn drain(&mut self) {
         let ended = timeout(GRACE, async {
             while self.looks.join_next().await.is_some() {}
-            while self.reports.join_next().await.is_some() {}
+            while self.background.join_next().await.is_some() {}
         });
         if ended.await.is_err() {
             debug!("not everything under way came to its end in time");
@@ -377,7 +378,7 @@ impl Term {
                         [&change.old, &change.new].map(|object| object.as_ref().map(|one| &one.metadata.labels));
                     if old != new {
                         // Another policy may count it now, which comes to the same assessment.
-                        self.reporter.touch(Instant::now());
+                        self.statuses.touch(Instant::now());
                     }
                     self.queue.add(&change.key);
                 }
@@ -417,8 +418,8 @@ impl Term {
         }
     }
 
-    /// Reports a failed run to the StatefulSet that it was for.
-    fn report_failure(&mut self, job: &Job) {
+    /// Publishes a failed run as an Event of the StatefulSet that it was for.
+    fn publish_failure(&mut self, job: &Job) {
         let (Some(failure), Some(uid), Some(name)) = (job.failure(), job.metadata.uid.clone(), &job.metadata.name)
         else {
             return;
@@ -430,7 +431,7 @@ impl Term {
         let message = failure.message.as_deref().unwrap_or("no message");
         let what = format!("The defragmentation {name} failed ({reason}: {message}).");
         let context = Arc::clone(&self.context);
-        self.reports.spawn(async move {
+        self.background.spawn(async move {
             let why = failure_message::of(context.client.clone(), &key.namespace, &uid).await;
             let next = "The next run is the next scheduled one.";
             let note = match why {
@@ -445,7 +446,7 @@ impl Term {
     /// Asks for a look at each StatefulSet whose CronJob is not in a list: one that was made and deleted between two lists
     /// no watch has told of.
     fn miss(&mut self) {
-        for (key, _) in self.memories.iter().filter(|(_, memory)| memory.in_place.is_some()) {
+        for (key, _) in self.states.iter().filter(|(_, state)| state.in_place.is_some()) {
             if self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name))).is_none() {
                 self.queue.add(key);
             }

@@ -1,4 +1,4 @@
-//! What a term passes on to those who ask Prometheus.
+//! What the leader passes on to those who ask Prometheus.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     super::on_demand::{Candidate, Governed, LAST_ON_DEMAND},
-    ObjectKey, Term, statefulset_of,
+    Leading, ObjectKey, statefulset_of,
 };
 use crate::defrag::{
     cronjob,
@@ -14,7 +14,7 @@ use crate::defrag::{
     policy::{Labels, Source},
 };
 
-impl Term {
+impl Leading {
     /// Asks each Prometheus whose time has come for all etcds whose policies name it.
     pub(super) fn ask_prometheus(&mut self) {
         for source in self.on_demand.take_due(Instant::now()) {
@@ -29,13 +29,15 @@ impl Term {
         let mut policies: HashMap<Arc<str>, Governed> = HashMap::new();
         let mut candidates = Vec::new();
         for (key, object) in self.statefulsets.iter() {
-            let Some(aim) = self.memories.get(key).and_then(|memory| memory.aim.clone()) else { continue };
+            let Some(aim) = self.states.get(key).and_then(|state| state.aim.clone()) else { continue };
             let governing = self.snapshot.govern(&key.namespace, object.metadata.labels.as_ref().unwrap_or(&none));
             let Some(metrics) = governing.policy.metrics.as_ref().filter(|metrics| metrics.source == *source) else {
                 continue;
             };
-            let seen = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)));
-            let Some(seen) = seen.filter(|seen| statefulset_of(&seen.meta) == Some(&key.name)) else { continue };
+            let cached = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)));
+            let Some(cached) = cached.filter(|cached| statefulset_of(&cached.meta) == Some(&key.name)) else {
+                continue;
+            };
             let policy: Arc<str> = governing.name().unwrap_or_default().into();
             let (active, on_demand) = self.runs.active(key);
             let governed = policies
@@ -43,7 +45,7 @@ impl Term {
                 .or_insert_with(|| Governed { on_demand: metrics.clone(), active: 0 });
             governed.active += on_demand;
             let ended = self.runs.ended(key).map(|run| run.ended).max();
-            let started = seen.annotation(LAST_ON_DEMAND);
+            let started = cached.annotation(LAST_ON_DEMAND);
             let started = started.and_then(|note| note.split(' ').next()?.parse().ok());
             candidates.push(Candidate {
                 key: key.clone(),
@@ -51,7 +53,7 @@ impl Term {
                 aim,
                 policy,
                 facts: Facts { active: active > 0, last_run: ended.max(started) },
-                cronjob: seen.meta.clone(),
+                cronjob: cached.meta.clone(),
                 strikes: self.on_demand.strikes(key),
             });
         }
@@ -64,7 +66,7 @@ impl Term {
             self.runs.started(key, uid);
         }
         if news {
-            self.reporter.touch(Instant::now());
+            self.statuses.touch(Instant::now());
         }
     }
 }

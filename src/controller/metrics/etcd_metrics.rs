@@ -17,7 +17,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    controller::{ObjectKey, object_state::Memory},
+    controller::{ObjectKey, object_state::ObjectState},
     defrag::{
         cronjob::{budget::Run, live::Live},
         finding::{Code, Finding},
@@ -40,13 +40,13 @@ pub(in crate::controller) struct Facts {
 impl Facts {
     /// What is known of an enrolled etcd: from the last look at it, from its CronJob, and from the Jobs that are still there.
     pub(in crate::controller) fn of<'a>(
-        memory: &Memory,
+        state: &ObjectState,
         cronjob: Option<&Live>,
         runs: impl Iterator<Item = &'a Run>,
     ) -> Self {
-        let judged = memory.judged.as_ref();
-        let planned = judged.and_then(|judged| judged.planned);
-        let findings = judged.iter().flat_map(|judged| judged.findings.iter());
+        let last_look = state.last_look.as_ref();
+        let planned = last_look.and_then(|last_look| last_look.planned);
+        let findings = last_look.iter().flat_map(|last_look| last_look.findings.iter());
         // A name that is taken refuses no setting, but the etcd goes without runs all the same.
         let hurts = |finding: &Finding| finding.denies() || finding.code == Code::CronJobForeign;
         let mut facts = Self {
@@ -72,9 +72,9 @@ impl Facts {
 
 /// The enrolled etcds; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(in crate::controller) struct Fleet(Arc<Mutex<BTreeMap<ObjectKey, Facts>>>);
+pub(in crate::controller) struct EtcdMetrics(Arc<Mutex<BTreeMap<ObjectKey, Facts>>>);
 
-impl Fleet {
+impl EtcdMetrics {
     /// Tells this of an etcd from now on; of one without facts, nothing.
     pub(in crate::controller) fn set(&self, key: &ObjectKey, facts: Option<Facts>) {
         let mut etcds = self.etcds();
@@ -94,7 +94,7 @@ impl Fleet {
     }
 }
 
-impl Collector for Fleet {
+impl Collector for EtcdMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let etcds = self.etcds();
         let mut each = Each { etcds: &etcds, encoder: &mut encoder };
@@ -175,15 +175,15 @@ mod tests {
     use prometheus_client::{encoding::text::encode, registry::Registry};
 
     use super::*;
-    use crate::controller::object_state::{Judged, Planned, Standing};
+    use crate::controller::object_state::{EtcdStatus, LastLook, Planned};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn told(fleet: &Fleet) -> String {
+    fn told(metrics: &EtcdMetrics) -> String {
         let (mut registry, mut text) = (Registry::default(), String::new());
-        registry.register_collector(Box::new(fleet.clone()));
+        registry.register_collector(Box::new(metrics.clone()));
         encode(&mut text, &registry).unwrap();
         text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
     }
@@ -192,14 +192,14 @@ mod tests {
     fn what_is_known_of_an_etcd_is_told_until_it_goes() {
         let finding = Finding::new(Code::ScheduleInvalid, "x", "short", "long");
         let planned = Planned { quota: Some(2 << 30), longest_pause: Some(Duration::from_hours(24)), suspended: false };
-        let mut memory = Memory::default();
-        memory.standing = Standing::Refused;
-        memory.judged = Some(Judged { findings: vec![finding].into(), planned: Some(planned) });
+        let mut state = ObjectState::default();
+        state.status = EtcdStatus::Refused;
+        state.last_look = Some(LastLook { findings: vec![finding].into(), planned: Some(planned) });
         let runs = [(50, false), (70, true), (60, true)].map(|(second, failed)| Run { ended: at(second), failed });
-        let fleet = Fleet::default();
+        let metrics = EtcdMetrics::default();
         let key = ObjectKey::new("tenants", "etcd");
-        fleet.set(&key, Some(Facts::of(&memory, None, runs.iter())));
-        insta::assert_snapshot!(told(&fleet), @r#"
+        metrics.set(&key, Some(Facts::of(&state, None, runs.iter())));
+        insta::assert_snapshot!(told(&metrics), @r#"
         discovered_quota_bytes{etcd_namespace="tenants",statefulset="etcd"} 2147483648
         schedule_interval_seconds{etcd_namespace="tenants",statefulset="etcd"} 86400
         suspended{etcd_namespace="tenants",statefulset="etcd"} 0
@@ -208,18 +208,18 @@ mod tests {
         last_failed_run_timestamp_seconds{etcd_namespace="tenants",statefulset="etcd"} 70
         findings{code="schedule-invalid",severity="deny"} 1
         "#);
-        fleet.set(&key, None);
-        assert_eq!(told(&fleet), "");
-        fleet.set(&key, Some(Facts::default()));
-        fleet.clear();
-        assert_eq!(told(&fleet), "");
+        metrics.set(&key, None);
+        assert_eq!(told(&metrics), "");
+        metrics.set(&key, Some(Facts::default()));
+        metrics.clear();
+        assert_eq!(told(&metrics), "");
     }
 
     #[test]
     fn a_name_that_is_taken_is_a_violation() {
-        let mut memory = Memory::default();
+        let mut state = ObjectState::default();
         let finding = Finding::new(Code::CronJobForeign, "metadata.name", "short", "long");
-        memory.judged = Some(Judged { findings: vec![finding].into(), planned: None });
-        assert_eq!(Facts::of(&memory, None, [].iter()).violations(), 1);
+        state.last_look = Some(LastLook { findings: vec![finding].into(), planned: None });
+        assert_eq!(Facts::of(&state, None, [].iter()).violations(), 1);
     }
 }

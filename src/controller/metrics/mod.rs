@@ -10,11 +10,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::etcd_metrics::Fleet;
+use self::etcd_metrics::EtcdMetrics;
 
 /// How a reconciliation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum LookResult {
     /// Nothing had to be written.
     Unchanged,
     /// Something was written.
@@ -23,7 +23,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl EncodeLabelValue for Outcome {
+impl EncodeLabelValue for LookResult {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
         encoder.write_str(match self {
             Self::Unchanged => "unchanged",
@@ -37,12 +37,12 @@ impl EncodeLabelValue for Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Labels {
     /// How it ended.
-    pub result: Outcome,
+    pub result: LookResult,
 }
 
 /// The reconciler's metrics; a clone counts into the same numbers.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct ReconcileMetrics {
     /// Reconciliations by result.
     pub reconciliations: Family<Labels, Counter>,
     /// CronJobs that somebody had edited or deleted and that were repaired.
@@ -58,16 +58,16 @@ pub struct Metrics {
     /// 1 where this replica leads.
     pub leader: Gauge,
     /// What is told of each enrolled etcd.
-    pub(super) fleet: Fleet,
+    pub(super) etcds: EtcdMetrics,
     /// Runs that start because of what was measured.
-    pub on_demand: super::on_demand::metrics::Metrics,
+    pub on_demand: super::on_demand::metrics::OnDemandMetrics,
 }
 
-impl Default for Metrics {
+impl Default for ReconcileMetrics {
     /// All at zero; each result of a reconciliation is there from the start, so that the first failure shows as an increase.
     fn default() -> Self {
         let reconciliations = Family::<Labels, Counter>::default();
-        for result in [Outcome::Unchanged, Outcome::Changed, Outcome::Failed] {
+        for result in [LookResult::Unchanged, LookResult::Changed, LookResult::Failed] {
             drop(reconciliations.get_or_create(&Labels { result }));
         }
         Self {
@@ -78,13 +78,13 @@ impl Default for Metrics {
             refused: Gauge::default(),
             foreign: Gauge::default(),
             leader: Gauge::default(),
-            fleet: Fleet::default(),
-            on_demand: super::on_demand::metrics::Metrics::default(),
+            etcds: EtcdMetrics::default(),
+            on_demand: super::on_demand::metrics::OnDemandMetrics::default(),
         }
     }
 }
 
-impl Metrics {
+impl ReconcileMetrics {
     /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("reconciliations", "Reconciliations by result", self.reconciliations.clone());
@@ -94,11 +94,11 @@ impl Metrics {
         registry.register("refused", "Enrolled StatefulSets with refused settings", self.refused.clone());
         registry.register("foreign", "Enrolled StatefulSets whose CronJob name is taken", self.foreign.clone());
         registry.register("leader", "Whether this replica leads the reconciler", self.leader.clone());
-        registry.register_collector(Box::new(self.fleet.clone()));
+        registry.register_collector(Box::new(self.etcds.clone()));
         self.on_demand.register(registry);
     }
 
-    pub(super) fn count(&self, result: Outcome) {
+    pub(super) fn count(&self, result: LookResult) {
         self.reconciliations.get_or_create(&Labels { result }).inc();
     }
 }
@@ -110,9 +110,9 @@ mod tests {
     #[test]
     fn a_registry_shows_what_was_counted() {
         let (metrics, mut registry, mut text) =
-            (Metrics::default(), Registry::with_prefix("etcd_defrag_webhook"), String::new());
+            (ReconcileMetrics::default(), Registry::with_prefix("etcd_defrag_webhook"), String::new());
         metrics.register(&mut registry);
-        metrics.count(Outcome::Changed);
+        metrics.count(LookResult::Changed);
         metrics.leader.set(1);
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         assert!(text.contains("etcd_defrag_webhook_reconciliations_total{result=\"changed\"} 1"), "{text}");

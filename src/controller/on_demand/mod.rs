@@ -19,7 +19,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use self::{
     metrics::{Asked, AskedLabels, Outlook, OutlookLabels},
-    pass::Outcome,
+    pass::PassResult,
 };
 use super::{Context, ObjectKey};
 use crate::{
@@ -39,7 +39,7 @@ const MOST_DOUBLED: u32 = 9;
 
 /// What is known of one Prometheus.
 #[derive(Debug)]
-struct Known {
+struct SourceState {
     next: Instant,
     failures: u32,
     asking: bool,
@@ -48,12 +48,12 @@ struct Known {
 }
 
 /// What one pass came to, and whose it was.
-type Passed = (Source, Outcome);
+type Passed = (Source, PassResult);
 
 /// Every Prometheus that a policy names.
 #[derive(Default)]
 pub(super) struct OnDemand {
-    sources: HashMap<Source, Known>,
+    sources: HashMap<Source, SourceState>,
     /// Refusals in a row, by etcd.
     strikes: HashMap<ObjectKey, (&'static str, u32)>,
     passes: JoinSet<Passed>,
@@ -66,7 +66,7 @@ impl OnDemand {
             snapshot.policies().iter().filter_map(|policy| Some(&policy.policy.metrics.as_ref()?.source)).collect();
         self.sources.retain(|source, _| wanted.contains(source));
         for source in wanted {
-            self.sources.entry(source.clone()).or_insert_with(|| Known {
+            self.sources.entry(source.clone()).or_insert_with(|| SourceState {
                 next: now + FIRST,
                 failures: 0,
                 asking: false,
@@ -81,14 +81,14 @@ impl OnDemand {
 
     /// When the next Prometheus is to be asked.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.sources.values().filter(|known| !known.asking).map(|known| known.next).min()
+        self.sources.values().filter(|state| !state.asking).map(|state| state.next).min()
     }
 
     /// The sources that are to be asked now; they count as being asked.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<Source> {
-        let due = self.sources.iter_mut().filter(|(_, known)| !known.asking && known.next <= now);
-        due.map(|(source, known)| {
-            known.asking = true;
+        let due = self.sources.iter_mut().filter(|(_, state)| !state.asking && state.next <= now);
+        due.map(|(source, state)| {
+            state.asking = true;
             source.clone()
         })
         .collect()
@@ -108,8 +108,8 @@ impl OnDemand {
         policies: HashMap<Arc<str>, Governed>,
     ) {
         self.passes.spawn(async move {
-            let outcome = pass::pass(&context, &source, candidates, policies).await;
-            (source, outcome)
+            let result = pass::pass(&context, &source, candidates, policies).await;
+            (source, result)
         });
     }
 
@@ -122,28 +122,28 @@ impl OnDemand {
     pub(super) async fn ended(&mut self, context: &Context) -> (Vec<(ObjectKey, String)>, bool) {
         let Some(ended) = self.passes.join_next().await else { return (Vec::new(), false) };
         let now = Instant::now();
-        let Ok((source, outcome)) = ended else {
+        let Ok((source, result)) = ended else {
             // A pass that panicked is a bug; whichever it was, all are asked again.
-            for known in self.sources.values_mut().filter(|known| known.asking) {
-                known.asking = false;
-                known.next = now + LONGEST;
+            for state in self.sources.values_mut().filter(|state| state.asking) {
+                state.asking = false;
+                state.next = now + LONGEST;
             }
             return (Vec::new(), false);
         };
-        context.metrics.on_demand.pass.set(outcome.took.as_secs_f64());
-        self.strikes.extend(outcome.strikes);
+        context.metrics.on_demand.pass.set(result.took.as_secs_f64());
+        self.strikes.extend(result.strikes);
         self.strikes.retain(|_, (_, count)| *count > 0);
-        let Some(known) = self.sources.get_mut(&source) else { return (outcome.started, false) };
+        let Some(state) = self.sources.get_mut(&source) else { return (result.started, false) };
         // Nobody who answered counts as having failed, whatever the answer is worth.
-        let answered = outcome.reach.holds || outcome.reach.reason == "NothingMeasured";
-        known.failures = if answered { 0 } else { known.failures.saturating_add(1) };
-        known.asking = false;
-        known.next = now + pause(source.interval, known.failures);
-        known.counts = outcome.counts;
-        let news = known.reach.as_ref() != Some(&outcome.reach);
-        known.reach = Some(outcome.reach);
+        let answered = result.reach.holds || result.reach.reason == "NothingMeasured";
+        state.failures = if answered { 0 } else { state.failures.saturating_add(1) };
+        state.asking = false;
+        state.next = now + pause(source.interval, state.failures);
+        state.counts = result.counts;
+        let news = state.reach.as_ref() != Some(&result.reach);
+        state.reach = Some(result.reach);
         self.count(context, answered);
-        (outcome.started, news)
+        (result.started, news)
     }
 
     fn count(&self, context: &Context, answered: bool) {
@@ -154,7 +154,7 @@ impl OnDemand {
             metrics.answered_at.set(Timestamp::now().as_second());
         }
         for (slot, outlook) in [Outlook::NotRequired, Outlook::Waiting, Outlook::Unmeasured].into_iter().enumerate() {
-            let sum: usize = self.sources.values().filter_map(|known| known.counts.get(slot)).sum();
+            let sum: usize = self.sources.values().filter_map(|state| state.counts.get(slot)).sum();
             metrics.etcds.get_or_create(&OutlookLabels { outlook }).set(i64::try_from(sum).unwrap_or(i64::MAX));
         }
     }

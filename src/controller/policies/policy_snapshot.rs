@@ -156,7 +156,7 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<PolicySnapshot>>, compl
         if let Some(current) = builder.completeness()
             && *completeness.borrow() != current
         {
-            // The first snapshot waits for nothing: before it, nothing is judged.
+            // The first snapshot waits for nothing: before it, nothing is assessed.
             if matches!(*completeness.borrow(), Completeness::Waiting(_)) {
                 batch = None;
                 snapshot.send_replace(Arc::new(builder.snapshot()));
@@ -335,7 +335,7 @@ fn compile(
     Some(made)
 }
 
-/// Reports a watch that goes on by itself, and what readiness waits for. While that waits, each reason is `logged` once.
+/// Logs a watch that goes on by itself, and what readiness waits for. While that waits, each reason is `logged` once.
 fn interrupted(
     what: &'static str,
     error: &watcher::Error,

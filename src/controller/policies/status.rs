@@ -1,6 +1,6 @@
 //! What a policy's status says: who complies, and whether the policy itself is sound and governs anything.
 //!
-//! [`tally`] and [`status`] are pure; [`Reporter`] says when a status is due, and [`write`] writes the ones that changed.
+//! [`tally`] and [`status`] are pure; [`StatusWriter`] says when a status is due, and [`write`] writes the ones that changed.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -24,7 +24,7 @@ use tracing::{debug, warn};
 
 use super::policy_snapshot::Batch;
 use crate::{
-    controller::{Context, Error, ObjectKey, object_state::Judged, on_demand::Reach},
+    controller::{Context, Error, ObjectKey, object_state::LastLook, on_demand::Reach},
     defrag::{
         cronjob::MANAGER,
         finding::Finding,
@@ -70,10 +70,10 @@ pub(in crate::controller) struct Tally {
 /// Counts for each policy, by its name, the enrolled StatefulSets.
 pub(in crate::controller) fn tally<'a>(
     snapshot: &PolicySnapshot,
-    enrolled: impl Iterator<Item = (&'a ObjectKey, &'a Labels, &'a Judged)>,
+    enrolled: impl Iterator<Item = (&'a ObjectKey, &'a Labels, &'a LastLook)>,
 ) -> HashMap<String, Tally> {
     let mut tallies: HashMap<String, Tally> = HashMap::new();
-    for (key, labels, judged) in enrolled {
+    for (key, labels, last_look) in enrolled {
         let selecting = snapshot.selecting(&key.namespace, labels);
         let Some((governing, shadowed)) = selecting.split_first() else { continue };
         for policy in shadowed {
@@ -84,7 +84,7 @@ pub(in crate::controller) fn tally<'a>(
         let tally = tallies.entry(governing.name.clone()).or_default();
         tally.selected += 1;
         tally.matched += 1;
-        let mut denials = judged.findings.iter().filter(|finding| finding.denies()).peekable();
+        let mut denials = last_look.findings.iter().filter(|finding| finding.denies()).peekable();
         tally.violating += usize::from(denials.peek().is_some());
         let room = VIOLATIONS_TOLD.saturating_sub(tally.violations.len());
         tally.violations.extend(denials.take(room).map(|finding| Violation {
@@ -210,22 +210,22 @@ fn cut(text: &str) -> String {
 /// The uid of a policy and its name: one that is made again has no status yet.
 type Identity = (String, Option<String>);
 /// The status of each policy as it stands on the API server.
-type Known = HashMap<Identity, DefragPolicyStatus>;
+type KnownStatuses = HashMap<Identity, DefragPolicyStatus>;
 
 /// When statuses are due, and what they were.
 #[derive(Default)]
-pub(in crate::controller) struct Reporter {
+pub(in crate::controller) struct StatusWriter {
     dirty: Option<Batch>,
     /// Since when looks under way are waited for.
     waiting: Option<Instant>,
     /// `None` until they have been listed.
-    known: Option<Known>,
+    known: Option<KnownStatuses>,
     /// When they are listed again.
     resync: Option<Instant>,
-    writes: JoinSet<Option<Known>>,
+    writes: JoinSet<Option<KnownStatuses>>,
 }
 
-impl Reporter {
+impl StatusWriter {
     /// Something changed that a status may tell.
     pub(in crate::controller) fn touch(&mut self, now: Instant) {
         self.dirty = Some(Batch::with(now, self.dirty, QUIET, LATEST));
@@ -306,8 +306,8 @@ async fn write(
     context: &Context,
     policies: &[Arc<Compiled>],
     tallies: &HashMap<String, Tally>,
-    known: Option<Known>,
-) -> Result<Known, Error> {
+    known: Option<KnownStatuses>,
+) -> Result<KnownStatuses, Error> {
     let mut known = match known {
         Some(known) => known,
         None => list(context).await?,
@@ -315,7 +315,7 @@ async fn write(
     let (none, fresh) = (Tally::default(), DefragPolicyStatus::default());
     let api: Api<DefragPolicy> = Api::all(context.client.clone());
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let (mut now_known, mut conflict) = (Known::new(), None);
+    let (mut now_known, mut conflict) = (KnownStatuses::new(), None);
     for policy in policies {
         let identity = (policy.name.clone(), policy.uid.clone());
         let tally = tallies.get(&policy.name).unwrap_or(&none);
@@ -353,7 +353,7 @@ async fn in_time<T>(request: impl Future<Output = T>) -> Result<T, Error> {
     timeout(REQUEST, request).await.map_err(|_| Error::TimedOut(REQUEST))
 }
 
-async fn list(context: &Context) -> Result<Known, Error> {
+async fn list(context: &Context) -> Result<KnownStatuses, Error> {
     let api: Api<DeserializeGuard<DefragPolicy>> = Api::all(context.client.clone());
     let all = in_time(api.list(&ListParams::default())).await??;
     let readable = all.items.into_iter().filter_map(|object| object.0.ok());
@@ -386,8 +386,8 @@ mod tests {
         status.conditions.iter().map(|one| (one.type_.as_str(), one.status.as_str(), one.reason.as_str())).collect()
     }
 
-    fn judged(findings: Vec<Finding>) -> Judged {
-        Judged { findings: findings.into(), planned: None }
+    fn found(findings: Vec<Finding>) -> LastLook {
+        LastLook { findings: findings.into(), planned: None }
     }
 
     #[test]
@@ -400,11 +400,11 @@ mod tests {
         let prod = Labels::from([("tier".to_owned(), "prod".to_owned())]);
         let bad = Finding::new(Code::ScheduleInvalid, Key::Schedule.field(), "short", "long");
         let objects = [
-            (ObjectKey::new("ns", "one"), prod.clone(), judged(vec![bad])),
-            (ObjectKey::new("ns", "two"), prod, judged(Vec::new())),
-            (ObjectKey::new("ns", "three"), Labels::new(), judged(Vec::new())),
+            (ObjectKey::new("ns", "one"), prod.clone(), found(vec![bad])),
+            (ObjectKey::new("ns", "two"), prod, found(Vec::new())),
+            (ObjectKey::new("ns", "three"), Labels::new(), found(Vec::new())),
         ];
-        let tallies = tally(&snapshot, objects.iter().map(|(key, labels, judged)| (key, labels, judged)));
+        let tallies = tally(&snapshot, objects.iter().map(|(key, labels, last_look)| (key, labels, last_look)));
         let of = |policy: &Compiled| {
             let tally = tallies.get(&policy.name).cloned().unwrap_or_default();
             status(policy, &tally, &DefragPolicyStatus::default(), Timestamp::UNIX_EPOCH)
@@ -448,11 +448,11 @@ mod tests {
         let a = policy("a", &json!({}));
         let snapshot = PolicySnapshot::new(PolicySet::new([a]), Arc::default());
         let finding = || Finding::new(Code::ScheduleInvalid, "x", "short", "long");
-        let objects: BTreeMap<ObjectKey, Judged> = (0..50)
-            .map(|index| (ObjectKey::new("ns", &format!("etcd-{index}")), judged(vec![finding(), finding()])))
+        let objects: BTreeMap<ObjectKey, LastLook> = (0..50)
+            .map(|index| (ObjectKey::new("ns", &format!("etcd-{index}")), found(vec![finding(), finding()])))
             .collect();
         let none = Labels::new();
-        let tallies = tally(&snapshot, objects.iter().map(|(key, judged)| (key, &none, judged)));
+        let tallies = tally(&snapshot, objects.iter().map(|(key, last_look)| (key, &none, last_look)));
         let tally = tallies.get("a").unwrap();
         assert_eq!((tally.violating, tally.violations.len()), (50, VIOLATIONS_TOLD));
     }

@@ -1,4 +1,4 @@
-//! One look at one StatefulSet: observe → assess → ensure → report.
+//! One look at one StatefulSet: observe → assess → ensure → record events.
 
 pub(super) mod apply;
 mod ensure;
@@ -17,14 +17,14 @@ use self::{
     ensure::Ensure,
     looked::Looked,
     observe::{Observed, Task, observe},
-    record_events::report,
+    record_events::record_events,
     remove::remove,
 };
 use super::{
     Context, Error, ObjectKey,
     events::{self, Event},
-    metrics::Outcome,
-    object_state::{Memory, Topic},
+    metrics::LookResult,
+    object_state::{ObjectState, Topic},
     queue::{LONGEST_PAUSE_REFUSED, LONGEST_PAUSE_UNREACHABLE, Next},
 };
 use crate::defrag::{Verdict, assess};
@@ -37,33 +37,33 @@ const NAMESPACE_AGAIN: Duration = Duration::from_millis(250);
 /// What one look came to.
 pub(super) struct Done {
     pub(super) key: ObjectKey,
-    pub(super) memory: Memory,
+    pub(super) state: ObjectState,
     pub(super) next: Next,
 }
 
 /// Takes one look; what goes wrong becomes a pause.
 pub(super) async fn look(context: Arc<Context>, mut task: Task) -> Done {
-    let mut memory = std::mem::take(&mut task.memory);
-    let result = match timeout(PATIENCE, Box::pin(reconcile(&context, &task, &mut memory))).await {
+    let mut state = std::mem::take(&mut task.state);
+    let result = match timeout(PATIENCE, Box::pin(reconcile(&context, &task, &mut state))).await {
         Ok(result) => result,
         Err(_) => Err(Error::TimedOut(PATIENCE)),
     };
     let next = match result {
         Ok(looked) => {
-            memory.over(Topic::ApplyFailed);
-            context.metrics.count(if looked.changed { Outcome::Changed } else { Outcome::Unchanged });
+            state.over(Topic::ApplyFailed);
+            context.metrics.count(if looked.changed { LookResult::Changed } else { LookResult::Unchanged });
             looked.next
         }
         Err(Error::NotLeading) => Next::Wait,
         Err(error) => {
-            context.metrics.count(Outcome::Failed);
-            failed(&context, &task, &mut memory, &error).await
+            context.metrics.count(LookResult::Failed);
+            failed(&context, &task, &mut state, &error).await
         }
     };
-    Done { key: task.key, memory, next }
+    Done { key: task.key, state, next }
 }
 
-async fn failed(context: &Context, task: &Task, memory: &mut Memory, error: &Error) -> Next {
+async fn failed(context: &Context, task: &Task, state: &mut ObjectState, error: &Error) -> Next {
     let Error::Kube(kube::Error::Api(status)) = error else {
         warn!(statefulset = %task.key, %error, "will be tried again");
         return Next::Retry(LONGEST_PAUSE_UNREACHABLE);
@@ -80,7 +80,7 @@ async fn failed(context: &Context, task: &Task, memory: &mut Memory, error: &Err
         return Next::Retry(LONGEST_PAUSE_UNREACHABLE);
     }
     if let Some(object) = &task.statefulset
-        && memory.is_news(Topic::ApplyFailed, &status.message)
+        && state.is_news(Topic::ApplyFailed, &status.message)
     {
         let note =
             format!("The API server refused a change to the CronJob: {}. It will be tried again.", status.message);
@@ -89,26 +89,26 @@ async fn failed(context: &Context, task: &Task, memory: &mut Memory, error: &Err
     Next::Retry(LONGEST_PAUSE_REFUSED)
 }
 
-async fn reconcile(context: &Context, task: &Task, memory: &mut Memory) -> Result<Looked, Error> {
+async fn reconcile(context: &Context, task: &Task, state: &mut ObjectState) -> Result<Looked, Error> {
     let (object, governing) = match observe(context, task).await? {
         Observed::There(object, governing) => (object, governing),
         Observed::Early => return Ok(Looked::UNCHANGED.again(NAMESPACE_AGAIN)),
         Observed::Gone => {
-            *memory = Memory::default();
+            *state = ObjectState::default();
             return remove(context, task, None).await;
         }
     };
-    task.remember(memory);
-    let assessment = assess(&object, &governing, &task.surroundings(memory), Timestamp::now());
+    task.remember(state);
+    let assessment = assess(&object, &governing, &task.surroundings(state), Timestamp::now());
     if matches!(assessment.verdict, Verdict::Absent) {
-        *memory = Memory::default();
+        *state = ObjectState::default();
         return remove(context, task, Some(&object)).await;
     }
-    memory.note(&assessment, &governing.policy);
+    state.note(&assessment, &governing.policy);
     let mut ensure = Ensure { context, task, object: &object, governing: &governing, assessment, events: Vec::new() };
-    let looked = Box::pin(ensure.run(memory)).await;
+    let looked = Box::pin(ensure.run(state)).await;
     let Ensure { assessment, events, .. } = ensure;
-    let again = report(context, task, (&object, &governing), &assessment, events, memory).await;
+    let again = record_events(context, task, (&object, &governing), &assessment, events, state).await;
     match again {
         Some(pause) => looked.map(|looked| looked.again_at_the_latest(pause)),
         None => looked,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::api::Api;
 
 use crate::{
-    controller::{Context, Error, ObjectKey, compliance::keep::Reports, object_state::Memory},
+    controller::{Context, Error, ObjectKey, compliance::keep::Reports, object_state::ObjectState},
     defrag::{
         Surroundings, cronjob,
         cronjob::{
@@ -32,7 +32,7 @@ pub(in crate::controller) struct Task {
     pub(in crate::controller) runs: Vec<Run>,
     /// What governs it.
     pub(in crate::controller) snapshot: Arc<PolicySnapshot>,
-    pub(in crate::controller) memory: Memory,
+    pub(in crate::controller) state: ObjectState,
 }
 
 /// What was found of a StatefulSet.
@@ -77,9 +77,9 @@ impl Task {
 
     /// Remembers what is written on the CronJob and nowhere else. Should it be deleted, a run that was asked for and done is
     /// not done again.
-    pub(in crate::controller) fn remember(&self, memory: &mut Memory) {
+    pub(in crate::controller) fn remember(&self, state: &mut ObjectState) {
         let Some(live) = self.named().filter(|live| live.ownership(&self.key.name) == Ownership::Ours) else { return };
-        for (kept, key) in [(&mut memory.served, LAST_DEFRAG_NOW), (&mut memory.failed, FAILED_RUNS)] {
+        for (kept, key) in [(&mut state.served, LAST_DEFRAG_NOW), (&mut state.failed, FAILED_RUNS)] {
             if let Some(value) = live.annotation(key) {
                 *kept = Some(value.to_owned());
             }
@@ -87,12 +87,12 @@ impl Task {
     }
 
     /// What the assessment gets to see.
-    pub(in crate::controller) fn surroundings<'a>(&'a self, memory: &'a Memory) -> Surroundings<'a> {
+    pub(in crate::controller) fn surroundings<'a>(&'a self, state: &'a ObjectState) -> Surroundings<'a> {
         Surroundings {
             cronjobs: Some(&self.cronjobs),
             runs: Some(&self.runs),
-            served: memory.served.as_deref(),
-            failed: memory.failed.as_deref(),
+            served: state.served.as_deref(),
+            failed: state.failed.as_deref(),
         }
     }
 }

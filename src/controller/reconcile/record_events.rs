@@ -1,4 +1,4 @@
-//! The last step: what was found and done, told in Events and in the report of compliance.
+//! The last step: what was found and done, recorded in Events and in the report of compliance.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
         Context,
         compliance::{Report, keep},
         events::{Event, publish},
-        object_state::{Memory, Topic},
+        object_state::{ObjectState, Topic},
     },
     defrag::{
         Assessment, Verdict,
@@ -20,40 +20,40 @@ use crate::{
     },
 };
 
-/// So many refusals are told as Events of their own.
+/// So many refusals get Events of their own.
 const REFUSALS_TOLD: usize = 5;
 
-/// Reports; where that has to wait, for how long. `done` is what the step before has to say.
-pub(super) async fn report(
+/// Records what is news in Events and keeps the report of compliance; where that has to wait, for how long. `done` is what the step before has to say.
+pub(super) async fn record_events(
     context: &Context,
     task: &Task,
     (object, governing): (&StatefulSet, &Governing),
     assessment: &Assessment,
     done: Vec<Event>,
-    memory: &mut Memory,
+    state: &mut ObjectState,
 ) -> Option<Duration> {
     if matches!(assessment.verdict, Verdict::Leave) {
         return None;
     }
-    let mut events = refusals(assessment, memory);
-    events.extend(in_force(assessment, governing, memory));
-    events.extend(rivals(assessment, memory));
+    let mut events = refusals(assessment, state);
+    events.extend(in_force(assessment, governing, state));
+    events.extend(rivals(assessment, state));
     for event in events.into_iter().chain(done) {
         publish(context, object, event).await;
     }
     let reports = task.reports.as_ref()?;
     let wanted = Report::of(reports.kind, object, governing, &assessment.findings)?;
-    keep::keep(context, &task.key, reports, wanted, &mut memory.report_writes).await
+    keep::keep(context, &task.key, reports, wanted, &mut state.report_writes).await
 }
 
 /// What refuses, each time that it changes.
-fn refusals(assessment: &Assessment, memory: &mut Memory) -> Vec<Event> {
+fn refusals(assessment: &Assessment, state: &mut ObjectState) -> Vec<Event> {
     let denials: Vec<&Finding> = assessment.denials().collect();
     if denials.is_empty() {
-        memory.over(Topic::Refused);
+        state.over(Topic::Refused);
         return Vec::new();
     }
-    if !memory.is_news(Topic::Refused, &denials.iter().map(|finding| &finding.message).collect::<Vec<_>>()) {
+    if !state.is_news(Topic::Refused, &denials.iter().map(|finding| &finding.message).collect::<Vec<_>>()) {
         return Vec::new();
     }
     let refused = |note: String| Event::warning("Judge", "SettingsRefused", note);
@@ -67,13 +67,13 @@ fn refusals(assessment: &Assessment, memory: &mut Memory) -> Vec<Event> {
 }
 
 /// What the CronJob goes by where that is not what is asked for.
-fn in_force(assessment: &Assessment, governing: &Governing, memory: &mut Memory) -> Vec<Event> {
+fn in_force(assessment: &Assessment, governing: &Governing, state: &mut ObjectState) -> Vec<Event> {
     let (source, facts) = (&assessment.source, assessment.refused.facts);
     let Some(plan) = assessment.plan.as_ref().filter(|_| *source != Source::Current || facts.is_some()) else {
-        memory.over(Topic::InForce);
+        state.over(Topic::InForce);
         return Vec::new();
     };
-    if !memory.is_news(Topic::InForce, &format!("{source:?} {facts:?} {:?}", governing.name())) {
+    if !state.is_news(Topic::InForce, &format!("{source:?} {facts:?} {:?}", governing.name())) {
         return Vec::new();
     }
     let mut events = Vec::new();
@@ -114,16 +114,16 @@ fn replaced(keys: &[Key], governing: &Governing) -> String {
 }
 
 /// The CronJobs that defragment the same etcd, each time that they change.
-fn rivals(assessment: &Assessment, memory: &mut Memory) -> Vec<Event> {
+fn rivals(assessment: &Assessment, state: &mut ObjectState) -> Vec<Event> {
     // Those in the pod template are there from the beginning, and the webhook has warned about them.
     let beside =
         |finding: &&Finding| finding.code == Code::RivalDefragmenter && finding.field == "metadata.name".into();
     let rivals: Vec<&Finding> = assessment.findings.iter().filter(beside).collect();
     if rivals.is_empty() {
-        memory.over(Topic::Rival);
+        state.over(Topic::Rival);
         return Vec::new();
     }
-    if !memory.is_news(Topic::Rival, &rivals.iter().map(|finding| &finding.message).collect::<Vec<_>>()) {
+    if !state.is_news(Topic::Rival, &rivals.iter().map(|finding| &finding.message).collect::<Vec<_>>()) {
         return Vec::new();
     }
     let told = rivals.into_iter().take(REFUSALS_TOLD);

@@ -1,4 +1,4 @@
-//! What the pod of a failed run said before it ended.
+//! The failure message: what the pod of a failed run wrote before it ended.
 //!
 //! The Job's own condition knows no more than that its pod failed. The kubelet keeps the end of the container's log as
 //! its termination message (`terminationMessagePolicy: FallbackToLogsOnError`), so nobody has to read the log itself.
@@ -18,7 +18,7 @@ use crate::defrag::cronjob::CONTAINER;
 
 /// The label by which the Job controller knows the pods of a Job.
 const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
-/// A report is not kept waiting for longer.
+/// An Event is not kept waiting for longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// At most so many characters are quoted: a note takes 1024 bytes in all.
 const LIMIT: usize = 500;
@@ -44,12 +44,12 @@ struct Status {
 #[serde(default)]
 struct ContainerStatus {
     name: String,
-    state: State,
+    state: ContainerState,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct State {
+struct ContainerState {
     terminated: Option<Terminated>,
 }
 
@@ -82,12 +82,12 @@ fn words(end: &Terminated) -> String {
         "" | "Error" => format!("The engine ended with {}", end.exit_code),
         reason => format!("The engine ended with {} ({})", end.exit_code, printable(reason)),
     };
-    let said = last_words(&end.message);
+    let said = failure_message(&end.message);
     if said.is_empty() { how } else { format!("{how} and these words: {said}") }
 }
 
 /// The last lines that complain, oldest first, or else the last line.
-fn last_words(log: &str) -> String {
+fn failure_message(log: &str) -> String {
     let lines: Vec<&str> = log.lines().map(|line| without_time(line.trim())).filter(|line| !line.is_empty()).collect();
     let plain = || lines.iter().copied().filter(|line| !line.starts_with('{'));
     let mut said: Vec<String> = plain().rev().filter(|line| complains(line)).take(LINES).map(printable).collect();
@@ -166,7 +166,7 @@ mod tests {
             2026/11/25 04:28:35 Failed to defragment etcd member \"https://e-1:2379\". took 1.2s. (EOF)\n\
             2026/11/25 04:28:35 1 (total 3) endpoint(s) failed to be defragmented.\n";
         assert_eq!(
-            last_words(log),
+            failure_message(log),
             "Failed to defragment etcd member \"https://e-1:2379\". took 1.2s. (EOF) / \
              1 (total 3) endpoint(s) failed to be defragmented."
         );
@@ -178,7 +178,7 @@ mod tests {
             {\"level\":\"warn\",\"error\":\"x509: certificate signed by\\nunknown authority\"}\n\
             2026/11/25 04:29:33 Failed to get members' health info: context deadline exceeded\n";
         assert_eq!(
-            last_words(log),
+            failure_message(log),
             "x509: certificate signed by unknown authority / \
              Failed to get members' health info: context deadline exceeded"
         );
@@ -191,12 +191,12 @@ mod tests {
         let pipe = "latest balancer error: write tcp 198.51.100.8:51262->198.51.100.6:2379: write: broken pipe";
         let refused = "latest balancer error: remote error: tls: bad certificate";
         assert_eq!(
-            last_words(&[&attempt(refused), &attempt(pipe), end].concat()),
+            failure_message(&[&attempt(refused), &attempt(pipe), end].concat()),
             "latest balancer error: remote error: tls: bad certificate / \
              Failed to get members' health info: context deadline exceeded"
         );
         assert_eq!(
-            last_words(&[&attempt(pipe), end].concat()),
+            failure_message(&[&attempt(pipe), end].concat()),
             "latest balancer error: write tcp 198.51.100.8:51262->198.51.100.6:2379: write: broken pipe (with TLS this \
              is most often a client certificate that the member refused) / \
              Failed to get members' health info: context deadline exceeded"
@@ -205,14 +205,14 @@ mod tests {
 
     #[test]
     fn without_a_complaint_the_last_line_is_quoted() {
-        assert_eq!(last_words("2026/11/25 04:28:33 a\n12/3 b\n\n"), "12/3 b");
-        assert_eq!(last_words("{}\n"), "");
-        assert_eq!(last_words(""), "");
+        assert_eq!(failure_message("2026/11/25 04:28:33 a\n12/3 b\n\n"), "12/3 b");
+        assert_eq!(failure_message("{}\n"), "");
+        assert_eq!(failure_message(""), "");
     }
 
     #[test]
     fn a_long_line_keeps_its_end() {
-        let said = last_words(&format!("failed {}é!", "é".repeat(1000)));
+        let said = failure_message(&format!("failed {}é!", "é".repeat(1000)));
         assert_eq!(said.chars().count(), LIMIT + 1);
         assert!(said.starts_with("…é") && said.ends_with("é!"), "{said}");
     }

@@ -1,4 +1,4 @@
-//! What a term knows of runs: those under way, how they ended, and which failures were reported.
+//! What the leader knows of runs: those under way, how they ended, and which failures were published.
 
 pub(super) mod defrag_now;
 pub(super) mod failure_message;
@@ -12,7 +12,7 @@ use kube::runtime::watcher::Event as Watch;
 use super::{ObjectKey, on_demand::LAST_ON_DEMAND, watch::observed::Job};
 use crate::defrag::cronjob::{STATEFULSET, budget::Run};
 
-/// Runs that failed longer ago than this were reported by an earlier process.
+/// Runs that failed longer ago than this were published by an earlier process.
 const OLD_NEWS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// The runs of all StatefulSets, each by the uid of its Job.
@@ -22,10 +22,10 @@ pub(super) struct Runs {
     ended: HashMap<ObjectKey, HashMap<String, Run>>,
     /// Those under way, and whether they started on demand.
     active: HashMap<ObjectKey, HashMap<String, bool>>,
-    /// The failed Jobs that were reported.
-    reported: HashSet<String>,
+    /// The failed Jobs that were published.
+    published: HashSet<String>,
     /// Failed Jobs whose StatefulSets are not known yet.
-    unreported: Vec<Job>,
+    unpublished: Vec<Job>,
 }
 
 impl Runs {
@@ -36,13 +36,13 @@ impl Runs {
                 self.under_way(&job);
                 let ended = self.note_end(&job);
                 if job.failure().is_some() {
-                    self.unreported.push(job);
+                    self.unpublished.push(job);
                 }
                 ended
             }
             Watch::Delete(job) => {
                 let uid = job.metadata.uid.as_deref().unwrap_or_default();
-                self.reported.remove(uid);
+                self.published.remove(uid);
                 let key = run_of(&job)?;
                 forget(&mut self.active, &key, uid);
                 forget(&mut self.ended, &key, uid);
@@ -92,14 +92,14 @@ impl Runs {
         (runs.map_or(0, HashMap::len), on_demand)
     }
 
-    /// The failed Jobs that were not reported, each once.
-    pub(super) fn unreported(&mut self) -> Vec<Job> {
+    /// The failed Jobs that were not published, each once.
+    pub(super) fn unpublished(&mut self) -> Vec<Job> {
         let now = Timestamp::now();
-        let mut failed = std::mem::take(&mut self.unreported);
+        let mut failed = std::mem::take(&mut self.unpublished);
         failed.retain(|job| {
             let (Some(failure), Some(uid)) = (job.failure(), &job.metadata.uid) else { return false };
             let at = failure.last_transition_time.as_ref().map(|time| time.0);
-            self.reported.insert(uid.clone()) && at.is_none_or(|at| now.duration_since(at) <= OLD_NEWS)
+            self.published.insert(uid.clone()) && at.is_none_or(|at| now.duration_since(at) <= OLD_NEWS)
         });
         failed
     }
@@ -155,15 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_reported_once_and_an_old_one_never() {
+    fn a_failure_is_published_once_and_an_old_one_never() {
         let mut runs = Runs::default();
         let now = Timestamp::now().to_string();
         runs.take(Watch::Apply(job("new", Some(("Failed", &now)))));
         runs.take(Watch::Apply(job("new", Some(("Failed", &now)))));
         runs.take(Watch::Apply(job("old", Some(("Failed", "2026-01-01T00:00:00Z")))));
         let names = |jobs: Vec<Job>| jobs.into_iter().filter_map(|job| job.metadata.name).collect::<Vec<_>>();
-        assert_eq!(names(runs.unreported()), ["new"]);
+        assert_eq!(names(runs.unpublished()), ["new"]);
         runs.take(Watch::Apply(job("new", Some(("Failed", &now)))));
-        assert_eq!(names(runs.unreported()), Vec::<String>::new());
+        assert_eq!(names(runs.unpublished()), Vec::<String>::new());
     }
 }
