@@ -23,7 +23,7 @@ mod validate;
 mod warnings;
 mod write;
 
-pub use metrics::Metrics;
+pub use metrics::AdmissionMetrics;
 
 /// What the API server asks of us; each is a webhook entry with a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

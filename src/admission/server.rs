@@ -22,13 +22,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Entry, Metrics,
+    AdmissionMetrics, Entry,
     answer::{Answer, Failure, Outcome, answer, failed},
     reply, review, trace,
 };
 use crate::{
     defrag::policy::PolicySnapshot,
-    runtime::{clock::Clock, limits::Limits, listen},
+    runtime::{clock::Clock, limits::ServerLimits, listen},
 };
 
 /// Everything that an answer needs besides its request.
@@ -39,15 +39,19 @@ pub struct Admission {
     /// The time of an assessment.
     pub clock: Clock,
     /// What is counted.
-    pub metrics: Metrics,
-    limits: Limits,
+    pub metrics: AdmissionMetrics,
+    limits: ServerLimits,
     slots: Arc<Semaphore>,
 }
 
 impl Admission {
     /// Admission under the policies of a cluster, by the system's clock.
     #[must_use]
-    pub fn new(snapshots: watch::Receiver<Arc<PolicySnapshot>>, metrics: Metrics, limits: &Limits) -> Self {
+    pub fn new(
+        snapshots: watch::Receiver<Arc<PolicySnapshot>>,
+        metrics: AdmissionMetrics,
+        limits: &ServerLimits,
+    ) -> Self {
         Self {
             snapshots,
             clock: Arc::new(Timestamp::now),
@@ -88,7 +92,7 @@ pub async fn run(
     listener: TcpListener,
     admission: Admission,
     tls: Arc<ServerConfig>,
-    limits: Limits,
+    limits: ServerLimits,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let metrics = admission.metrics.listener.clone();

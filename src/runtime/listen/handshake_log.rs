@@ -14,9 +14,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// When the last line was written, and how many were held back since.
 #[derive(Debug, Default)]
-pub(super) struct Complaints(Mutex<(Option<Instant>, u64)>);
+pub(super) struct HandshakeLog(Mutex<(Option<Instant>, u64)>);
 
-impl Complaints {
+impl HandshakeLog {
     /// Takes note of a handshake that failed.
     pub(super) fn handshake(&self, error: &io::Error) {
         let Some(reason) = untrusted(error) else {
@@ -92,12 +92,12 @@ mod tests {
 
     #[test]
     fn a_flood_costs_one_line_in_ten_seconds() {
-        let complaints = Complaints::default();
+        let handshake_log = HandshakeLog::default();
         let start = Instant::now();
-        assert_eq!(complaints.due(start), Some(0));
+        assert_eq!(handshake_log.due(start), Some(0));
         for _ in 0..1000 {
-            assert_eq!(complaints.due(start + Duration::from_secs(9)), None);
+            assert_eq!(handshake_log.due(start + Duration::from_secs(9)), None);
         }
-        assert_eq!(complaints.due(start + PAUSE), Some(1000));
+        assert_eq!(handshake_log.due(start + PAUSE), Some(1000));
     }
 }

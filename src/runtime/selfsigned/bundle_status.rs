@@ -1,12 +1,12 @@
-//! How it stands with the CA bundle in the webhook configurations, in words.
+//! The status of the CA bundle in the webhook configurations, in words.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// How it stands with the CA bundle, for readiness; clones share it.
+/// The status of the CA bundle, for readiness; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Standing(Arc<RwLock<[Bundle; 2]>>);
+pub struct BundleStatus(Arc<RwLock<[Bundle; 2]>>);
 
-/// How it stands with one configuration.
+/// The status of one configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Bundle {
     /// Not seen yet, or not written yet.
@@ -17,7 +17,7 @@ pub(super) enum Bundle {
     Failed(String),
 }
 
-impl Standing {
+impl BundleStatus {
     /// The condition of readiness: once every configuration that is there was given the bundle, or could not be given it,
     /// nothing here gets better by sending no calls to this replica.
     ///

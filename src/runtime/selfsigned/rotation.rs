@@ -26,15 +26,15 @@ use tracing::{error, info, warn};
 
 use super::{
     Pair,
-    bundle::Seen,
-    bundle_status::{Bundle, KINDS, Standing},
+    bundle::ObservedBundles,
+    bundle_status::{Bundle, BundleStatus, KINDS},
     issue_between,
     plan::{BACKDATED, LIFETIME, Plan, Situation, plan},
     secret_store::{Found, Leaf, Stored, read},
     watched::{One, by_name},
 };
 use crate::runtime::{
-    api_error::brief,
+    api_error,
     backoff::Pauses,
     tls::{self, Certificates},
     watch::why,
@@ -82,17 +82,17 @@ impl Config {
 /// What one of the three watches says.
 enum Watched {
     Secret(Box<watcher::Result<Event<Secret>>>),
-    Configuration(usize, watcher::Result<Event<Seen>>),
+    Configuration(usize, watcher::Result<Event<ObservedBundles>>),
 }
 
-/// The keeper of one process.
-pub struct Keeper {
+/// The rotation of the certificate of one process.
+pub struct Rotation {
     client: Client,
     config: Config,
     certificates: Arc<Certificates>,
-    standing: Standing,
+    bundle_status: BundleStatus,
     secret: One<Secret>,
-    configurations: [One<Seen>; 2],
+    configurations: [One<ObservedBundles>; 2],
     /// The last sound content, which is served.
     known: Option<Stored>,
     /// Since when nothing sound is in the Secret.
@@ -106,21 +106,21 @@ pub struct Keeper {
     said: Option<String>,
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for Rotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Rotation").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-impl Keeper {
-    /// A keeper that gives `certificates` what to serve; it does nothing until [`Self::run`].
+impl Rotation {
+    /// A rotation that gives `certificates` what to serve; it does nothing until [`Self::run`].
     #[must_use]
     pub fn new(client: Client, config: Config, certificates: Arc<Certificates>) -> Self {
         Self {
             client,
             config,
             certificates,
-            standing: Standing::default(),
+            bundle_status: BundleStatus::default(),
             secret: One::default(),
             configurations: [One::default(), One::default()],
             known: None,
@@ -133,10 +133,10 @@ impl Keeper {
         }
     }
 
-    /// How it stands with the CA bundle.
+    /// The status of the CA bundle.
     #[must_use]
-    pub fn standing(&self) -> Standing {
-        self.standing.clone()
+    pub fn bundle_status(&self) -> BundleStatus {
+        self.bundle_status.clone()
     }
 
     /// Keeps everything in step until it is dropped.
@@ -161,8 +161,8 @@ impl Keeper {
         futures::stream::select(
             by_name(secrets, &self.config.secret).map(|event| Watched::Secret(Box::new(event))),
             futures::stream::select(
-                by_name(mutating, name).map(|event| Watched::Configuration(0, event.map(seen))),
-                by_name(validating, name).map(|event| Watched::Configuration(1, event.map(seen))),
+                by_name(mutating, name).map(|event| Watched::Configuration(0, event.map(observed))),
+                by_name(validating, name).map(|event| Watched::Configuration(1, event.map(observed))),
             ),
         )
         .boxed()
@@ -193,7 +193,7 @@ impl Keeper {
                 let reason = why(&failure);
                 match failure {
                     watcher::Error::InitialListFailed(kube::Error::Api(_)) => {
-                        self.stands(index, Bundle::Failed(format!("it cannot be watched: {reason}")));
+                        self.set_bundle_status(index, Bundle::Failed(format!("it cannot be watched: {reason}")));
                     }
                     // The API server is away, as the watch of the Secret says as well.
                     watcher::Error::InitialListFailed(_) => {}
@@ -286,7 +286,7 @@ impl Keeper {
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
                 self.pauses.start();
             }
-            Ok(Err(failure)) => self.failed(&brief(&failure)),
+            Ok(Err(failure)) => self.failed(&api_error::describe(&failure)),
             Err(_) => self.failed("the API server does not answer"),
         }
     }
@@ -307,7 +307,7 @@ impl Keeper {
         let made = issue_between(&[self.config.host()], &authority, from, until)
             .map_err(|failure| failure.to_string())
             .and_then(|pair| {
-                tls::judge(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes(), now)
+                tls::verify(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes(), now)
                     .map(|validity| (pair, validity))
                     .map_err(|failure| failure.to_string())
             });
@@ -342,8 +342,8 @@ impl Keeper {
     /// Whether the configuration holds the bundle, or is not there.
     async fn keep_bundle(&mut self, index: usize, bundle: &str) -> bool {
         let Some(one) = self.configurations.get(index).filter(|one| one.known) else { return false };
-        let Some(seen) = one.now.clone() else {
-            if self.stands(index, Bundle::Absent) {
+        let Some(observed) = one.now.clone() else {
+            if self.set_bundle_status(index, Bundle::Absent) {
                 warn!(
                     configuration = self.configuration_name(index),
                     "it does not exist, so the API server asks nothing of its webhooks; applying the manifests or the chart again brings it back"
@@ -351,8 +351,8 @@ impl Keeper {
             }
             return true;
         };
-        let Some(patch) = seen.patch(bundle) else {
-            self.stands(index, Bundle::InPlace);
+        let Some(patch) = observed.patch(bundle) else {
+            self.set_bundle_status(index, Bundle::InPlace);
             return true;
         };
         if !self.repairs.get(index).is_some_and(Pauses::are_over) {
@@ -370,7 +370,7 @@ impl Keeper {
         let outcome = match written.await {
             Ok(Ok(())) => {
                 let configuration = self.configuration_name(index);
-                if seen.had_any() {
+                if observed.had_any() {
                     info!(configuration, "the CA bundle was replaced");
                 } else {
                     info!(configuration, "the CA bundle was filled in");
@@ -378,22 +378,22 @@ impl Keeper {
                 None
             }
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => None,
-            Ok(Err(failure)) => Some(brief(&failure)),
+            Ok(Err(failure)) => Some(api_error::describe(&failure)),
             Err(_) => Some("the API server does not answer".to_owned()),
         };
         if let Some(pauses) = self.repairs.get_mut(index) {
             pauses.start();
         }
         if let Some(reason) = outcome {
-            self.stands(index, Bundle::Failed(format!("it cannot be written: {reason}")));
+            self.set_bundle_status(index, Bundle::Failed(format!("it cannot be written: {reason}")));
         }
         false
     }
 
-    /// Notes how it stands with a configuration; a new failure is logged. Whether anything is new.
-    fn stands(&self, index: usize, bundle: Bundle) -> bool {
+    /// Sets the status of a configuration; a new failure is logged. Whether anything is new.
+    fn set_bundle_status(&self, index: usize, bundle: Bundle) -> bool {
         let reason = if let Bundle::Failed(reason) = &bundle { Some(reason.clone()) } else { None };
-        let new = self.standing.set(index, bundle);
+        let new = self.bundle_status.set(index, bundle);
         if new && let Some(reason) = reason {
             let configuration = self.configuration_name(index);
             error!(configuration, reason, "the API server may not trust this webhook: its CA bundle cannot be kept");
@@ -418,7 +418,7 @@ where
     Api::<K>::all(client).patch(name, &parameters, &Patch::Json::<()>(patch)).await.map(drop)
 }
 
-fn seen<K: Into<Seen>>(event: Event<K>) -> Event<Seen> {
+fn observed<K: Into<ObservedBundles>>(event: Event<K>) -> Event<ObservedBundles> {
     match event {
         Event::Init => Event::Init,
         Event::InitApply(object) => Event::InitApply(object.into()),

@@ -31,7 +31,7 @@ const TYPE: &str = "kubernetes.io/tls";
 /// More CAs than a rotation needs are only there when somebody forced several within an hour.
 const MOST_AUTHORITIES: usize = 5;
 
-/// A certificate with its key, in PEM, that was judged to be good.
+/// A certificate with its key, in PEM, that was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
     /// The certificate.
@@ -74,7 +74,7 @@ pub enum Found {
     Sound(Box<Stored>),
 }
 
-/// Judges the Secret: whether it is ours, and whether what it holds would convince the API server that it talks to `host`.
+/// Reads the Secret: whether it is ours, and whether what it holds would convince the API server that it talks to `host`.
 #[must_use]
 pub fn read(secret: Option<&Secret>, host: &str, now: Timestamp) -> Found {
     let Some(secret) = secret else { return Found::Absent };
@@ -96,7 +96,7 @@ pub fn read(secret: Option<&Secret>, host: &str, now: Timestamp) -> Found {
     };
     let leaf = |certificate: &str, key: &str| {
         let (certificate, key) = (text(certificate).map_err(Fault::Broken)?, text(key).map_err(Fault::Broken)?);
-        judge(certificate, key, &authorities, host, now)
+        verify(certificate, key, &authorities, host, now)
     };
     let current = match leaf(CERTIFICATE, KEY) {
         Ok(current) => current,
@@ -113,11 +113,11 @@ enum Fault {
     Broken(String),
 }
 
-/// Judges a pair as the API server would, and that its key is its own.
-fn judge(certificate: String, key: String, authorities: &[String], host: &str, now: Timestamp) -> Result<Leaf, Fault> {
+/// Verifies a pair as the API server would, and that its key is its own.
+fn verify(certificate: String, key: String, authorities: &[String], host: &str, now: Timestamp) -> Result<Leaf, Fault> {
     let broken = |reason: String| Fault::Broken(reason);
     let (not_before, not_after) =
-        tls::judge(certificate.as_bytes(), key.as_bytes(), now).map_err(|error| match error {
+        tls::verify(certificate.as_bytes(), key.as_bytes(), now).map_err(|error| match error {
             tls::Error::NotYetValid(from) => Fault::Early(from),
             other => Fault::Broken(other.to_string()),
         })?;
