@@ -23,7 +23,7 @@ pub enum Outcome {
     Patched,
     /// Findings refuse the write.
     Refused,
-    /// The review could not be judged, because it could not be read.
+    /// The review could not be assessed, because it could not be read.
     Unreadable,
     /// The assessment panicked or ran out of time.
     Failed,
@@ -77,7 +77,7 @@ pub enum Failure {
 pub fn answer(entry: Entry, uid: &str, body: &[u8], snapshot: &PolicySnapshot, now: Timestamp) -> Answer {
     let request = match review::request(body) {
         Ok(request) => request,
-        Err(error) => return unjudged(entry, uid, Outcome::Unreadable, 400, "BadRequest", &error.to_string()),
+        Err(error) => return unassessed(entry, uid, Outcome::Unreadable, 400, "BadRequest", &error.to_string()),
     };
     let allow = |warnings, request| Answer {
         response: Response::allow(uid, warnings),
@@ -116,10 +116,10 @@ pub fn failed(entry: Entry, uid: &str, failure: Failure) -> Answer {
         ),
         Failure::TimedOut => (504, "Timeout", "the judgement of this object took too long; try again"),
     };
-    unjudged(entry, uid, Outcome::Failed, code, reason, text)
+    unassessed(entry, uid, Outcome::Failed, code, reason, text)
 }
 
-fn unjudged(entry: Entry, uid: &str, outcome: Outcome, code: u16, reason: &str, text: &str) -> Answer {
+fn unassessed(entry: Entry, uid: &str, outcome: Outcome, code: u16, reason: &str, text: &str) -> Answer {
     let response = match entry {
         Entry::Validate => {
             let message = format!("{text}. Nothing was changed: etcd-defrag.io settings are not accepted unjudged.");

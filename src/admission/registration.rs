@@ -64,7 +64,7 @@ pub struct Registration {
     pub target: Target,
     /// The CA of our serving certificate in PEM; `None` where something else fills it in.
     pub ca_bundle: Option<String>,
-    /// The namespace that we run in, where nothing is judged so that we can never block our own start.
+    /// The namespace that we run in, where nothing is assessed so that we can never block our own start.
     pub own_namespace: Option<String>,
 }
 

@@ -139,7 +139,7 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
     let clock = Arc::clone(&admission.clock);
     // An assessment computes and never waits, so it belongs on a thread where it delays nobody; there, a panic ends in
     // an answer, and one that outlives its request keeps its slot until it is through.
-    let judgement = spawn_blocking({
+    let assessment = spawn_blocking({
         let uid = uid.clone();
         move || {
             let answer = answer(entry, &uid, &body, &snapshot, clock());
@@ -147,7 +147,7 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
             answer
         }
     });
-    Ok(match timeout_at(deadline, judgement).await {
+    Ok(match timeout_at(deadline, assessment).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             tracing::error!(%entry, %uid, %error, "a judgement panicked");

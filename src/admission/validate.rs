@@ -17,7 +17,7 @@ use crate::defrag::{
 };
 
 /// What `object` has to answer for; nothing where it is not enrolled. A webhook sees nothing around it.
-fn judge(object: &StatefulSet, governing: &Governing, now: Timestamp) -> Option<Assessment> {
+fn assess_enrolled(object: &StatefulSet, governing: &Governing, now: Timestamp) -> Option<Assessment> {
     let assessment = assess(object, governing, &Surroundings::default(), now);
     matches!(assessment.enrollment, Enrollment::Enrolled | Enrollment::Unclear).then_some(assessment)
 }
@@ -26,11 +26,11 @@ fn judge(object: &StatefulSet, governing: &Governing, now: Timestamp) -> Option<
 pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
     let governing = govern(snapshot, write.object);
     let (policy, actions) = (&governing.policy, governing.policy.actions);
-    let Some(assessment) = judge(write.object, &governing, now) else { return Decision::default() };
-    // The old object is judged by the policy that governs the new one: neither a policy that has become stricter nor a
+    let Some(assessment) = assess_enrolled(write.object, &governing, now) else { return Decision::default() };
+    // The old object is assessed under the policy that governs the new one: neither a policy that has become stricter nor a
     // label that moves the object under a stricter one is a change of our keys, so what they bring in stood before.
-    let old = write.old.and_then(|old| Some((old, judge(old, &governing, now)?)));
-    // A violation may stay where the object was as enrolled before as it is now: enrolling is judged as a whole.
+    let old = write.old.and_then(|old| Some((old, assess_enrolled(old, &governing, now)?)));
+    // A violation may stay where the object was as enrolled before as it is now: enrolling is assessed as a whole.
     let old = old.filter(|(_, before)| before.enrollment == assessment.enrollment);
     let stood_before = |finding: &Finding| {
         old.as_ref().is_some_and(|(old, before)| stood(finding, &before.findings, old, write.object))
@@ -68,8 +68,8 @@ pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp
 pub(super) fn edit_elsewhere(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
     let governing = govern(snapshot, write.object);
     let actions = governing.policy.actions;
-    let Some(assessment) = judge(write.object, &governing, now) else { return Decision::default() };
-    let before = write.old.and_then(|old| judge(old, &govern(snapshot, old), now));
+    let Some(assessment) = assess_enrolled(write.object, &governing, now) else { return Decision::default() };
+    let before = write.old.and_then(|old| assess_enrolled(old, &govern(snapshot, old), now));
     let known_before = before.iter().flat_map(|before| &before.findings);
     let known =
         |finding: &Finding| known_before.clone().any(|one| one.code == finding.code && one.field == finding.field);

@@ -1,4 +1,4 @@
-//! A floor that holds when the webhook is gone: a `ValidatingAdmissionPolicy` with what CEL can say of our keys.
+//! A `ValidatingAdmissionPolicy` (VAP) with what CEL can say of our keys, which holds when the webhook is gone.
 //!
 //! It is made from the same list of keys and the same bounds as the assessment, matches the same writes as the refusing entry, and
 //! refuses only what the assessment refuses too: a value that this write brings in, on an object that opts in.
@@ -24,7 +24,7 @@ use crate::defrag::{
     ratio,
 };
 
-/// The name without a policy; the floor of a policy ends with the policy's name.
+/// The name without a DefragPolicy; the one of a DefragPolicy ends with its name.
 pub const NAME: &str = "etcd-defrag-floor";
 
 const BOOLEANS: &[Key] = &[Key::Suspend, Key::MoveLeader, Key::AutoDisalarm, Key::Compaction];
@@ -41,11 +41,11 @@ struct Check {
     advice: String,
 }
 
-/// The floor of a policy, `None` for the built-in one: the rules, and where they hold and what becomes of a violation.
+/// The one of a `DefragPolicy`, `None` for the built-in policy: the rules, and where they hold and what becomes of a violation.
 ///
-/// Only one of several policies governs an object; CEL cannot see the others, so each floor holds wherever its policy selects.
+/// Only one of several policies governs an object; CEL cannot see the others, so each one holds wherever its policy selects.
 #[must_use]
-pub fn floor(
+pub fn policy_and_binding(
     policy: &Policy,
     object: Option<&DefragPolicy>,
 ) -> (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding) {
@@ -423,8 +423,8 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_known_to_the_floor() {
-        let (policy, _) = floor(&Policy::built_in(), None);
+    fn every_key_is_known_to_the_policy() {
+        let (policy, _) = policy_and_binding(&Policy::built_in(), None);
         let text = serde_json::to_string(&policy).unwrap();
         for key in Key::ALL {
             assert!(text.contains(key.annotation()), "{key:?}");

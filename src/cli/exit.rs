@@ -4,14 +4,14 @@ use crate::defrag::finding::Finding;
 
 /// How a command ended, where nothing went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Exit {
     /// Nothing to object to.
     Clean,
     /// Findings that refuse.
     Refused,
 }
 
-impl Outcome {
+impl Exit {
     /// Refused if any finding denies.
     #[must_use]
     pub(super) fn of(findings: &[Finding]) -> Self {

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Outcome;
+use super::Exit;
 use crate::{
     admission::{
         self,
@@ -85,11 +85,11 @@ pub(super) struct Args {
 }
 
 /// Runs the command until a signal ends it.
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     telemetry::init(args.log_format).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(serve(args))?;
-    Ok(Outcome::Clean)
+    Ok(Exit::Clean)
 }
 
 async fn serve(args: &Args) -> anyhow::Result<()> {

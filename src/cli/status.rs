@@ -16,7 +16,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use self::etcds::Etcd;
-use super::{Format, Outcome, around::Around, cluster, output};
+use super::{Exit, Format, around::Around, cluster, output};
 use crate::defrag::{
     cronjob::{MANAGED_BY, MANAGER},
     keys::ENABLED,
@@ -45,7 +45,7 @@ pub(super) struct Args {
     output: Format,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let (namespace, etcds) = cluster::run(read(args, now))?;
     if etcds.is_empty() {
@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             output::print(&output::yaml(&value)?)?;
         }
     }
-    Ok(if etcds.iter().any(Etcd::refused) { Outcome::Refused } else { Outcome::Clean })
+    Ok(if etcds.iter().any(Etcd::refused) { Exit::Refused } else { Exit::Clean })
 }
 
 /// The namespace that was looked into, `None` for all, and its etcds in order.

@@ -1,18 +1,18 @@
-//! What was judged, and the findings.
+//! What was assessed, and the findings.
 
 use crate::{
     cli::input::Document,
     defrag::{finding::Finding, policy::Governing, statefulset::StatefulSet},
 };
 
-/// An object of the input, judged.
-pub(super) struct Judged {
+/// An object of the input, assessed.
+pub(super) struct Assessed {
     pub(super) document: Document,
     pub(super) subject: Subject,
     pub(super) findings: Vec<Finding>,
 }
 
-/// What was judged.
+/// What was assessed.
 pub(super) enum Subject {
     /// A policy of this name.
     Policy(String),
@@ -42,7 +42,7 @@ impl Subject {
     }
 }
 
-impl Judged {
+impl Assessed {
     pub(super) fn refused(&self) -> bool {
         self.findings.iter().any(Finding::denies)
     }
