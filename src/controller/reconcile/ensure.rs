@@ -120,7 +120,7 @@ impl Ensure<'_> {
             let note =
                 format!("The CronJob {name}, made by defrag.sh, is kept by us from now on; put right: {fields}.");
             ("Adopted", note)
-        } else if unasked || state.in_place.is_none() && !drift::only_in_reports(&live, &desired) {
+        } else if unasked || state.in_place.is_none() && !drift::only_in_our_annotations(&live, &desired) {
             let note = format!("The CronJob {name} differed from what this StatefulSet asks for; put right: {fields}.");
             ("Repaired", note)
         } else {

@@ -18,9 +18,9 @@ pub fn drift(live: &CronJob, desired: &CronJob) -> Vec<String> {
     paths
 }
 
-/// Whether `live` differs from `desired` in nothing but what we report and record on it.
+/// Whether `live` differs from `desired` in nothing but our own annotations.
 #[must_use]
-pub fn only_in_reports(live: &CronJob, desired: &CronJob) -> bool {
+pub fn only_in_our_annotations(live: &CronJob, desired: &CronJob) -> bool {
     let without = |cronjob: &CronJob| {
         let mut cronjob = cronjob.clone();
         if let Some(notes) = &mut cronjob.metadata.annotations {

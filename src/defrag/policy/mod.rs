@@ -156,8 +156,8 @@ impl Limits {
 
     /// What these limits say of schedules, for a rule with or without a floor on reclaimable space.
     #[must_use]
-    pub fn of_schedule(&self, floor: bool) -> schedule::Limits {
-        schedule::Limits {
+    pub fn of_schedule(&self, floor: bool) -> schedule::ScheduleLimits {
+        schedule::ScheduleLimits {
             min_interval: if floor { self.min_interval } else { self.min_interval_without_floor },
             max_interval: self.max_interval,
             windows: self.windows.clone(),
