@@ -7,11 +7,7 @@ use tracing::info;
 
 use crate::{
     controller::{Context, Error, ObjectKey},
-    defrag::cronjob::{
-        MANAGED_BY, MANAGER, STATEFULSET,
-        drift::{OURS, drift},
-        live::LAST_APPLIED,
-    },
+    defrag::cronjob::{MANAGED_BY, MANAGER, STATEFULSET, drift::drift, live::LAST_APPLIED, names::OURS},
 };
 
 /// What an application came to.

@@ -25,9 +25,9 @@ use crate::{
     defrag::{
         Assessment, Surroundings, Verdict, assess,
         cronjob::{
-            self, Built,
-            drift::{self, LAST_DEFRAG_NOW},
+            self, Built, drift,
             live::Live,
+            names::{FAILED_RUNS, LAST_DEFRAG_NOW},
             ownership::{Ownership, ownership, statefulset_of_ours},
         },
         finding::Code,
@@ -169,7 +169,7 @@ impl Ensure<'_> {
             defrag_now::ANNOTATION
         );
         // The same count, told before a restart, has the same name and is not told again.
-        let unique = built.cronjob.metadata.annotations.as_ref().and_then(|all| all.get(drift::FAILED_RUNS).cloned());
+        let unique = built.cronjob.metadata.annotations.as_ref().and_then(|all| all.get(FAILED_RUNS).cloned());
         self.events.push(Event { unique, ..Event::warning("Defragment", "FailureBudgetSpent", note) });
     }
 

@@ -10,8 +10,8 @@ use crate::{
         Surroundings, cronjob,
         cronjob::{
             budget::Run,
-            drift::{FAILED_RUNS, LAST_DEFRAG_NOW},
             live::Live,
+            names::{FAILED_RUNS, LAST_DEFRAG_NOW},
             ownership::{Ownership, statefulset_of},
         },
         policy::{Governing, Labels, PolicySnapshot},

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::defrag::{
-    cronjob::{drift::OURS, live::Live, record::IN_FORCE},
+    cronjob::{
+        live::Live,
+        names::{IN_FORCE, OURS},
+    },
     policy::{DefragPolicy, PolicySet, compile},
 };
 

@@ -6,7 +6,7 @@ use k8s_openapi::{api::batch::v1::CronJob, apimachinery::pkg::apis::meta::v1::Ow
 use kube::api::ObjectMeta;
 use serde::Serialize;
 
-pub use super::names::{FAILED_RUNS, FINDINGS, LAST_DEFRAG_NOW, OURS, POLICY, POLICY_REASON};
+use super::names::OURS;
 
 /// The fields in which `live` differs from `desired`, as paths; empty where nothing has to be written.
 ///
@@ -98,7 +98,7 @@ pub fn fingerprint(value: &impl Serialize) -> u64 {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::names::FINDINGS, *};
 
     fn desired() -> Value {
         json!({
