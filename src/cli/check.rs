@@ -80,8 +80,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         let Some(object) = args.files.statefulset(&document)? else { continue };
         let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
         // Manifests alone say nothing of what else is in the cluster.
-        let seen = if around.is_empty() { Surroundings::default() } else { around.surroundings(&object) };
-        let assessment = assess(&object, &governing, &seen, now);
+        let surroundings = if around.is_empty() { Surroundings::default() } else { around.surroundings(&object) };
+        let assessment = assess(&object, &governing, &surroundings, now);
         assessed.push(Assessed {
             document,
             findings: as_acted_on(&governing.policy, assessment.findings),

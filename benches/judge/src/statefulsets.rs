@@ -1,4 +1,4 @@
-//! A whole StatefulSet, from its JSON to the judgement and to the CronJob.
+//! A whole StatefulSet, from its JSON to the assessment and to the CronJob.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
     table::Table,
 };
 
-/// From bytes to judgement, in nanoseconds.
+/// From bytes to assessment, in nanoseconds.
 const GOAL: f64 = 100_000.0;
 
 fn annotated(object: &Value, annotations: &[(&str, &str)]) -> Value {
