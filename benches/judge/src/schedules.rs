@@ -4,7 +4,7 @@ use std::{str::FromStr as _, time::Duration};
 
 use chrono::TimeZone as _;
 use croner::Cron;
-use etcd_defrag_webhook::defrag::schedule::{self, ScheduleLimits, Place, Schedule, TimeZone};
+use etcd_defrag_webhook::defrag::schedule::{self, Place, Schedule, ScheduleLimits, TimeZone};
 use jiff::Timestamp;
 use serde_json::json;
 

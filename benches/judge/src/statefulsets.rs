@@ -7,7 +7,7 @@ use etcd_defrag_webhook::{
     defrag::{
         Surroundings, assess,
         finding::Finding,
-        policy::{self, Compiled, DefragPolicy, Governing, PolicySnapshot, PolicySet},
+        policy::{self, Compiled, DefragPolicy, Governing, PolicySet, PolicySnapshot},
         statefulset::StatefulSet,
     },
 };
@@ -107,10 +107,7 @@ pub fn judge(table: &mut Table, root: &Path) -> Result {
     table.part("judge it and build the CronJob", &["and write its JSON"]);
     for (name, object) in sound {
         let built = || assess(&object, &governing, &Surroundings::nothing(), now);
-        let times = measure(vec![
-            here(built),
-            here(|| serde_json::to_vec(&built().cronjob())),
-        ])?;
+        let times = measure(vec![here(built), here(|| serde_json::to_vec(&built().cronjob()))])?;
         table.row(name, &times.into_iter().map(Some).collect::<Vec<_>>(), None);
     }
     Ok(())
