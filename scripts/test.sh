@@ -27,7 +27,7 @@ readonly with_node=(node install upgrade)
 # First, for they take longest.
 readonly longest=(e2e ondemand process model chart)
 # Most of their time is waiting, so that more than one test for each processor makes sense.
-readonly -A threads=([e2e]=5 [node]=4 [ondemand]=4 [process]=3)
+readonly -A threads=([e2e]=4 [ondemand]=4 [process]=3)
 
 say() { printf 'test: %s\n' "$*"; }
 die() { printf 'test: error: %s\n' "$*" >&2; exit 1; }
