@@ -5,9 +5,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{
     api::{apps::v1 as apps, core::v1::VolumeResourceRequirements},
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use serde::{Deserialize, Deserializer, Serialize};
+
+use super::measure::{Measure, Tally};
 
 /// A StatefulSet, reduced to what the assessment reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -31,6 +33,13 @@ macro_rules! part {
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
         #[serde(rename_all = "camelCase")]
         pub struct $name { $($(#[$field_doc])* #[serde(default, deserialize_with = "nullable")] pub $field: $type,)+ }
+
+        // Whatever is decoded counts.
+        impl Measure for $name {
+            fn measure(&self, tally: &mut Tally) {
+                $(self.$field.measure(tally);)+
+            }
+        }
     };
 }
 
@@ -136,23 +145,10 @@ VolumeMount {
 });
 part!(/// A probe; the numbers are seconds and counts, unset means Kubernetes' default.
 Probe {
-    /// Seconds before the first attempt.
-    initial_delay_seconds: Option<i32>,
     /// Seconds between attempts (default 10).
     period_seconds: Option<i32>,
     /// Failures in a row that restart the container (default 3).
     failure_threshold: Option<i32>,
-    /// Seconds until an attempt has failed (default 1).
-    timeout_seconds: Option<i32>,
-    /// An HTTP request.
-    http_get: Option<HttpGet>,
-});
-part!(/// `httpGet`.
-HttpGet {
-    /// The path.
-    path: String,
-    /// The port.
-    port: Option<IntOrString>,
 });
 part!(/// A volume.
 Volume {

@@ -3,6 +3,8 @@
 //!
 //! Machines differ and are noisy: compare the ratios, all of which are of one run.
 
+#[path = "../../../tests/support/adversary.rs"]
+mod adversary;
 mod harness;
 mod oracle;
 #[path = "../../../tests/support/random.rs"]
@@ -11,6 +13,7 @@ mod rules;
 mod schedules;
 mod statefulsets;
 mod table;
+mod worst;
 
 use std::{path::Path, process::ExitCode};
 
@@ -25,6 +28,12 @@ fn now() -> Result<Timestamp> {
 }
 
 fn run() -> Result<bool> {
+    if let Some(sizes) = std::env::args().nth(1).filter(|what| what == "probe") {
+        let _ = sizes;
+        let sizes: Vec<usize> = std::env::args().skip(2).filter_map(|size| size.parse().ok()).collect();
+        worst::probe(&sizes)?;
+        return Ok(true);
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let oracle = Oracle::start(&root.join("tests/oracle"))?;
     let mut table = Table::new();
