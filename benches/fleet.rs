@@ -4,9 +4,6 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a benchmark that cannot go on ends")]
 
-#[path = "../tests/harness/mod.rs"]
-mod harness;
-
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},

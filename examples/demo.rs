@@ -5,9 +5,6 @@
 
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "a demo that cannot go on ends")]
 
-#[path = "../tests/harness/mod.rs"]
-mod harness;
-
 use std::{
     process::{Command, Output},
     time::{Duration, Instant},

@@ -3,6 +3,7 @@
 # that is not root. No daemon and no base image is needed.
 #
 #   scripts/image.sh [--architecture amd64|arm64]   default: this machine's
+#   scripts/image.sh --quick                        of a program that was optimised less, for tests
 #   scripts/image.sh --check-reproducible           builds it a second time, in another folder, and compares
 #
 # Standard output is the path of the archive and nothing else; name, digest, size
@@ -37,11 +38,12 @@ revision() {
 
 make_image() {
   local architecture=$1 binary version archive tool
-  binary=$(scripts/release-binary.sh "$architecture")
+  binary=$(scripts/release-binary.sh "$architecture" "$profile")
   version=$(of_package version)
-  local folder
+  local folder suffix=''
+  [[ $profile == release ]] || suffix=-$profile
   folder=$(realpath -m "${CARGO_TARGET_DIR:-target}")/image
-  archive=$folder/etcd-defrag-webhook-$version-$architecture.tar
+  archive=$folder/etcd-defrag-webhook-$version-$architecture$suffix.tar
   tool=$folder/tool
   mkdir -p "$folder"
   (cd tests/controlplane && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$tool" ./image) >&2
@@ -84,12 +86,13 @@ check_reproducible() {
 }
 
 main() {
-  local architecture='' command=make_image
+  local architecture='' command=make_image profile=release
   while (($#)); do
     case $1 in
+      --quick) profile=quick ;;
       --check-reproducible) command=check_reproducible ;;
       --architecture) architecture=${2:?--architecture needs a value: amd64 or arm64}; shift ;;
-      *) die "unknown argument $1 (known: --architecture, --check-reproducible)" ;;
+      *) die "unknown argument $1 (known: --architecture, --quick, --check-reproducible)" ;;
     esac
     shift
   done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the statically linked release binary and prints its path.
 #
-#   scripts/release-binary.sh [ARCHITECTURE]   amd64 or arm64; default: this machine's
+#   scripts/release-binary.sh [ARCHITECTURE [PROFILE]]   amd64 or arm64; default: this machine's; release or quick (for tests)
 #
 # The same sources and the same toolchain make the same bytes, in whatever folder:
 # what would say where it was built is replaced by fixed names. The crates that it
@@ -22,6 +22,7 @@ case ${1:-} in
   *) die "unknown architecture $1 (known: amd64, arm64)" ;;
 esac
 readonly host target
+readonly profile=${2:-release}
 target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 readonly target_dir
 readonly cargo_home=${CARGO_HOME:-$HOME/.cargo}
@@ -49,9 +50,9 @@ CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; printf '%s' "${flags[*]}")
 CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$target_dir=/target"
 # The program knows no time; with that of the commit each commit would compile the C parts anew, and all that builds on them.
 SOURCE_DATE_EPOCH=0
+[[ $profile == quick ]] || export CARGO_INCREMENTAL=0
 export PATH CARGO_ENCODED_RUSTFLAGS CFLAGS SOURCE_DATE_EPOCH
-export CARGO_INCREMENTAL=0
-cargo auditable build --locked --release --target "$target" --bin etcd-defrag-webhook >&2
-readonly binary=$target_dir/$target/release/etcd-defrag-webhook
+cargo auditable build --locked --profile "$profile" --target "$target" --bin etcd-defrag-webhook >&2
+readonly binary=$target_dir/$target/$profile/etcd-defrag-webhook
 scripts/static-check.sh "$binary" >&2
 printf '%s\n' "$binary"

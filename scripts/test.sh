@@ -7,9 +7,9 @@
 #   scripts/test.sh --fast        what needs neither Go nor a control plane nor root
 #   scripts/test.sh [ARGUMENTS]   arguments go to `cargo test`, such as --test e2e
 #
-# Test binaries that share nothing run side by side, $TEST_LANES (2) at a time;
-# those that have a node, its addresses and its rules of iptables run alone after
-# them. Shown are, for each binary when it has ended, its result, failures in full
+# Test binaries run side by side: $TEST_LANES (2) of those without a node, one of
+# those with a node, and at the end, alone, those that measure the machine. Shown
+# are, for each binary when it has ended, its result, failures in full
 # and what was skipped; everything else is in target/test.log. The last line has
 # the totals. Exit 0 only where at least one test passed and none failed.
 set -euo pipefail
@@ -20,10 +20,14 @@ readonly log=${CARGO_TARGET_DIR:-target}/test.log
 readonly lanes=${TEST_LANES:-2}
 # What cargo says is read here.
 export CARGO_TERM_COLOR=never
-# One at a time: they have the machine's one node, or measure how soon it answers.
-readonly alone=(node_lifecycle node install availability upgrade)
+# Nothing runs beside them: they measure how soon answers come, or count what the machine has.
+readonly alone=(availability node_lifecycle)
+# One at a time: a node and its pods take memory and both processors.
+readonly with_node=(node install upgrade)
 # First, for they take longest.
-readonly longest=(e2e process ondemand model unit admission)
+readonly longest=(e2e ondemand process model chart)
+# Most of their time is waiting, so that more than one test for each processor makes sense.
+readonly -A threads=([e2e]=5 [node]=4 [ondemand]=4 [process]=3)
 
 say() { printf 'test: %s\n' "$*"; }
 die() { printf 'test: error: %s\n' "$*" >&2; exit 1; }
@@ -121,27 +125,30 @@ build() { cargo test --locked --no-run "$@" 2>&1 | tee "$log" | condense; }
 
 # Runs a job and notes how it ended; without that note it was killed.
 run_job() {
-  local name=$1 status=0 began=$SECONDS
+  local name=$1 status=0
+  # Seconds by the clock, and of the processors.
+  local TIMEFORMAT='%0R %0U %0S'
   local -a select filter
   read -ra select <<<"${selects[$name]}"
   read -ra filter <<<"${filters[$name]:-}"
-  cargo test --locked --no-fail-fast "${select[@]}" -- "${filter[@]}" --show-output \
-    >"$scratch/$name.log" 2>&1 </dev/null || status=$?
-  echo "$status $((SECONDS - began))" >"$scratch/$name.ended"
+  if [[ -v threads[$name] ]]; then export RUST_TEST_THREADS=${RUST_TEST_THREADS:-${threads[$name]}}; fi
+  { time cargo test --locked --no-fail-fast "${select[@]}" -- "${filter[@]}" --show-output \
+    >"$scratch/$name.log" 2>&1 </dev/null; } 2>"$scratch/$name.took" || status=$?
+  echo "$status $(<"$scratch/$name.took")" >"$scratch/$name.ended"
 }
 
 # Shows and logs what a job wrote, and takes over how it ended.
 collect() {
-  local name=$1 status=137 took='?'
+  local name=$1 status=137 took='?' user=0 system=0
   cat "$scratch/$name.log" >>"$log"
   condense <"$scratch/$name.log"
   if [[ -s $scratch/$name.ended ]]; then
-    read -r status took <"$scratch/$name.ended"
+    read -r status took user system <"$scratch/$name.ended"
   else
     say "$name was killed" | tee -a "$log"
   fi
   if ((status != 0)); then verdict=$status; fi
-  say "$name: $took s"
+  say "$name: $took s, $((user + system)) s of processors"
 }
 
 # The names of the jobs that run, by their process.
@@ -154,45 +161,60 @@ stop() {
   exit 130
 }
 
-# Waits until fewer jobs than so many run.
-await() {
-  local pid
-  while ((${#running[@]} >= $1)); do
+among() { [[ " ${*:2} " == *" $1 "* ]]; }
+
+# Whether a job may start now.
+has_room() {
+  local name other nodes=0
+  for other in "${running[@]}"; do
+    if among "$other" "${alone[@]}"; then return 1; fi
+    if among "$other" "${with_node[@]}"; then ((++nodes)); fi
+  done
+  if among "$1" "${alone[@]}"; then
+    ((${#running[@]} == 0))
+  elif among "$1" "${with_node[@]}"; then
+    ((nodes == 0))
+  else
+    ((${#running[@]} - nodes < lanes))
+  fi
+}
+
+start() {
+  # A group of processes of its own, to be ended as one.
+  set -m
+  run_job "$1" &
+  set +m
+  running[$!]=$1
+}
+
+# Runs jobs by their names, in their order as far as there is room for them.
+run_jobs() {
+  local name pid
+  local -a waiting=("$@") left
+  while ((${#waiting[@]} + ${#running[@]})); do
+    left=()
+    for name in "${waiting[@]}"; do
+      if has_room "$name"; then start "$name"; else left+=("$name"); fi
+    done
+    waiting=("${left[@]}")
     wait -n -p pid "${!running[@]}" || true
     collect "${running[$pid]}"
     unset "running[$pid]"
   done
 }
 
-# Runs jobs by their names, at most so many at a time.
-run_jobs() {
-  local width=$1 name
-  shift
-  for name in "$@"; do
-    await "$width"
-    # A group of processes of its own, to be ended as one.
-    set -m
-    run_job "$name" &
-    set +m
-    running[$!]=$name
-  done
-  await 1
-}
-
-among() { [[ " ${*:2} " == *" $1 "* ]]; }
-
 run_all() {
-  local -a together=() singly=()
+  local -a order=()
   local name
-  for name in "${longest[@]}" $(printf '%s\n' "${!selects[@]}" | sort); do
-    [[ -v selects[$name] ]] || continue
-    if among "$name" "${together[@]}" "${singly[@]}"; then continue; fi
-    if among "$name" "${alone[@]}"; then singly+=("$name"); else together+=("$name"); fi
+  local others
+  # Without those that come last.
+  others=$(printf '%s\n' "${!selects[@]}" "${alone[@]}" | sort | uniq -u)
+  for name in "${longest[@]}" "${with_node[@]}" $others "${alone[@]}"; do
+    if [[ -v selects[$name] ]] && ! among "$name" "${order[@]}"; then order+=("$name"); fi
   done
   scratch=$(mktemp -d)
   trap stop INT TERM
-  run_jobs "$lanes" "${together[@]}"
-  run_jobs 1 "${singly[@]}"
+  run_jobs "${order[@]}"
   trap - INT TERM
   rm -rf "$scratch"
 }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the lint knows test functions, but not the helpers of tests")]
 
-use etcd_defrag_webhook::{admission::floor, defrag::policy};
+use etcd_defrag_webhook::{admission::vap, defrag::policy};
 
 const HEAD: &str = "\
 # Generated: `UPDATE_MANIFESTS=1 cargo test --test manifests` writes it from the code, and
@@ -18,7 +18,7 @@ fn the_definition_of_the_policy_is_what_the_types_say() {
 
 #[test]
 fn the_floor_is_what_the_code_says() {
-    let (admission, binding) = floor::floor(&policy::Policy::built_in(), None);
+    let (admission, binding) = vap::policy_and_binding(&policy::Policy::built_in(), None);
     let options = || serde_saphyr::ser_options! { min_fold_chars: usize::MAX, folded_wrap_chars: usize::MAX };
     let documents = [
         serde_saphyr::to_string_with_options(&admission, options()).unwrap(),

@@ -10,11 +10,6 @@
     reason = "a test that cannot go on fails"
 )]
 
-#[path = "support/child.rs"]
-mod child;
-#[path = "harness/mod.rs"]
-mod harness;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -24,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{ETCD_IMAGE, NODE, Node, eventually, unavailable};
+use harness::{ETCD_IMAGE, NODE, Node, child, eventually, unavailable};
 
 const SOON: Duration = Duration::from_mins(1);
 /// How often the node is started and stopped in a row, unless `NODE_STARTS` says otherwise.

@@ -24,7 +24,7 @@ use etcd_defrag_webhook::defrag::{
     schedule::{Schedule, TimeZone},
 };
 use generated::{any_schedule, duration_text, fields, known, mutated};
-use harness::{Random, ask, count, oracle, random, scratch};
+use harness::{Random, ask, count, oracle, scratch};
 use jiff::Timestamp;
 
 const BATCH: usize = 50_000;

@@ -16,8 +16,6 @@ use etcd_defrag_webhook::{
 };
 use serde_json::{Value, json};
 
-mod harness;
-
 fn statefulset(name: &str, labels: &Value, annotations: &Value) -> String {
     let mut object: Value = serde_saphyr::from_str(include_str!("fixtures/charts/kamaji-etcd.yaml")).unwrap();
     object["metadata"] = json!({"name": name, "namespace": "default", "labels": labels, "annotations": annotations});

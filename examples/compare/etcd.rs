@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    harness::{EtcdPods, Node, PodsOptions, eventually},
-    say,
-};
+use crate::say;
+use harness::{EtcdPods, Node, PodsOptions, eventually};
 
 /// What a key and its value take in the file: sixteen pages of 4 KiB.
 const CELL: u64 = 64 << 10;

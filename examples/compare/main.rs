@@ -5,9 +5,6 @@
 
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "a measurement that cannot go on ends")]
 
-#[path = "../../tests/harness/mod.rs"]
-mod harness;
-
 mod etcd;
 mod model;
 mod original;

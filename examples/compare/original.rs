@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{EtcdPods, engine_image};
+use harness::{EtcdPods, engine_image};
 
 /// No quota, so that the engine takes 2 GiB; no wait; the engine's own 30 s for a member; going on after a failure, and
 /// compaction before each run, as the engine does by default; run as root, and again after a failure.

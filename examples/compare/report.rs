@@ -4,10 +4,8 @@ use std::{fmt::Write as _, fs};
 
 use etcd_defrag_webhook::defrag::quantity::human;
 
-use crate::{
-    harness::Engine,
-    model::{Run, Scenario, about},
-};
+use crate::model::{Run, Scenario, about};
+use harness::Engine;
 
 /// On what it was measured.
 pub(crate) struct Facts {

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::{
     etcd::Etcd,
-    harness::{Defragmentation, ETCD_IMAGE, eventually},
     model::{Interval, Lane, Run},
     say,
 };
+use harness::{Defragmentation, ETCD_IMAGE, eventually};
 
 /// Writes go on this long before a run and after it.
 const MARGIN: Duration = Duration::from_secs(4);

@@ -67,17 +67,19 @@ fn set(object: &mut Value, line: &str) -> Option<()> {
 }
 
 /// An enrolled object has a plan or a refusal, and never both.
-fn ends(judgement: &Assessment) {
+fn ends(assessment: &Assessment) {
     use etcd_defrag_webhook::defrag::Enrollment::{Enrolled, NotEnrolled, OptedOut, Unclear};
-    readable(&judgement.findings);
-    let refused = judgement.denials().next().is_some();
-    match judgement.enrollment {
-        Enrolled => assert_eq!(judgement.plan.is_none(), refused, "{judgement:?}"),
-        Unclear => assert!(judgement.plan.is_none() && refused, "{judgement:?}"),
-        NotEnrolled | OptedOut => assert!(judgement.plan.is_none() && judgement.findings.is_empty(), "{judgement:?}"),
+    readable(&assessment.findings);
+    let refused = assessment.denials().next().is_some();
+    match assessment.enrollment {
+        Enrolled => assert_eq!(assessment.plan.is_none(), refused, "{assessment:?}"),
+        Unclear => assert!(assessment.plan.is_none() && refused, "{assessment:?}"),
+        NotEnrolled | OptedOut => {
+            assert!(assessment.plan.is_none() && assessment.findings.is_empty(), "{assessment:?}")
+        }
     }
-    if judgement.plan.is_some() {
-        runs(judgement);
+    if assessment.plan.is_some() {
+        runs(assessment);
     }
 }
 
@@ -103,7 +105,7 @@ fn runs(assessment: &Assessment) {
 }
 
 /// Filling in what the policy gives touches our own keys only, is done at once, and changes nothing about the plan.
-fn fills_in_once(object: &StatefulSet, judgement: &Assessment, policy: &Policy) {
+fn fills_in_once(object: &StatefulSet, assessment: &Assessment, policy: &Policy) {
     let first = changes(object, None, policy);
     assert!(first.iter().all(|change| Key::ALL.iter().any(|key| key.annotation() == change.annotation)), "{first:?}");
     let filled = applied(object, first);
@@ -117,9 +119,9 @@ fn fills_in_once(object: &StatefulSet, judgement: &Assessment, policy: &Policy) 
         return;
     }
     let after = assessed(&filled);
-    let codes = |judgement: &Assessment| judgement.findings.iter().map(|finding| finding.code).collect::<Vec<Code>>();
-    assert_eq!(codes(&after), codes(judgement));
-    assert_eq!(after.cronjob(), judgement.cronjob());
+    let codes = |assessment: &Assessment| assessment.findings.iter().map(|finding| finding.code).collect::<Vec<Code>>();
+    assert_eq!(codes(&after), codes(assessment));
+    assert_eq!(after.cronjob(), assessment.cronjob());
 }
 
 fn applied(object: &StatefulSet, changes: Vec<Change>) -> StatefulSet {

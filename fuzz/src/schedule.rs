@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use etcd_defrag_webhook::defrag::{
     finding::Code,
-    schedule::{Judged, Limits, Place, Schedule, ScheduleError, TimeZone, Weekdays, Window, judge, resolve_hash},
+    schedule::{
+        Judged, Place, Schedule, ScheduleError, ScheduleLimits, TimeZone, Weekdays, Window, judge, resolve_hash,
+    },
 };
 use jiff::ToSpan as _;
 
@@ -22,8 +24,8 @@ pub fn check(input: &[u8]) {
     }
     let schedule = read(text);
     let limits = [
-        Limits { min_interval: Duration::from_mins(10), max_interval: None, windows: None },
-        Limits {
+        ScheduleLimits { min_interval: Duration::from_mins(10), max_interval: None, windows: None },
+        ScheduleLimits {
             min_interval: Duration::from_hours(3),
             max_interval: Some(Duration::from_hours(8 * 24)),
             windows: Some(vec![Window { days: Weekdays::of(&[0, 3, 6]), from: 22 * 60, to: 6 * 60, zone: None }]),
@@ -56,7 +58,7 @@ fn correct(error: &ScheduleError, text: &str) {
     }
 }
 
-fn agrees(judged: &Judged, limits: &Limits, valid: bool, zone_valid: bool) {
+fn agrees(judged: &Judged, limits: &ScheduleLimits, valid: bool, zone_valid: bool) {
     readable(&judged.findings);
     let found = |code| judged.findings.iter().any(|finding| finding.code == code);
     assert_eq!(found(Code::ScheduleInvalid), !valid, "{judged:?}");

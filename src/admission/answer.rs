@@ -11,7 +11,7 @@ use super::{
 };
 use crate::defrag::{
     finding::{Finding, WARNING_LIMIT, shorten},
-    policy::Landscape,
+    policy::PolicySnapshot,
 };
 
 /// What became of a request.
@@ -23,7 +23,7 @@ pub enum Outcome {
     Patched,
     /// Findings refuse the write.
     Refused,
-    /// The review could not be judged, because it could not be read.
+    /// The review could not be assessed, because it could not be read.
     Unreadable,
     /// The assessment panicked or ran out of time.
     Failed,
@@ -74,10 +74,10 @@ pub enum Failure {
 
 /// The answer to the review in `body`, whose request has this `uid`.
 #[must_use]
-pub fn answer(entry: Entry, uid: &str, body: &[u8], landscape: &Landscape, now: Timestamp) -> Answer {
+pub fn answer(entry: Entry, uid: &str, body: &[u8], snapshot: &PolicySnapshot, now: Timestamp) -> Answer {
     let request = match review::request(body) {
         Ok(request) => request,
-        Err(error) => return unjudged(entry, uid, Outcome::Unreadable, 400, "BadRequest", &error.to_string()),
+        Err(error) => return unassessed(entry, uid, Outcome::Unreadable, 400, "BadRequest", &error.to_string()),
     };
     let allow = |warnings, request| Answer {
         response: Response::allow(uid, warnings),
@@ -93,7 +93,7 @@ pub fn answer(entry: Entry, uid: &str, body: &[u8], landscape: &Landscape, now: 
     let Some(object) = &request.object else { return allow(Vec::new(), request) };
     let write =
         Write { operation: request.operation, object, old: request.old_object.as_ref(), of_status: request.of_status };
-    let decision = decide(entry, write, landscape, now);
+    let decision = decide(entry, write, snapshot, now);
     let (response, outcome) = if !decision.refusals.is_empty() {
         (Response::deny(uid, invalid(object, &decision.refusals), decision.warnings), Outcome::Refused)
     } else if decision.patch.is_empty() {
@@ -116,10 +116,10 @@ pub fn failed(entry: Entry, uid: &str, failure: Failure) -> Answer {
         ),
         Failure::TimedOut => (504, "Timeout", "the judgement of this object took too long; try again"),
     };
-    unjudged(entry, uid, Outcome::Failed, code, reason, text)
+    unassessed(entry, uid, Outcome::Failed, code, reason, text)
 }
 
-fn unjudged(entry: Entry, uid: &str, outcome: Outcome, code: u16, reason: &str, text: &str) -> Answer {
+fn unassessed(entry: Entry, uid: &str, outcome: Outcome, code: u16, reason: &str, text: &str) -> Answer {
     let response = match entry {
         Entry::Validate => {
             let message = format!("{text}. Nothing was changed: etcd-defrag.io settings are not accepted unjudged.");

@@ -23,7 +23,7 @@ const REST: usize = 256;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry<'a> {
+struct AuditEntry<'a> {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<Code>,
@@ -42,7 +42,7 @@ pub fn annotation<'a>(governing: &Governing, violations: impl Iterator<Item = &'
         return None;
     }
     let names = names(actions);
-    let entry = |message: String| Entry {
+    let entry = |message: String| AuditEntry {
         message,
         code: None,
         field: None,
@@ -53,7 +53,7 @@ pub fn annotation<'a>(governing: &Governing, violations: impl Iterator<Item = &'
     let (mut total, mut shown) = (0_usize, 0_usize);
     for violation in violations {
         total += 1;
-        let entry = Entry {
+        let entry = AuditEntry {
             code: Some(violation.code),
             field: Some(&violation.field),
             ..entry(shorten(&violation.message, MESSAGE))

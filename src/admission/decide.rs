@@ -7,19 +7,19 @@ use jiff::Timestamp;
 
 pub use super::write::{Decision, Write};
 use super::{Entry, enroll::fill_in, review::Operation, validate, write::govern};
-use crate::defrag::policy::Landscape;
+use crate::defrag::policy::PolicySnapshot;
 
 /// Decides on a write.
 #[must_use]
-pub fn decide(entry: Entry, write: Write<'_>, landscape: &Landscape, now: Timestamp) -> Decision {
+pub fn decide(entry: Entry, write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
     if write.operation == Operation::Other || write.object.metadata.deletion_timestamp.is_some() {
         return Decision::default();
     }
     match (entry, write.concerns_us()) {
         // A change of our keys that the writer did not ask for would turn a rescue into a write that can be refused.
-        (Entry::Enroll | Entry::Mutate, true) => fill_in(entry, write, &govern(landscape, write.object)),
-        (Entry::Validate, true) => validate::change(write, landscape, now),
-        (Entry::Validate | Entry::Warn, false) => validate::edit_elsewhere(write, landscape, now),
+        (Entry::Enroll | Entry::Mutate, true) => fill_in(entry, write, &govern(snapshot, write.object)),
+        (Entry::Validate, true) => validate::change(write, snapshot, now),
+        (Entry::Validate | Entry::Warn, false) => validate::edit_elsewhere(write, snapshot, now),
         (Entry::Enroll | Entry::Mutate, false) | (Entry::Warn, true) => Decision::default(),
     }
 }

@@ -38,15 +38,15 @@ struct At {
 
 /// The counters of admission; clones share them.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct AdmissionMetrics {
     reviews: Family<Review, Counter>,
     findings: Family<Found, Counter>,
     duration: Family<At, Histogram>,
     /// Those of the listener.
-    pub(super) listener: listen::Metrics,
+    pub(super) listener: listen::ListenerMetrics,
 }
 
-impl Default for Metrics {
+impl Default for AdmissionMetrics {
     /// All at zero; each decision is there from the start, so that the first failure shows as an increase.
     fn default() -> Self {
         let reviews = Family::<Review, Counter>::default();
@@ -60,12 +60,12 @@ impl Default for Metrics {
             findings: Family::default(),
             // 100 µs to 3.3 s: from an answer without a proof up to the request timeout.
             duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.0001, 2.0, 16))),
-            listener: listen::Metrics::default(),
+            listener: listen::ListenerMetrics::default(),
         }
     }
 }
 
-impl Metrics {
+impl AdmissionMetrics {
     /// Counters that `registry` exports.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {

@@ -5,25 +5,25 @@
 
 use std::fmt;
 
-mod access;
 pub mod answer;
 pub mod audit;
 pub mod decide;
-pub mod floor;
 pub mod metrics;
 pub mod patch;
 pub mod registration;
 pub mod reply;
 pub mod review;
 pub mod server;
+pub mod vap;
 
 mod enroll;
+mod status_subresource;
 mod trace;
 mod validate;
 mod warnings;
 mod write;
 
-pub use metrics::Metrics;
+pub use metrics::AdmissionMetrics;
 
 /// What the API server asks of us; each is a webhook entry with a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

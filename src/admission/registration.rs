@@ -17,7 +17,7 @@ use crate::defrag::keys::ENABLED;
 pub const NAME: &str = "etcd-defrag-webhook";
 
 /// How long the API server waits for an answer, in seconds; above
-/// [`Limits::request`](crate::runtime::limits::Limits::request).
+/// [`ServerLimits::request`](crate::runtime::limits::ServerLimits::request).
 pub const TIMEOUT_SECONDS: i32 = 5;
 
 /// True where a write changes a label or an annotation of ours. Looking at both sides finds what was added, changed and
@@ -64,7 +64,7 @@ pub struct Registration {
     pub target: Target,
     /// The CA of our serving certificate in PEM; `None` where something else fills it in.
     pub ca_bundle: Option<String>,
-    /// The namespace that we run in, where nothing is judged so that we can never block our own start.
+    /// The namespace that we run in, where nothing is assessed so that we can never block our own start.
     pub own_namespace: Option<String>,
 }
 
@@ -276,6 +276,6 @@ mod tests {
     #[test]
     fn our_own_answer_arrives_before_the_api_server_gives_up() {
         let timeout = std::time::Duration::from_secs(TIMEOUT_SECONDS.unsigned_abs().into());
-        assert!(crate::runtime::limits::Limits::default().request < timeout);
+        assert!(crate::runtime::limits::ServerLimits::default().request < timeout);
     }
 }

@@ -19,7 +19,7 @@ pub const KIND: &str = "AdmissionReview";
 #[error("{0}; POST an AdmissionReview of {API_VERSION} as JSON, as the API server does")]
 pub struct Malformed(String);
 
-/// A request that can be answered but not judged.
+/// A request that can be answered but not assessed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// The attributes of the request.
@@ -33,7 +33,7 @@ pub enum Unreadable {
         /// The decoder's words.
         reason: String,
     },
-    /// There is nothing to judge.
+    /// There is nothing to assess.
     #[error("the request carries no object, and {0} needs one")]
     NoObject(&'static str),
 }
@@ -45,7 +45,7 @@ pub enum Operation {
     Create,
     /// The object changes.
     Update,
-    /// Anything else, which is never ours to judge.
+    /// Anything else, which is never ours to assess.
     Other,
 }
 
@@ -61,12 +61,12 @@ impl Operation {
     }
 }
 
-/// A request to judge.
+/// A request to assess.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// What is being done.
     pub operation: Operation,
-    /// Whether the request is about a StatefulSet or its status; anything else is not ours to judge.
+    /// Whether the request is about a StatefulSet or its status; anything else is not ours to assess.
     pub ours: bool,
     /// Whether it is a write of the status.
     pub of_status: bool,

@@ -22,34 +22,38 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Entry, Metrics,
+    AdmissionMetrics, Entry,
     answer::{Answer, Failure, Outcome, answer, failed},
     reply, review, trace,
 };
 use crate::{
-    defrag::policy::Landscape,
-    runtime::{clock::Clock, limits::Limits, listen},
+    defrag::policy::PolicySnapshot,
+    runtime::{clock::Clock, limits::ServerLimits, listen},
 };
 
 /// Everything that an answer needs besides its request.
 #[derive(Clone)]
 pub struct Admission {
     /// The policies now in force, and the namespaces that they select by.
-    pub landscape: watch::Receiver<Arc<Landscape>>,
+    pub snapshots: watch::Receiver<Arc<PolicySnapshot>>,
     /// The time of an assessment.
     pub clock: Clock,
     /// What is counted.
-    pub metrics: Metrics,
-    limits: Limits,
+    pub metrics: AdmissionMetrics,
+    limits: ServerLimits,
     slots: Arc<Semaphore>,
 }
 
 impl Admission {
     /// Admission under the policies of a cluster, by the system's clock.
     #[must_use]
-    pub fn new(landscape: watch::Receiver<Arc<Landscape>>, metrics: Metrics, limits: &Limits) -> Self {
+    pub fn new(
+        snapshots: watch::Receiver<Arc<PolicySnapshot>>,
+        metrics: AdmissionMetrics,
+        limits: &ServerLimits,
+    ) -> Self {
         Self {
-            landscape,
+            snapshots,
             clock: Arc::new(Timestamp::now),
             metrics,
             slots: Arc::new(Semaphore::new(limits.requests)),
@@ -88,7 +92,7 @@ pub async fn run(
     listener: TcpListener,
     admission: Admission,
     tls: Arc<ServerConfig>,
-    limits: Limits,
+    limits: ServerLimits,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let metrics = admission.metrics.listener.clone();
@@ -131,19 +135,19 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
     };
     let body = body?;
     let uid = review::uid(&body).map_err(|error| (StatusCode::BAD_REQUEST, "BadRequest", error.to_string()))?;
-    let landscape = Arc::clone(&admission.landscape.borrow());
+    let snapshot = Arc::clone(&admission.snapshots.borrow());
     let clock = Arc::clone(&admission.clock);
     // An assessment computes and never waits, so it belongs on a thread where it delays nobody; there, a panic ends in
     // an answer, and one that outlives its request keeps its slot until it is through.
-    let judgement = spawn_blocking({
+    let assessment = spawn_blocking({
         let uid = uid.clone();
         move || {
-            let answer = answer(entry, &uid, &body, &landscape, clock());
+            let answer = answer(entry, &uid, &body, &snapshot, clock());
             drop(slot);
             answer
         }
     });
-    Ok(match timeout_at(deadline, judgement).await {
+    Ok(match timeout_at(deadline, assessment).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             tracing::error!(%entry, %uid, %error, "a judgement panicked");

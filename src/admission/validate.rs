@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    access, audit,
+    audit, status_subresource,
     warnings::{fit, note},
     write::{Decision, Write, govern},
 };
@@ -11,32 +11,32 @@ use crate::defrag::{
     Assessment, Enrollment, Surroundings, assess,
     field::Field,
     finding::Finding,
-    policy::{Governing, Landscape},
+    policy::{Governing, PolicySnapshot},
     settings::defaulted_keys,
     statefulset::StatefulSet,
 };
 
 /// What `object` has to answer for; nothing where it is not enrolled. A webhook sees nothing around it.
-fn judge(object: &StatefulSet, governing: &Governing, now: Timestamp) -> Option<Assessment> {
+fn assess_enrolled(object: &StatefulSet, governing: &Governing, now: Timestamp) -> Option<Assessment> {
     let assessment = assess(object, governing, &Surroundings::default(), now);
     matches!(assessment.enrollment, Enrollment::Enrolled | Enrollment::Unclear).then_some(assessment)
 }
 
 /// A create, or an update of our own keys.
-pub(super) fn change(write: Write<'_>, landscape: &Landscape, now: Timestamp) -> Decision {
-    let governing = govern(landscape, write.object);
+pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
+    let governing = govern(snapshot, write.object);
     let (policy, actions) = (&governing.policy, governing.policy.actions);
-    let Some(assessment) = judge(write.object, &governing, now) else { return Decision::default() };
-    // The old object is judged by the policy that governs the new one: neither a policy that has become stricter nor a
+    let Some(assessment) = assess_enrolled(write.object, &governing, now) else { return Decision::default() };
+    // The old object is assessed under the policy that governs the new one: neither a policy that has become stricter nor a
     // label that moves the object under a stricter one is a change of our keys, so what they bring in stood before.
-    let old = write.old.and_then(|old| Some((old, judge(old, &governing, now)?)));
-    // A violation may stay where the object was as enrolled before as it is now: enrolling is judged as a whole.
+    let old = write.old.and_then(|old| Some((old, assess_enrolled(old, &governing, now)?)));
+    // A violation may stay where the object was as enrolled before as it is now: enrolling is assessed as a whole.
     let old = old.filter(|(_, before)| before.enrollment == assessment.enrollment);
     let stood_before = |finding: &Finding| {
         old.as_ref().is_some_and(|(old, before)| stood(finding, &before.findings, old, write.object))
     };
     // Not the policy's to allow: it concerns who writes, and not what.
-    let mut refusals = access::through_status(write, policy);
+    let mut refusals = status_subresource::through_status(write, policy);
     refusals.extend(assessment.denials().filter(|finding| actions.deny && !stood_before(finding)).cloned());
 
     let brief = |finding: &Finding| finding.brief.clone();
@@ -45,7 +45,7 @@ pub(super) fn change(write: Write<'_>, landscape: &Landscape, now: Timestamp) ->
         warnings.extend(assessment.denials().map(brief));
     }
     warnings.extend(assessment.findings.iter().filter(|finding| !finding.denies()).map(brief));
-    warnings.extend(who_governs(&governing, landscape));
+    warnings.extend(who_governs(&governing, snapshot));
     if refusals.is_empty() {
         if actions.warn && (assessment.refused.settings || assessment.refused.facts.is_some()) {
             warnings.push(note("until this is mended no CronJob is made, and one that is there keeps its settings"));
@@ -65,11 +65,11 @@ pub(super) fn change(write: Write<'_>, landscape: &Landscape, now: Timestamp) ->
 }
 
 /// An edit elsewhere is told about what is wrong and about risks that were not there before.
-pub(super) fn edit_elsewhere(write: Write<'_>, landscape: &Landscape, now: Timestamp) -> Decision {
-    let governing = govern(landscape, write.object);
+pub(super) fn edit_elsewhere(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
+    let governing = govern(snapshot, write.object);
     let actions = governing.policy.actions;
-    let Some(assessment) = judge(write.object, &governing, now) else { return Decision::default() };
-    let before = write.old.and_then(|old| judge(old, &govern(landscape, old), now));
+    let Some(assessment) = assess_enrolled(write.object, &governing, now) else { return Decision::default() };
+    let before = write.old.and_then(|old| assess_enrolled(old, &govern(snapshot, old), now));
     let known_before = before.iter().flat_map(|before| &before.findings);
     let known =
         |finding: &Finding| known_before.clone().any(|one| one.code == finding.code && one.field == finding.field);
@@ -77,7 +77,7 @@ pub(super) fn edit_elsewhere(write: Write<'_>, landscape: &Landscape, now: Times
     let risks = assessment.findings.iter().filter(|finding| !finding.denies() && !known(finding));
     let mut warnings: Vec<String> = violations.chain(risks).map(|finding| finding.brief.clone()).collect();
     if !warnings.is_empty() {
-        warnings.extend(who_governs(&governing, landscape));
+        warnings.extend(who_governs(&governing, snapshot));
     }
     if !before.as_ref().is_some_and(|before| before.suspended) {
         warnings.extend(assessment.suspension());
@@ -91,8 +91,8 @@ pub(super) fn edit_elsewhere(write: Write<'_>, landscape: &Landscape, now: Times
 }
 
 /// Which policy governs and why; not worth a line where there is none but the built-in one.
-fn who_governs(governing: &Governing, landscape: &Landscape) -> Option<String> {
-    (!landscape.policies().is_empty()).then(|| note(&governing.why()))
+fn who_governs(governing: &Governing, snapshot: &PolicySnapshot) -> Option<String> {
+    (!snapshot.policies().is_empty()).then(|| note(&governing.why()))
 }
 
 /// Whether a violation was there before: the same one, and not because of a value of ours that this write sets.

@@ -6,7 +6,7 @@ use super::review::Operation;
 use crate::defrag::{
     finding::Finding,
     keys::PREFIX,
-    policy::{Governing, Labels, Landscape},
+    policy::{Governing, Labels, PolicySnapshot},
     statefulset::StatefulSet,
 };
 
@@ -62,7 +62,7 @@ fn ours(object: &StatefulSet) -> impl Iterator<Item = (bool, &str, &str)> {
 }
 
 /// The policy that governs an object.
-pub(super) fn govern(landscape: &Landscape, object: &StatefulSet) -> Governing {
+pub(super) fn govern(snapshot: &PolicySnapshot, object: &StatefulSet) -> Governing {
     static NONE: Labels = Labels::new();
-    landscape.govern(object.namespace(), object.metadata.labels.as_ref().unwrap_or(&NONE))
+    snapshot.govern(object.namespace(), object.metadata.labels.as_ref().unwrap_or(&NONE))
 }

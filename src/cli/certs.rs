@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{Outcome, output};
+use super::{Exit, output};
 use crate::runtime::selfsigned;
 
 /// Make a certificate authority and a serving certificate for development
@@ -28,7 +28,7 @@ pub(super) struct Args {
     force: bool,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let pair = selfsigned::issue(&args.names).context("cannot make the certificates")?;
     let files =
         [("ca.crt", &pair.ca_pem, 0o644), ("tls.crt", &pair.cert_pem, 0o644), ("tls.key", &pair.key_pem, 0o600)];
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         write(&args.out.join(name), text, mode)?;
     }
     output::say(&format!("wrote ca.crt, tls.crt and tls.key to {}", args.out.display()));
-    Ok(Outcome::Clean)
+    Ok(Exit::Clean)
 }
 
 /// Writes a file that is never readable to more than `mode` says, not even for a moment.

@@ -1,6 +1,6 @@
 //! `check`: findings for manifests, for people and for CI.
 
-mod judged;
+mod assessed;
 mod sarif;
 
 use anyhow::Context as _;
@@ -8,9 +8,9 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::judged::{Judged, Subject};
+use self::assessed::{Assessed, Subject};
 use super::{
-    Outcome,
+    Exit,
     around::Around,
     input::Files,
     output,
@@ -45,7 +45,7 @@ enum Format {
 /// The machine-readable form of one object. `kind` and `policy` are there where policies were named, so that the form
 /// without them stays what it was.
 #[derive(Serialize)]
-struct Entry<'a> {
+struct CheckedObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,13 +63,13 @@ struct Entry<'a> {
 #[derive(Serialize)]
 struct Governor<'a>(Option<&'a str>);
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
-    let (documents, known) = args.policies.load_with(&args.files, false, now)?;
-    let mut judged: Vec<Judged> = known
+    let (documents, loaded) = args.policies.load_with(&args.files, false, now)?;
+    let mut assessed: Vec<Assessed> = loaded
         .policies
         .into_iter()
-        .map(|(document, compiled)| Judged {
+        .map(|(document, compiled)| Assessed {
             document,
             subject: Subject::Policy(compiled.name.clone()),
             findings: compiled.findings.clone(),
@@ -78,11 +78,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let around = Around::of(&documents)?;
     for document in documents {
         let Some(object) = args.files.statefulset(&document)? else { continue };
-        let governing = known.landscape.govern(object.namespace(), &object.labels());
+        let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
         // Manifests alone say nothing of what else is in the cluster.
-        let seen = if around.is_empty() { Surroundings::default() } else { around.surroundings(&object) };
-        let assessment = assess(&object, &governing, &seen, now);
-        judged.push(Judged {
+        let surroundings = if around.is_empty() { Surroundings::default() } else { around.surroundings(&object) };
+        let assessment = assess(&object, &governing, &surroundings, now);
+        assessed.push(Assessed {
             document,
             findings: as_acted_on(&governing.policy, assessment.findings),
             subject: Subject::StatefulSet {
@@ -92,28 +92,33 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             },
         });
     }
-    Files::note_if_none(statefulsets(&judged).count());
+    Files::note_if_none(statefulsets(&assessed).count());
     output::print(&match args.output {
-        Format::Text => text(&judged),
-        Format::Json => output::json(&entries(&judged))?,
-        Format::Yaml => output::yaml(&serde_json::to_value(entries(&judged)).context("cannot write the findings")?)?,
-        Format::Sarif => output::json(&sarif::log(&judged))?,
+        Format::Text => text(&assessed),
+        Format::Json => output::json(&objects(&assessed))?,
+        Format::Yaml => output::yaml(&serde_json::to_value(objects(&assessed)).context("cannot write the findings")?)?,
+        Format::Sarif => output::json(&sarif::log(&assessed))?,
     })?;
-    Ok(if judged.iter().any(Judged::refused) { Outcome::Refused } else { Outcome::Clean })
+    Ok(if assessed.iter().any(Assessed::refused) { Exit::Refused } else { Exit::Clean })
 }
 
-fn statefulsets(judged: &[Judged]) -> impl Iterator<Item = &Judged> {
-    judged.iter().filter(|judged| matches!(judged.subject, Subject::StatefulSet { .. }))
+fn statefulsets(assessed: &[Assessed]) -> impl Iterator<Item = &Assessed> {
+    assessed.iter().filter(|assessed| matches!(assessed.subject, Subject::StatefulSet { .. }))
 }
 
-fn entries(judged: &[Judged]) -> Vec<Entry<'_>> {
-    judged
+fn objects(assessed: &[Assessed]) -> Vec<CheckedObject<'_>> {
+    assessed
         .iter()
-        .map(|Judged { subject, findings, .. }| match subject {
-            Subject::Policy(name) => {
-                Entry { kind: Some("DefragPolicy"), namespace: None, name, enrolled: None, policy: None, findings }
-            }
-            Subject::StatefulSet { object, enrolled, governing } => Entry {
+        .map(|Assessed { subject, findings, .. }| match subject {
+            Subject::Policy(name) => CheckedObject {
+                kind: Some("DefragPolicy"),
+                namespace: None,
+                name,
+                enrolled: None,
+                policy: None,
+                findings,
+            },
+            Subject::StatefulSet { object, enrolled, governing } => CheckedObject {
                 kind: governing.as_ref().map(|_| "StatefulSet"),
                 namespace: Some(object.namespace()),
                 name: object.name(),
@@ -125,9 +130,9 @@ fn entries(judged: &[Judged]) -> Vec<Entry<'_>> {
         .collect()
 }
 
-fn text(judged: &[Judged]) -> String {
+fn text(assessed: &[Assessed]) -> String {
     let mut text = String::new();
-    for Judged { document, subject, findings } in judged {
+    for Assessed { document, subject, findings } in assessed {
         let place = |field: &str| format!("{}:{}: {}", document.file(), document.line(field), subject.name());
         if let Some(governing) = subject.governing() {
             text += &output::placed(&place("metadata.name"), &governing.why());
@@ -138,25 +143,27 @@ fn text(judged: &[Judged]) -> String {
             text.push('\n');
         }
     }
-    text + &summary(judged) + "\n"
+    text + &summary(assessed) + "\n"
 }
 
-fn summary(judged: &[Judged]) -> String {
+fn summary(assessed: &[Assessed]) -> String {
     let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
-    let found = statefulsets(judged).count();
-    let enrolled =
-        judged.iter().filter(|judged| matches!(judged.subject, Subject::StatefulSet { enrolled: true, .. })).count();
-    let policies = match judged.len() - found {
+    let found = statefulsets(assessed).count();
+    let enrolled = assessed
+        .iter()
+        .filter(|assessed| matches!(assessed.subject, Subject::StatefulSet { enrolled: true, .. }))
+        .count();
+    let policies = match assessed.len() - found {
         0 => String::new(),
         1 => "1 DefragPolicy, ".to_owned(),
         more => format!("{more} DefragPolicies, "),
     };
-    let findings = judged.iter().flat_map(|judged| &judged.findings);
+    let findings = assessed.iter().flat_map(|assessed| &assessed.findings);
     let (denials, warnings): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.denies());
     format!(
         "{policies}{}, {enrolled} enrolled, {} refused: {}, {}",
         count(found, "StatefulSet"),
-        statefulsets(judged).filter(|judged| judged.refused()).count(),
+        statefulsets(assessed).filter(|assessed| assessed.refused()).count(),
         count(denials.len(), "denial"),
         count(warnings.len(), "warning")
     )

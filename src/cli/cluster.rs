@@ -11,7 +11,7 @@ use kube::{
 };
 
 use super::output;
-use crate::defrag::policy::{self, DefragPolicy, Labels, Landscape, PolicySet};
+use crate::defrag::policy::{self, DefragPolicy, Labels, PolicySet, PolicySnapshot};
 
 /// Runs a command that talks to a cluster.
 pub(super) fn run<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -29,7 +29,11 @@ pub(super) async fn client() -> anyhow::Result<Client> {
 
 /// The policies of the cluster, and the labels of one namespace or of all. Where policies may not be read, the built-in one
 /// is assumed and that is said: many people may look after their etcd without seeing what is cluster-wide.
-pub(super) async fn landscape(client: &Client, namespace: Option<&str>, now: Timestamp) -> anyhow::Result<Landscape> {
+pub(super) async fn policy_snapshot(
+    client: &Client,
+    namespace: Option<&str>,
+    now: Timestamp,
+) -> anyhow::Result<PolicySnapshot> {
     let policies = Api::<DefragPolicy>::all(client.clone()).list(&ListParams::default()).await;
     let policies = match policies {
         Ok(list) => list.items,
@@ -48,7 +52,7 @@ pub(super) async fn landscape(client: &Client, namespace: Option<&str>, now: Tim
         output::note(&format!("DefragPolicy {} is invalid in part: {}", policy.name, wrong.join("; ")));
     }
     let labels = if compiled.is_empty() { BTreeMap::new() } else { namespaces(client, namespace).await? };
-    Ok(Landscape::new(PolicySet::new(compiled), Arc::new(labels)))
+    Ok(PolicySnapshot::new(PolicySet::new(compiled), Arc::new(labels)))
 }
 
 async fn namespaces(client: &Client, only: Option<&str>) -> anyhow::Result<BTreeMap<String, Labels>> {

@@ -3,7 +3,7 @@
 use clap::Command;
 use clap_complete::Shell;
 
-use super::{Outcome, output};
+use super::{Exit, output};
 
 /// Print a shell completion script
 ///
@@ -16,11 +16,11 @@ pub(super) struct Args {
 }
 
 /// Prints the script for `command`, the whole command line.
-pub(super) fn run(args: &Args, mut command: Command) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args, mut command: Command) -> anyhow::Result<Exit> {
     let name = command.get_name().to_owned();
     // Into memory first: the generator panics where standard output goes away.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut script);
     output::print(&String::from_utf8_lossy(&script))?;
-    Ok(Outcome::Clean)
+    Ok(Exit::Clean)
 }

@@ -1,6 +1,6 @@
 //! `crd`: the CustomResourceDefinition of policies.
 
-use super::{Format, Outcome, output};
+use super::{Exit, Format, output};
 use crate::defrag::policy;
 
 /// Print the CustomResourceDefinition of DefragPolicy
@@ -13,7 +13,7 @@ pub(super) struct Args {
     output: Format,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     output::data(args.output, &policy::crd())?;
-    Ok(Outcome::Clean)
+    Ok(Exit::Clean)
 }

@@ -12,10 +12,10 @@ use anyhow::bail;
 
 pub(super) use self::args::Args;
 use self::build::{build, trace};
-use super::{Outcome, input, output};
+use super::{Exit, input, output};
 use crate::defrag::{policy::Governing, statefulset::StatefulSet};
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.apply {
         return apply::run(args);
     }
@@ -28,9 +28,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             output::note(&line);
         }
     }
-    let Some(cronjob) = build(args, object, &Governing::built_in())? else { return Ok(Outcome::Refused) };
+    let Some(cronjob) = build(args, object, &Governing::built_in())? else { return Ok(Exit::Refused) };
     output::data(args.output, &cronjob)?;
-    Ok(Outcome::Clean)
+    Ok(Exit::Clean)
 }
 
 /// The StatefulSet of a manifest: the one that is asked for, or the only one.

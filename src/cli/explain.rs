@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Format, Outcome, explain_rule, explain_schedule, output};
+use super::{Exit, Format, explain_rule, explain_schedule, output};
 use crate::defrag::finding::{Code, Severity};
 
 /// Explain a schedule, a rule or the code of a finding
@@ -33,14 +33,14 @@ enum What {
 
 /// The machine-readable form of a page.
 #[derive(Serialize)]
-struct Entry {
+struct FindingHelp {
     code: Code,
     severity: Severity,
     summary: &'static str,
     page: &'static str,
 }
 
-impl Entry {
+impl FindingHelp {
     fn of(code: Code) -> Self {
         Self { code, severity: code.severity(), summary: summary(code), page: code.page() }
     }
@@ -50,7 +50,7 @@ impl Entry {
     }
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     match &args.what {
         Some(What::Schedule(args)) => return explain_schedule::run(args),
         Some(What::Rule(args)) => return explain_rule::run(args),
@@ -60,16 +60,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         let code = find(text)?;
         match args.output {
             Format::Text => output::print(code.page())?,
-            format => output::data(format, &Entry::of(code))?,
+            format => output::data(format, &FindingHelp::of(code))?,
         }
     } else {
-        let entries: Vec<Entry> = Code::ALL.iter().map(|code| Entry::of(*code)).collect();
+        let all: Vec<FindingHelp> = Code::ALL.iter().map(|code| FindingHelp::of(*code)).collect();
         match args.output {
-            Format::Text => output::print(&entries.iter().map(Entry::line).collect::<String>())?,
-            format => output::data(format, &entries)?,
+            Format::Text => output::print(&all.iter().map(FindingHelp::line).collect::<String>())?,
+            format => output::data(format, &all)?,
         }
     }
-    Ok(Outcome::Clean)
+    Ok(Exit::Clean)
 }
 
 /// The line below the title of a page.

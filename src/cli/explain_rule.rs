@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Format, Outcome, output};
+use super::{Exit, Format, output};
 use crate::defrag::{
     finding::Finding,
     policy::Policy,
@@ -57,9 +57,9 @@ impl From<State> for Counterexample {
 }
 
 /// Runs the command.
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let judged = rule::judge(&args.rule, args.quota, &Policy::built_in().limits, &"rule".into());
-    let outcome = Outcome::of(&judged.findings);
+    let exit = Exit::of(&judged.findings);
     if args.output == Format::Text {
         output::print(&text(args, &judged))?;
     } else {
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         };
         output::data(args.output, &explanation)?;
     }
-    Ok(outcome)
+    Ok(exit)
 }
 
 fn text(args: &Args, judged: &Judged) -> String {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Format, Outcome, output};
+use super::{Exit, Format, output};
 use crate::defrag::{
     duration::in_words,
     finding::Finding,
@@ -51,7 +51,7 @@ struct Explanation {
 }
 
 /// Runs the command.
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = args.from.unwrap_or_else(Timestamp::now);
     let limits = Policy::built_in().limits.of_schedule(true);
     let place = schedule::Place {
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     };
     let judged = schedule::judge(&args.schedule, args.time_zone.as_deref(), &place, &limits, now);
     let next = next(&judged, now, usize::from(args.count));
-    let outcome = Outcome::of(&judged.findings);
+    let exit = Exit::of(&judged.findings);
     if args.output == Format::Text {
         output::print(&text(args, &judged, &next))?;
     } else {
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         };
         output::data(args.output, &explanation)?;
     }
-    Ok(outcome)
+    Ok(exit)
 }
 
 fn next(judged: &Judged, now: Timestamp, count: usize) -> Vec<Timestamp> {

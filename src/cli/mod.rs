@@ -7,11 +7,11 @@ mod cluster;
 mod completion;
 mod crd;
 mod cronjob;
+mod exit;
 mod explain;
 mod explain_rule;
 mod explain_schedule;
 mod input;
-mod outcome;
 mod output;
 mod policies;
 mod render;
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use self::{outcome::Outcome, output::Format};
+use self::{exit::Exit, output::Format};
 
 /// What stands below the help.
 const EXIT_CODES: &str = "Exit codes: 0 clean, 1 findings that refuse, 2 usage, input or output";
@@ -77,7 +77,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(TROUBLE));
         }
     };
-    let outcome = match &cli.command {
+    let exit = match &cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Render(args) => render::run(args),
         Command::Check(args) => check::run(args),
@@ -90,9 +90,9 @@ pub fn run() -> ExitCode {
         Command::Certs(args) => certs::run(args),
         Command::Completion(args) => completion::run(args, Cli::command()),
     };
-    match outcome {
-        Ok(Outcome::Clean) => ExitCode::SUCCESS,
-        Ok(Outcome::Refused) => ExitCode::from(1),
+    match exit {
+        Ok(Exit::Clean) => ExitCode::SUCCESS,
+        Ok(Exit::Refused) => ExitCode::from(1),
         Err(error) => {
             output::error(&error);
             ExitCode::from(TROUBLE)

@@ -13,13 +13,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Outcome,
+    Exit,
     input::{self, Document, Files, join},
     output,
 };
 use crate::defrag::{
     finding::{Finding, Severity},
-    policy::{self, Compiled, DefragPolicy, Labels, Landscape, Policy, PolicySet},
+    policy::{self, Compiled, DefragPolicy, Labels, Policy, PolicySet, PolicySnapshot},
 };
 
 /// The label that the API server gives to every namespace: its name.
@@ -36,11 +36,11 @@ pub(super) struct Policies {
 
 /// What was read of policies and namespaces.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct LoadedPolicies {
     /// Each policy with the document that it stands in.
     pub(super) policies: Vec<(Document, Arc<Compiled>)>,
     /// Which of them governs what.
-    pub(super) landscape: Landscape,
+    pub(super) snapshot: PolicySnapshot,
 }
 
 impl Policies {
@@ -49,23 +49,23 @@ impl Policies {
         !self.policy.is_empty()
     }
 
-    /// Reads the manifests and the policies to judge them by; with `follow`, those among the manifests where none are named.
+    /// Reads the manifests and the policies to assess them under; with `follow`, those among the manifests where none are named.
     pub(super) fn load_with(
         &self,
         files: &Files,
         follow: bool,
         now: Timestamp,
-    ) -> anyhow::Result<(Vec<Document>, Known)> {
+    ) -> anyhow::Result<(Vec<Document>, LoadedPolicies)> {
         if files.include_stdin() && self.policy.iter().any(|file| file == Path::new("-")) {
             bail!("standard input can be read once: give either -f or --policy a file");
         }
         let documents = files.read()?;
-        let known = self.load(&documents, follow, now)?;
-        Ok((documents, known))
+        let loaded = self.load(&documents, follow, now)?;
+        Ok((documents, loaded))
     }
 
     /// Reads the policies, and the namespaces of them and of `manifests`. Without files, the built-in policy governs.
-    pub(super) fn load(&self, manifests: &[Document], follow: bool, now: Timestamp) -> anyhow::Result<Known> {
+    pub(super) fn load(&self, manifests: &[Document], follow: bool, now: Timestamp) -> anyhow::Result<LoadedPolicies> {
         let follow = follow && !self.given();
         let documents = if follow { manifests.to_vec() } else { input::read(&self.policy)? };
         let namespaces = namespaces(documents.iter().chain(manifests));
@@ -90,13 +90,13 @@ impl Policies {
             ));
         }
         let set = PolicySet::new(policies.iter().map(|(_, compiled)| Arc::clone(compiled)));
-        Ok(Known { policies, landscape: Landscape::new(set, Arc::new(namespaces)) })
+        Ok(LoadedPolicies { policies, snapshot: PolicySnapshot::new(set, Arc::new(namespaces)) })
     }
 }
 
-impl Known {
+impl LoadedPolicies {
     /// Says on standard error what is wrong with the policies.
-    pub(super) fn say_findings(&self) -> Outcome {
+    pub(super) fn say_findings(&self) -> Exit {
         for (document, compiled) in &self.policies {
             for finding in &compiled.findings {
                 let line = document.line(&finding.field.to_string());
@@ -104,7 +104,7 @@ impl Known {
                 output::say(output::finding(&place, finding).trim_end());
             }
         }
-        if self.policies.iter().all(|(_, compiled)| compiled.is_valid()) { Outcome::Clean } else { Outcome::Refused }
+        if self.policies.iter().all(|(_, compiled)| compiled.is_valid()) { Exit::Clean } else { Exit::Refused }
     }
 }
 

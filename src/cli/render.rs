@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{
-    Format, Outcome,
+    Exit, Format,
     around::Around,
     input::{Document, Files},
     output,
-    policies::{Known, Policies},
+    policies::{LoadedPolicies, Policies},
 };
 use crate::defrag::{
     Enrollment, Verdict, assess,
@@ -38,28 +38,28 @@ pub(super) struct Args {
     output: Format,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
-    let (documents, known) = args.policies.load_with(&args.files, true, now)?;
+    let (documents, loaded) = args.policies.load_with(&args.files, true, now)?;
     let around = Around::of(&documents)?;
     let mut objects = Vec::new();
-    let mut outcome = known.say_findings();
+    let mut exit = loaded.say_findings();
     let mut enrolled = 0;
     for document in documents {
         let object = args.files.statefulset(&document)?;
         let asking = object.and_then(|object| {
-            let governing = known.landscape.govern(object.namespace(), &object.labels());
+            let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
             let enrollment = Enrollment::of(&object, &governing.policy);
             matches!(enrollment, Enrollment::Enrolled | Enrollment::Unclear).then_some((object, governing))
         });
         match asking {
             Some((object, governing)) => {
                 enrolled += 1;
-                note_governing(&known, &object, &governing);
+                note_governing(&loaded, &object, &governing);
                 let (pair, refused) = rendered(&document, &object, &governing, &around, now)?;
                 objects.extend(pair);
                 if refused {
-                    outcome = Outcome::Refused;
+                    exit = Exit::Refused;
                 }
             }
             None if args.all => objects.push(document.value),
@@ -72,11 +72,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         );
     }
     output::print(&output::objects(args.output, &objects)?)?;
-    Ok(outcome)
+    Ok(exit)
 }
 
-fn note_governing(known: &Known, object: &StatefulSet, governing: &Governing) {
-    if !known.policies.is_empty() {
+fn note_governing(loaded: &LoadedPolicies, object: &StatefulSet, governing: &Governing) {
+    if !loaded.policies.is_empty() {
         output::note(&format!("{}/{}: {}", object.namespace(), object.name(), governing.why()));
     }
 }

@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use kube::{Client, api::PostParams, client::Body, core::Request};
 use serde_json::{Value, json};
 
-use super::{Outcome, cluster, output};
+use super::{Exit, cluster, output};
 use crate::{
     admission::{Entry, registration::webhook_name},
     defrag::keys::{ENABLED, Key},
@@ -28,24 +28,24 @@ pub(super) struct Args {
     namespace: String,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     cluster::run(test(&args.namespace))
 }
 
-async fn test(namespace: &str) -> anyhow::Result<Outcome> {
+async fn test(namespace: &str) -> anyhow::Result<Exit> {
     let client = cluster::client().await?;
-    let mut outcome = Outcome::Clean;
-    for (schedule, judge) in [(Some("* * * * *"), refused as fn(&Answer) -> Verdict), (None, filled_in)] {
+    let mut exit = Exit::Clean;
+    for (schedule, check) in [(Some("* * * * *"), refused as fn(&Answer) -> Verdict), (None, filled_in)] {
         let answer = dry_run(&client, namespace, &statefulset(namespace, schedule)).await?;
-        match judge(&answer) {
+        match check(&answer) {
             Ok(good) => output::print(&format!("ok: {good}\n"))?,
             Err(bad) => {
                 output::say(&format!("FAILED: {bad}"));
-                outcome = Outcome::Refused;
+                exit = Exit::Refused;
             }
         }
     }
-    Ok(outcome)
+    Ok(exit)
 }
 
 /// What an answer says of the installation: what works, or what does not and where to look.
@@ -220,13 +220,18 @@ mod tests {
     #[test]
     fn the_object_is_sound_but_for_its_schedule() {
         use crate::defrag::{Surroundings, assess, policy::Governing, statefulset::StatefulSet};
-        let judge = |schedule| {
+        let denials = |schedule| {
             let object: StatefulSet = serde_json::from_value(statefulset("default", schedule)).unwrap();
-            let judged = assess(&object, &Governing::built_in(), &Surroundings::default(), jiff::Timestamp::now());
-            judged.findings.iter().filter(|finding| finding.denies()).map(|finding| finding.code.to_string()).collect()
+            let assessment = assess(&object, &Governing::built_in(), &Surroundings::default(), jiff::Timestamp::now());
+            assessment
+                .findings
+                .iter()
+                .filter(|finding| finding.denies())
+                .map(|finding| finding.code.to_string())
+                .collect()
         };
-        let none: Vec<String> = judge(None);
+        let none: Vec<String> = denials(None);
         assert_eq!(none, Vec::<String>::new());
-        assert_eq!(judge(Some("* * * * *")), ["schedule-too-often"]);
+        assert_eq!(denials(Some("* * * * *")), ["schedule-too-often"]);
     }
 }

@@ -17,22 +17,21 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Outcome;
+use super::Exit;
 use crate::{
     admission::{
         self,
         registration::{Registration, Target},
         server::{self, Admission},
     },
-    controller::{self, landscape::Landscapes},
+    controller::{self, policies::policy_snapshot::PolicySnapshots},
     defrag::cronjob::MANAGER,
     runtime::{
-        api_error::brief,
-        leadership,
-        limits::Limits,
+        api_error, leadership,
+        limits::ServerLimits,
         probes::{self, Probes},
         shutdown::Shutdown,
-        telemetry::{self, LogFormat, Metrics},
+        telemetry::{self, LogFormat, ProcessMetrics},
     },
 };
 
@@ -86,30 +85,30 @@ pub(super) struct Args {
 }
 
 /// Runs the command until a signal ends it.
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     telemetry::init(args.log_format).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(serve(args))?;
-    Ok(Outcome::Clean)
+    Ok(Exit::Clean)
 }
 
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("handle signals")?;
-    let mut metrics = Metrics::default();
-    let admission_metrics = admission::Metrics::register(metrics.registry_mut());
-    let reconciler_metrics = controller::metrics::Metrics::default();
+    let mut metrics = ProcessMetrics::default();
+    let admission_metrics = admission::AdmissionMetrics::register(metrics.registry_mut());
+    let reconciler_metrics = controller::metrics::ReconcileMetrics::default();
     reconciler_metrics.register(metrics.registry_mut());
 
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
     let probes_listener =
         TcpListener::bind(args.probes_listen).await.with_context(|| format!("listen on {}", args.probes_listen))?;
     let client = client(args).await?;
-    let tls::Source { certificates, ca, keeper } =
+    let tls::Source { certificates, ca, rotation } =
         args.tls.source(&client, &args.namespace, &metrics, &shutdown).await?;
 
-    let landscapes = Landscapes::follow(client.clone());
-    let limits = Limits { drain_delay: args.drain_delay, ..Limits::default() };
-    let admission = Admission::new(landscapes.snapshots(), admission_metrics, &limits);
+    let snapshots = PolicySnapshots::follow(client.clone());
+    let limits = ServerLimits { drain_delay: args.drain_delay, ..ServerLimits::default() };
+    let admission = Admission::new(snapshots.subscribe(), admission_metrics, &limits);
     let clients = args.tls.clients(&shutdown).await;
     let config = match clients.clone() {
         Some(clients) => certificates.server_config_for(clients)?,
@@ -122,19 +121,19 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         let (client, ended) = (client.clone(), shutdown.token());
         tokio::spawn(async move { ended.run_until_cancelled(register(&client, &url, ca)).await });
     }
-    let known = landscapes.clone();
+    let policies = snapshots.clone();
     let mut probes = Probes::new(metrics).check("tls", move || certificates.check(Timestamp::now()));
     if let Some(clients) = clients {
         probes = probes.check("clients", move || clients.check());
     }
-    if let Some(keeper) = keeper {
-        let standing = keeper.standing();
-        probes = probes.check("ca-bundle", move || standing.check());
+    if let Some(rotation) = rotation {
+        let bundle_status = rotation.bundle_status();
+        probes = probes.check("ca-bundle", move || bundle_status.check());
         // Until the end: what is left half-done another replica does.
         let ended = shutdown.token();
-        tokio::spawn(async move { ended.run_until_cancelled(keeper.run()).await });
+        tokio::spawn(async move { ended.run_until_cancelled(rotation.run()).await });
     }
-    let probes = probes.check("policies", move || known.check());
+    let probes = probes.check("policies", move || policies.check());
     // The probes answer until everything else has ended.
     let all_ended = CancellationToken::new();
     let probes = tokio::spawn(probes::run(probes_listener, Arc::new(probes), all_ended.clone()));
@@ -147,7 +146,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         identity,
         prometheus_files: args.prometheus_files.clone(),
     };
-    controller::run(client, landscapes, options, lease, reconciler_metrics, shutdown.token()).await;
+    controller::run(client, snapshots, options, lease, reconciler_metrics, shutdown.token()).await;
 
     webhook.await.context("the webhook")??;
     all_ended.cancel();
@@ -199,7 +198,7 @@ where
     let name = object.name_any();
     let parameters = PatchParams::apply(MANAGER).force();
     let applied = Api::<K>::all(client.clone()).patch(&name, &parameters, &Patch::Apply(&object)).await;
-    applied.map(drop).map_err(|error| anyhow::anyhow!("{} {name}: {}", K::kind(&()), brief(&error)))
+    applied.map(drop).map_err(|error| anyhow::anyhow!("{} {name}: {}", K::kind(&()), api_error::describe(&error)))
 }
 
 /// The name of this host, as a pod sees its own.

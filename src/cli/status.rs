@@ -16,7 +16,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use self::etcds::Etcd;
-use super::{Format, Outcome, around::Around, cluster, output};
+use super::{Exit, Format, around::Around, cluster, output};
 use crate::defrag::{
     cronjob::{MANAGED_BY, MANAGER},
     keys::ENABLED,
@@ -45,7 +45,7 @@ pub(super) struct Args {
     output: Format,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let (namespace, etcds) = cluster::run(read(args, now))?;
     if etcds.is_empty() {
@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             output::print(&output::yaml(&value)?)?;
         }
     }
-    Ok(if etcds.iter().any(Etcd::refused) { Outcome::Refused } else { Outcome::Clean })
+    Ok(if etcds.iter().any(Etcd::refused) { Exit::Refused } else { Exit::Clean })
 }
 
 /// The namespace that was looked into, `None` for all, and its etcds in order.
@@ -79,7 +79,7 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
     let only = namespace.as_deref();
     let everything = ListParams::default();
     let objects: Vec<StatefulSet> = list(&client, only, &everything, "StatefulSets").await?;
-    let landscape = cluster::landscape(&client, only, now).await?;
+    let snapshot = cluster::policy_snapshot(&client, only, now).await?;
     let cronjobs: Vec<CronJob> = list(&client, only, &everything, "CronJobs").await?;
     let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let jobs: Vec<Job> = list(&client, only, &ours, "Jobs").await?;
@@ -94,13 +94,13 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
         .collect();
     let failures = etcds::failures(&jobs);
     let told = match &args.prometheus {
-        Some(url) => Some(measured::ask(url, args.prometheus_ca.as_deref(), landscape.policies()).await?),
+        Some(url) => Some(measured::ask(url, args.prometheus_ca.as_deref(), snapshot.policies()).await?),
         None => None,
     };
     let mut etcds: Vec<Etcd> = objects
         .iter()
         .filter_map(|object| {
-            let governing = landscape.govern(object.namespace(), &object.labels());
+            let governing = snapshot.govern(object.namespace(), &object.labels());
             let mut etcd = Etcd::of(object, &governing, &around, &cronjobs, &failures, now)?;
             match told.as_ref().and_then(|told| told.of(object, &governing)) {
                 Some(Ok(sizes)) => etcd.sizes = Some(sizes),

@@ -5,9 +5,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Format, Outcome, output, policies::Policies};
+use super::{Exit, Format, output, policies::Policies};
 use crate::{
-    admission::floor::floor,
+    admission::vap::policy_and_binding,
     defrag::policy::{DefragPolicy, Policy},
 };
 
@@ -25,24 +25,24 @@ pub(super) struct Args {
     output: Format,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let known = args.policies.load(&[], false, Timestamp::now())?;
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let loaded = args.policies.load(&[], false, Timestamp::now())?;
     let mut objects: Vec<Value> = Vec::new();
     let mut add = |policy: &Policy, object: Option<&DefragPolicy>| -> anyhow::Result<()> {
-        let (admission, binding) = floor(policy, object);
+        let (admission, binding) = policy_and_binding(policy, object);
         objects.extend([serde_json::to_value(admission)?, serde_json::to_value(binding)?]);
         Ok(())
     };
-    for (document, compiled) in &known.policies {
+    for (document, compiled) in &loaded.policies {
         add(&compiled.policy, Some(&document.typed()?))?;
     }
-    if known.policies.is_empty() {
+    if loaded.policies.is_empty() {
         add(&Policy::built_in(), None)?;
     }
-    if known.policies.len() > 1 {
+    if loaded.policies.len() > 1 {
         output::note("each policy holds wherever it selects: CEL sees neither priorities nor the other policies");
     }
-    let outcome = known.say_findings();
+    let exit = loaded.say_findings();
     output::print(&output::objects(args.output, &objects)?)?;
-    Ok(outcome)
+    Ok(exit)
 }

@@ -4,8 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use kube::Client;
 
-use super::metrics::Metrics;
-use crate::runtime::{api_error::brief, leadership::Leadership};
+use super::metrics::ReconcileMetrics;
+use crate::runtime::{api_error, leadership::Leadership};
 
 /// How the reconciler runs.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct Options {
 /// Why a look at a StatefulSet ended early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("{}", brief(.0))]
+    #[error("{}", api_error::describe(.0))]
     Kube(#[from] kube::Error),
     #[error("a patch could not be made: {0}")]
     Patch(#[source] serde_json::Error),
@@ -38,7 +38,7 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) leadership: Leadership,
     pub(super) identity: String,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: ReconcileMetrics,
     pub(super) prometheus_files: PathBuf,
 }
 

@@ -2,40 +2,26 @@
 //!
 //! ```text
 //! watches ──► caches ──► queue ──► one look at one StatefulSet                  (as many at once as `concurrency`)
-//!   StatefulSets, CronJobs, Jobs     observe ─► assess ─► ensure ─► report
+//!   StatefulSets, CronJobs, Jobs     observe ─► assess ─► ensure ─► record events
 //! ```
 //!
-//! Only observe, ensure and report see a client; assess is the pure core. A look at an object that is as it should be asks and writes nothing: the
+//! Only observe, ensure and record events see a client; assess is the pure core. A look at an object that is as it should be asks and writes nothing: the
 //! caches answer. A stale cache never decides over what exists: before an object is changed or deleted, the live one is
 //! read, and the write is bound to its uid; a CronJob that the caches do not show is applied without force, so that one
 //! of somebody else makes that fail.
 
-mod apply;
-mod cache;
 mod compliance;
 mod context;
-mod defrag_now;
-mod ensure;
 mod events;
-mod fleet;
-pub mod landscape;
-mod last_words;
-mod looked;
-mod members;
-mod memory;
+mod leading;
 pub mod metrics;
-mod object_key;
-mod observe;
+mod object_state;
 pub mod on_demand;
+pub mod policies;
 mod queue;
 mod reconcile;
-mod remove;
-mod report;
 mod runs;
-mod seen;
-mod status;
-mod term;
-mod watches;
+mod watch;
 
 use std::sync::Arc;
 
@@ -45,12 +31,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::context::Options;
-pub(crate) use self::object_key::ObjectKey;
+pub(crate) use self::watch::ObjectKey;
 use self::{
     context::{Context, Error},
-    landscape::Landscapes,
-    metrics::Metrics,
-    term::Term,
+    leading::Leading,
+    metrics::ReconcileMetrics,
+    policies::policy_snapshot::PolicySnapshots,
 };
 use crate::runtime::leadership::{self, Leadership};
 
@@ -60,16 +46,16 @@ use crate::runtime::leadership::{self, Leadership};
 /// At the end looks under way are waited for, and the Lease is given back after the last write.
 pub async fn run(
     client: Client,
-    mut landscapes: Landscapes,
+    mut snapshots: PolicySnapshots,
     options: Options,
     lease: Option<leadership::Config>,
-    metrics: Metrics,
+    metrics: ReconcileMetrics,
     shutdown: CancellationToken,
 ) {
     // Before the policies are known, a CronJob could only be written to be written again.
     tokio::select! {
         () = shutdown.cancelled() => return,
-        () = landscapes.synced() => {}
+        () = snapshots.synced() => {}
     }
     // Dropped when the work has ended, also when this future is dropped: only then may another replica begin.
     let (work, work_ended) = oneshot::channel::<()>();
@@ -97,15 +83,15 @@ pub async fn run(
         }
         info!("the reconciler starts");
         metrics.leader.set(1);
-        let term = Term::new(Arc::clone(&context), &options, landscapes.snapshots());
-        let end = term.run(&mut leadership, &shutdown).await;
+        let leading = Leading::new(Arc::clone(&context), &options, snapshots.subscribe());
+        let end = leading.run(&mut leadership, &shutdown).await;
         for gauge in [&metrics.leader, &metrics.enrolled, &metrics.refused, &metrics.foreign] {
             gauge.set(0);
         }
-        metrics.fleet.clear();
+        metrics.etcds.clear();
         match end {
-            term::End::Shutdown => break,
-            term::End::LeadershipLost => warn!("the reconciler stops, because another replica may lead by now"),
+            leading::End::Shutdown => break,
+            leading::End::LeadershipLost => warn!("the reconciler stops, because another replica may lead by now"),
         }
     }
     drop(work);

@@ -33,7 +33,7 @@ pub(super) enum Next {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct QueuedObject {
     /// In `ready`.
     queued: bool,
     /// Handed out and not yet finished.
@@ -51,20 +51,20 @@ struct Entry {
 pub(super) struct Queue {
     ready: VecDeque<ObjectKey>,
     timers: BTreeSet<(Instant, ObjectKey)>,
-    entries: HashMap<ObjectKey, Entry>,
+    objects: HashMap<ObjectKey, QueuedObject>,
 }
 
 impl Queue {
     /// Asks for a look at an object as soon as possible; a look that is already asked for is not doubled.
     pub(super) fn add(&mut self, key: &ObjectKey) {
-        let entry = self.entries.entry(key.clone()).or_default();
-        if let Some(due) = entry.due.take() {
+        let object = self.objects.entry(key.clone()).or_default();
+        if let Some(due) = object.due.take() {
             self.timers.remove(&(due, key.clone()));
         }
-        if entry.running {
-            entry.again = true;
-        } else if !entry.queued {
-            entry.queued = true;
+        if object.running {
+            object.again = true;
+        } else if !object.queued {
+            object.queued = true;
             self.ready.push_back(key.clone());
         }
     }
@@ -78,9 +78,9 @@ impl Queue {
             self.timers.remove(&(due, key));
         }
         let key = self.ready.pop_front()?;
-        let entry = self.entries.entry(key.clone()).or_default();
-        entry.queued = false;
-        entry.running = true;
+        let object = self.objects.entry(key.clone()).or_default();
+        object.queued = false;
+        object.running = true;
         Some(key)
     }
 
@@ -96,26 +96,26 @@ impl Queue {
 
     /// Takes an object back. A change that came meanwhile outweighs any pause.
     pub(super) fn finished(&mut self, key: &ObjectKey, now: Instant, next: Next) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.running = false;
-        entry.failures = if matches!(next, Next::Retry(_)) { entry.failures.saturating_add(1) } else { 0 };
-        if std::mem::take(&mut entry.again) {
+        let Some(object) = self.objects.get_mut(key) else { return };
+        object.running = false;
+        object.failures = if matches!(next, Next::Retry(_)) { object.failures.saturating_add(1) } else { 0 };
+        if std::mem::take(&mut object.again) {
             self.add(key);
             return;
         }
         let pause = match next {
             Next::Wait => None,
             Next::After(pause) => Some(pause),
-            Next::Retry(longest) => Some(pause_after(entry.failures, longest, key)),
+            Next::Retry(longest) => Some(pause_after(object.failures, longest, key)),
         };
         match pause {
             Some(pause) => {
                 let due = now + pause;
-                entry.due = Some(due);
+                object.due = Some(due);
                 self.timers.insert((due, key.clone()));
             }
             None => {
-                self.entries.remove(key);
+                self.objects.remove(key);
             }
         }
     }
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(queue.next(now), Some(key("a")));
         queue.finished(&key("a"), now, Next::Wait);
         assert_eq!(queue.next(now), None);
-        assert!(queue.entries.is_empty(), "a settled object takes no memory");
+        assert!(queue.objects.is_empty(), "a settled object takes no memory");
     }
 
     #[test]

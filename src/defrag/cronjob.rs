@@ -6,7 +6,7 @@
 pub mod budget;
 pub mod drift;
 pub mod live;
-mod names;
+pub mod names;
 pub mod ownership;
 pub mod record;
 
@@ -30,10 +30,12 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::names::{CONTAINER, MANAGED_BY, MANAGER, NAME_LIMIT, STATEFULSET, SUFFIX};
 use self::{
-    drift::{FAILED_RUNS, FINDINGS, LAST_DEFRAG_NOW, POLICY, POLICY_REASON},
     live::Live,
-    names::{CA_VOLUME, CLIENT_VOLUME, PASSWORD, USER},
-    record::{IN_FORCE, Record},
+    names::{
+        CA_VOLUME, CLIENT_VOLUME, FAILED_RUNS, FINDINGS, IN_FORCE, LAST_DEFRAG_NOW, PASSWORD, POLICY, POLICY_REASON,
+        USER,
+    },
+    record::Record,
 };
 use super::{
     assess::{Plan, Surroundings},

@@ -1,4 +1,4 @@
-//! The facts that a CronJob is built from: what has to be known of an etcd to reach it, log in to it and judge its size.
+//! The facts that a CronJob is built from: what has to be known of an etcd to reach it, log in to it and know its size.
 
 use std::collections::BTreeSet;
 

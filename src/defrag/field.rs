@@ -52,7 +52,7 @@ impl fmt::Display for Field {
             Self::Label(name) => write!(f, "metadata.labels[{}]", printable(name)),
             Self::Annotation(key) => write!(f, "metadata.annotations[{}]", key.annotation()),
             Self::UnknownAnnotation(name) => write!(f, "metadata.annotations[{}]", printable(name)),
-            Self::Default(key) => write!(f, "spec.defaults.{}", key.policy_name()),
+            Self::Default(key) => write!(f, "spec.defaults.{}", key.defaults_field()),
             Self::Path(path) => f.write_str(&printable(path)),
         }
     }

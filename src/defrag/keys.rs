@@ -120,7 +120,7 @@ impl Key {
 
     /// The name of the field that stands for this key in the defaults of a policy: `time-zone` is `timeZone`.
     #[must_use]
-    pub fn policy_name(self) -> String {
+    pub fn defaults_field(self) -> String {
         let mut upper = false;
         let mut name = String::new();
         for c in self.name().chars() {

@@ -1,7 +1,7 @@
 //! Errors of the API server, for people.
 
 /// An error in one line. kube's own text repeats the whole answer of the API server, and leaves out why it has none.
-pub(crate) fn brief(error: &kube::Error) -> String {
+pub(crate) fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => {
             format!("the API server answers {} {}: {}", status.code, status.reason, status.message)

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::api_error::brief;
+use super::api_error;
 
 /// Which Lease, under which name, and how fast.
 #[derive(Clone, Debug)]
@@ -178,7 +178,11 @@ impl Election {
                 self.fresh = false;
             }
             Ok(Err(error)) => {
-                warn!(lease = self.config.name, reason = brief(&error), "the Lease could not be got or renewed");
+                warn!(
+                    lease = self.config.name,
+                    reason = api_error::describe(&error),
+                    "the Lease could not be got or renewed"
+                );
                 self.fresh = false;
             }
             Err(_) => {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 /// Bounds on connections, requests and the drain at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// The largest request body, in bytes. A review carries the object twice and the API server stores at most about
     /// 3 MiB of each.
     pub body: usize,
     /// How long one request may take, body included; below the `timeoutSeconds` of the registration, so that our own
     /// answer arrives first.
     pub request: Duration,
-    /// Requests that are read or judged at once; more wait.
+    /// Requests that are read or assessed at once; more wait.
     pub requests: usize,
     /// Connections at once; more wait in the kernel's queue.
     pub connections: usize,
@@ -30,7 +30,7 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             body: 7 << 20,

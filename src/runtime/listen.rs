@@ -1,7 +1,7 @@
 //! Connections: accepted within a cap, each with time-outs, drained at the end.
 
 mod activity;
-mod complaints;
+mod handshake_log;
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
@@ -32,9 +32,9 @@ use tower::ServiceExt;
 
 use self::{
     activity::{Activity, Tap},
-    complaints::Complaints,
+    handshake_log::HandshakeLog,
 };
-use super::limits::Limits;
+use super::limits::ServerLimits;
 
 /// The protocols that are offered in a TLS handshake, the preferred one first.
 pub const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -44,14 +44,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a listener counts; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics {
+pub struct ListenerMetrics {
     /// Connections now.
     connections: Gauge,
     /// TLS handshakes that failed or took too long.
     handshake_failures: Counter,
 }
 
-impl Metrics {
+impl ListenerMetrics {
     /// Has `registry` export them.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("connections", "Open connections", self.connections.clone());
@@ -61,15 +61,15 @@ impl Metrics {
 
 /// Serves `router` until `shutdown` is cancelled; with TLS where `tls` is given.
 ///
-/// After that, connections are accepted for [`Limits::drain_delay`] more, while those that are open are told to close: by
+/// After that, connections are accepted for [`ServerLimits::drain_delay`] more, while those that are open are told to close: by
 /// GOAWAY, or with the next answer where the client speaks HTTP/1.1, for it could meet a close half-way and does not repeat
-/// a POST. Then all are closed, and requests in flight get up to [`Limits::drain`] to finish.
+/// a POST. Then all are closed, and requests in flight get up to [`ServerLimits::drain`] to finish.
 pub async fn listen(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     router: Router,
-    limits: Limits,
-    metrics: Metrics,
+    limits: ServerLimits,
+    metrics: ListenerMetrics,
     shutdown: CancellationToken,
 ) {
     let server = Arc::new(Server {
@@ -79,7 +79,7 @@ pub async fn listen(
         metrics,
         leaving: shutdown.clone(),
         closing: CancellationToken::new(),
-        complaints: Complaints::default(),
+        handshake_log: HandshakeLog::default(),
     });
     let slots = Arc::new(Semaphore::new(server.limits.connections));
     let mut connections = JoinSet::new();
@@ -120,13 +120,13 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(T
 struct Server {
     tls: Option<Arc<ServerConfig>>,
     router: Router,
-    limits: Limits,
-    metrics: Metrics,
+    limits: ServerLimits,
+    metrics: ListenerMetrics,
     /// Cancelled when the end was asked for.
     leaving: CancellationToken,
     /// Cancelled when connections are to be closed.
     closing: CancellationToken,
-    complaints: Complaints,
+    handshake_log: HandshakeLog,
 }
 
 impl Server {
@@ -143,7 +143,7 @@ impl Server {
                 }
                 Ok(Err(error)) => {
                     self.metrics.handshake_failures.inc();
-                    self.complaints.handshake(&error);
+                    self.handshake_log.handshake(&error);
                 }
                 Err(late) => {
                     self.metrics.handshake_failures.inc();

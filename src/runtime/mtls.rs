@@ -33,15 +33,15 @@ pub struct Config {
     pub names: Vec<String>,
 }
 
-/// Judges clients; it follows the file of the CA.
+/// Verifies clients; it follows the file of the CA.
 pub struct Clients {
     config: Config,
     algorithms: WebPkiSupportedAlgorithms,
-    state: RwLock<State>,
+    ca: RwLock<ClientCa>,
 }
 
 #[derive(Default)]
-struct State {
+struct ClientCa {
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     refused: Option<String>,
 }
@@ -73,19 +73,19 @@ fn list(names: &[String]) -> String {
 }
 
 impl Clients {
-    /// Judges by the CA in the file, which is followed until `shutdown` is cancelled: it is read every `poll`. A bad one
+    /// Verifies by the CA in the file, which is followed until `shutdown` is cancelled: it is read every `poll`. A bad one
     /// leaves the old one in force; before there was a good one, nobody is admitted.
     pub async fn follow(config: Config, poll: Duration, shutdown: CancellationToken) -> Arc<Self> {
         let algorithms = ring::default_provider().signature_verification_algorithms;
-        let clients = Arc::new(Self { config, algorithms, state: RwLock::default() });
-        let mut seen = Vec::new();
-        clients.look(&mut seen).await;
+        let clients = Arc::new(Self { config, algorithms, ca: RwLock::default() });
+        let mut last_read = Vec::new();
+        clients.look(&mut last_read).await;
         let follower = Arc::clone(&clients);
         tokio::spawn(async move {
             let follow = async {
                 loop {
                     sleep(poll).await;
-                    follower.look(&mut seen).await;
+                    follower.look(&mut last_read).await;
                 }
             };
             shutdown.run_until_cancelled(follow).await;
@@ -93,14 +93,14 @@ impl Clients {
         clients
     }
 
-    /// Whether clients can be judged, in words.
+    /// Whether clients can be verified, in words.
     ///
     /// # Errors
     /// Why they cannot, so that none is admitted.
     pub fn check(&self) -> Result<String, String> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let refused = state.refused.clone();
-        if state.verifier.is_none() {
+        let ca = self.ca.read().unwrap_or_else(PoisonError::into_inner);
+        let refused = ca.refused.clone();
+        if ca.verifier.is_none() {
             return Err(format!("no client can be admitted: {}", refused.unwrap_or_default()));
         }
         let names = match self.config.names.as_slice() {
@@ -111,18 +111,18 @@ impl Clients {
         Ok(format!("{names}{refused}"))
     }
 
-    async fn look(&self, seen: &mut Vec<u8>) {
+    async fn look(&self, last_read: &mut Vec<u8>) {
         let outcome = match tls::read(&self.config.authority).await {
-            Ok(pem) if pem == *seen => return self.note(None),
+            Ok(pem) if pem == *last_read => return self.note(None),
             Ok(pem) => self.verifier(&pem).map(|verifier| (pem, verifier)),
             Err(error) => Err(error.to_string()),
         };
         match outcome {
             Ok((pem, verifier)) => {
                 tracing::info!(file = %self.config.authority.display(), "clients are judged by the CA in this file");
-                *seen = pem;
-                *self.state.write().unwrap_or_else(PoisonError::into_inner) =
-                    State { verifier: Some(verifier), refused: None };
+                *last_read = pem;
+                *self.ca.write().unwrap_or_else(PoisonError::into_inner) =
+                    ClientCa { verifier: Some(verifier), refused: None };
             }
             Err(reason) => self.note(Some(reason)),
         }
@@ -144,18 +144,18 @@ impl Clients {
     }
 
     fn note(&self, refused: Option<String>) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.refused == refused {
+        let mut ca = self.ca.write().unwrap_or_else(PoisonError::into_inner);
+        if ca.refused == refused {
             return;
         }
         if let Some(reason) = &refused {
-            let stays = if state.verifier.is_some() { "the old one stays" } else { "nobody is admitted" };
+            let stays = if ca.verifier.is_some() { "the old one stays" } else { "nobody is admitted" };
             tracing::error!(reason, "the CA of clients could not be taken; {stays}");
         }
-        state.refused = refused;
+        ca.refused = refused;
     }
 
-    fn judge_name(&self, certificate: &CertificateDer<'_>) -> Result<(), WrongName> {
+    fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), WrongName> {
         let wanted = &self.config.names;
         if wanted.is_empty() {
             return Ok(());
@@ -195,15 +195,15 @@ impl ClientCertVerifier for Clients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let (verifier, refused) = {
-            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-            (state.verifier.clone(), state.refused.clone())
+            let ca = self.ca.read().unwrap_or_else(PoisonError::into_inner);
+            (ca.verifier.clone(), ca.refused.clone())
         };
         let other = |error| rustls::Error::from(CertificateError::Other(OtherError(error)));
         let Some(verifier) = verifier else {
             return Err(other(Arc::new(NoAuthority(refused.unwrap_or_default()))));
         };
         let proof = verifier.verify_client_cert(end_entity, intermediates, now)?;
-        self.judge_name(end_entity).map_err(|error| other(Arc::new(error)))?;
+        self.check_name(end_entity).map_err(|error| other(Arc::new(error)))?;
         Ok(proof)
     }
 

@@ -11,7 +11,7 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{exposition::Format, limits::Limits, listen, telemetry::Metrics};
+use super::{exposition::Format, limits::ServerLimits, listen, telemetry::ProcessMetrics};
 
 /// One condition of readiness: a note for people (or nothing), or the reason why not.
 pub type Check = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -19,13 +19,13 @@ pub type Check = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
 /// What the probes report.
 pub struct Probes {
     checks: Vec<(&'static str, Check)>,
-    metrics: Metrics,
+    metrics: ProcessMetrics,
 }
 
 impl Probes {
     /// Probes without a condition.
     #[must_use]
-    pub const fn new(metrics: Metrics) -> Self {
+    pub const fn new(metrics: ProcessMetrics) -> Self {
         Self { checks: Vec::new(), metrics }
     }
 
@@ -87,6 +87,6 @@ pub fn router(probes: Arc<Probes>) -> Router {
 
 /// Serves the probes until `shutdown` is cancelled.
 pub async fn run(listener: TcpListener, probes: Arc<Probes>, shutdown: CancellationToken) {
-    let limits = Limits { connections: 64, drain_delay: std::time::Duration::ZERO, ..Limits::default() };
-    listen::listen(listener, None, router(probes), limits, listen::Metrics::default(), shutdown).await;
+    let limits = ServerLimits { connections: 64, drain_delay: std::time::Duration::ZERO, ..ServerLimits::default() };
+    listen::listen(listener, None, router(probes), limits, listen::ListenerMetrics::default(), shutdown).await;
 }

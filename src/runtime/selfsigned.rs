@@ -1,11 +1,11 @@
 //! A CA and a serving certificate that it signed, made in memory: for development, and for the webhook that keeps its own
-//! certificate in a Secret ([`keeper`]).
+//! certificate in a Secret ([`rotation`]).
 
 pub mod bundle;
-pub mod keeper;
+pub mod bundle_status;
 pub mod plan;
-pub mod standing;
-pub mod stored;
+pub mod rotation;
+pub mod secret_store;
 mod watched;
 
 use std::time::Duration;

@@ -71,23 +71,23 @@ pub fn init(format: LogFormat) -> Result<(), String> {
 
 /// The metrics of the process; those of the webhook and of the reconciler are registered by whoever starts them.
 #[derive(Debug)]
-pub struct Metrics {
+pub struct ProcessMetrics {
     registry: Registry,
     /// Those of the serving certificate.
-    pub tls: tls::Metrics,
+    pub tls: tls::TlsMetrics,
 }
 
-impl Default for Metrics {
+impl Default for ProcessMetrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", build);
-        let tls = tls::Metrics::register(&mut registry);
+        let tls = tls::TlsMetrics::register(&mut registry);
         Self { registry, tls }
     }
 }
 
-impl Metrics {
+impl ProcessMetrics {
     /// Where further metrics are registered before they are served.
     pub const fn registry_mut(&mut self) -> &mut Registry {
         &mut self.registry

@@ -99,7 +99,7 @@ pub struct Files {
     pub key: PathBuf,
 }
 
-/// A pair as read, not yet judged.
+/// A pair as read, not yet verified.
 #[derive(Clone, PartialEq, Eq)]
 struct Pem {
     certificate: Vec<u8>,
@@ -134,7 +134,7 @@ pub(super) async fn read(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Judges a pair: parsed, belonging together, valid now.
+/// Verifies a pair: parsed, belonging together, valid now.
 fn load(pair: &Pem, now: Timestamp) -> Result<Loaded, Error> {
     let chain = CertificateDer::pem_slice_iter(&pair.certificate)
         .collect::<Result<Vec<_>, _>>()
@@ -165,7 +165,7 @@ fn load(pair: &Pem, now: Timestamp) -> Result<Loaded, Error> {
 ///
 /// # Errors
 /// Any of [`Error`]'s but those of reading.
-pub fn judge(certificate: &[u8], key: &[u8], now: Timestamp) -> Result<(Timestamp, Timestamp), Error> {
+pub fn verify(certificate: &[u8], key: &[u8], now: Timestamp) -> Result<(Timestamp, Timestamp), Error> {
     let loaded = load(&Pem { certificate: certificate.to_vec(), key: key.to_vec() }, now)?;
     Ok((loaded.not_before, loaded.not_after))
 }
@@ -180,15 +180,15 @@ fn validity(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), Error> 
 
 /// The pair that is served now, if there was a good one yet, and what is wrong with the newest one, if anything is.
 #[derive(Debug)]
-struct State {
+struct Serving {
     loaded: Option<Loaded>,
     refused: Option<String>,
 }
 
 /// The serving certificate; it follows its source.
 pub struct Certificates {
-    state: RwLock<State>,
-    metrics: Metrics,
+    serving: RwLock<Serving>,
+    metrics: TlsMetrics,
 }
 
 impl fmt::Debug for Certificates {
@@ -199,7 +199,7 @@ impl fmt::Debug for Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.read_state().loaded.as_ref().map(|loaded| Arc::clone(&loaded.key))
+        self.read_serving().loaded.as_ref().map(|loaded| Arc::clone(&loaded.key))
     }
 }
 
@@ -208,7 +208,7 @@ impl Certificates {
     ///
     /// # Errors
     /// Any of [`Error`]'s but those of reading.
-    pub fn from_pem(certificate: &str, key: &str, metrics: Metrics, now: Timestamp) -> Result<Arc<Self>, Error> {
+    pub fn from_pem(certificate: &str, key: &str, metrics: TlsMetrics, now: Timestamp) -> Result<Arc<Self>, Error> {
         let certificates = Self::empty(metrics);
         certificates.install(certificate.as_bytes(), key.as_bytes(), now)?;
         Ok(certificates)
@@ -216,8 +216,8 @@ impl Certificates {
 
     /// Without a pair so far: handshakes fail and readiness says so, until [`Self::install`] brings one.
     #[must_use]
-    pub fn empty(metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self { state: RwLock::new(State { loaded: None, refused: None }), metrics })
+    pub fn empty(metrics: TlsMetrics) -> Arc<Self> {
+        Arc::new(Self { serving: RwLock::new(Serving { loaded: None, refused: None }), metrics })
     }
 
     /// A pair in files, which is served and followed until `shutdown` is cancelled: every `poll` the files are compared
@@ -225,13 +225,13 @@ impl Certificates {
     /// from the start, it is waited for.
     pub async fn follow(
         files: Files,
-        metrics: Metrics,
+        metrics: TlsMetrics,
         clock: Clock,
         poll: Duration,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         let certificates = Self::empty(metrics);
-        let seen = match certificates.take(files.read().await, &clock) {
+        let last_read = match certificates.take(files.read().await, &clock) {
             Ok(pem) => Some(pem),
             Err(error) => {
                 certificates.note(Some(error.to_string()));
@@ -240,7 +240,7 @@ impl Certificates {
         };
         let follower = Arc::clone(&certificates);
         tokio::spawn(async move {
-            let follow = follower.keep_up(&files, seen, &clock, poll);
+            let follow = follower.keep_up(&files, last_read, &clock, poll);
             shutdown.run_until_cancelled(follow).await;
         });
         certificates
@@ -254,11 +254,11 @@ impl Certificates {
         let loaded = load(&Pem { certificate: certificate.to_vec(), key: key.to_vec() }, now)?;
         tracing::info!(not_after = %loaded.not_after, "serving a new certificate");
         self.metrics.not_after.set(loaded.not_after.as_second());
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.loaded.is_some() {
+        let mut serving = self.serving.write().unwrap_or_else(PoisonError::into_inner);
+        if serving.loaded.is_some() {
             self.metrics.reloaded("accepted");
         }
-        *state = State { loaded: Some(loaded), refused: None };
+        *serving = Serving { loaded: Some(loaded), refused: None };
         Ok(())
     }
 
@@ -294,12 +294,12 @@ impl Certificates {
     /// # Errors
     /// The reason why it is not.
     pub fn check(&self, now: Timestamp) -> Result<String, String> {
-        let state = self.read_state();
-        let Some(Loaded { not_after, .. }) = state.loaded else {
-            let reason = state.refused.as_deref().unwrap_or("none was found yet");
+        let serving = self.read_serving();
+        let Some(Loaded { not_after, .. }) = serving.loaded else {
+            let reason = serving.refused.as_deref().unwrap_or("none was found yet");
             return Err(format!("there is no serving certificate: {reason}"));
         };
-        let refused = state
+        let refused = serving
             .refused
             .as_ref()
             .map(|reason| format!("; a newer one could not be taken: {reason}"))
@@ -310,21 +310,21 @@ impl Certificates {
         Ok(format!("certificate valid until {not_after}{refused}"))
     }
 
-    async fn keep_up(&self, files: &Files, mut seen: Option<Pem>, clock: &Clock, poll: Duration) {
+    async fn keep_up(&self, files: &Files, mut last_read: Option<Pem>, clock: &Clock, poll: Duration) {
         loop {
             sleep(poll).await;
             let read = files.read().await;
-            if read.as_ref().is_ok_and(|pem| seen.as_ref() == Some(pem)) {
+            if read.as_ref().is_ok_and(|pem| last_read.as_ref() == Some(pem)) {
                 self.note(None);
                 continue;
             }
             if let Ok(pem) = self.take(read, clock) {
-                seen = Some(pem);
+                last_read = Some(pem);
                 continue;
             }
             sleep(SETTLE).await;
             match self.take(files.read().await, clock) {
-                Ok(pem) => seen = Some(pem),
+                Ok(pem) => last_read = Some(pem),
                 Err(error) => self.note(Some(error.to_string())),
             }
         }
@@ -338,20 +338,20 @@ impl Certificates {
 
     /// Keeps what is wrong with the newest pair; each new reason is logged and counted once.
     pub fn note(&self, refused: Option<String>) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.refused == refused {
+        let mut serving = self.serving.write().unwrap_or_else(PoisonError::into_inner);
+        if serving.refused == refused {
             return;
         }
         if let Some(reason) = &refused {
-            let stays = if state.loaded.is_some() { "the old one stays" } else { "there is none to serve" };
+            let stays = if serving.loaded.is_some() { "the old one stays" } else { "there is none to serve" };
             tracing::error!(reason, "a new certificate could not be taken; {stays}");
             self.metrics.reloaded("refused");
         }
-        state.refused = refused;
+        serving.refused = refused;
     }
 
-    fn read_state(&self) -> std::sync::RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    fn read_serving(&self) -> std::sync::RwLockReadGuard<'_, Serving> {
+        self.serving.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -362,12 +362,12 @@ struct Reload {
 
 /// What is exported about the serving certificate; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics {
+pub struct TlsMetrics {
     not_after: Gauge,
     reloads: Family<Reload, Counter>,
 }
 
-impl Metrics {
+impl TlsMetrics {
     /// Metrics that `registry` exports.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {

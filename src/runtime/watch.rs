@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::runtime::watcher;
 
-use super::{api_error::brief, backoff::Pauses};
+use super::{api_error, backoff::Pauses};
 
 /// How long one watch request lasts, in seconds. A connection that died without a word is noticed after that.
 pub(crate) const WATCH_SECONDS: u32 = 120;
@@ -20,7 +20,7 @@ pub(crate) fn why(failure: &watcher::Error) -> String {
     match failure {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => brief(error),
+        | watcher::Error::WatchFailed(error) => api_error::describe(error),
         other => other.to_string(),
     }
 }

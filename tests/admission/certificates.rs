@@ -9,11 +9,11 @@ use std::{
 };
 
 use etcd_defrag_webhook::{
-    admission::Metrics as AdmissionMetrics,
+    admission::AdmissionMetrics,
     runtime::{
         exposition::Format,
         selfsigned::{self, Pair},
-        telemetry::Metrics,
+        telemetry::ProcessMetrics,
         tls::{Certificates, Files},
     },
 };
@@ -59,7 +59,7 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (selfsigned::issue(&[]).unwrap(), selfsigned::issue(&[]).unwrap());
     project(dir.path(), "one", &old.cert_pem, &old.key_pem);
-    let metrics = Metrics::default();
+    let metrics = ProcessMetrics::default();
     let stop = CancellationToken::new();
     let poll = Duration::from_millis(30);
     let clock: etcd_defrag_webhook::runtime::clock::Clock = Arc::new(Timestamp::now);
@@ -127,7 +127,7 @@ async fn every_bad_pair_is_refused_in_words() {
         ("not yet valid", &future.cert_pem, &future.key_pem),
     ] {
         let now = "2026-06-01T00:00:00Z".parse().unwrap();
-        let error = Certificates::from_pem(certificate, key, Metrics::default().tls, now).unwrap_err();
+        let error = Certificates::from_pem(certificate, key, ProcessMetrics::default().tls, now).unwrap_err();
         lines.push_str(&format!("{what}: {error}\n"));
     }
     insta::assert_snapshot!(lines);
@@ -139,7 +139,8 @@ async fn a_pair_that_is_missing_or_bad_at_the_start_is_named_and_waited_for() {
     let stop = CancellationToken::new();
     let clock: etcd_defrag_webhook::runtime::clock::Clock = Arc::new(Timestamp::now);
     let poll = Duration::from_millis(30);
-    let certificates = Certificates::follow(files(dir.path()), Metrics::default().tls, clock, poll, stop.clone()).await;
+    let certificates =
+        Certificates::follow(files(dir.path()), ProcessMetrics::default().tls, clock, poll, stop.clone()).await;
     let says = async |words: &str| {
         until(words, async || certificates.check(Timestamp::now()).is_err_and(|reason| reason.contains(words))).await;
     };
@@ -183,7 +184,7 @@ async fn a_renewed_certificate_whose_time_is_to_come_is_taken_when_it_has_come()
         Arc::new(move || *at.lock().unwrap())
     };
     let stop = CancellationToken::new();
-    let (metrics, poll) = (Metrics::default(), Duration::from_millis(30));
+    let (metrics, poll) = (ProcessMetrics::default(), Duration::from_millis(30));
     let certificates =
         Certificates::follow(files(dir.path()), metrics.tls.clone(), Arc::clone(&clock), poll, stop.clone()).await;
     project(dir.path(), "two", &new.cert_pem, &new.key_pem);
@@ -207,7 +208,8 @@ async fn a_renewed_certificate_whose_time_is_to_come_is_taken_when_it_has_come()
 fn an_expired_certificate_is_no_longer_ready() {
     let pair = selfsigned::issue_for(&[], date(2026, 1, 1), date(2026, 2, 1)).unwrap();
     let during = "2026-01-15T00:00:00Z".parse().unwrap();
-    let certificates = Certificates::from_pem(&pair.cert_pem, &pair.key_pem, Metrics::default().tls, during).unwrap();
+    let certificates =
+        Certificates::from_pem(&pair.cert_pem, &pair.key_pem, ProcessMetrics::default().tls, during).unwrap();
     assert_eq!(certificates.check(during).unwrap(), "certificate valid until 2026-02-01T00:00:00Z");
     let after = "2026-02-01T00:00:00Z".parse().unwrap();
     assert_eq!(certificates.check(after).unwrap_err(), "the serving certificate expired at 2026-02-01T00:00:00Z");

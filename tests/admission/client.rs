@@ -7,8 +7,8 @@ use std::{
 };
 
 use etcd_defrag_webhook::{
-    admission::{Metrics, server},
-    runtime::{limits::Limits, selfsigned, tls},
+    admission::{AdmissionMetrics, server},
+    runtime::{limits::ServerLimits, selfsigned, tls},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Bytes, client::conn};
@@ -41,8 +41,14 @@ pub(crate) const H1: &[u8] = b"http/1.1";
 pub(crate) const H2: &[u8] = b"h2";
 
 /// Limits that let a test end soon, but not because the machine is busy.
-pub(crate) fn quick() -> Limits {
-    Limits { drain_delay: Duration::ZERO, drain: PATIENCE, request: PATIENCE, handshake: PATIENCE, ..Limits::default() }
+pub(crate) fn quick() -> ServerLimits {
+    ServerLimits {
+        drain_delay: Duration::ZERO,
+        drain: PATIENCE,
+        request: PATIENCE,
+        handshake: PATIENCE,
+        ..ServerLimits::default()
+    }
 }
 
 pub(crate) struct Server {
@@ -53,13 +59,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(limits: Limits) -> Self {
-        Self::start_with(server::Admission::clone(&admission(&limits, Metrics::default())), limits).await
+    pub(crate) async fn start(limits: ServerLimits) -> Self {
+        Self::start_with(server::Admission::clone(&admission(&limits, AdmissionMetrics::default())), limits).await
     }
 
-    pub(crate) async fn start_with(admission: server::Admission, limits: Limits) -> Self {
+    pub(crate) async fn start_with(admission: server::Admission, limits: ServerLimits) -> Self {
         let pair = selfsigned::issue(&[]).unwrap();
-        let metrics = tls::Metrics::default();
+        let metrics = tls::TlsMetrics::default();
         let certificates =
             tls::Certificates::from_pem(&pair.cert_pem, &pair.key_pem, metrics, Timestamp::now()).unwrap();
         Self::start_tls(admission, limits, &certificates, pair.ca_pem).await
@@ -67,7 +73,7 @@ impl Server {
 
     pub(crate) async fn start_tls(
         admission: server::Admission,
-        limits: Limits,
+        limits: ServerLimits,
         certificates: &Arc<tls::Certificates>,
         ca_pem: String,
     ) -> Self {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_defrag_webhook::runtime::limits::Limits;
+use etcd_defrag_webhook::runtime::limits::ServerLimits;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -45,7 +45,7 @@ async fn closed(mut stream: impl AsyncReadExt + Unpin, patience: Duration) -> bo
 
 #[tokio::test]
 async fn clients_that_stall_are_let_go() {
-    let limits = Limits { headers: Duration::from_millis(150), handshake: Duration::from_millis(150), ..quick() };
+    let limits = ServerLimits { headers: Duration::from_millis(150), handshake: Duration::from_millis(150), ..quick() };
     let server = Server::start(limits).await;
     let patience = PATIENCE;
 
@@ -75,7 +75,7 @@ async fn clients_that_stall_are_let_go() {
 async fn an_idle_connection_outlives_the_header_timeout_but_not_the_idle_one() {
     // On a machine that is too busy for these, with longer ones.
     for scale in [1, 4, 16] {
-        let limits = Limits {
+        let limits = ServerLimits {
             headers: scale * Duration::from_millis(600),
             idle: scale * Duration::from_millis(2500),
             ..quick()
@@ -109,7 +109,7 @@ async fn an_idle_connection_outlives_the_header_timeout_but_not_the_idle_one() {
 
 #[tokio::test]
 async fn more_connections_than_the_cap_wait_their_turn() {
-    let server = Server::start(Limits { connections: 1, ..quick() }).await;
+    let server = Server::start(ServerLimits { connections: 1, ..quick() }).await;
     let mut first = server.client(H1).await;
     first.works().await;
     let second = tokio::spawn(connect(
@@ -128,7 +128,7 @@ async fn more_connections_than_the_cap_wait_their_turn() {
 
 #[tokio::test]
 async fn a_body_without_a_length_is_limited_too() {
-    let server = Server::start(Limits { body: 10_000, ..quick() }).await;
+    let server = Server::start(ServerLimits { body: 10_000, ..quick() }).await;
     let mut stream = server.connect(H1).await;
     let head = "POST /validate HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -6,7 +6,7 @@ use etcd_defrag_webhook::{
         decide::{Decision, Write, decide},
         review::Operation,
     },
-    defrag::{finding::Code, policy::Landscape, statefulset::StatefulSet},
+    defrag::{finding::Code, policy::PolicySnapshot, statefulset::StatefulSet},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn read(object: &Value) -> StatefulSet {
 fn run(entry: Entry, operation: Operation, object: &Value, old: Option<&Value>) -> Decision {
     let (object, old) = (read(object), old.map(read));
     let write = Write { operation, object: &object, old: old.as_ref(), of_status: false };
-    decide(entry, write, &Landscape::default(), Timestamp::UNIX_EPOCH)
+    decide(entry, write, &PolicySnapshot::default(), Timestamp::UNIX_EPOCH)
 }
 
 fn create(object: &Value) -> Vec<Code> {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use etcd_defrag_webhook::{
-    admission::{Metrics, server::Admission},
-    runtime::{limits::Limits, shutdown::Shutdown},
+    admission::{AdmissionMetrics, server::Admission},
+    runtime::{limits::ServerLimits, shutdown::Shutdown},
 };
 use hyper::StatusCode;
 use jiff::Timestamp;
@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Admission whose judgements wait for the gate, after they were noticed.
-fn held(limits: &Limits, gate: &Arc<Gate>) -> Admission {
+fn held(limits: &ServerLimits, gate: &Arc<Gate>) -> Admission {
     let gate = Arc::clone(gate);
-    admission(limits, Metrics::default()).with_clock(Arc::new(move || {
+    admission(limits, AdmissionMetrics::default()).with_clock(Arc::new(move || {
         gate.pass();
         Timestamp::UNIX_EPOCH
     }))
@@ -57,7 +57,7 @@ async fn a_request_in_flight_is_answered_and_idle_clients_are_told_to_close() {
 async fn connections_are_accepted_until_the_delay_is_over() {
     // On a machine that is too busy to connect within the delay, with a longer one.
     for drain_delay in [1, 4, 16].map(Duration::from_secs) {
-        let server = Server::start(Limits { drain_delay, ..quick() }).await;
+        let server = Server::start(ServerLimits { drain_delay, ..quick() }).await;
         let asked = Instant::now();
         server.shutdown.cancel();
         sleep(Duration::from_millis(100)).await;
@@ -79,7 +79,7 @@ async fn connections_are_accepted_until_the_delay_is_over() {
 /// What the API server does: it keeps its connections, and asks over them whatever comes.
 #[tokio::test]
 async fn open_connections_are_told_to_close_before_they_are_closed() {
-    let limits = Limits { drain_delay: Duration::from_secs(5), ..quick() };
+    let limits = ServerLimits { drain_delay: Duration::from_secs(5), ..quick() };
     let server = Server::start(limits).await;
     let mut one = server.client(H1).await;
     let mut two = server.client(H2).await;
@@ -111,7 +111,7 @@ async fn open_connections_are_told_to_close_before_they_are_closed() {
 
 #[tokio::test]
 async fn a_request_that_takes_too_long_does_not_hold_the_process() {
-    let limits = Limits { drain: Duration::from_millis(100), ..quick() };
+    let limits = ServerLimits { drain: Duration::from_millis(100), ..quick() };
     let gate = Gate::open();
     let server = Server::start_with(held(&limits, &gate), limits).await;
     gate.close();

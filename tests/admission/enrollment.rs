@@ -1,6 +1,6 @@
 //! `enrollment: All`: who gets the label, who does not, and who may take it off.
 
-use etcd_defrag_webhook::{admission::Entry, defrag::policy::Landscape};
+use etcd_defrag_webhook::{admission::Entry, defrag::policy::PolicySnapshot};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,11 +11,11 @@ use crate::{
 
 const LABEL: &str = "etcd-defrag.io/enabled";
 
-fn all() -> Landscape {
+fn all() -> PolicySnapshot {
     cluster([policy("everyone", json!({"enrollment": "All"}))])
 }
 
-fn all_but_those_who_say_no() -> Landscape {
+fn all_but_those_who_say_no() -> PolicySnapshot {
     cluster([policy("everyone", json!({"enrollment": "All", "allowOptOut": true}))])
 }
 
@@ -31,9 +31,9 @@ fn labelled(value: Option<&str>) -> Value {
     object
 }
 
-async fn ask(landscape: &Landscape, entry: Entry, object: &Value, old: Option<&Value>) -> Value {
+async fn ask(snapshot: &PolicySnapshot, entry: Entry, object: &Value, old: Option<&Value>) -> Value {
     let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
-    answer_under(landscape, entry, &review(operation, "", object.clone(), old.cloned().unwrap_or_default())).await
+    answer_under(snapshot, entry, &review(operation, "", object.clone(), old.cloned().unwrap_or_default())).await
 }
 
 #[tokio::test]
@@ -64,9 +64,9 @@ async fn an_etcd_without_the_label_gets_it_and_what_the_policy_gives() {
 async fn nobody_is_enrolled_where_no_policy_asks_for_it() {
     let elsewhere = json!({"enrollment": "All", "selector": {"matchLabels": {"tier": "gold"}}});
     let shadowed = [policy("all", json!({"enrollment": "All"})), policy("labeled", json!({"priority": 1}))];
-    for landscape in [cluster([]), cluster([policy("elsewhere", elsewhere)]), cluster(shadowed)] {
+    for snapshot in [cluster([]), cluster([policy("elsewhere", elsewhere)]), cluster(shadowed)] {
         for entry in [Entry::Enroll, Entry::Mutate, Entry::Validate] {
-            let answer = ask(&landscape, entry, &labelled(None), None).await;
+            let answer = ask(&snapshot, entry, &labelled(None), None).await;
             assert_eq!(
                 (&answer["allowed"], &answer["patch"], &answer["warnings"]),
                 (&json!(true), &json!(null), &json!(null))
@@ -130,21 +130,21 @@ async fn an_update_enrols_only_where_it_changes_our_keys() {
 
 #[tokio::test]
 async fn a_label_that_is_taken_off_comes_back_and_opting_out_is_refused() {
-    for (landscape, may_opt_out) in [(all(), false), (all_but_those_who_say_no(), true)] {
+    for (snapshot, may_opt_out) in [(all(), false), (all_but_those_who_say_no(), true)] {
         for old in [labelled(Some("true")), labelled(Some("false"))] {
             for entry in [Entry::Enroll, Entry::Mutate] {
-                let back = filled_in(&landscape, entry, "UPDATE", &labelled(None), Some(&old)).await;
+                let back = filled_in(&snapshot, entry, "UPDATE", &labelled(None), Some(&old)).await;
                 assert_eq!(back["metadata"]["labels"][LABEL], "true", "{entry}");
-                assert_eq!(ask(&landscape, Entry::Validate, &back, Some(&old)).await["allowed"], true);
+                assert_eq!(ask(&snapshot, Entry::Validate, &back, Some(&old)).await["allowed"], true);
             }
             // While the mutating entries are away the label stays off; the policy enrols it all the same.
-            assert_eq!(ask(&landscape, Entry::Validate, &labelled(None), Some(&old)).await["allowed"], true);
+            assert_eq!(ask(&snapshot, Entry::Validate, &labelled(None), Some(&old)).await["allowed"], true);
         }
         for old in [Some(labelled(Some("true"))), Some(labelled(None)), None] {
-            let answer = ask(&landscape, Entry::Validate, &labelled(Some("false")), old.as_ref()).await;
+            let answer = ask(&snapshot, Entry::Validate, &labelled(Some("false")), old.as_ref()).await;
             assert_eq!(answer["allowed"], may_opt_out, "{answer}");
         }
-        let answer = ask(&landscape, Entry::Enroll, &labelled(None), Some(&labelled(Some("true")))).await;
+        let answer = ask(&snapshot, Entry::Enroll, &labelled(None), Some(&labelled(Some("true")))).await;
         let out = if may_opt_out { "; \"false\" opts out" } else { "" };
         let line = format!("etcd-defrag: the label {LABEL} is back: DefragPolicy everyone enrols every etcd{out}");
         assert_eq!(answer["warnings"], json!([line]));

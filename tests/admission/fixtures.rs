@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use etcd_defrag_webhook::defrag::policy::{self, Compiled, DefragPolicy, Landscape, PolicySet};
+use etcd_defrag_webhook::defrag::policy::{self, Compiled, DefragPolicy, PolicySet, PolicySnapshot};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -71,8 +71,8 @@ pub(crate) fn policy(name: &str, spec: Value) -> Arc<Compiled> {
 }
 
 /// A cluster with these policies, in which the namespace of [`etcd`] has the label `stage: production`.
-pub(crate) fn cluster(policies: impl IntoIterator<Item = Arc<Compiled>>) -> Landscape {
+pub(crate) fn cluster(policies: impl IntoIterator<Item = Arc<Compiled>>) -> PolicySnapshot {
     let labels = [("kubernetes.io/metadata.name", "kamaji-system"), ("stage", "production")];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    Landscape::new(PolicySet::new(policies), Arc::new([("kamaji-system".to_owned(), labels)].into()))
+    PolicySnapshot::new(PolicySet::new(policies), Arc::new([("kamaji-system".to_owned(), labels)].into()))
 }

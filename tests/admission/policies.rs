@@ -5,7 +5,7 @@ use etcd_defrag_webhook::{
     admission::{Entry, audit},
     defrag::{
         finding::{Code, Severity},
-        policy::Landscape,
+        policy::PolicySnapshot,
     },
 };
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::{
     reviews::answer_under,
 };
 
-fn with_actions(mut spec: Value, actions: &[&str]) -> Landscape {
+fn with_actions(mut spec: Value, actions: &[&str]) -> PolicySnapshot {
     spec["validationActions"] = json!(actions);
     let policy = policy("platform", spec);
     assert!(policy.is_valid(), "{:?}", policy.findings);
@@ -55,12 +55,12 @@ fn warnings(answer: &Value) -> Vec<String> {
     lines
 }
 
-async fn create(landscape: &Landscape, object: &Value) -> Value {
-    answer_under(landscape, Entry::Validate, &review("CREATE", "", object.clone(), json!(null))).await
+async fn create(snapshot: &PolicySnapshot, object: &Value) -> Value {
+    answer_under(snapshot, Entry::Validate, &review("CREATE", "", object.clone(), json!(null))).await
 }
 
-async fn update(landscape: &Landscape, old: &Value, object: &Value) -> Value {
-    answer_under(landscape, Entry::Validate, &review("UPDATE", "", object.clone(), old.clone())).await
+async fn update(snapshot: &PolicySnapshot, old: &Value, object: &Value) -> Value {
+    answer_under(snapshot, Entry::Validate, &review("UPDATE", "", object.clone(), old.clone())).await
 }
 
 #[test]
@@ -87,25 +87,25 @@ async fn each_action_does_its_own_with_each_finding() {
         let code = case.code;
         let bad = broken(&case.breach);
         for actions in actions_for(code) {
-            let landscape = with_actions(case.spec.clone(), actions);
+            let snapshot = with_actions(case.spec.clone(), actions);
             let (deny, warn, audit) =
                 (actions.contains(&"Deny"), actions.contains(&"Warn"), actions.contains(&"Audit"));
-            let clean = create(&landscape, &tame()).await;
+            let clean = create(&snapshot, &tame()).await;
             assert_eq!(said(&clean, code), Said { refused: false, warned: false, audited: false }, "{code}: {clean}");
             assert!(clean["auditAnnotations"].is_null(), "{clean}");
 
             let brought_in = Said { refused: deny, warned: warn, audited: audit };
-            let answer = create(&landscape, &bad).await;
+            let answer = create(&snapshot, &bad).await;
             assert_eq!(said(&answer, code), brought_in, "create, {actions:?}, {code}: {answer}");
             let governed = "etcd-defrag: governed by DefragPolicy platform (priority 0, the highest that selects it)";
             assert!(warnings(&answer).iter().any(|line| line == governed), "{code}: {answer}");
-            let answer = update(&landscape, &tame(), &touched(bad.clone())).await;
+            let answer = update(&snapshot, &tame(), &touched(bad.clone())).await;
             assert_eq!(said(&answer, code), brought_in, "update, {actions:?}, {code}: {answer}");
 
             let standing = Said { refused: false, warned: deny || warn, audited: audit };
-            let answer = update(&landscape, &bad, &touched(bad.clone())).await;
+            let answer = update(&snapshot, &bad, &touched(bad.clone())).await;
             assert_eq!(said(&answer, code), standing, "ratcheted update, {actions:?}, {code}: {answer}");
-            let answer = update(&landscape, &bad, &touched(tame())).await;
+            let answer = update(&snapshot, &bad, &touched(tame())).await;
             assert_eq!(said(&answer, code), Said { refused: false, warned: false, audited: false }, "repair, {code}");
         }
     }
@@ -113,10 +113,10 @@ async fn each_action_does_its_own_with_each_finding() {
 
 #[tokio::test]
 async fn where_nothing_runs_although_nothing_refuses_the_writer_is_told() {
-    let landscape = with_actions(json!({}), &["Warn"]);
+    let snapshot = with_actions(json!({}), &["Warn"]);
     let told = "etcd-defrag: until this is mended no CronJob is made, and one that is there keeps its settings";
     for (key, value, stops) in [("schedule", "0 0 31 2 *", true), ("schedule", "*/5 * * * *", false)] {
-        let answer = create(&landscape, &broken(&Breach::Annotation(key, value))).await;
+        let answer = create(&snapshot, &broken(&Breach::Annotation(key, value))).await;
         assert_eq!(warnings(&answer).iter().any(|line| line == told), stops, "{answer}");
         assert_eq!(warnings(&answer).iter().any(|line| line.contains("next runs")), !stops, "{answer}");
     }
@@ -127,7 +127,7 @@ async fn where_nothing_runs_although_nothing_refuses_the_writer_is_told() {
 async fn no_edit_elsewhere_is_refused_or_patched_under_any_policy() {
     for case in cases().into_iter().filter(|case| case.breach.is_in_spec()) {
         for actions in ACTIONS {
-            let landscape = with_actions(case.spec.clone(), actions);
+            let snapshot = with_actions(case.spec.clone(), actions);
             for (old, new) in [(tame(), broken(&case.breach)), (broken(&case.breach), tame())] {
                 for labels in [json!({"etcd-defrag.io/enabled": "true"}), json!({}), json!({"tier": "gold"})] {
                     let (mut old, mut new) = (old.clone(), new.clone());
@@ -135,14 +135,14 @@ async fn no_edit_elsewhere_is_refused_or_patched_under_any_policy() {
                     new["metadata"]["labels"] = labels;
                     for entry in Entry::ALL {
                         let answer =
-                            answer_under(&landscape, entry, &review("UPDATE", "", new.clone(), old.clone())).await;
+                            answer_under(&snapshot, entry, &review("UPDATE", "", new.clone(), old.clone())).await;
                         assert_eq!(answer["allowed"], true, "{entry}, {actions:?}, {}: {answer}", case.code);
                         assert!(answer["patch"].is_null(), "{entry}, {}: {answer}", case.code);
                     }
                 }
             }
             let (old, new) = (tame(), broken(&case.breach));
-            let answer = answer_under(&landscape, Entry::Warn, &review("UPDATE", "", new, old)).await;
+            let answer = answer_under(&snapshot, Entry::Warn, &review("UPDATE", "", new, old)).await;
             let expected = Said {
                 refused: false,
                 warned: actions.contains(&"Deny") || actions.contains(&"Warn"),
@@ -185,7 +185,7 @@ async fn a_stricter_policy_blocks_no_change_that_adds_nothing() {
 /// A label of the platform's moves the object under a stricter policy in the write that changes a key of ours.
 #[tokio::test]
 async fn moving_under_another_policy_adds_no_violation_by_itself() {
-    let landscape = cluster([
+    let snapshot = cluster([
         policy("lax", json!({"validationActions": ["Warn"]})),
         policy(
             "strict",
@@ -195,33 +195,33 @@ async fn moving_under_another_policy_adds_no_violation_by_itself() {
     let old = broken(&Breach::Annotation("schedule", "0 0 * * 0"));
     let mut moved = touched(old.clone());
     moved["metadata"]["labels"]["tier"] = json!("gold");
-    let answer = update(&landscape, &old, &moved).await;
+    let answer = update(&snapshot, &old, &moved).await;
     assert!(allowed(&answer), "{answer}");
     let lines = warnings(&answer);
     assert!(lines.iter().any(|line| line.starts_with("schedule-too-rare: ")), "{lines:?}");
     assert!(lines.iter().any(|line| line.contains("DefragPolicy strict (priority 9")), "{lines:?}");
     moved["metadata"]["annotations"]["etcd-defrag.io/schedule"] = json!("0 0 * * 1");
-    assert!(!allowed(&update(&landscape, &old, &moved).await));
+    assert!(!allowed(&update(&snapshot, &old, &moved).await));
     // And back again.
     let mut back = moved.clone();
     back["metadata"]["labels"]["tier"] = json!("bronze");
-    assert!(allowed(&update(&landscape, &moved, &back).await));
+    assert!(allowed(&update(&snapshot, &moved, &back).await));
 }
 
 /// The default of the policy breaks a limit of the policy: whoever follows it does not bring that in, whatever text the
 /// annotation has.
 #[tokio::test]
 async fn following_a_policy_that_contradicts_itself_is_no_new_violation() {
-    let landscape =
+    let snapshot =
         cluster([policy("odd", json!({"defaults": {"schedule": "0 0 * * 0"}, "limits": {"maxInterval": "26h"}}))]);
     let mut old = tame();
     old["metadata"]["annotations"]["etcd-defrag.io/schedule"] = json!("0 0 * * *");
     old["metadata"]["annotations"]["etcd-defrag.io/defaulted"] = json!("schedule");
     let mut new = touched(old.clone());
     new["metadata"]["annotations"]["etcd-defrag.io/schedule"] = json!("0 0 * * 0");
-    let answer = update(&landscape, &old, &new).await;
+    let answer = update(&snapshot, &old, &new).await;
     assert!(allowed(&answer), "{answer}");
-    assert!(!allowed(&create(&landscape, &new).await));
+    assert!(!allowed(&create(&snapshot, &new).await));
 }
 
 #[tokio::test]
@@ -250,14 +250,14 @@ async fn the_policy_with_the_highest_priority_governs_then_the_first_name() {
         (cluster([twin.clone(), elsewhere.clone()]), true, "04:30", "q-twin (priority 0, "),
         (cluster([everything.clone(), elsewhere.clone()]), true, "00:30", "a-everything (priority -5, "),
     ];
-    for (landscape, is_gold, open, governed) in cases {
+    for (snapshot, is_gold, open, governed) in cases {
         for time in ["00:30", "02:30", "04:30", "06:30", "08:30"] {
             let (hour, minute) = time.split_once(':').unwrap();
             let mut object = tame();
             object["metadata"]["annotations"]["etcd-defrag.io/schedule"] =
                 json!(format!("{} {} * * *", minute, hour.trim_start_matches('0').parse::<u8>().unwrap_or_default()));
             object["metadata"]["labels"]["tier"] = json!(if is_gold { "gold" } else { "bronze" });
-            let answer = create(&landscape, &object).await;
+            let answer = create(&snapshot, &object).await;
             assert_eq!(allowed(&answer), time == open, "{time} under {governed}: {answer}");
             let line = format!("governed by DefragPolicy {governed}");
             assert!(warnings(&answer).iter().any(|said| said.contains(&line)), "{answer}");
@@ -279,36 +279,36 @@ async fn a_policy_with_the_longest_name_is_still_named_whole() {
 
 #[tokio::test]
 async fn locked_keys_and_windows_hold_for_what_is_written_and_for_what_is_filled_in() {
-    let landscape = cluster([policy(
+    let snapshot = cluster([policy(
         "platform",
         json!({
             "defaults": {"schedule": "30 3 * * *", "timeZone": "Europe/Rome"},
             "limits": {"lockedKeys": ["schedule", "time-zone"], "windows": [{"from": "03:00", "to": "04:00"}]},
         }),
     )]);
-    let filled = filled_in(&landscape, Entry::Mutate, "CREATE", &tame(), None).await;
+    let filled = filled_in(&snapshot, Entry::Mutate, "CREATE", &tame(), None).await;
     let annotations = &filled["metadata"]["annotations"];
     assert_eq!(annotations["etcd-defrag.io/schedule"], "30 3 * * *");
     assert_eq!(annotations["etcd-defrag.io/time-zone"], "Europe/Rome");
     assert_eq!(annotations["etcd-defrag.io/defaulted"], "schedule,time-zone,rule");
-    assert!(allowed(&create(&landscape, &filled).await));
+    assert!(allowed(&create(&snapshot, &filled).await));
     // The same value in a person's own hand says nothing else than the policy.
-    assert!(allowed(&create(&landscape, &broken(&Breach::Annotation("schedule", "30 3 * * *"))).await));
-    let answer = create(&landscape, &broken(&Breach::Annotation("schedule", "30 12 * * *"))).await;
+    assert!(allowed(&create(&snapshot, &broken(&Breach::Annotation("schedule", "30 3 * * *"))).await));
+    let answer = create(&snapshot, &broken(&Breach::Annotation("schedule", "30 12 * * *"))).await;
     insta::assert_snapshot!(answer["status"]["message"].as_str().unwrap());
     assert_eq!(answer["status"]["details"]["causes"].as_array().unwrap().len(), 1, "{answer}");
 }
 
 /// The object as the answer of a mutating entry leaves it.
 pub(crate) async fn filled_in(
-    landscape: &Landscape,
+    snapshot: &PolicySnapshot,
     entry: Entry,
     operation: &str,
     object: &Value,
     old: Option<&Value>,
 ) -> Value {
     let request = review(operation, "", object.clone(), old.cloned().unwrap_or_default());
-    let answer = answer_under(landscape, entry, &request).await;
+    let answer = answer_under(snapshot, entry, &request).await;
     assert!(allowed(&answer), "{answer}");
     let mut result = object.clone();
     if !answer["patch"].is_null() {
@@ -337,10 +337,10 @@ async fn access_through_the_status_is_refused_under_every_policy() {
         ("cluster-domain", "attacker.example"),
     ];
     for actions in ACTIONS {
-        let landscape = with_actions(json!({}), actions);
+        let snapshot = with_actions(json!({}), actions);
         let causes = async |sub_resource: &str, old: &Value, object: &Value| -> usize {
             let review = review("UPDATE", sub_resource, object.clone(), old.clone());
-            let answer = answer_under(&landscape, Entry::Validate, &review).await;
+            let answer = answer_under(&snapshot, Entry::Validate, &review).await;
             let causes = answer["status"]["details"]["causes"].as_array().cloned().unwrap_or_default();
             let ours = |cause: &&Value| cause["message"].as_str().unwrap().ends_with("[access-through-status]");
             causes.iter().filter(ours).count()

@@ -7,11 +7,11 @@ use std::sync::{
 
 use axum::{body::Body, http::Request};
 use etcd_defrag_webhook::{
-    admission::{Entry, Metrics as AdmissionMetrics, server},
+    admission::{AdmissionMetrics, Entry, server},
     runtime::{
-        limits::Limits,
+        limits::ServerLimits,
         probes::{self, Probes, router},
-        telemetry::Metrics,
+        telemetry::ProcessMetrics,
     },
 };
 use http_body_util::BodyExt;
@@ -46,7 +46,7 @@ async fn get_as(probes: &Arc<Probes>, path: &str, accept: &str) -> (u16, String)
 async fn readiness_lists_each_check_with_its_reason() {
     let healthy = Arc::new(AtomicBool::new(true));
     let flag = Arc::clone(&healthy);
-    let probes = Probes::new(Metrics::default()).check("policy", || Ok(String::new())).check("tls", move || {
+    let probes = Probes::new(ProcessMetrics::default()).check("policy", || Ok(String::new())).check("tls", move || {
         if flag.load(Ordering::Relaxed) {
             Ok("certificate valid until 2027-01-01T00:00:00Z".to_owned())
         } else {
@@ -74,9 +74,9 @@ async fn readiness_lists_each_check_with_its_reason() {
 
 #[tokio::test]
 async fn reviews_and_findings_are_counted() {
-    let mut metrics = Metrics::default();
+    let mut metrics = ProcessMetrics::default();
     let counted = AdmissionMetrics::register(metrics.registry_mut());
-    let service = server::router(&admission(&Limits::default(), counted));
+    let service = server::router(&admission(&ServerLimits::default(), counted));
     let bad = annotated(&[("etcd-defrag.io/shedule", "x")]);
     for (entry, body) in [
         (Entry::Validate, review("CREATE", "", bad, json!(null)).to_string()),
@@ -110,7 +110,8 @@ async fn probes_are_served_over_plain_http_until_the_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(probes::run(listener, Arc::new(Probes::new(Metrics::default())), shutdown.clone()));
+    let running =
+        tokio::spawn(probes::run(listener, Arc::new(Probes::new(ProcessMetrics::default())), shutdown.clone()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();

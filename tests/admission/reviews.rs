@@ -9,16 +9,16 @@ use axum::{
 };
 use etcd_defrag_webhook::{
     admission::{
-        Entry, Metrics, reply,
+        AdmissionMetrics, Entry, reply,
         server::{Admission, router},
     },
     defrag::{
         finding::{Code, Finding},
         keys::Key,
-        policy::Landscape,
+        policy::PolicySnapshot,
         statefulset::StatefulSet,
     },
-    runtime::limits::Limits,
+    runtime::limits::ServerLimits,
 };
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -32,17 +32,17 @@ use crate::{
 };
 
 /// Admission under the built-in policy at the epoch.
-pub(crate) fn admission(limits: &Limits, metrics: Metrics) -> Admission {
-    admission_under(Landscape::default(), limits, metrics)
+pub(crate) fn admission(limits: &ServerLimits, metrics: AdmissionMetrics) -> Admission {
+    admission_under(PolicySnapshot::default(), limits, metrics)
 }
 
-fn admission_under(landscape: Landscape, limits: &Limits, metrics: Metrics) -> Admission {
-    let (_, landscape) = watch::channel(Arc::new(landscape));
-    Admission::new(landscape, metrics, limits).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
+fn admission_under(snapshot: PolicySnapshot, limits: &ServerLimits, metrics: AdmissionMetrics) -> Admission {
+    let (_, snapshot) = watch::channel(Arc::new(snapshot));
+    Admission::new(snapshot, metrics, limits).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
 }
 
 fn service() -> Router {
-    router(&admission(&quick(), Metrics::default()))
+    router(&admission(&quick(), AdmissionMetrics::default()))
 }
 
 async fn call(service: Router, method: Method, path: &str, body: Body) -> (StatusCode, Value) {
@@ -60,12 +60,12 @@ async fn post(entry: Entry, body: impl Into<Body>) -> (StatusCode, Value) {
 
 /// The response to a review that must be answered under the request's uid.
 async fn answer(entry: Entry, review: &Value) -> Value {
-    answer_under(&Landscape::default(), entry, review).await
+    answer_under(&PolicySnapshot::default(), entry, review).await
 }
 
 /// The same under the policies of a cluster.
-pub(crate) async fn answer_under(landscape: &Landscape, entry: Entry, review: &Value) -> Value {
-    let service = router(&admission_under(landscape.clone(), &quick(), Metrics::default()));
+pub(crate) async fn answer_under(snapshot: &PolicySnapshot, entry: Entry, review: &Value) -> Value {
+    let service = router(&admission_under(snapshot.clone(), &quick(), AdmissionMetrics::default()));
     let (status, mut answer) = call(service, Method::POST, entry.path(), review.to_string().into()).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
@@ -331,11 +331,12 @@ async fn other_methods_and_paths_are_told_what_is_served() {
 
 #[tokio::test]
 async fn a_panic_and_a_stall_are_answered_under_the_uid() {
-    let panics = admission(&Limits::default(), Metrics::default()).with_clock(Arc::new(|| panic!("a bug")));
-    let limits = Limits { request: Duration::from_millis(100), ..Limits::default() };
+    let panics =
+        admission(&ServerLimits::default(), AdmissionMetrics::default()).with_clock(Arc::new(|| panic!("a bug")));
+    let limits = ServerLimits { request: Duration::from_millis(100), ..ServerLimits::default() };
     let gate = Gate::open();
     gate.close();
-    let stalls = admission(&limits, Metrics::default()).with_clock(Arc::new({
+    let stalls = admission(&limits, AdmissionMetrics::default()).with_clock(Arc::new({
         let gate = Arc::clone(&gate);
         move || {
             gate.pass();
@@ -358,8 +359,8 @@ async fn a_panic_and_a_stall_are_answered_under_the_uid() {
 
 #[tokio::test]
 async fn a_body_that_never_ends_and_a_full_house_are_told_so() {
-    let limits = Limits { request: Duration::from_millis(100), requests: 1, ..Limits::default() };
-    let service = router(&admission(&limits, Metrics::default()));
+    let limits = ServerLimits { request: Duration::from_millis(100), requests: 1, ..ServerLimits::default() };
+    let service = router(&admission(&limits, AdmissionMetrics::default()));
     let endless = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
     let (first, second) = tokio::join!(
         call(service.clone(), Method::POST, "/warn", endless()),

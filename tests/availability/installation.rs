@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{Node, Process, chart, eventually_every};
+use harness::{Node, Process, chart, eventually};
 
 /// The release, the Deployment and the Lease.
 pub(crate) const NAME: &str = "etcd-defrag-webhook";
@@ -19,7 +19,6 @@ pub(crate) const USER: &str = "system:serviceaccount:etcd-defrag-system:etcd-def
 
 /// For what takes the kubelet and the Deployment controller a while, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(3);
-const POLL: Duration = Duration::from_millis(200);
 
 /// A pod of ours.
 #[derive(Debug, Clone)]
@@ -70,7 +69,7 @@ impl<'a> Installation<'a> {
 
     /// Waits until two replicas are ready, one leads, and a write of ours is judged.
     pub(crate) fn settled(&self) {
-        eventually_every(POLL, "two ready replicas of which one leads", PATIENCE, || {
+        eventually("two ready replicas of which one leads", PATIENCE, || {
             let replicas = self.replicas();
             let leader = self.leader();
             (replicas.len() == 2 && replicas.iter().any(|replica| Some(&replica.name) == leader.as_ref())).then_some(())
@@ -144,7 +143,7 @@ impl<'a> Installation<'a> {
             "-p",
             &change,
         ]);
-        eventually_every(POLL, &format!("another certificate in {secret}"), PATIENCE, || {
+        eventually(&format!("another certificate in {secret}"), PATIENCE, || {
             (self.secret(secret) != before).then_some(())
         });
     }
@@ -168,7 +167,7 @@ impl<'a> Installation<'a> {
             let note = format!("example.com/looked-at={}", jiff::Timestamp::now().as_second());
             self.node.kubectl_ok(&["-n", NAMESPACE, "annotate", "pod", &replica.name, "--overwrite", &note]);
         }
-        eventually_every(POLL, "every replica to serve the new certificate", PATIENCE, || {
+        eventually("every replica to serve the new certificate", PATIENCE, || {
             let now = self.expiries();
             (now.len() == 2 && now.iter().all(|expiry| !expiry.is_empty() && !before.contains(expiry))).then_some(())
         });

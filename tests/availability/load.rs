@@ -20,7 +20,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::harness::ControlPlane;
+use harness::ControlPlane;
 
 /// The namespace of the StatefulSets.
 pub(crate) const NAMESPACE: &str = "fleet";
@@ -142,8 +142,9 @@ impl Shared {
             if creates {
                 api.create(&PostParams::default(), &etcd(&name)).await.map(drop)
             } else {
-                // Another value each time, so that each one is a change for the webhook and for the CronJob.
-                let wait = format!("{}s", 10 + number % 47);
+                // Another value each time and never the built-in one, so that each is a change for the webhook and of the
+                // CronJob's specification.
+                let wait = format!("{}s", 31 + number % 47);
                 let patch = json!({"metadata": {"annotations": {WAIT: wait}}});
                 api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
             }

@@ -6,8 +6,6 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a failed helper fails the test")]
 
-#[path = "../harness/mod.rs"]
-mod harness;
 mod installation;
 mod load;
 mod phase;
@@ -24,11 +22,11 @@ use etcd_defrag_webhook::defrag::policy::DEFAULT_RULE;
 use jiff::Timestamp;
 
 use self::{
-    harness::{CertManager, Node, Process, own_image},
     installation::{Installation, NAME, NAMESPACE},
     phase::Phases,
     upgrade::{NO_POLICY, Next, VERSION, to_another_version, writers},
 };
+use harness::{CertManager, Node, Process, own_image};
 
 /// One test at a time: each measures the machine's answers.
 static ALONE: Mutex<()> = Mutex::new(());

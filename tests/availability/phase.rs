@@ -9,10 +9,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    harness::{Audit, AuditEvent, Node, eventually_every},
     installation::USER,
     load::{Call, Load, NAMESPACE, WAIT},
 };
+use harness::{Audit, AuditEvent, Node, eventually};
 
 /// How long a phase goes on after what it is about: what a change leaves behind shows in later calls.
 const AFTER: Duration = Duration::from_secs(8);
@@ -92,7 +92,7 @@ impl<'a> Phases<'a> {
 
 /// Waits until every StatefulSet has its CronJob as the last change wants it; returns the CronJobs' generations by name.
 fn followed(node: &Node, left: &[String]) -> BTreeMap<String, usize> {
-    eventually_every(Duration::from_secs(1), "every CronJob to follow its StatefulSet", CATCH_UP, || {
+    eventually("every CronJob to follow its StatefulSet", CATCH_UP, || {
         let (sets, jobs) = (node.get(&["-n", NAMESPACE, "statefulsets"])?, node.get(&["-n", NAMESPACE, "cronjobs"])?);
         let jobs: BTreeMap<&str, &serde_json::Value> =
             jobs["items"].as_array()?.iter().filter_map(|job| Some((job["metadata"]["name"].as_str()?, job))).collect();

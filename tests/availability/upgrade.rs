@@ -16,10 +16,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Node, chart, eventually_every, make_image, own_image},
     installation::{Installation, NAME, USER},
     load::NAMESPACE,
 };
+use harness::{Node, chart, eventually, make_image, own_image};
 
 /// This version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -113,7 +113,7 @@ pub(crate) fn to_another_version(installation: &Installation<'_>, rule: &str, ac
     let leader = installation.leader().unwrap();
     assert!(after.iter().any(|replica| replica.name == leader), "{leader} leads, and not one of {after:#?}");
     println!("{both:?} were ready at one time; {leader} leads");
-    eventually_every(Duration::from_secs(1), &format!("every CronJob to have {rule}"), Duration::from_mins(1), || {
+    eventually(&format!("every CronJob to have {rule}"), Duration::from_mins(1), || {
         let all = rules(installation.node);
         (all.len() == 1 && all.first().unwrap().contains(rule)).then_some(())
     });

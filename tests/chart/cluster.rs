@@ -4,10 +4,8 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duratio
 
 use serde_json::{Value, json};
 
-use super::{
-    harness::{CertManager, ControlPlane, chart, eventually},
-    support::{NAMESPACE, SETS, find, render, template, title},
-};
+use super::support::{NAMESPACE, SETS, find, render, template, title};
+use harness::{CertManager, ControlPlane, chart, eventually};
 
 /// As dry-runs, in the namespace that it is for, which enforces Pod Security "restricted". What the API server would prune
 /// or leave out is an error, and what it would warn about too.

@@ -8,9 +8,6 @@
     reason = "a test that cannot go on fails"
 )]
 
-#[path = "../harness/mod.rs"]
-mod harness;
-
 mod cluster;
 mod documents;
 mod monitoring;

@@ -4,10 +4,8 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::{
-    harness::chart,
-    support::{RELEASE, find, render},
-};
+use super::support::{RELEASE, find, render};
+use harness::chart;
 
 fn file(name: &str) -> String {
     let path = chart().join("files").join(name);

@@ -4,7 +4,8 @@ use std::{fmt::Write as _, fs};
 
 use serde_json::Value;
 
-use super::{documents::in_step, harness::chart};
+use super::documents::in_step;
+use harness::chart;
 
 const BEGIN: &str = "<!-- values: written by `UPDATE_MANIFESTS=1 cargo test --test chart` from values.yaml -->\n";
 const END: &str = "<!-- end of values -->\n";

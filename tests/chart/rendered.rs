@@ -6,10 +6,8 @@ use etcd_defrag_webhook::admission::registration::{Registration, Target};
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
-use super::{
-    harness::{chart, helm, helm_ok},
-    support::{NAMESPACE, RELEASE, SETS, find, objects, render, template, title},
-};
+use super::support::{NAMESPACE, RELEASE, SETS, find, objects, render, template, title};
+use harness::{chart, helm, helm_ok};
 
 #[test]
 fn helm_lint_finds_nothing() {

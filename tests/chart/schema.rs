@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    harness::{chart, helm},
-    support::{NAMESPACE, RELEASE},
-};
+use super::support::{NAMESPACE, RELEASE};
+use harness::{chart, helm};
 
 /// Values, and the word that the refusal has to name.
 const WRONG: [(&str, &str); 26] = [

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{chart, helm_ok};
+use harness::{chart, helm_ok};
 
 /// The release of every test.
 pub(crate) const RELEASE: &str = "etcd-defrag-webhook";

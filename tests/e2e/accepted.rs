@@ -18,7 +18,7 @@ use super::{
     schedules::asked,
     support::{namespace, world},
 };
-use crate::harness::client;
+use harness::client;
 
 /// Sound StatefulSets that are sent to the API server.
 const CASES: usize = 100;

@@ -5,7 +5,7 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use super::support::{etcd, namespace, stderr, unlabelled, world};
-use crate::harness::client;
+use harness::client;
 
 #[test]
 fn a_sound_etcd_is_accepted_and_told_what_is_in_force() {

@@ -9,7 +9,7 @@ use super::{
     policies::with_definition,
     support::{Namespace, etcd, namespace, stderr, unlabelled, world},
 };
-use crate::harness::binary;
+use harness::binary;
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use super::support::{etcd, namespace};
-use crate::harness::{API_SERVER, ControlPlane, Serve, ServeOptions, eventually};
+use harness::{API_SERVER, ControlPlane, Serve, ServeOptions, eventually};
 
 const MANAGER: &str = "etcd-defrag-webhook";
 

@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use serde_json::Value;
 
 use super::support::{etcd, namespace, world};
-use crate::harness::{EtcdCluster, EtcdOptions, eventually};
+use harness::{EtcdCluster, EtcdOptions, eventually};
 
 /// A schedule whose next run is at most a minute away would be refused, so the run is asked for as people do it.
 #[test]

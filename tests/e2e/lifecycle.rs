@@ -66,7 +66,7 @@ fn a_label_brings_the_cronjob_that_render_prints() {
 
 /// What `render` prints for an object: its CronJob.
 fn render(object: &Value) -> Value {
-    let mut command = std::process::Command::new(crate::harness::binary());
+    let mut command = std::process::Command::new(harness::binary());
     command
         .args(["render", "-o", "json", "-f", "-"])
         .stdin(std::process::Stdio::piped())

@@ -8,17 +8,10 @@
     reason = "a test that cannot go on fails"
 )]
 
-#[path = "../harness/mod.rs"]
-mod harness;
-
 #[path = "../support/breaches.rs"]
 mod breaches;
-#[path = "../support/child.rs"]
-mod child;
 #[path = "../support/schedules.rs"]
 mod generated;
-#[path = "../support/random.rs"]
-mod random;
 
 mod accepted;
 mod admission;

@@ -14,7 +14,7 @@ use super::{
     policies::define,
     support::{SOON, World, namespace},
 };
-use crate::harness::client;
+use harness::client;
 
 const AUDITED: &str = "validate.etcd-defrag-webhook.etcd-defrag.io/validation_failure";
 

@@ -13,7 +13,7 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use super::support::{World, world};
-use crate::harness::client;
+use harness::client;
 
 pub(crate) fn manifest(name: &str, spec: &Value) -> String {
     json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": name}, "spec": spec})

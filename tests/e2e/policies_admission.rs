@@ -7,7 +7,7 @@ use super::{
     rescue::RESCUES,
     support::{Namespace, SOON, etcd, namespace, stderr, unlabelled},
 };
-use crate::harness::eventually;
+use harness::eventually;
 
 /// Stores a policy for this namespace and waits until the webhook judges by it. A higher priority takes the place of the
 /// policy before.

@@ -14,7 +14,7 @@ use super::{
     policies::{define, manifest, with_definition},
     support::{Namespace, SOON, World, etcd, namespace, unlabelled},
 };
-use crate::harness::{AuditMark, ControlPlane, Serve, ServeOptions, client, eventually};
+use harness::{AuditMark, ControlPlane, Serve, ServeOptions, client, eventually};
 
 /// Selects one namespace.
 fn of(namespace: &str) -> Value {

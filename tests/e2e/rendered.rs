@@ -20,7 +20,7 @@ use super::{
     status::failed_run,
     support::{Namespace, SOON, World, asleep, etcd, namespace, stderr, unlabelled},
 };
-use crate::harness::binary;
+use harness::binary;
 
 const MANAGER: &str = "etcd-defrag-webhook";
 const FINDINGS: &str = "etcd-defrag.io/findings";

@@ -5,7 +5,7 @@ use std::{ops::Range, time::Duration};
 use serde_json::{Value, json};
 
 use super::support::{Namespace, SOON, etcd, namespace};
-use crate::harness::{AuditMark, ControlPlane, Serve, ServeOptions, eventually, with_its_own_rights};
+use harness::{AuditMark, ControlPlane, Serve, ServeOptions, eventually, with_its_own_rights};
 
 const POLICY_REPORTS: &str = "policyreports.wgpolicyk8s.io";
 const REPORTS: &str = "reports.openreports.io";

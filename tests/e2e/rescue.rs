@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::support::{etcd, namespace, stderr, world};
-use crate::harness::{ControlPlane, Serve};
+use harness::{ControlPlane, Serve};
 
 pub(super) const RESCUES: &[(&str, &str)] = &[
     (
@@ -106,7 +106,7 @@ fn what_slipped_past_a_sleeping_webhook_is_found() {
     ns.run(&["annotate", "statefulset", "e", "etcd-defrag.io/defaulted-"]);
     ns.accepts(&etcd(&ns.name, "late", &[]));
 
-    let options = crate::harness::ServeOptions { register: true, port, ..crate::harness::ServeOptions::default() };
+    let options = harness::ServeOptions { register: true, port, ..harness::ServeOptions::default() };
     let _serve = Serve::start_with(&plane, &options);
     let note = ns.event("e", "SettingsRefused");
     assert!(note.contains("rule"), "{note}");

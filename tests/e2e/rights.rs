@@ -3,7 +3,7 @@
 use etcd_defrag_webhook::defrag::policy;
 
 use super::{policies, support::SOON};
-use crate::harness::{ControlPlane, eventually};
+use harness::{ControlPlane, eventually};
 
 const PROCESS: &str = "system:serviceaccount:etcd-defrag-system:etcd-defrag-webhook";
 

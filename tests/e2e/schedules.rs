@@ -5,12 +5,13 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::{Api, api::PostParams};
 use serde_json::json;
 
+use harness::random::Random;
+
 use super::{
     generated::{any_schedule, fields, known},
-    random::Random,
     support::world,
 };
-use crate::harness::client;
+use harness::client;
 
 /// Asks the API server in a dry run whether it takes a CronJob with this schedule and zone.
 pub(crate) async fn asked(api: &Api<CronJob>, schedule: &str, zone: Option<&str>) -> bool {

@@ -8,7 +8,7 @@ use super::{
     policies::with_definition,
     support::{Namespace, SOON, etcd, namespace, stderr, unlabelled},
 };
-use crate::harness::{ControlPlane, binary, eventually};
+use harness::{ControlPlane, binary, eventually};
 
 fn status(ns: &Namespace<'_>, args: &[&str]) -> Output {
     Command::new(binary()).arg("status").args(args).env("KUBECONFIG", ns.plane.kubeconfig()).output().unwrap()

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{ControlPlane, Serve, ServeOptions, eventually, with_its_own_rights};
+use harness::{ControlPlane, Serve, ServeOptions, eventually, with_its_own_rights};
 
 /// What the reconciler needs at most for one step, with room for a busy machine, on which a leader can lose its Lease: that is
 /// taken over after 15 s, and looked at every 2 s.

@@ -8,7 +8,7 @@ use super::{
     rescue::RESCUES,
     support::{Namespace, SOON, etcd, namespace, stderr},
 };
-use crate::harness::{ControlPlane, binary, eventually};
+use harness::{ControlPlane, binary, eventually};
 
 /// Waits until the API server enforces a policy: some moments after it is written.
 fn enforced(ns: &Namespace<'_>, bad: &Value) {

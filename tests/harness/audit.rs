@@ -11,11 +11,11 @@ use serde::Deserialize;
 
 /// A place in the audit log; see [`super::ControlPlane::audit_mark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct AuditMark(usize);
+pub struct AuditMark(usize);
 
 impl AuditMark {
     /// The start of the log.
-    pub(crate) const START: Self = Self(0);
+    pub const START: Self = Self(0);
 }
 
 /// One answered request.
@@ -24,42 +24,42 @@ impl AuditMark {
 /// answered. The answer can reach the client a moment earlier than the log.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(from = "RawEvent")]
-pub(crate) struct AuditEvent {
+pub struct AuditEvent {
     /// The same in the answer's header `Audit-Id`.
-    pub(crate) id: String,
+    pub id: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`,
     /// `deletecollection`.
-    pub(crate) verb: String,
+    pub verb: String,
     /// Such as `apps`; empty for the core group.
-    pub(crate) api_group: String,
+    pub api_group: String,
     /// Plural, such as `statefulsets`; empty for a path that is no resource.
-    pub(crate) resource: String,
+    pub resource: String,
     /// Such as `status`; empty without one.
-    pub(crate) subresource: String,
-    pub(crate) namespace: String,
+    pub subresource: String,
+    pub namespace: String,
     /// Empty for a list, and for a create that leaves the name to the server.
-    pub(crate) name: String,
+    pub name: String,
     /// The impersonated user if there is one, else the authenticated one.
-    pub(crate) user: String,
-    pub(crate) user_agent: String,
+    pub user: String,
+    pub user_agent: String,
     /// HTTP status of the answer.
-    pub(crate) code: u16,
+    pub code: u16,
     /// Asked for by the query. A delete that asks for it in its body only is not
     /// recognised: bodies are not logged.
-    pub(crate) dry_run: bool,
+    pub dry_run: bool,
     /// Path and query.
-    pub(crate) request_uri: String,
+    pub request_uri: String,
     /// What admission added, by key: the name of the webhook entry or plugin, a slash, a word of its own.
-    pub(crate) annotations: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
     /// When it was answered: RFC 3339 in UTC with microseconds, so that text
     /// order is time order.
-    pub(crate) time: String,
+    pub time: String,
 }
 
 impl AuditEvent {
     /// Whether it asked to change stored objects, successfully or not. Reviews
     /// (of access, of tokens) are creates of objects that are not stored.
-    pub(crate) fn is_write(&self) -> bool {
+    pub fn is_write(&self) -> bool {
         let changes = matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         changes && !self.dry_run && !self.resource.ends_with("reviews")
     }
@@ -67,41 +67,41 @@ impl AuditEvent {
 
 /// Answered requests, in the order in which they were logged.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Audit(Vec<AuditEvent>);
+pub struct Audit(Vec<AuditEvent>);
 
 impl Audit {
     /// The events for which `wanted` holds.
-    pub(crate) fn filter(self, wanted: impl FnMut(&AuditEvent) -> bool) -> Self {
+    pub fn filter(self, wanted: impl FnMut(&AuditEvent) -> bool) -> Self {
         Self(self.0.into_iter().filter(wanted).collect())
     }
 
     /// Changes of stored objects; see [`AuditEvent::is_write`].
-    pub(crate) fn writes(self) -> Self {
+    pub fn writes(self) -> Self {
         self.filter(AuditEvent::is_write)
     }
 
     /// Requests for a resource, such as `cronjobs`, subresources included.
-    pub(crate) fn of(self, resource: &str) -> Self {
+    pub fn of(self, resource: &str) -> Self {
         self.filter(|event| event.resource == resource)
     }
 
     /// Requests in a namespace.
-    pub(crate) fn in_namespace(self, namespace: &str) -> Self {
+    pub fn in_namespace(self, namespace: &str) -> Self {
         self.filter(|event| event.namespace == namespace)
     }
 
     /// Requests of a user, such as `system:serviceaccount:default:default`.
-    pub(crate) fn by_user(self, user: &str) -> Self {
+    pub fn by_user(self, user: &str) -> Self {
         self.filter(|event| event.user == user)
     }
 
     /// Requests of a program, by the start of its user agent.
-    pub(crate) fn by_agent(self, prefix: &str) -> Self {
+    pub fn by_agent(self, prefix: &str) -> Self {
         self.filter(|event| event.user_agent.starts_with(prefix))
     }
 
     /// How many events there are for which `wanted` holds.
-    pub(crate) fn count(&self, wanted: impl Fn(&AuditEvent) -> bool) -> usize {
+    pub fn count(&self, wanted: impl Fn(&AuditEvent) -> bool) -> usize {
         self.0.iter().filter(|event| wanted(event)).count()
     }
 }

@@ -18,17 +18,17 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// process.
 ///
 /// Its own webhook is not there, so nothing fills in defaults or refuses a wrong object but the definitions themselves.
-pub(crate) struct CertManager {
+pub struct CertManager {
     child: Child,
     // Its end is what ends the process.
     _stdin: Option<ChildStdin>,
     /// From the start to running controllers.
-    pub(crate) start_time: Duration,
+    pub start_time: Duration,
 }
 
 impl CertManager {
     /// Installs its definitions, starts it and waits until its controllers run.
-    pub(crate) fn start(plane: &ControlPlane) -> Self {
+    pub fn start(plane: &ControlPlane) -> Self {
         let definitions = fs::read_to_string(bin("cert-manager-crds.yaml")).unwrap_or_else(|error| panic!("{error}"));
         // They are larger than what client-side apply can note down.
         let applied = plane.kubectl_stdin(["apply", "--server-side", "-f", "-"], &definitions);

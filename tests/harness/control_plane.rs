@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
     thread::sleep,
     time::Duration,
 };
@@ -20,17 +21,17 @@ use super::{
     audit::{Audit, AuditLog, AuditMark},
     eventually, expect_success,
     node::NodeReport,
-    run,
+    read, run,
     supervised::{Base, Component, Supervised},
 };
 
 /// The component that stores everything.
-pub(crate) const ETCD: &str = "etcd";
+pub const ETCD: &str = "etcd";
 /// The component that serves the API.
-pub(crate) const API_SERVER: &str = "kube-apiserver";
+pub const API_SERVER: &str = "kube-apiserver";
 /// The component that runs the controllers, such as those of StatefulSets and
 /// CronJobs.
-pub(crate) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+pub const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 
 /// What the supervisor says once the control plane is ready.
 #[derive(Deserialize)]
@@ -55,21 +56,23 @@ struct Report {
 /// There is no node: pods are made and stay Pending. Dropping it stops
 /// everything and removes its folder; while a panic unwinds, the folder stays
 /// and its path is printed.
-pub(crate) struct ControlPlane {
+pub struct ControlPlane {
     supervised: Supervised,
     report: Report,
+    /// Made at the first look.
+    client: OnceLock<Client>,
 }
 
 impl ControlPlane {
     /// Starts one, on ports and in a folder of its own; takes some 4 s on an idle
     /// machine with 2 cores.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// Starts one with further arguments, as pairs of program and argument:
     /// `(API_SERVER, "--feature-gates=…")`. The last value of a flag counts.
-    pub(crate) fn start_with(extra: &[(&str, &str)]) -> Self {
+    pub fn start_with(extra: &[(&str, &str)]) -> Self {
         let args: Vec<String> =
             extra.iter().map(|(program, argument)| format!("--extra={program}={argument}")).collect();
         Self::start_args(&args).0
@@ -80,75 +83,75 @@ impl ControlPlane {
     pub(super) fn start_args(args: &[String]) -> (Self, Option<NodeReport>) {
         let (supervised, mut report) = Supervised::start::<Report>("up", args);
         let node = report.node.take();
-        (Self { supervised, report }, node)
+        (Self { supervised, report, client: OnceLock::new() }, node)
     }
 
     /// Its folder: keys, data, logs. Removed at the end, with whatever a test has
     /// put there.
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         self.supervised.dir()
     }
 
     /// The folder of the components' logs.
-    pub(crate) fn logs(&self) -> &Path {
+    pub fn logs(&self) -> &Path {
         &self.report.base.logs
     }
 
     /// The kubeconfig of an administrator (group `system:masters`); it refers to
     /// no other file.
-    pub(crate) fn kubeconfig(&self) -> &Path {
+    pub fn kubeconfig(&self) -> &Path {
         &self.report.kubeconfig
     }
 
     /// The URL of the API server.
-    pub(crate) fn server(&self) -> &str {
+    pub fn server(&self) -> &str {
         &self.report.server
     }
 
     /// The certificate of the authority that signed the API server's, as PEM.
-    pub(crate) fn ca_file(&self) -> &Path {
+    pub fn ca_file(&self) -> &Path {
         &self.report.ca_file
     }
 
     /// The administrator's certificate, as PEM.
-    pub(crate) fn client_cert_file(&self) -> &Path {
+    pub fn client_cert_file(&self) -> &Path {
         &self.report.client_cert_file
     }
 
     /// The administrator's private key, as PEM.
-    pub(crate) fn client_key_file(&self) -> &Path {
+    pub fn client_key_file(&self) -> &Path {
         &self.report.client_key_file
     }
 
     /// The URL of the etcd below the API server: plain HTTP, loopback only.
-    pub(crate) fn etcd_endpoint(&self) -> &str {
+    pub fn etcd_endpoint(&self) -> &str {
         &self.report.etcd_endpoint
     }
 
     /// The version of Kubernetes, such as `v1.37.2`.
-    pub(crate) fn version(&self) -> &str {
+    pub fn version(&self) -> &str {
         &self.report.version
     }
 
     /// How long it took from the start of the supervisor until all was ready.
-    pub(crate) fn start_time(&self) -> Duration {
+    pub fn start_time(&self) -> Duration {
         Duration::from_millis(self.report.base.start_millis)
     }
 
     /// One of [`ETCD`], [`API_SERVER`] and [`CONTROLLER_MANAGER`], to stop, start
     /// or freeze it.
-    pub(crate) fn component<'a>(&'a self, name: &'a str) -> Component<'a> {
+    pub fn component<'a>(&'a self, name: &'a str) -> Component<'a> {
         self.supervised.component(name)
     }
 
     /// The path of a program, such as `kubectl` or `etcdctl`.
     #[expect(clippy::unused_self, reason = "reads better where a control plane is at hand")]
-    pub(crate) fn bin(&self, name: &str) -> PathBuf {
+    pub fn bin(&self, name: &str) -> PathBuf {
         super::bin(name)
     }
 
     /// A `kubectl` command against this control plane, as its administrator.
-    pub(crate) fn kubectl_command(&self) -> Command {
+    pub fn kubectl_command(&self) -> Command {
         let mut command = Command::new(super::bin("kubectl"));
         command
             .env("KUBECONFIG", self.kubeconfig())
@@ -159,14 +162,14 @@ impl ControlPlane {
     }
 
     /// Runs `kubectl`, whether it succeeds or not.
-    pub(crate) fn kubectl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
+    pub fn kubectl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
         let mut command = self.kubectl_command();
         command.args(args);
         run(command, None)
     }
 
     /// Runs `kubectl` with text on its standard input (`-f -`).
-    pub(crate) fn kubectl_stdin<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, stdin: &str) -> Output {
+    pub fn kubectl_stdin<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, stdin: &str) -> Output {
         let mut command = self.kubectl_command();
         command.args(args);
         run(command, Some(stdin))
@@ -174,13 +177,13 @@ impl ControlPlane {
 
     /// Runs `kubectl`, which has to succeed, and returns its standard output.
     #[track_caller]
-    pub(crate) fn kubectl_ok(&self, args: &[&str]) -> String {
+    pub fn kubectl_ok(&self, args: &[&str]) -> String {
         expect_success(&self.kubectl(args), "kubectl", args)
     }
 
     /// Applies a manifest (YAML or JSON), which has to succeed.
     #[track_caller]
-    pub(crate) fn apply(&self, manifest: &str) -> String {
+    pub fn apply(&self, manifest: &str) -> String {
         let args = ["apply", "-f", "-"];
         expect_success(&self.kubectl_stdin(args, manifest), "kubectl", &args)
     }
@@ -188,7 +191,7 @@ impl ControlPlane {
     /// Waits until objects of a definition can be made. `kubectl wait` fails where
     /// the status is not there yet.
     #[track_caller]
-    pub(crate) fn wait_established(&self, definition: &str) {
+    pub fn wait_established(&self, definition: &str) {
         eventually(&format!("{definition} to be established"), Duration::from_secs(30), || {
             let conditions = self.get(&["crd", definition])?["status"]["conditions"].clone();
             let established = json!({"type": "Established", "status": "True"});
@@ -201,8 +204,11 @@ impl ControlPlane {
     }
 
     /// `kubectl get ARGS -o json`; `None` when it fails, as for an object that is
-    /// not there.
-    pub(crate) fn get(&self, args: &[&str]) -> Option<Value> {
+    /// not there. Most forms are asked for without `kubectl`.
+    pub fn get(&self, args: &[&str]) -> Option<Value> {
+        if let Some(path) = read::path(args) {
+            return read::read(&self.client, self.kubeconfig(), path);
+        }
         let output = self.kubectl(["get", "-o", "json"].iter().chain(args));
         if !output.status.success() {
             return None;
@@ -214,7 +220,7 @@ impl ControlPlane {
     /// has to exist, so that a program runs with the rights it would have in a
     /// pod. Returns its path.
     #[track_caller]
-    pub(crate) fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> PathBuf {
+    pub fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> PathBuf {
         let token = self.kubectl_ok(&["create", "token", "-n", namespace, name]);
         let config = json!({
             "apiVersion": "v1",
@@ -235,18 +241,18 @@ impl ControlPlane {
 
     /// All requests so far, those of the control plane's own parts included.
     #[track_caller]
-    pub(crate) fn audit(&self) -> Audit {
+    pub fn audit(&self) -> Audit {
         self.audit_since(AuditMark::START)
     }
 
     /// A mark after the last request that is logged now.
-    pub(crate) fn audit_mark(&self) -> AuditMark {
+    pub fn audit_mark(&self) -> AuditMark {
         self.report.audit_log.mark()
     }
 
     /// Waits until a program, by the start of its user agent, has written nothing but Leases for this long.
     #[track_caller]
-    pub(crate) fn wait_quiet(&self, agent: &str, quiet: Duration) {
+    pub fn wait_quiet(&self, agent: &str, quiet: Duration) {
         eventually(&format!("{agent} to have nothing left to write"), Duration::from_mins(2), || {
             let mark = self.audit_mark();
             sleep(quiet);
@@ -257,13 +263,13 @@ impl ControlPlane {
 
     /// The requests that were logged after the mark.
     #[track_caller]
-    pub(crate) fn audit_since(&self, mark: AuditMark) -> Audit {
+    pub fn audit_since(&self, mark: AuditMark) -> Audit {
         self.report.audit_log.since(mark)
     }
 }
 
 /// A client with the rights of a kubeconfig.
-pub(crate) async fn client(kubeconfig: &Path) -> Client {
+pub async fn client(kubeconfig: &Path) -> Client {
     let failed = |error: &dyn std::fmt::Display| -> ! { panic!("{}: {error}", kubeconfig.display()) };
     let read = Kubeconfig::read_from(kubeconfig).unwrap_or_else(|error| failed(&error));
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;

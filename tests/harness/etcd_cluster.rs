@@ -16,17 +16,17 @@ use super::{
 
 /// What an etcd cluster is like.
 #[derive(Debug, Clone)]
-pub(crate) struct EtcdOptions {
+pub struct EtcdOptions {
     /// Number of members, at least 1.
-    pub(crate) members: usize,
+    pub members: usize,
     /// TLS with client certificates, towards clients and between members.
-    pub(crate) tls: bool,
+    pub tls: bool,
     /// Backend quota in bytes; etcd's default (2 GiB) when `None`.
-    pub(crate) quota: Option<u64>,
+    pub quota: Option<u64>,
     /// Host names in the server certificate besides `127.0.0.1` and `localhost`.
-    pub(crate) hosts: Vec<String>,
+    pub hosts: Vec<String>,
     /// Further arguments for every member.
-    pub(crate) extra: Vec<String>,
+    pub extra: Vec<String>,
 }
 
 impl Default for EtcdOptions {
@@ -58,14 +58,14 @@ struct Member {
 
 /// A running etcd cluster. Dropping it stops it and removes its folder; while a
 /// panic unwinds, the folder stays and its path is printed.
-pub(crate) struct EtcdCluster {
+pub struct EtcdCluster {
     supervised: Supervised,
     report: Report,
 }
 
 impl EtcdCluster {
     /// Starts one and waits until every member is ready.
-    pub(crate) fn start(options: &EtcdOptions) -> Self {
+    pub fn start(options: &EtcdOptions) -> Self {
         let mut args = vec![format!("--members={}", options.members), format!("--tls={}", options.tls)];
         args.extend(options.quota.map(|bytes| format!("--quota={bytes}")));
         args.extend(options.hosts.iter().map(|host| format!("--san={host}")));
@@ -75,44 +75,44 @@ impl EtcdCluster {
     }
 
     /// Its folder. Removed at the end, with whatever a test has put there.
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         self.supervised.dir()
     }
 
     /// Client URLs, one for each member.
-    pub(crate) fn endpoints(&self) -> &[String] {
+    pub fn endpoints(&self) -> &[String] {
         &self.report.endpoints
     }
 
     /// The certificate of the authority, as PEM; `None` without TLS.
-    pub(crate) fn ca_file(&self) -> Option<&Path> {
+    pub fn ca_file(&self) -> Option<&Path> {
         present(&self.report.ca_file)
     }
 
     /// A client certificate (user `root`), as PEM; `None` without TLS.
-    pub(crate) fn client_cert_file(&self) -> Option<&Path> {
+    pub fn client_cert_file(&self) -> Option<&Path> {
         present(&self.report.client_cert_file)
     }
 
     /// The private key of the client certificate, as PEM; `None` without TLS.
-    pub(crate) fn client_key_file(&self) -> Option<&Path> {
+    pub fn client_key_file(&self) -> Option<&Path> {
         present(&self.report.client_key_file)
     }
 
     /// How long it took from the start of the supervisor until all was ready.
-    pub(crate) fn start_time(&self) -> Duration {
+    pub fn start_time(&self) -> Duration {
         Duration::from_millis(self.report.base.start_millis)
     }
 
     /// The member at an index (from 0), to stop, start or freeze it.
     #[track_caller]
-    pub(crate) fn member(&self, index: usize) -> Component<'_> {
+    pub fn member(&self, index: usize) -> Component<'_> {
         self.supervised.component(&self.member_report(index).name)
     }
 
     /// The data folder of the member at an index (from 0).
     #[track_caller]
-    pub(crate) fn data_dir(&self, index: usize) -> &Path {
+    pub fn data_dir(&self, index: usize) -> &Path {
         &self.member_report(index).data_dir
     }
 
@@ -123,7 +123,7 @@ impl EtcdCluster {
     }
 
     /// An `etcdctl` command with this cluster's endpoints and certificates.
-    pub(crate) fn etcdctl_command(&self) -> Command {
+    pub fn etcdctl_command(&self) -> Command {
         let mut command = Command::new(super::bin("etcdctl"));
         command.env("ETCDCTL_ENDPOINTS", self.endpoints().join(","));
         for (name, file) in [
@@ -139,7 +139,7 @@ impl EtcdCluster {
     }
 
     /// Runs `etcdctl`, whether it succeeds or not.
-    pub(crate) fn etcdctl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
+    pub fn etcdctl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
         let mut command = self.etcdctl_command();
         command.args(args);
         run(command, None)
@@ -147,7 +147,7 @@ impl EtcdCluster {
 
     /// Runs `etcdctl put KEY` with a value of any length, which has to succeed.
     #[track_caller]
-    pub(crate) fn put(&self, key: &str, value: &str) {
+    pub fn put(&self, key: &str, value: &str) {
         let args = ["put", key];
         let mut command = self.etcdctl_command();
         command.args(args);
@@ -156,14 +156,14 @@ impl EtcdCluster {
 
     /// Runs `etcdctl`, which has to succeed, and returns its standard output.
     #[track_caller]
-    pub(crate) fn etcdctl_ok(&self, args: &[&str]) -> String {
+    pub fn etcdctl_ok(&self, args: &[&str]) -> String {
         expect_success(&self.etcdctl(args), "etcdctl", args)
     }
 
     /// The status of every member, in the order of [`Self::endpoints`]; all have
     /// to answer.
     #[track_caller]
-    pub(crate) fn status(&self) -> Vec<MemberStatus> {
+    pub fn status(&self) -> Vec<MemberStatus> {
         MemberStatus::parse(&self.etcdctl_ok(&["endpoint", "status", "-w", "json"]))
     }
 }
@@ -174,20 +174,20 @@ fn present(path: &Path) -> Option<&Path> {
 
 /// The state of one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MemberStatus {
+pub struct MemberStatus {
     /// Its client URL.
-    pub(crate) endpoint: String,
+    pub endpoint: String,
     /// Size of the database file, in bytes.
-    pub(crate) db_size: u64,
+    pub db_size: u64,
     /// Bytes of it that hold data.
-    pub(crate) db_size_in_use: u64,
+    pub db_size_in_use: u64,
     /// Backend quota in bytes.
-    pub(crate) quota: u64,
+    pub quota: u64,
     /// The revision of the store.
-    pub(crate) revision: i64,
-    pub(crate) is_leader: bool,
+    pub revision: i64,
+    pub is_leader: bool,
     /// Alarms and other complaints.
-    pub(crate) errors: Vec<String>,
+    pub errors: Vec<String>,
 }
 
 impl MemberStatus {

@@ -7,7 +7,7 @@ mod logs;
 mod manifests;
 
 #[allow(unused_imports, reason = "see dead_code in mod.rs")]
-pub(crate) use self::{
+pub use self::{
     jobs::JobEnd,
     logs::{Defragmentation, EtcdLog},
 };
@@ -17,61 +17,61 @@ use std::{process::Output, time::Duration};
 use serde_json::{Value, json};
 
 use self::certificates::Certificates;
-use super::{ControlPlane, MemberStatus, eventually, eventually_every, expect_success};
+use super::{ControlPlane, MemberStatus, eventually, expect_success};
 
 /// What an etcd of pods is like.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
-pub(crate) struct PodsOptions {
+pub struct PodsOptions {
     /// The StatefulSet and its headless Service.
-    pub(crate) name: String,
+    pub name: String,
     /// Number of members, at least 1.
-    pub(crate) members: usize,
+    pub members: usize,
     /// The number of the first pod.
-    pub(crate) first_ordinal: usize,
+    pub first_ordinal: usize,
     /// TLS with client certificates, towards clients and between members.
-    pub(crate) tls: bool,
+    pub tls: bool,
     /// Backend quota in bytes.
-    pub(crate) quota: u64,
+    pub quota: u64,
     /// Whether etcd compacts by itself, every five minutes.
-    pub(crate) auto_compaction: bool,
+    pub auto_compaction: bool,
     /// The password of the user `root`; turns RBAC on. It is in the Secret
     /// `<name>-root-user` under `username` and `password`.
-    pub(crate) password: Option<String>,
+    pub password: Option<String>,
     /// Where the certificates are.
-    pub(crate) secrets: Secrets,
+    pub secrets: Secrets,
     /// Whether the client certificate is one of an authority that etcd does not
     /// know.
-    pub(crate) foreign_client: bool,
+    pub foreign_client: bool,
     /// The liveness probe; kamaji-etcd's own by default.
-    pub(crate) liveness: Option<Value>,
+    pub liveness: Option<Value>,
     /// The readiness probe; kamaji-etcd has none.
-    pub(crate) readiness: Option<Value>,
+    pub readiness: Option<Value>,
     /// The size of the volume claim of each member; an `emptyDir` without one.
-    pub(crate) claim: Option<String>,
+    pub claim: Option<String>,
     /// Requests and limits of the container.
-    pub(crate) resources: Value,
+    pub resources: Value,
     /// Further arguments of etcd.
-    pub(crate) extra: Vec<String>,
+    pub extra: Vec<String>,
     /// Annotations of ours, without the prefix.
-    pub(crate) annotations: Vec<(String, String)>,
+    pub annotations: Vec<(String, String)>,
     /// Whether the StatefulSet carries the label that enrols it.
-    pub(crate) enrolled: bool,
+    pub enrolled: bool,
 }
 
 /// Secrets and their keys. A name that is `None` is the one that kamaji-etcd gives.
 #[derive(Debug, Clone)]
-pub(crate) struct Secrets {
+pub struct Secrets {
     /// What the pods mount: `<name>-certs`.
-    pub(crate) certs: Option<String>,
+    pub certs: Option<String>,
     /// The authority in it.
-    pub(crate) ca_key: String,
+    pub ca_key: String,
     /// What clients use: `<name>-root-client-certs`.
-    pub(crate) client: Option<String>,
+    pub client: Option<String>,
     /// The certificate in it.
-    pub(crate) client_cert_key: String,
+    pub client_cert_key: String,
     /// Its private key.
-    pub(crate) client_key_key: String,
+    pub client_key_key: String,
 }
 
 impl Default for Secrets {
@@ -116,7 +116,7 @@ impl Default for PodsOptions {
 
 impl PodsOptions {
     /// The same with an annotation of ours, given without the prefix.
-    pub(crate) fn annotated(mut self, key: &str, value: &str) -> Self {
+    pub fn annotated(mut self, key: &str, value: &str) -> Self {
         self.annotations.push((key.to_owned(), value.to_owned()));
         self
     }
@@ -124,24 +124,24 @@ impl PodsOptions {
 
 /// What `etcd-load fill` writes and deletes again.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fill {
+pub struct Fill {
     /// Keys to write.
-    pub(crate) keys: usize,
+    pub keys: usize,
     /// Bytes of each value.
-    pub(crate) size: usize,
+    pub size: usize,
     /// Keys that stay.
-    pub(crate) keep: usize,
+    pub keep: usize,
     /// Whether to compact at the end; without it what was deleted still takes
     /// its space.
-    pub(crate) compact: bool,
+    pub compact: bool,
     /// Whether to stop writing when etcd is full.
-    pub(crate) until_full: bool,
+    pub until_full: bool,
 }
 
 impl Fill {
     /// Fills a database to about this share of a quota and deletes all but a
     /// twentieth of it.
-    pub(crate) fn to(quota: u64, percent: u64) -> Self {
+    pub fn to(quota: u64, percent: u64) -> Self {
         // Two pages of 4 KiB in the file, header included.
         let size = 8000;
         let keys = usize::try_from(quota * percent / 100 / 8192).unwrap_or(usize::MAX);
@@ -150,7 +150,7 @@ impl Fill {
 }
 
 /// An etcd of pods in a namespace. It ends with its node.
-pub(crate) struct EtcdPods<'a> {
+pub struct EtcdPods<'a> {
     plane: &'a ControlPlane,
     namespace: String,
     options: PodsOptions,
@@ -162,7 +162,7 @@ const START: Duration = Duration::from_mins(3);
 
 impl<'a> EtcdPods<'a> {
     /// Makes its certificates; nothing runs yet.
-    pub(crate) fn new(plane: &'a ControlPlane, namespace: &str, options: PodsOptions) -> Self {
+    pub fn new(plane: &'a ControlPlane, namespace: &str, options: PodsOptions) -> Self {
         let mut pods = Self { plane, namespace: namespace.to_owned(), options, certificates: None };
         if pods.options.tls {
             pods.certificates = Some(Certificates::make(&pods.hosts(), pods.options.foreign_client));
@@ -172,7 +172,7 @@ impl<'a> EtcdPods<'a> {
 
     /// Creates it in a namespace that exists and waits until every member answers;
     /// then it has its password, if any.
-    pub(crate) fn start(plane: &'a ControlPlane, namespace: &str, options: PodsOptions) -> Self {
+    pub fn start(plane: &'a ControlPlane, namespace: &str, options: PodsOptions) -> Self {
         let pods = Self::new(plane, namespace, options);
         pods.apply();
         pods.wait_ready();
@@ -182,7 +182,7 @@ impl<'a> EtcdPods<'a> {
 
     /// Applies its manifests; returns what kubectl says, warnings included.
     #[track_caller]
-    pub(crate) fn apply(&self) -> String {
+    pub fn apply(&self) -> String {
         self.make_volumes();
         let manifest = json!({"apiVersion": "v1", "kind": "List", "items": self.manifests()}).to_string();
         let args = ["apply", "-f", "-"];
@@ -193,14 +193,12 @@ impl<'a> EtcdPods<'a> {
 
     /// Waits until every member answers.
     #[track_caller]
-    pub(crate) fn wait_ready(&self) {
+    pub fn wait_ready(&self) {
         let (namespace, name) = (&self.namespace, self.name());
         let patience = format!("--timeout={}s", START.as_secs());
         self.plane.kubectl_ok(&["-n", namespace, "rollout", "status", &format!("statefulset/{name}"), &patience]);
         let what = format!("every member of {namespace}/{name} to answer");
-        eventually_every(Duration::from_millis(300), &what, START, || {
-            self.etcdctl(&["endpoint", "health"]).status.success().then_some(())
-        });
+        eventually(&what, START, || self.etcdctl(&["endpoint", "health"]).status.success().then_some(()));
     }
 
     /// Adds the user `root` and turns RBAC on, if there is a password.
@@ -214,29 +212,29 @@ impl<'a> EtcdPods<'a> {
     }
 
     /// The StatefulSet and its Service.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.options.name
     }
 
     /// The namespace of all of it.
-    pub(crate) fn namespace(&self) -> &str {
+    pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
     /// What it was made from.
-    pub(crate) fn options(&self) -> &PodsOptions {
+    pub fn options(&self) -> &PodsOptions {
         &self.options
     }
 
     /// The names of its pods.
-    pub(crate) fn pods(&self) -> Vec<String> {
+    pub fn pods(&self) -> Vec<String> {
         let first = self.options.first_ordinal;
         (first..first + self.options.members).map(|ordinal| format!("{}-{ordinal}", self.name())).collect()
     }
 
     /// The pods that there are, with their addresses.
     #[track_caller]
-    pub(crate) fn addresses(&self) -> Vec<(String, String)> {
+    pub fn addresses(&self) -> Vec<(String, String)> {
         let address = |pod: String| {
             let object = self.plane.get(&["-n", &self.namespace, "pod", &pod]);
             let address = object.and_then(|object| Some(object["status"]["podIP"].as_str()?.to_owned()));
@@ -247,7 +245,7 @@ impl<'a> EtcdPods<'a> {
     }
 
     /// Client URLs, one for each member.
-    pub(crate) fn endpoints(&self) -> Vec<String> {
+    pub fn endpoints(&self) -> Vec<String> {
         let scheme = if self.options.tls { "https" } else { "http" };
         self.pods().iter().map(|pod| format!("{scheme}://{}:2379", self.host(pod))).collect()
     }
@@ -261,7 +259,7 @@ impl<'a> EtcdPods<'a> {
     }
 
     /// Runs a program in a pod, whether it succeeds or not.
-    pub(crate) fn exec(&self, pod: &str, command: &[&str]) -> Output {
+    pub fn exec(&self, pod: &str, command: &[&str]) -> Output {
         let args = ["exec", "-n", &self.namespace, pod, "-c", "etcd", "--"];
         self.plane.kubectl(args.iter().chain(command))
     }
@@ -298,31 +296,31 @@ impl<'a> EtcdPods<'a> {
     }
 
     /// Runs `etcdctl` against all members, whether it succeeds or not.
-    pub(crate) fn etcdctl(&self, args: &[&str]) -> Output {
+    pub fn etcdctl(&self, args: &[&str]) -> Output {
         self.client(&[&["etcdctl"], args].concat())
     }
 
     /// Runs `etcdctl`, which has to succeed, and returns its standard output.
     #[track_caller]
-    pub(crate) fn etcdctl_ok(&self, args: &[&str]) -> String {
+    pub fn etcdctl_ok(&self, args: &[&str]) -> String {
         expect_success(&self.etcdctl(args), "etcdctl", args)
     }
 
     /// Runs `etcd-load`, which has to succeed; returns its report.
     #[track_caller]
-    pub(crate) fn load(&self, args: &[&str]) -> Value {
+    pub fn load(&self, args: &[&str]) -> Value {
         let said = expect_success(&self.client(&[&["etcd-load"], args].concat()), "etcd-load", args);
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("etcd-load wrote {said}: {error}"))
     }
 
     /// Writes, deletes and compacts.
     #[track_caller]
-    pub(crate) fn fill(&self, fill: Fill) {
+    pub fn fill(&self, fill: Fill) {
         expect_success(&self.try_fill(fill), "etcd-load", &["fill"]);
     }
 
     /// The same, whether it succeeds or not.
-    pub(crate) fn try_fill(&self, fill: Fill) -> Output {
+    pub fn try_fill(&self, fill: Fill) -> Output {
         let flag = |name: &str, value: usize| format!("--{name}={value}");
         let (keys, size, keep) = (flag("keys", fill.keys), flag("size", fill.size), flag("keep", fill.keep));
         let compact = format!("--compact={}", fill.compact);
@@ -332,13 +330,13 @@ impl<'a> EtcdPods<'a> {
 
     /// The status of every member, by ordinal; all have to answer.
     #[track_caller]
-    pub(crate) fn status(&self) -> Vec<MemberStatus> {
+    pub fn status(&self) -> Vec<MemberStatus> {
         MemberStatus::parse(&self.etcdctl_ok(&["endpoint", "status", "-w", "json"]))
     }
 
     /// The pod of the leader, by the word of all members.
     #[track_caller]
-    pub(crate) fn leader(&self) -> String {
+    pub fn leader(&self) -> String {
         let statuses = self.status();
         let leader = self.pods().into_iter().zip(statuses).find(|(_, status)| status.is_leader);
         leader.map_or_else(|| panic!("{}/{} has no leader", self.namespace, self.name()), |(pod, _)| pod)
@@ -346,7 +344,7 @@ impl<'a> EtcdPods<'a> {
 
     /// How often the container of each pod was started again.
     #[track_caller]
-    pub(crate) fn restarts(&self) -> Vec<u64> {
+    pub fn restarts(&self) -> Vec<u64> {
         let count = |pod: &String| {
             let object = self.plane.get(&["-n", &self.namespace, "pod", pod])?;
             object["status"]["containerStatuses"][0]["restartCount"].as_u64()

@@ -12,12 +12,12 @@ use tempfile::TempDir;
 use super::{ControlPlane, bin, expect_success, run};
 
 /// The folder of the project's chart.
-pub(crate) fn chart() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/chart/etcd-defrag-webhook")
+pub fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/chart/etcd-defrag-webhook")
 }
 
 /// A `helm` command that reaches no cluster.
-pub(crate) fn helm_command() -> Command {
+pub fn helm_command() -> Command {
     static HOME: OnceLock<TempDir> = OnceLock::new();
     let home = HOME.get_or_init(|| TempDir::with_prefix("etcd-defrag-helm-").unwrap_or_else(|error| panic!("{error}")));
     let mut command = Command::new(bin("helm"));
@@ -27,7 +27,7 @@ pub(crate) fn helm_command() -> Command {
 }
 
 /// Runs `helm` without a cluster, whether it succeeds or not.
-pub(crate) fn helm<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, values: &str) -> Output {
+pub fn helm<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, values: &str) -> Output {
     let mut command = helm_command();
     command.args(args);
     run(command, Some(values))
@@ -35,13 +35,13 @@ pub(crate) fn helm<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, values: &
 
 /// Runs `helm`, which has to succeed, and returns its standard output; `values` are its standard input (`-f -`).
 #[track_caller]
-pub(crate) fn helm_ok(args: &[&str], values: &str) -> String {
+pub fn helm_ok(args: &[&str], values: &str) -> String {
     expect_success(&helm(args, values), "helm", args)
 }
 
 impl ControlPlane {
     /// Runs `helm` as the administrator of this control plane, whether it succeeds or not.
-    pub(crate) fn helm<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, values: &str) -> Output {
+    pub fn helm<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, values: &str) -> Output {
         let mut command = helm_command();
         command.env("KUBECONFIG", self.kubeconfig()).args(args);
         run(command, Some(values))
@@ -49,7 +49,7 @@ impl ControlPlane {
 
     /// The same, which has to succeed; returns standard output.
     #[track_caller]
-    pub(crate) fn helm_ok(&self, args: &[&str], values: &str) -> String {
+    pub fn helm_ok(&self, args: &[&str], values: &str) -> String {
         expect_success(&self.helm(args, values), "helm", args)
     }
 }

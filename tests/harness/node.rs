@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use super::{ControlPlane, bin, expect_success, run};
 
 /// The component that is the whole node; killing it kills every pod.
-pub(crate) const NODE: &str = "node";
+pub const NODE: &str = "node";
 /// The image of etcd pods: `etcd`, `etcdctl` and `etcd-load`.
-pub(crate) const ETCD_IMAGE: &str = "localhost/etcd:test";
+pub const ETCD_IMAGE: &str = "localhost/etcd:test";
 
 /// What the supervisor says of its node.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,7 +32,7 @@ pub(super) struct NodeReport {
 /// in namespaces of their own, so that the kernel ends all of it at once.
 ///
 /// It is a [`ControlPlane`] in every other respect.
-pub(crate) struct Node {
+pub struct Node {
     plane: ControlPlane,
     report: NodeReport,
     engine: Engine,
@@ -45,12 +45,12 @@ impl Node {
     /// cannot run, after having said so for the given test.
     ///
     /// With `ETCD_DEFRAG_NODE=required` that is a failure instead.
-    pub(crate) fn start(test: &str) -> Option<Self> {
+    pub fn start(test: &str) -> Option<Self> {
         Self::start_with(test, &[])
     }
 
     /// The same, with further image archives and arguments of `controlplane up`.
-    pub(crate) fn start_with(test: &str, extra: &[String]) -> Option<Self> {
+    pub fn start_with(test: &str, extra: &[String]) -> Option<Self> {
         if let Some(reason) = unavailable() {
             let required = std::env::var_os("ETCD_DEFRAG_NODE").is_some_and(|value| value == "required");
             assert!(!required, "{test}: ETCD_DEFRAG_NODE=required, and no node can run: {reason}");
@@ -69,22 +69,22 @@ impl Node {
     }
 
     /// The name of the node.
-    pub(crate) fn node_name(&self) -> &str {
+    pub fn node_name(&self) -> &str {
         &self.report.name
     }
 
     /// The node's address.
-    pub(crate) fn ip(&self) -> Ipv4Addr {
+    pub fn ip(&self) -> Ipv4Addr {
         self.report.ip
     }
 
     /// This machine's address as pods see it.
-    pub(crate) fn host_ip(&self) -> Ipv4Addr {
+    pub fn host_ip(&self) -> Ipv4Addr {
         self.report.host_ip
     }
 
     /// Which engine runs in the pods of Jobs.
-    pub(crate) fn engine(&self) -> Engine {
+    pub fn engine(&self) -> Engine {
         self.engine
     }
 }
@@ -99,7 +99,7 @@ impl Deref for Node {
 
 /// What stands behind the image of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Engine {
+pub enum Engine {
     /// `etcd-defrag` as found on `PATH`.
     Real,
     /// The stand-in of `tests/controlplane`, which takes the same flags: the
@@ -108,7 +108,7 @@ pub(crate) enum Engine {
 }
 
 /// The path of `etcd-defrag`, if it is on `PATH`.
-pub(crate) fn engine_on_path() -> Option<PathBuf> {
+pub fn engine_on_path() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|dir| dir.join("etcd-defrag")).find(|file| file.is_file())
 }
@@ -142,12 +142,12 @@ impl Images {
 }
 
 /// The name of the engine's image, as the CronJobs have it.
-pub(crate) fn engine_image() -> &'static str {
+pub fn engine_image() -> &'static str {
     "ghcr.io/ahrtr/etcd-defrag:v0.42.0"
 }
 
 /// Makes an image archive of static binaries; the image runs the first one.
-pub(crate) fn make_image(archive: &Path, name: &str, files: &[(&Path, &str)]) {
+pub fn make_image(archive: &Path, name: &str, files: &[(&Path, &str)]) {
     let mut command = Command::new(bin("controlplane"));
     command.args(["image", "--name", name, "--out"]).arg(archive);
     for (file, path) in files {
@@ -160,7 +160,7 @@ pub(crate) fn make_image(archive: &Path, name: &str, files: &[(&Path, &str)]) {
 }
 
 /// Why no node can run on this machine, if so.
-pub(crate) fn unavailable() -> Option<&'static str> {
+pub fn unavailable() -> Option<&'static str> {
     static REASON: OnceLock<Option<String>> = OnceLock::new();
     let reason = REASON.get_or_init(|| {
         let mut command = Command::new(bin("controlplane"));

@@ -1,4 +1,4 @@
-//! The project's own image, as `make image` makes it.
+//! The project's own image, as `make image` makes it but for how much the program is optimised.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,16 +6,17 @@ use std::{
     sync::OnceLock,
 };
 
-/// The archive of the image `etcd-defrag-webhook:<version>`, of the release binary of these sources. Built at the first call,
+/// The archive of the image `etcd-defrag-webhook:<version>`, of the program of these sources. Built at the first call,
 /// with progress on standard error, unless `ETCD_DEFRAG_IMAGE` names one.
-pub(crate) fn own_image() -> &'static Path {
+pub fn own_image() -> &'static Path {
     static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
     ARCHIVE.get_or_init(|| {
         if let Some(archive) = std::env::var_os("ETCD_DEFRAG_IMAGE") {
             return PathBuf::from(archive);
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/image.sh");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/image.sh");
         let output = Command::new(&script)
+            .arg("--quick")
             .stderr(Stdio::inherit())
             .output()
             .unwrap_or_else(|error| panic!("run {}: {error}", script.display()));

@@ -10,17 +10,17 @@ use super::{NODE, Node, run};
 
 /// A process of a node, by its number on this machine.
 #[derive(Debug, Clone)]
-pub(crate) struct Process {
-    pub(crate) pid: u32,
+pub struct Process {
+    pub pid: u32,
     /// The name of its program, at most 15 characters.
-    pub(crate) name: String,
+    pub name: String,
     /// Resident memory in bytes; pages that it shares with others count.
-    pub(crate) resident: u64,
+    pub resident: u64,
 }
 
 impl Process {
     /// A process of this machine, while it lives.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
+    pub fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let kib = field("VmRSS:").and_then(|text| text.trim_end_matches(" kB").parse::<u64>().ok());
@@ -28,12 +28,12 @@ impl Process {
     }
 
     /// Ends it by SIGKILL.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.signal("KILL");
     }
 
     /// Sends it a signal, such as `STOP`.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let mut command = Command::new("kill");
         command.args(["-s", name, &self.pid.to_string()]);
         let sent = run(command, None);
@@ -43,7 +43,7 @@ impl Process {
 
 impl Node {
     /// Every process of the node, those of its pods included.
-    pub(crate) fn processes(&self) -> Vec<Process> {
+    pub fn processes(&self) -> Vec<Process> {
         let first = self.component(NODE).pid().unwrap_or_else(|| panic!("the node does not run"));
         let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
         let wanted = namespace(first);
@@ -52,7 +52,7 @@ impl Node {
 
     /// The processes of a pod.
     #[track_caller]
-    pub(crate) fn pod_processes(&self, namespace: &str, pod: &str) -> Vec<Process> {
+    pub fn pod_processes(&self, namespace: &str, pod: &str) -> Vec<Process> {
         let mut found = Vec::new();
         let mut left = vec![self.pod_cgroup(namespace, pod)];
         while let Some(dir) = left.pop() {
@@ -66,7 +66,7 @@ impl Node {
     /// Gives the containers of a pod at most this share of one processor, as a
     /// slow machine would; `None` lifts it.
     #[track_caller]
-    pub(crate) fn throttle(&self, namespace: &str, pod: &str, percent: Option<u32>) {
+    pub fn throttle(&self, namespace: &str, pod: &str, percent: Option<u32>) {
         let dir = self.pod_cgroup(namespace, pod);
         let (file, none) = if unified() { ("cpu.max", "max") } else { ("cpu.cfs_quota_us", "-1") };
         // Of the period that both versions have by default, 100 ms.

@@ -19,10 +19,10 @@ use super::{EtcdPods, eventually, free_port, helm::chart, run};
 /// The folder with both programs, by `scripts/prometheus.sh`; `None`, with a word about it, where there is none to be had.
 ///
 /// With `ETCD_DEFRAG_PROMETHEUS=required` that is a failure instead.
-pub(crate) fn found(test: &str) -> Option<&'static Path> {
+pub fn found(test: &str) -> Option<&'static Path> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/prometheus.sh");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/prometheus.sh");
         let output = run(Command::new(script), None);
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() { Ok(said(&output.stdout).into()) } else { Err(said(&output.stderr)) }
@@ -39,7 +39,7 @@ pub(crate) fn found(test: &str) -> Option<&'static Path> {
 }
 
 /// A command of promtool: whether it succeeded, and what it said.
-pub(crate) fn promtool(programs: &Path, args: &[&str], stdin: &str) -> (bool, String) {
+pub fn promtool(programs: &Path, args: &[&str], stdin: &str) -> (bool, String) {
     let mut command = Command::new(programs.join("promtool"));
     command.args(args);
     let output = run(command, Some(stdin));
@@ -49,16 +49,16 @@ pub(crate) fn promtool(programs: &Path, args: &[&str], stdin: &str) -> (bool, St
 
 /// How to run it.
 #[derive(Debug)]
-pub(crate) struct PrometheusOptions {
+pub struct PrometheusOptions {
     /// What it scrapes, as in its configuration: `scrape_configs`.
-    pub(crate) jobs: Vec<Value>,
+    pub jobs: Vec<Value>,
     /// Seconds between two scrapes, and between two evaluations of the rules.
-    pub(crate) interval: u32,
+    pub interval: u32,
     /// Whether it has the rules of the chart. An alert fires as soon as its expression is true: no test waits a quarter of an
     /// hour, so each `for` of the shipped file becomes `0s`, and nothing else in it is changed.
-    pub(crate) rules: bool,
+    pub rules: bool,
     /// What it knows of the time before it started, as `OpenMetrics`.
-    pub(crate) past: Option<String>,
+    pub past: Option<String>,
 }
 
 impl Default for PrometheusOptions {
@@ -69,16 +69,16 @@ impl Default for PrometheusOptions {
 }
 
 /// Something to be scraped.
-pub(crate) struct Target {
-    pub(crate) url: String,
-    pub(crate) labels: Value,
+pub struct Target {
+    pub url: String,
+    pub labels: Value,
     /// CA, certificate and key, in PEM.
-    pub(crate) tls: Option<[PathBuf; 3]>,
+    pub tls: Option<[PathBuf; 3]>,
 }
 
 impl Target {
     /// One of this machine, under its own labels only.
-    pub(crate) fn local(port: u16) -> Self {
+    pub fn local(port: u16) -> Self {
         Self { url: format!("http://127.0.0.1:{port}"), labels: json!({}), tls: None }
     }
 
@@ -100,13 +100,13 @@ fn tls_config([ca, certificate, key]: &[PathBuf; 3]) -> Value {
 }
 
 /// A scrape job for each target.
-pub(crate) fn jobs_of(targets: &[Target]) -> Vec<Value> {
+pub fn jobs_of(targets: &[Target]) -> Vec<Value> {
     targets.iter().enumerate().map(|(index, target)| target.job(index)).collect()
 }
 
 /// A scrape job for the metrics of each member, labelled by relabelling as docs/monitoring.md says. Debian's Prometheus is built
 /// without the discovery of Kubernetes: what that would find is given to it, under the same names.
-pub(crate) fn job_of_pods(etcds: &[&EtcdPods<'_>]) -> Value {
+pub fn job_of_pods(etcds: &[&EtcdPods<'_>]) -> Value {
     let found = |pods: &&EtcdPods<'_>| {
         let found = |(pod, address): (String, String)| {
             json!({
@@ -127,7 +127,7 @@ pub(crate) fn job_of_pods(etcds: &[&EtcdPods<'_>]) -> Value {
 
 /// A running Prometheus; ended when dropped. The folder and the arguments stay the same from one start to the next, as those
 /// of a pod do.
-pub(crate) struct Prometheus {
+pub struct Prometheus {
     child: Option<Child>,
     programs: PathBuf,
     port: u16,
@@ -136,7 +136,7 @@ pub(crate) struct Prometheus {
 
 impl Prometheus {
     /// Starts one and waits until it is ready.
-    pub(crate) fn start(programs: &Path, options: &PrometheusOptions) -> Self {
+    pub fn start(programs: &Path, options: &PrometheusOptions) -> Self {
         let dir = TempDir::with_prefix("etcd-defrag-prometheus-").unwrap_or_else(|error| panic!("a folder: {error}"));
         let mut prometheus = Self { child: None, programs: programs.to_owned(), port: free_port(), dir };
         if let Some(past) = &options.past {
@@ -179,12 +179,12 @@ impl Prometheus {
         ["recording.yaml", "alerts.yaml"].map(write).into()
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Starts it, with the data that it had, and waits until it is ready.
-    pub(crate) fn resume(&mut self) {
+    pub fn resume(&mut self) {
         let file = self.dir.path().join("log");
         let log = File::create(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let child = Command::new(self.programs.join("prometheus"))
@@ -207,7 +207,7 @@ impl Prometheus {
     }
 
     /// Ends it by SIGKILL.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -215,7 +215,7 @@ impl Prometheus {
     }
 
     /// The whole answer to a GET, head included.
-    pub(crate) fn get(&self, path: &str) -> Option<String> {
+    pub fn get(&self, path: &str) -> Option<String> {
         get(self.port, path, "*/*")
     }
 
@@ -226,7 +226,7 @@ impl Prometheus {
     }
 
     /// What a query comes to now; panics where Prometheus cannot evaluate it.
-    pub(crate) fn query(&self, expression: &str) -> Vec<Value> {
+    pub fn query(&self, expression: &str) -> Vec<Value> {
         let answer = self.api(&format!("/api/v1/query?query={}", encoded(expression)));
         assert_eq!(answer["status"], "success", "{expression}\n{answer}");
         let result = &answer["data"]["result"];
@@ -237,12 +237,12 @@ impl Prometheus {
     }
 
     /// The first value of a query, where it has one.
-    pub(crate) fn value(&self, expression: &str) -> Option<f64> {
+    pub fn value(&self, expression: &str) -> Option<f64> {
         self.query(expression).first()?["value"][1].as_str()?.parse().ok()
     }
 
     /// Waits until a query has data.
-    pub(crate) fn wait_for(&self, expression: &str) -> Vec<Value> {
+    pub fn wait_for(&self, expression: &str) -> Vec<Value> {
         let what = format!("data for {expression}");
         eventually(&what, Duration::from_secs(90), || Some(self.query(expression)).filter(|found| !found.is_empty()))
     }
@@ -259,7 +259,7 @@ impl Drop for Prometheus {
 }
 
 /// A whole answer of a server on this machine, head included.
-pub(crate) fn get(port: u16, path: &str, accept: &str) -> Option<String> {
+pub fn get(port: u16, path: &str, accept: &str) -> Option<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nAccept: {accept}\r\n\r\n").ok()?;

@@ -16,45 +16,45 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How to run it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ServeOptions {
+pub struct ServeOptions {
     /// Whether to register the webhooks with the API server.
-    pub(crate) register: bool,
+    pub register: bool,
     /// The port of the webhook; 0 takes a free one.
-    pub(crate) port: u16,
+    pub port: u16,
     /// The kubeconfig; without one the administrator's.
-    pub(crate) kubeconfig: Option<PathBuf>,
+    pub kubeconfig: Option<PathBuf>,
     /// Further arguments.
-    pub(crate) args: Vec<String>,
+    pub args: Vec<String>,
     /// Whether `args` say where the certificate comes from; without it all of a control plane share one in files.
-    pub(crate) own_certificate: bool,
+    pub own_certificate: bool,
     /// The name in the Lease; without it one by the port.
-    pub(crate) identity: Option<String>,
+    pub identity: Option<String>,
     /// The program; without it the one under test.
-    pub(crate) program: Option<PathBuf>,
+    pub program: Option<PathBuf>,
 }
 
 /// A running process; ended when dropped.
-pub(crate) struct Serve {
+pub struct Serve {
     child: Child,
     /// The port of the webhook on 127.0.0.1.
-    pub(crate) port: u16,
+    pub port: u16,
     /// The port of probes and metrics on 127.0.0.1.
-    pub(crate) probes: u16,
+    pub probes: u16,
     /// What it wrote.
-    pub(crate) log: PathBuf,
+    pub log: PathBuf,
     begun: Instant,
     /// From exec to ready.
-    pub(crate) start_time: Duration,
+    pub start_time: Duration,
 }
 
 impl Serve {
     /// Starts it with the webhooks registered and waits until it is ready and the API server calls it.
-    pub(crate) fn start(plane: &ControlPlane) -> Self {
+    pub fn start(plane: &ControlPlane) -> Self {
         Self::start_with(plane, &ServeOptions { register: true, ..ServeOptions::default() })
     }
 
     /// Starts it and waits until it is ready.
-    pub(crate) fn start_with(plane: &ControlPlane, options: &ServeOptions) -> Self {
+    pub fn start_with(plane: &ControlPlane, options: &ServeOptions) -> Self {
         let mut serve = Self::spawn(plane, options);
         while options.port == 0 && serve.lost_its_port() {
             serve = Self::spawn(plane, options);
@@ -68,7 +68,7 @@ impl Serve {
     }
 
     /// Starts it and waits for nothing.
-    pub(crate) fn spawn(plane: &ControlPlane, options: &ServeOptions) -> Self {
+    pub fn spawn(plane: &ControlPlane, options: &ServeOptions) -> Self {
         let port = if options.port == 0 { free_port() } else { options.port };
         let probes = free_port();
         let log = plane.logs().join(format!("serve-{port}-{probes}.log"));
@@ -114,7 +114,7 @@ impl Serve {
 
     /// Waits until it is ready.
     #[track_caller]
-    pub(crate) fn wait_ready(&mut self) {
+    pub fn wait_ready(&mut self) {
         eventually("serve to become ready", PATIENCE, || {
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!("serve ended at once ({status}):\n{}", self.log());
@@ -125,26 +125,26 @@ impl Serve {
     }
 
     /// Whether it is ready, and its words; `None` where nothing answers.
-    pub(crate) fn readyz(&self) -> Option<(bool, String)> {
+    pub fn readyz(&self) -> Option<(bool, String)> {
         let answer = self.probe("/readyz")?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.starts_with("HTTP/1.1 200"), body.to_owned()))
     }
 
     /// The value of a metric, by the whole of what is before it.
-    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+    pub fn metric(&self, series: &str) -> Option<f64> {
         let metrics = self.probe("/metrics")?;
         let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
         line.trim().parse().ok()
     }
 
     /// What it wrote so far.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The whole answer of a probe or of `/metrics`, head included; `None` where nothing answers.
-    pub(crate) fn probe(&self, path: &str) -> Option<String> {
+    pub fn probe(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.probes)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
@@ -154,31 +154,31 @@ impl Serve {
     }
 
     /// Resident memory in bytes.
-    pub(crate) fn resident(&self) -> u64 {
+    pub fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default() * 1024
     }
 
     /// The process id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal, such as `TERM`.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "cannot send SIG{name} to serve");
     }
 
     /// Ends it by SIGTERM and returns whether it exited with 0.
-    pub(crate) fn stop(mut self) -> bool {
+    pub fn stop(mut self) -> bool {
         self.signal("TERM");
         self.wait()
     }
 
     /// Waits for its end after SIGTERM and returns whether it exited with 0.
-    pub(crate) fn wait(&mut self) -> bool {
+    pub fn wait(&mut self) -> bool {
         eventually("serve to end after SIGTERM", PATIENCE, || self.child.try_wait().ok().flatten()).success()
     }
 }
@@ -191,7 +191,7 @@ impl Drop for Serve {
 }
 
 /// The rights of `deploy/manifests`, so that a missing one fails a test; and one more, for it registers itself here.
-pub(crate) fn with_its_own_rights(plane: &ControlPlane) -> ServeOptions {
+pub fn with_its_own_rights(plane: &ControlPlane) -> ServeOptions {
     plane.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
     plane.apply(include_str!("../../deploy/manifests/10-rbac.yaml"));
     let (namespace, account) = ("etcd-defrag-system", "etcd-defrag-webhook");
@@ -227,11 +227,8 @@ fn accepts_nonsense(plane: &ControlPlane) -> bool {
     plane.kubectl_stdin(["create", "--dry-run=server", "-f", "-"], object).status.success()
 }
 
-/// The binary under test: what cargo built for this test, or for an example the one beside it.
-pub(crate) fn binary() -> PathBuf {
-    if let Some(path) = option_env!("CARGO_BIN_EXE_etcd-defrag-webhook") {
-        return PathBuf::from(path);
-    }
+/// The binary under test: the one that cargo has put beside the folder of this program.
+pub fn binary() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_else(|error| panic!("the path of this program: {error}"));
     let path = own.parent().and_then(Path::parent).map(|dir| dir.join("etcd-defrag-webhook")).unwrap_or_default();
     assert!(path.is_file(), "{} is missing: run `cargo build` first", path.display());

@@ -9,16 +9,16 @@ use std::{
 };
 
 /// What a request gets: the status line's code and words, and the body.
-pub(crate) type Reply = (&'static str, String);
+pub type Reply = (&'static str, String);
 
 /// A small HTTP server of a test's own: whatever is asked, a function answers it. It ends with the process.
-pub(crate) struct StandIn {
-    pub(crate) port: u16,
+pub struct StandIn {
+    pub port: u16,
 }
 
 impl StandIn {
     /// Serves, each connection on a thread of its own. The function gets the path and the body of the request.
-    pub(crate) fn start(answer: impl Fn(&str, &str) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn start(answer: impl Fn(&str, &str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap_or_else(|error| panic!("{error}"));
         let port = listener.local_addr().unwrap_or_else(|error| panic!("{error}")).port();
         let answer = Arc::new(answer);
@@ -57,24 +57,24 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Reply) -> Option<
 
 /// One member as an exporter shows it, in bytes.
 #[derive(Debug, Clone)]
-pub(crate) struct Exported {
-    pub(crate) namespace: String,
-    pub(crate) pod: String,
-    pub(crate) size: u64,
-    pub(crate) in_use: u64,
-    pub(crate) quota: u64,
+pub struct Exported {
+    pub namespace: String,
+    pub pod: String,
+    pub size: u64,
+    pub in_use: u64,
+    pub quota: u64,
     /// Whether it tells of the alarm CORRUPT.
-    pub(crate) corrupt: bool,
+    pub corrupt: bool,
 }
 
 /// A stand-in for the metrics of many members of etcd, on one port.
-pub(crate) struct Exporter {
-    pub(crate) port: u16,
-    pub(crate) members: Arc<Mutex<Vec<Exported>>>,
+pub struct Exporter {
+    pub port: u16,
+    pub members: Arc<Mutex<Vec<Exported>>>,
 }
 
 impl Exporter {
-    pub(crate) fn start(members: Vec<Exported>) -> Self {
+    pub fn start(members: Vec<Exported>) -> Self {
         let members = Arc::new(Mutex::new(members));
         let shown = Arc::clone(&members);
         let server = StandIn::start(move |_, _| {

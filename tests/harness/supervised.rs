@@ -168,7 +168,7 @@ impl Drop for Supervised {
 
 /// One process of a cluster.
 #[derive(Clone, Copy)]
-pub(crate) struct Component<'a> {
+pub struct Component<'a> {
     supervised: &'a Supervised,
     name: &'a str,
 }
@@ -176,56 +176,56 @@ pub(crate) struct Component<'a> {
 impl Component<'_> {
     /// Ends it with SIGTERM, after 5 s with SIGKILL, and waits until it is gone.
     #[track_caller]
-    pub(crate) fn stop(self) {
+    pub fn stop(self) {
         self.obey("stop");
     }
 
     /// Ends it with SIGKILL and waits until it is gone.
     #[track_caller]
-    pub(crate) fn kill(self) {
+    pub fn kill(self) {
         self.obey("kill");
     }
 
     /// Starts it again after `stop` or `kill` and waits until it is ready.
     #[track_caller]
-    pub(crate) fn start(self) {
+    pub fn start(self) {
         self.obey("start");
     }
 
     /// Stops and starts it and waits until it is ready.
     #[track_caller]
-    pub(crate) fn restart(self) {
+    pub fn restart(self) {
         self.obey("restart");
     }
 
     /// Freezes it: connections to it stay open and nothing answers.
     #[track_caller]
-    pub(crate) fn pause(self) {
+    pub fn pause(self) {
         self.obey("pause");
     }
 
     /// Lets it go on after `pause`.
     #[track_caller]
-    pub(crate) fn resume(self) {
+    pub fn resume(self) {
         self.obey("resume");
     }
 
     /// Carries out a command, by its verb; the error is the supervisor's.
-    pub(crate) fn attempt(self, verb: &str) -> Result<(), String> {
+    pub fn attempt(self, verb: &str) -> Result<(), String> {
         let command = format!("{verb} {}", self.name);
         self.supervised.command(&command).map(drop)
     }
 
     /// The process id, while it runs.
     #[track_caller]
-    pub(crate) fn pid(self) -> Option<u32> {
+    pub fn pid(self) -> Option<u32> {
         let status = self.status();
         status.running.then_some(status.pid)
     }
 
     /// What it has logged so far, in all its runs.
     #[track_caller]
-    pub(crate) fn log(self) -> String {
+    pub fn log(self) -> String {
         let path = self.status().log;
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }

@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    harness::{ControlPlane, EtcdPods, PodsOptions, eventually},
-    support::{NAMESPACE, RELEASE, Release, SOON, cronjob, world},
-};
+use super::support::{NAMESPACE, RELEASE, Release, SOON, cronjob, world};
+use harness::{ControlPlane, EtcdPods, PodsOptions, eventually};
 
 const POLICY: &str = "defragpolicy";
 const EVERY_MINUTE: &str = "etcd-defrag.io/schedule=* * * * *";

@@ -11,8 +11,5 @@
     reason = "a test that cannot go on fails"
 )]
 
-#[path = "../harness/mod.rs"]
-mod harness;
-
 mod lifecycle;
 mod support;

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{CertManager, ControlPlane, Node, chart, eventually, helm_ok, own_image, unavailable};
+use harness::{CertManager, ControlPlane, Node, chart, eventually, helm_ok, own_image, unavailable};
 
 pub(crate) const RELEASE: &str = "etcd-defrag-webhook";
 pub(crate) const NAMESPACE: &str = "etcd-defrag-system";

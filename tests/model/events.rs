@@ -8,10 +8,10 @@ use super::{
         self, EDITS, ENGINE, FORGERIES, LABELS, MANAGED_BY, MANAGER, MEMBERS, POLICIES_SAY, QUOTAS, SECRETS, SETTINGS,
         STATEFULSET, SUSPENSIONS, TEMPLATES,
     },
-    random::Random,
     server::State,
     store::{CRONJOBS, Class, Key, NAMESPACES, POLICIES, STATEFULSETS, key, uid_of},
 };
+use harness::random::Random;
 
 /// The StatefulSets of a sequence. The names are chosen to be mixed up; the last one is too long for a CronJob's name.
 pub(crate) const SLOTS: &[(&str, &str)] = &[

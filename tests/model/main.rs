@@ -20,11 +20,6 @@
     reason = "each case stands for itself, and a path for two kinds of step"
 )]
 
-#[path = "../harness/mod.rs"]
-mod harness;
-#[path = "../support/random.rs"]
-mod random;
-
 mod events;
 mod expected;
 mod fields;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use etcd_defrag_webhook::{
-    controller::{self, Options, landscape::Landscapes, metrics::Metrics},
+    controller::{self, Options, metrics::ReconcileMetrics, policies::policy_snapshot::PolicySnapshots},
     runtime::leadership,
 };
 use tokio::{
@@ -20,9 +20,9 @@ use super::{
     events::{self, Event, SLOTS},
     expected,
     oracle::Oracle,
-    random::Random,
     server::{Counts, Faults, Link, Server},
 };
+use harness::random::Random;
 
 /// A sequence that a seed repeats, but for the order in which the runtime polls what is ready at the same moment.
 #[derive(Clone, Debug)]
@@ -138,7 +138,7 @@ impl Replica {
     fn start(server: &Arc<Server>, identity: String) -> Self {
         let link = Link::new(identity.clone());
         let client = server.client(&link);
-        let landscapes = Landscapes::follow(client.clone());
+        let snapshots = PolicySnapshots::follow(client.clone());
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone().drop_guard();
         let options = Options {
@@ -148,8 +148,14 @@ impl Replica {
             prometheus_files: std::path::PathBuf::new(),
         };
         let lease = leadership::Config::new("system", "lease", identity);
-        let task =
-            tokio::spawn(controller::run(client, landscapes, options, Some(lease), Metrics::default(), shutdown));
+        let task = tokio::spawn(controller::run(
+            client,
+            snapshots,
+            options,
+            Some(lease),
+            ReconcileMetrics::default(),
+            shutdown,
+        ));
         Self { link, stop, task }
     }
 }

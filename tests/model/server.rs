@@ -27,10 +27,10 @@ use tokio::{
 };
 
 use super::{
-    random::Random,
     store::{self, Class, Key, Patch, Refusal, Store, refusal, uid_of},
     watching,
 };
+use harness::random::Random;
 
 /// What goes wrong, and how often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

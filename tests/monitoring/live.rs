@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     dashboards,
     files::{self, text},
-    harness::{eventually, prometheus},
     world::{NAME, NAMESPACE, statefulset, world},
 };
+use harness::{eventually, prometheus};
 
 /// Variables as a person would set them.
 fn substituted(expression: &str) -> String {

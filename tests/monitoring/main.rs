@@ -12,9 +12,6 @@
     reason = "a test that cannot go on fails"
 )]
 
-#[path = "../harness/mod.rs"]
-mod harness;
-
 mod dashboards;
 mod files;
 mod live;

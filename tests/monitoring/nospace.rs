@@ -5,11 +5,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    files,
-    harness::{EtcdCluster, EtcdOptions, Prometheus, PrometheusOptions, eventually, prometheus},
-    world::members,
-};
+use crate::{files, world::members};
+use harness::{EtcdCluster, EtcdOptions, Prometheus, PrometheusOptions, eventually, prometheus};
 
 const SOON: Duration = Duration::from_mins(1);
 const QUOTA: u64 = 16 << 20;
@@ -76,7 +73,7 @@ fn nospace_is_seen_and_the_runbook_leads_back() {
         script.env(name, value.unwrap_or_default());
     }
     let path = std::env::var("PATH").unwrap_or_default();
-    script.env("PATH", format!("{}:{path}", crate::harness::bin_dir().display()));
+    script.env("PATH", format!("{}:{path}", harness::bin_dir().display()));
     let output = script.output().unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{said}");

@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::{
-    files::{self, text},
-    harness::prometheus,
-};
+use crate::files::{self, text};
+use harness::prometheus;
 
 #[test]
 fn promtool_finds_nothing_wrong_with_the_rules() {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::harness::{ControlPlane, Prometheus, PrometheusOptions, Serve, Target, eventually, prometheus};
+use harness::{ControlPlane, Prometheus, PrometheusOptions, Serve, Target, eventually, prometheus};
 
 #[test]
 fn a_webhook_that_is_gone_is_seen_by_its_callers_and_by_its_absence() {

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{
+use harness::{
     ControlPlane, EtcdCluster, EtcdOptions, Prometheus, PrometheusOptions, Serve, Target, eventually, prometheus,
 };
 

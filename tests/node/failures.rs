@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::{RUN, SOON, event, namespace, waste, world};
-use crate::harness::{EtcdPods, Fill, JobEnd, Node, PodsOptions, eventually};
+use harness::{EtcdPods, Fill, JobEnd, Node, PodsOptions, eventually};
 
 /// A Job made from the CronJob of an etcd, with a deadline of its own.
 fn job_with_deadline(node: &Node, pods: &EtcdPods<'_>, job: &str, seconds: u64) {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::support::{RUN, event, namespace, world};
-use crate::harness::{EtcdPods, Fill, PodsOptions, eventually};
+use harness::{EtcdPods, Fill, PodsOptions, eventually};
 
 /// Foretold when the etcd is labelled, and then it happens: the member is silent for longer than its probe bears, and
 /// the kubelet kills it in the middle.

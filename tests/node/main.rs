@@ -10,9 +10,6 @@
     reason = "a test that cannot go on fails"
 )]
 
-#[path = "../harness/mod.rs"]
-mod harness;
-
 mod failures;
 mod liveness;
 mod measures;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{API_SERVER, CONTROLLER_MANAGER, ETCD, Node, Process};
+use harness::{API_SERVER, CONTROLLER_MANAGER, ETCD, Node, Process};
 
 /// Printed, not judged: machines differ.
 #[test]

@@ -11,9 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::support::{Before, RUN, SOON, World, container, namespace, world};
-use crate::harness::{
-    EtcdPods, Fill, PodsOptions, Prometheus, PrometheusOptions, eventually, eventually_every, prometheus,
-};
+use harness::{EtcdPods, Fill, PodsOptions, Prometheus, PrometheusOptions, eventually, prometheus};
 
 const QUOTA: u64 = 64 << 20;
 /// What the burst leaves below the quota, at least, in bytes.
@@ -135,7 +133,7 @@ fn measure(world: &World, namespace: &str, prometheus: &Prometheus) {
         },
     });
     node.apply(&policy.to_string());
-    eventually_every(Duration::from_millis(500), "every member to be measured", SOON * 2, || {
+    eventually("every member to be measured", SOON * 2, || {
         let conditions = node.get(&["defragpolicy", "drill"])?["status"]["conditions"].clone();
         let told = |one: &Value| {
             one["type"] == "PrometheusReachable" && text(&one["message"]).contains("every member of 1 etcds")
@@ -246,9 +244,7 @@ fn unmeasured(world: &World, pods: &EtcdPods<'_>, prometheus: &Prometheus) {
         "etcd-defrag.io/defrag-now=drill",
     ]);
     let job = eventually("the Job that was asked for", SOON, || Some(jobs(pods, world).first()?.0.clone()));
-    eventually_every(Duration::from_millis(300), "writes to succeed again", RUN, || {
-        pods.etcdctl(&["put", "a", "b"]).status.success().then_some(())
-    });
+    eventually("writes to succeed again", RUN, || pods.etcdctl(&["put", "a", "b"]).status.success().then_some(()));
     println!("unmeasured: from defrag-now to the first write that succeeds {:.1} s", asked.elapsed().as_secs_f64());
     let end = pods.job_end(&job, RUN);
     let log = pods.job_log(&job);

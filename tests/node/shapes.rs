@@ -1,11 +1,9 @@
 //! Etcds of many shapes, each labelled, filled, emptied and defragmented.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::support::{Before, RUN, SOON, container, defragments, namespace, waste, world};
-use crate::harness::{EtcdPods, Fill, PodsOptions, Secrets, eventually, eventually_every};
+use harness::{EtcdPods, Fill, PodsOptions, Secrets, eventually};
 
 /// Nothing but the label: every setting is the built-in one, the 30 s between members included.
 #[test]
@@ -43,7 +41,7 @@ fn plain_http_and_a_schedule_that_becomes_due() {
             break;
         }
     }
-    let job = eventually_every(Duration::from_secs(1), "the Job of the schedule", RUN, || {
+    let job = eventually("the Job of the schedule", RUN, || {
         let jobs = node.get(&["-n", pods.namespace(), "jobs"])?;
         Some(jobs["items"].as_array()?.first()?["metadata"]["name"].as_str()?.to_owned())
     });

@@ -10,9 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, eventually, with_its_own_rights,
-};
+use harness::{ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, eventually, with_its_own_rights};
 
 /// What the reconciler, the kubelet and the Job controller need at most for one step, with room for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);

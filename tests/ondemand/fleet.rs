@@ -17,9 +17,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{GIB, etcd, jobs, policy, reachable, ready, reason, slowly, world};
-use crate::harness::{
-    ControlPlane, Exported, Exporter, Prometheus, PrometheusOptions, Serve, Target, binary, prometheus,
-};
+use harness::{ControlPlane, Exported, Exporter, Prometheus, PrometheusOptions, Serve, Target, binary, prometheus};
 
 const MIB: u64 = 1 << 20;
 

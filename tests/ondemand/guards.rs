@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use serde_json::json;
 
 use super::{GIB, create_job, end_job, etcd, event, jobs, policy, ready, reason, slowly, world};
-use crate::harness::{ControlPlane, Exported, Exporter, Prometheus, PrometheusOptions, Target, prometheus};
+use harness::{ControlPlane, Exported, Exporter, Prometheus, PrometheusOptions, Target, prometheus};
 
 const NAMESPACE: &str = "guards";
 /// Tenths of a GiB that the file of each will take, of a quota of 8 GiB; nearly all of it is to be reclaimed.

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use super::{GIB, etcd, event, jobs, policy, reachable, ready, reason, slowly, world};
-use crate::harness::StandIn;
+use harness::StandIn;
 
 /// What the stand-in for a Prometheus does.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -11,9 +11,6 @@
     reason = "the lints know test functions, but not the helpers of tests"
 )]
 
-#[path = "../harness/mod.rs"]
-mod harness;
-
 mod fleet;
 mod guards;
 mod lies;
@@ -22,7 +19,7 @@ mod requests;
 use std::time::Duration;
 
 use etcd_defrag_webhook::defrag::policy;
-use harness::{CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, eventually_every};
+use harness::{CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, eventually};
 use serde_json::{Value, json};
 
 const GIB: u64 = 1 << 30;
@@ -112,7 +109,7 @@ fn event(plane: &ControlPlane, namespace: &str, statefulset: &str, reason: &str,
 
 #[track_caller]
 fn slowly<T>(what: &str, seconds: u64, probe: impl FnMut() -> Option<T>) -> T {
-    eventually_every(Duration::from_millis(500), what, Duration::from_secs(seconds), probe)
+    eventually(what, Duration::from_secs(seconds), probe)
 }
 
 /// Says that all members of a StatefulSet are ready.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{create_job, end_job, etcd, event, jobs, ready, slowly, world};
-use crate::harness::{ControlPlane, Serve, ServeOptions};
+use harness::{ControlPlane, Serve, ServeOptions};
 
 const NAMESPACE: &str = "asked";
 

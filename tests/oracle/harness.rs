@@ -11,8 +11,7 @@ use std::{
     thread,
 };
 
-#[path = "../support/random.rs"]
-pub mod random;
+pub use ::harness::random;
 #[allow(unused_imports, reason = "not every test needs it")]
 pub use random::Random;
 

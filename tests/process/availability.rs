@@ -9,10 +9,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::{
-    harness::{ControlPlane, Serve, ServeOptions, eventually},
-    support::{NAME, etcd},
-};
+use crate::support::{NAME, etcd};
+use harness::{ControlPlane, Serve, ServeOptions, eventually};
 
 /// A Lease that nobody renews is taken over after 15 s, and is looked at every 2 s.
 const TAKE_OVER: Duration = Duration::from_secs(40);

@@ -2,10 +2,8 @@
 
 use std::{process::Command, time::Duration};
 
-use crate::{
-    harness::{API_SERVER, ControlPlane, Serve, ServeOptions, binary, eventually},
-    support::{NAME, NAMESPACE, SOON, called, etcd, options, prepare, register, without_times},
-};
+use crate::support::{NAME, NAMESPACE, SOON, called, etcd, options, prepare, register, without_times};
+use harness::{API_SERVER, ControlPlane, Serve, ServeOptions, binary, eventually};
 
 /// Watches are asked again every 2 s, the Lease as well; a definition that is missing every 5 s.
 const HEALED: Duration = Duration::from_mins(1);

@@ -5,10 +5,8 @@ use std::{fs, path::Path};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use serde_json::json;
 
-use crate::{
-    harness::{API_SERVER, ControlPlane, Serve, ServeOptions, eventually, free_port},
-    support::{SOON, answered},
-};
+use crate::support::{SOON, answered};
+use harness::{API_SERVER, ControlPlane, Serve, ServeOptions, eventually, free_port};
 
 const CLIENT: &str = "kube-apiserver-webhook-client";
 

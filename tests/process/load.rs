@@ -16,7 +16,8 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::{harness::ControlPlane, support::etcd};
+use crate::support::etcd;
+use harness::ControlPlane;
 
 /// Between the starts of two writes.
 const PACE: Duration = Duration::from_millis(50);

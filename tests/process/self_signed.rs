@@ -10,7 +10,7 @@ use etcd_defrag_webhook::{
     runtime::{
         selfsigned::{
             issue_between,
-            stored::{Leaf, Stored},
+            secret_store::{Leaf, Stored},
         },
         tls,
     },
@@ -19,13 +19,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::{
-    harness::{ControlPlane, Serve, eventually},
     load::Load,
     support::{
         NAME, NAMESPACE, SECRET, SOON, bundles_are_in_place, called, in_secret, options, prepare, register,
         registrations, two, without_times,
     },
 };
+use harness::{ControlPlane, Serve, eventually};
 
 /// A rotation waits 20 s for API servers to learn of the new CA.
 const ROTATION: Duration = Duration::from_secs(90);
@@ -154,7 +154,7 @@ fn a_certificate_that_is_about_to_expire_is_replaced_without_a_failed_call() {
     let now = Timestamp::now();
     let (from, until) = (now - SignedDuration::from_hours(61 * 24), now + SignedDuration::from_hours(29 * 24));
     let pair = issue_between(&[format!("{NAME}.{NAMESPACE}.svc")], "an old CA", from, until).unwrap();
-    let (not_before, not_after) = tls::judge(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes(), now).unwrap();
+    let (not_before, not_after) = tls::verify(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes(), now).unwrap();
     let leaf = Leaf { certificate: pair.cert_pem.clone(), key: pair.key_pem.clone(), not_before, not_after };
     let secret = Stored::begun(&pair, leaf, from).secret(NAMESPACE, SECRET, MANAGER, None);
     plane.apply(&serde_json::to_string(&secret).unwrap());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use etcd_defrag_webhook::admission::registration::{Registration, Target};
 use serde_json::{Value, json};
 
-use crate::harness::{ControlPlane, Serve, ServeOptions, eventually, free_port};
+use harness::{ControlPlane, Serve, ServeOptions, eventually, free_port};
 
 /// The namespace of the process, and the name of everything that is its own.
 pub(crate) const NAMESPACE: &str = "etcd-defrag-system";

@@ -5,10 +5,8 @@ use std::fs;
 use axum::http::{Method, Request, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::{
-    harness::{API_SERVER, ControlPlane, Serve, client, eventually},
-    support::SOON,
-};
+use crate::support::SOON;
+use harness::{API_SERVER, ControlPlane, Serve, client, eventually};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
-use super::random::Random;
+use harness::random::Random;
 
 const ALPHABET: [&str; 56] = [
     "0",

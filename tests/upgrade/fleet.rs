@@ -9,7 +9,7 @@ use std::{
 use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use serde_json::{Value, json};
 
-use crate::harness::{AuditMark, ControlPlane, eventually};
+use harness::{AuditMark, ControlPlane, eventually};
 
 /// The program, and who it is for the API server.
 const MANAGER: &str = "etcd-defrag-webhook";

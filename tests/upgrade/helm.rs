@@ -5,9 +5,9 @@ use tempfile::TempDir;
 use crate::{
     Previous,
     fleet::Fleet,
-    harness::{Node, chart, make_image, own_image, unavailable},
     installation::{Installation, NAME},
 };
+use harness::{Node, chart, make_image, own_image, unavailable};
 
 /// The tag of the earlier image; the versions of both commits are the same.
 const TAG: &str = "previous";

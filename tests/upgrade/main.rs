@@ -5,8 +5,6 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a failed helper fails the test")]
 
 mod fleet;
-#[path = "../harness/mod.rs"]
-mod harness;
 mod helm;
 #[allow(dead_code, reason = "the tests of availability use the rest of it")]
 #[path = "../availability/installation.rs"]
@@ -19,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::harness::binary;
+use harness::binary;
 
 /// The program of the earlier commit, with its sources in the folder `source` beside it (`scripts/previous.sh`).
 struct Previous {

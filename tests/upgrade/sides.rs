@@ -2,11 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
-use crate::{
-    Previous,
-    fleet::Fleet,
-    harness::{ControlPlane, Serve, ServeOptions, eventually, with_its_own_rights},
-};
+use crate::{Previous, fleet::Fleet};
+use harness::{ControlPlane, Serve, ServeOptions, eventually, with_its_own_rights};
 
 /// A Lease that is given back is taken at once; one that is not, after 15 s.
 const TAKE_OVER: Duration = Duration::from_mins(1);

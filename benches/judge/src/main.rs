@@ -7,7 +7,7 @@
 mod adversary;
 mod harness;
 mod oracle;
-#[path = "../../../tests/support/random.rs"]
+#[path = "../../../tests/harness/random.rs"]
 mod random;
 mod rules;
 mod schedules;

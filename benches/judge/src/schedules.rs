@@ -4,7 +4,7 @@ use std::{str::FromStr as _, time::Duration};
 
 use chrono::TimeZone as _;
 use croner::Cron;
-use etcd_defrag_webhook::defrag::schedule::{self, Limits, Place, Schedule, TimeZone};
+use etcd_defrag_webhook::defrag::schedule::{self, Place, Schedule, ScheduleLimits, TimeZone};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -151,7 +151,7 @@ fn timed(contenders: Vec<Option<Batch<'_>>>) -> Result<Vec<Option<Times>>> {
 pub fn judge(table: &mut Table) -> Result {
     let now = now()?;
     let at = Place::annotations("kamaji-system", "kamaji-etcd");
-    let limits = Limits { min_interval: Duration::from_mins(10), max_interval: None, windows: None };
+    let limits = ScheduleLimits { min_interval: Duration::from_mins(10), max_interval: None, windows: None };
     table.part("parse and judge a schedule", &[]);
     for (text, zone) in [
         ("0 0 * * *", None),

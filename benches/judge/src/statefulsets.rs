@@ -1,4 +1,4 @@
-//! A whole StatefulSet, from its JSON to the judgement and to the CronJob.
+//! A whole StatefulSet, from its JSON to the assessment and to the CronJob.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -7,7 +7,7 @@ use etcd_defrag_webhook::{
     defrag::{
         Surroundings, assess,
         finding::Finding,
-        policy::{self, Compiled, DefragPolicy, Governing, Landscape, PolicySet},
+        policy::{self, Compiled, DefragPolicy, Governing, PolicySet, PolicySnapshot},
         statefulset::StatefulSet,
     },
 };
@@ -19,7 +19,7 @@ use crate::{
     table::Table,
 };
 
-/// From bytes to judgement, in nanoseconds.
+/// From bytes to assessment, in nanoseconds.
 const GOAL: f64 = 100_000.0;
 
 fn annotated(object: &Value, annotations: &[(&str, &str)]) -> Value {
@@ -107,10 +107,7 @@ pub fn judge(table: &mut Table, root: &Path) -> Result {
     table.part("judge it and build the CronJob", &["and write its JSON"]);
     for (name, object) in sound {
         let built = || assess(&object, &governing, &Surroundings::nothing(), now);
-        let times = measure(vec![
-            here(built),
-            here(|| serde_json::to_vec(&built().cronjob())),
-        ])?;
+        let times = measure(vec![here(built), here(|| serde_json::to_vec(&built().cronjob()))])?;
         table.row(name, &times.into_iter().map(Some).collect::<Vec<_>>(), None);
     }
     Ok(())
@@ -129,10 +126,10 @@ fn tenant(number: usize) -> Result<Arc<Compiled>> {
 }
 
 /// A cluster with so many policies, of which only the one that is looked at last selects the namespace.
-fn cluster(policies: usize) -> Result<Landscape> {
+fn cluster(policies: usize) -> Result<PolicySnapshot> {
     let set: Result<Vec<_>> = (0..policies).map(tenant).collect();
     let labels = [("tenant".to_owned(), format!("{}", policies - 1))].into();
-    Ok(Landscape::new(PolicySet::new(set?), Arc::new([("kamaji-system".to_owned(), labels)].into())))
+    Ok(PolicySnapshot::new(PolicySet::new(set?), Arc::new([("kamaji-system".to_owned(), labels)].into())))
 }
 
 /// The answer to a change of an annotation, from the bytes of its review, under one policy and under many.

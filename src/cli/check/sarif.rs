@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::Judged;
+use super::Assessed;
 use crate::{
     cli::explain,
     defrag::finding::{Code, Finding, Severity},
@@ -23,7 +23,7 @@ pub(super) struct Log {
 #[derive(Serialize)]
 struct Run {
     tool: Tool,
-    results: Vec<Outcome>,
+    results: Vec<SarifResult>,
 }
 
 #[derive(Serialize)]
@@ -65,7 +65,7 @@ struct Configuration {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Outcome {
+struct SarifResult {
     rule_id: Code,
     level: &'static str,
     message: Text,
@@ -112,9 +112,9 @@ struct Logical {
     fully_qualified_name: String,
 }
 
-pub(super) fn log(judged: &[Judged]) -> Log {
-    let codes: BTreeSet<Code> = judged.iter().flat_map(|one| &one.findings).map(|found| found.code).collect();
-    let results = judged.iter().flat_map(|one| one.findings.iter().map(move |found| outcome(one, found))).collect();
+pub(super) fn log(assessed: &[Assessed]) -> Log {
+    let codes: BTreeSet<Code> = assessed.iter().flat_map(|one| &one.findings).map(|found| found.code).collect();
+    let results = assessed.iter().flat_map(|one| one.findings.iter().map(move |found| result(one, found))).collect();
     Log {
         schema: "https://json.schemastore.org/sarif-2.1.0.json",
         version: "2.1.0",
@@ -141,9 +141,9 @@ fn rule(code: Code) -> Rule {
     }
 }
 
-fn outcome(judged: &Judged, finding: &Finding) -> Outcome {
-    let Judged { document, subject, .. } = judged;
-    Outcome {
+fn result(assessed: &Assessed, finding: &Finding) -> SarifResult {
+    let Assessed { document, subject, .. } = assessed;
+    SarifResult {
         rule_id: finding.code,
         level: level(finding.severity),
         message: Text { text: finding.message.clone() },

@@ -1,4 +1,4 @@
-//! `cronjob --apply`: the live StatefulSet judged, its CronJob applied.
+//! `cronjob --apply`: the live StatefulSet assessed, its CronJob applied.
 //!
 //! The reconciler deletes what it manages where the StatefulSet is not enrolled, so what marks a CronJob as its own is left
 //! out: label, annotation and owner reference. Like the CronJob of defrag.sh this one stays then until somebody deletes
@@ -15,7 +15,7 @@ use super::{
     build::{build, cronjob_name, trace},
 };
 use crate::{
-    cli::{Outcome, cluster, output},
+    cli::{Exit, cluster, output},
     defrag::{
         Enrollment,
         cronjob::{
@@ -32,11 +32,11 @@ use crate::{
 /// The field manager.
 const FIELD_MANAGER: &str = "etcd-defrag-webhook-cronjob";
 
-pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     cluster::run(apply(args))
 }
 
-async fn apply(args: &Args) -> anyhow::Result<Outcome> {
+async fn apply(args: &Args) -> anyhow::Result<Exit> {
     trace("reading the kubeconfig");
     let client = cluster::client().await?;
     let (namespace, name) = (args.namespace(), args.name());
@@ -50,7 +50,7 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
         .with_context(|| format!("there is no StatefulSet {place}; name another one with -e and -n"))?;
     trace("reading the DefragPolicies");
     let governing =
-        cluster::landscape(&client, Some(namespace), Timestamp::now()).await?.govern(namespace, &live.labels());
+        cluster::policy_snapshot(&client, Some(namespace), Timestamp::now()).await?.govern(namespace, &live.labels());
     trace(&governing.why());
     if Enrollment::of(&live, &governing.policy) == Enrollment::Enrolled {
         let by = match governing.name().filter(|_| live.label(ENABLED) != Some("true")) {
@@ -62,7 +62,7 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
             Key::Schedule.annotation()
         );
     }
-    let Some(mut cronjob) = build(args, live, &governing)? else { return Ok(Outcome::Refused) };
+    let Some(mut cronjob) = build(args, live, &governing)? else { return Ok(Exit::Refused) };
     unmark(&mut cronjob);
 
     let api = Api::namespaced(client, namespace);
@@ -71,7 +71,7 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
     let existing: Option<CronJob> = api.get_opt(job).await.with_context(|| format!("cannot read the CronJob {job}"))?;
     if let Some(Ownership::Foreign { why }) = existing.as_ref().map(|existing| ownership(existing, name)) {
         output::say(output::finding(&place, &foreign(namespace, job, &why)).trim_end());
-        return Ok(Outcome::Refused);
+        return Ok(Exit::Refused);
     }
     let verb = match &existing {
         None => "created",
@@ -94,7 +94,7 @@ async fn apply(args: &Args) -> anyhow::Result<Outcome> {
     output::note(&format!(
         "nothing keeps this CronJob current; to have that done, enrol the StatefulSet: kubectl --namespace {namespace} label statefulset {name} {ENABLED}=true"
     ));
-    Ok(Outcome::Clean)
+    Ok(Exit::Clean)
 }
 
 /// Takes off what would make the reconciler take the CronJob for its own.

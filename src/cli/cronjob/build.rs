@@ -9,7 +9,7 @@ use crate::{
     cli::output,
     defrag::{
         Assessment, Enrollment, Surroundings, assess,
-        cronjob::{self, drift::OURS},
+        cronjob::{self, names::OURS},
         keys::ENABLED,
         policy::Governing,
         statefulset::StatefulSet,

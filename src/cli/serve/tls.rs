@@ -10,9 +10,9 @@ use crate::{
     defrag::cronjob::MANAGER,
     runtime::{
         mtls::{self, Clients},
-        selfsigned::{self, keeper},
+        selfsigned::{self, rotation},
         shutdown::Shutdown,
-        telemetry::Metrics,
+        telemetry::ProcessMetrics,
         tls::{self, Certificates},
     },
 };
@@ -62,7 +62,7 @@ pub(super) struct Source {
     /// The CA that it is trusted by, where it is registered from here.
     pub(super) ca: Option<String>,
     /// What keeps it, where that is this process.
-    pub(super) keeper: Option<keeper::Keeper>,
+    pub(super) rotation: Option<rotation::Rotation>,
 }
 
 impl TlsArgs {
@@ -78,12 +78,12 @@ impl TlsArgs {
         &self,
         client: &Client,
         namespace: &str,
-        metrics: &Metrics,
+        metrics: &ProcessMetrics,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Source> {
         if self.tls_self_signed {
             let certificates = Certificates::empty(metrics.tls.clone());
-            let config = keeper::Config {
+            let config = rotation::Config {
                 namespace: namespace.to_owned(),
                 secret: self.tls_secret.clone(),
                 service: self.tls_service.clone(),
@@ -91,8 +91,8 @@ impl TlsArgs {
                 configuration: self.webhook_configuration.clone(),
                 spread: SPREAD,
             };
-            let keeper = keeper::Keeper::new(client.clone(), config, Arc::clone(&certificates));
-            return Ok(Source { certificates, ca: None, keeper: Some(keeper) });
+            let rotation = rotation::Rotation::new(client.clone(), config, Arc::clone(&certificates));
+            return Ok(Source { certificates, ca: None, rotation: Some(rotation) });
         }
         if let (Some(certificate), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {
             let read = |file: &PathBuf| {
@@ -103,7 +103,7 @@ impl TlsArgs {
             let clock = Arc::new(Timestamp::now);
             let certificates =
                 Certificates::follow(files, metrics.tls.clone(), clock, tls::POLL, shutdown.token()).await;
-            return Ok(Source { certificates, ca, keeper: None });
+            return Ok(Source { certificates, ca, rotation: None });
         }
         let Some(url) = &self.register_webhooks else {
             anyhow::bail!(
@@ -116,6 +116,6 @@ impl TlsArgs {
         let pair = selfsigned::issue(&[host.to_owned()])?;
         let certificates =
             Certificates::from_pem(&pair.cert_pem, &pair.key_pem, metrics.tls.clone(), Timestamp::now())?;
-        Ok(Source { certificates, ca: Some(pair.ca_pem), keeper: None })
+        Ok(Source { certificates, ca: Some(pair.ca_pem), rotation: None })
     }
 }

@@ -21,7 +21,7 @@ use super::Kind;
 use crate::{
     defrag::cronjob::{MANAGED_BY, MANAGER},
     runtime::{
-        api_error::brief,
+        api_error,
         watch::{WATCH_SECONDS, pauses},
     },
 };
@@ -93,7 +93,10 @@ impl Follow {
         let installed = match installed(&self.client).await {
             Ok(installed) => installed,
             Err(error) => {
-                warn!(error = brief(&error), "it is not known which kinds of report are installed; asking again");
+                warn!(
+                    error = api_error::describe(&error),
+                    "it is not known which kinds of report are installed; asking again"
+                );
                 self.ask = Some(Instant::now() + AGAIN);
                 return None;
             }

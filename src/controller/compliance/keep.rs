@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use super::{Kind, Report, Shown, name};
 use crate::{
-    controller::{Context, Error, ObjectKey, memory::Allowance},
+    controller::{Context, Error, ObjectKey, object_state::Allowance},
     defrag::{
         cronjob::{MANAGED_BY, MANAGER},
         statefulset::StatefulSet,

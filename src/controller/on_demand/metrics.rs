@@ -40,7 +40,7 @@ pub(super) struct OutlookLabels {
 
 /// The metrics of on-demand defragmentation.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics {
+pub struct OnDemandMetrics {
     pub(super) asked: Family<AskedLabels, Counter>,
     pub(super) started: Counter,
     pub(super) etcds: Family<OutlookLabels, Gauge>,
@@ -48,7 +48,7 @@ pub struct Metrics {
     pub(super) pass: Gauge<f64, AtomicU64>,
 }
 
-impl Metrics {
+impl OnDemandMetrics {
     /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let (asked, started) = (self.asked.clone(), self.started.clone());

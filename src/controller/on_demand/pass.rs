@@ -10,10 +10,13 @@ use tracing::{debug, info, warn};
 
 use super::{
     super::{
-        Context, Error, ObjectKey, apply,
-        defrag_now::{self, Request, Start},
+        Context, Error, ObjectKey,
         events::{Event, publish},
-        members,
+        reconcile::apply,
+        runs::{
+            defrag_now::{self, Request, Start},
+            readiness::readiness,
+        },
     },
     client::{self, AskError},
 };
@@ -60,7 +63,7 @@ pub(in crate::controller) struct Governed {
 
 /// What one pass came to.
 #[derive(Default)]
-pub(super) struct Outcome {
+pub(super) struct PassResult {
     /// Whether Prometheus answered, and what is to be told of that.
     pub(super) reach: Reach,
     pub(super) strikes: HashMap<ObjectKey, (&'static str, u32)>,
@@ -86,20 +89,20 @@ pub(super) async fn pass(
     source: &Source,
     candidates: Vec<Candidate>,
     policies: HashMap<Arc<str>, Governed>,
-) -> Outcome {
+) -> PassResult {
     let begun = Instant::now();
-    let outcome = match client::ask(source, &context.prometheus_files).await {
+    let result = match client::ask(source, &context.prometheus_files).await {
         Ok(readings) => {
             let now = Timestamp::now();
-            let judged = judge(&candidates, &policies, &readings, source, now);
-            act(context, source, &candidates, policies, judged, &readings, now).await
+            let decided = decide(&candidates, &policies, &readings, source, now);
+            act(context, source, &candidates, policies, decided, &readings, now).await
         }
         Err(error) => {
             warn!(url = source.url, %error, "Prometheus was asked in vain; no run starts because of it");
-            Outcome { reach: unreachable(source, &error), strikes: strikes_of(&candidates), ..Outcome::default() }
+            PassResult { reach: unreachable(source, &error), strikes: strikes_of(&candidates), ..PassResult::default() }
         }
     };
-    Outcome { took: begun.elapsed(), ..outcome }
+    PassResult { took: begun.elapsed(), ..result }
 }
 
 fn strikes_of(candidates: &[Candidate]) -> HashMap<ObjectKey, (&'static str, u32)> {
@@ -115,21 +118,21 @@ fn unreachable(source: &Source, error: &AskError) -> Reach {
 }
 
 /// What each candidate came to: the core, for all of them.
-fn judge(
+fn decide(
     candidates: &[Candidate],
     policies: &HashMap<Arc<str>, Governed>,
     readings: &Readings,
     source: &Source,
     now: Timestamp,
 ) -> Vec<Result<Decision, Refusal>> {
-    let judge = |candidate: &Candidate| {
+    let decide = |candidate: &Candidate| {
         let measured = measure(&candidate.aim, readings, now, source.fresh)?;
         Ok(match policies.get(&candidate.policy) {
             Some(policy) => wants(&candidate.aim, &measured, candidate.facts, &policy.on_demand.pace, now),
             None => Decision::NotRequired,
         })
     };
-    candidates.iter().map(judge).collect()
+    candidates.iter().map(decide).collect()
 }
 
 async fn act(
@@ -137,54 +140,54 @@ async fn act(
     source: &Source,
     candidates: &[Candidate],
     policies: HashMap<Arc<str>, Governed>,
-    mut judged: Vec<Result<Decision, Refusal>>,
+    mut decided: Vec<Result<Decision, Refusal>>,
     readings: &Readings,
     now: Timestamp,
-) -> Outcome {
-    let mut outcome = Outcome::default();
+) -> PassResult {
+    let mut result = PassResult::default();
     for (name, policy) in &policies {
         let room = usize::try_from(policy.on_demand.max_concurrent).unwrap_or(1).saturating_sub(policy.active);
-        start(context, candidates, &mut judged, (name, policy.on_demand.max_concurrent), room, now, &mut outcome).await;
+        start(context, candidates, &mut decided, (name, policy.on_demand.max_concurrent), room, now, &mut result).await;
     }
-    let refused = judged.iter().filter(|one| one.is_err()).count();
-    for (candidate, judged) in candidates.iter().zip(&judged) {
-        let strikes = match judged {
+    let refused = decided.iter().filter(|one| one.is_err()).count();
+    for (candidate, decided) in candidates.iter().zip(&decided) {
+        let strikes = match decided {
             Ok(_) => ("", 0),
             Err(refusal) if candidate.strikes.0 == refusal.code() => {
                 (refusal.code(), candidate.strikes.1.saturating_add(1))
             }
             Err(refusal) => (refusal.code(), 1),
         };
-        outcome.strikes.insert(candidate.key.clone(), strikes);
-        let slot = match judged {
+        result.strikes.insert(candidate.key.clone(), strikes);
+        let slot = match decided {
             Ok(Decision::NotRequired | Decision::Start { .. }) => 0,
             Ok(Decision::Hold(_)) => 1,
             Err(_) => 2,
         };
-        if let Some(count) = outcome.counts.get_mut(slot) {
+        if let Some(count) = result.counts.get_mut(slot) {
             *count += 1;
         }
     }
-    tell_each(context, candidates, &judged, refused, &outcome.strikes).await;
-    outcome.reach = reach(source, candidates, &judged, refused, readings);
-    outcome
+    tell_each(context, candidates, &decided, refused, &result.strikes).await;
+    result.reach = reach(source, candidates, &decided, refused, readings);
+    result
 }
 
 /// Starts runs under one policy, the etcd nearest to its quota first, as long as there is room.
 async fn start(
     context: &Context,
     candidates: &[Candidate],
-    judged: &mut [Result<Decision, Refusal>],
+    decided: &mut [Result<Decision, Refusal>],
     (policy, allowed): (&Arc<str>, u32),
     mut room: usize,
     now: Timestamp,
-    outcome: &mut Outcome,
+    result: &mut PassResult,
 ) {
     let mut wanting: Vec<(usize, f64, String)> = candidates
         .iter()
-        .zip(judged.iter())
+        .zip(decided.iter())
         .enumerate()
-        .filter_map(|(index, (candidate, judged))| match judged {
+        .filter_map(|(index, (candidate, decided))| match decided {
             Ok(Decision::Start { usage, reason }) if candidate.policy == *policy => {
                 Some((index, *usage, reason.clone()))
             }
@@ -208,7 +211,7 @@ async fn start(
                 Ok(Start::Started { name, uid }) => {
                     room -= 1;
                     context.metrics.on_demand.started.inc();
-                    outcome.started.extend(uid.map(|uid| (candidate.key.clone(), uid)));
+                    result.started.extend(uid.map(|uid| (candidate.key.clone(), uid)));
                     info!(statefulset = %candidate.key, job = name, reason, "a run was started on demand");
                     let note = format!("The Job {name} was started, because its measured size requires it. {reason}");
                     publish(context, &candidate.object, Event::normal("Defragment", "DefragOnDemandStarted", note))
@@ -222,7 +225,7 @@ async fn start(
                 }
             }
         };
-        if let (Some(hold), Some(slot)) = (held, judged.get_mut(index)) {
+        if let (Some(hold), Some(slot)) = (held, decided.get_mut(index)) {
             *slot = Ok(Decision::Hold(hold));
         }
     }
@@ -230,7 +233,7 @@ async fn start(
 
 /// What holds a run for which there is no room: that members are not ready has to be mended, and room comes by itself.
 async fn without_room(context: &Context, candidate: &Candidate, allowed: u32) -> Hold {
-    match members::readiness(context, &candidate.key.namespace, &candidate.key.name).await {
+    match readiness(context, &candidate.key.namespace, &candidate.key.name).await {
         Ok(members) => ondemand::guard(false, false, members).err().unwrap_or(Hold::Crowded { allowed }),
         Err(error) => {
             debug!(statefulset = %candidate.key, %error, "it cannot be told how many members are ready");
@@ -264,13 +267,13 @@ async fn start_one(context: &Context, candidate: &Candidate, reason: &str, now: 
 async fn tell_each(
     context: &Context,
     candidates: &[Candidate],
-    judged: &[Result<Decision, Refusal>],
+    decided: &[Result<Decision, Refusal>],
     refused: usize,
     strikes: &HashMap<ObjectKey, (&'static str, u32)>,
 ) {
     let mut told = 0;
-    for (candidate, judged) in candidates.iter().zip(judged) {
-        let wanted = match judged {
+    for (candidate, decided) in candidates.iter().zip(decided) {
+        let wanted = match decided {
             Ok(Decision::NotRequired | Decision::Start { .. }) => None,
             Ok(Decision::Hold(hold)) if !hold.lasts() => None,
             Ok(Decision::Hold(hold)) => Some(note(hold.code(), "", &hold.because())),
@@ -296,7 +299,7 @@ async fn tell_each(
             debug!(statefulset = %candidate.key, %error, "an annotation could not be written");
             continue;
         }
-        let event = match (judged, wanted) {
+        let event = match (decided, wanted) {
             (Err(refusal), _) => {
                 let note = format!("No run can be started on demand. {}", refusal.message());
                 Event::warning("Measure", "MeasurementRefused", note)
@@ -321,7 +324,7 @@ fn note(code: &str, pod: &str, words: &str) -> String {
 fn reach(
     source: &Source,
     candidates: &[Candidate],
-    judged: &[Result<Decision, Refusal>],
+    decided: &[Result<Decision, Refusal>],
     refused: usize,
     readings: &Readings,
 ) -> Reach {
@@ -332,9 +335,9 @@ fn reach(
     }
     let examples: Vec<String> = candidates
         .iter()
-        .zip(judged)
-        .filter_map(|(candidate, judged)| {
-            let refusal = judged.as_ref().err()?;
+        .zip(decided)
+        .filter_map(|(candidate, decided)| {
+            let refusal = decided.as_ref().err()?;
             Some(format!("{} ({} of {})", candidate.key, refusal.code(), refusal.pod()))
         })
         .take(3)

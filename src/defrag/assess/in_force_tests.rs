@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::defrag::{
-    cronjob::{drift::OURS, live::Live, record::IN_FORCE},
+    cronjob::{
+        live::Live,
+        names::{IN_FORCE, OURS},
+    },
     policy::{DefragPolicy, PolicySet, compile},
 };
 
@@ -203,7 +206,7 @@ fn while_a_fact_cannot_be_read_all_facts_stay_but_suspension() {
     assert_eq!(assessed(&hidden(5), &governing, Some(&live)).refused.facts, Some(Code::EtcdNotFound));
     assert!(suspended(&becomes(&hidden(0), &governing, &live).0));
     assert!(suspended(&becomes(&annotate(hidden(5), "suspend", "true"), &governing, &live).0));
-    // Settings are followed meanwhile, and judged by the quota that was known.
+    // Settings are followed meanwhile, and assessed by the quota that was known.
     assert_eq!(becomes(&annotate(hidden(5), "schedule", "6 6 * * *"), &governing, &live).0.spec.schedule, "6 6 * * *");
     assert_eq!(becomes(&annotate(hidden(5), "rule", "true"), &governing, &live).1, Source::LastGood);
 }

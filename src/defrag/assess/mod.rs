@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! annotations, policy ── settings::parse ──▶ what is asked for ──┐
-//! pod template ───────── etcd::discover ───▶ facts ──────────────┼─ judge ─▶ findings ─▶ what is in force ─▶ CronJob
+//! pod template ───────── etcd::discover ───▶ facts ──────────────┼─ check ─▶ findings ─▶ what is in force ─▶ CronJob
 //! CronJobs in sight ──── their records ────▶ what was in force ──┘
 //! ```
 //!
@@ -171,10 +171,10 @@ fn enrolled(
 
     findings.extend(opted_out(object));
     findings.extend(discovered);
-    let mut judged = case.judge(settings, given, findings, own_trigger, None);
-    let mut findings = std::mem::take(&mut judged.findings);
+    let mut checked = case.check(settings, given, findings, own_trigger, None);
+    let mut findings = std::mem::take(&mut checked.findings);
     if let Some(etcd) = &etcd {
-        findings.extend(hazards(etcd, &judged.settings, &overrides, policy));
+        findings.extend(hazards(etcd, &checked.settings, &overrides, policy));
     }
     let whole = unread.is_none();
     let mut findings = unread.map_or(findings, |unread| vec![unread]);
@@ -185,7 +185,7 @@ fn enrolled(
         any: enrollment == Enrollment::Unclear || findings.iter().any(prevents) || hidden.is_some(),
         settings: enrollment == Enrollment::Unclear
             || !whole
-            || judged.resolved.is_none()
+            || checked.resolved.is_none()
             || findings.iter().filter(|finding| prevents(finding)).any(concerns_settings),
         facts: hidden,
     };
@@ -196,12 +196,12 @@ fn enrolled(
     } else {
         let facts = if hidden.is_some() { known.cloned() } else { facts };
         let case = Case { quota: facts.as_ref().map(|facts| facts.quota), ..case };
-        let (source, judged) = if refused.settings {
-            case.instead(&judged.given, &findings, record.as_ref(), governing.name())
+        let (source, checked) = if refused.settings {
+            case.instead(&checked.given, &findings, record.as_ref(), governing.name())
         } else {
-            (Source::Current, Some(judged))
+            (Source::Current, Some(checked))
         };
-        let mut plan = Plan::new(case, judged, facts);
+        let mut plan = Plan::new(case, checked, facts);
         plan.suspend = suspend.unwrap_or_else(|| record.as_ref().is_some_and(|record| record.suspend));
         plan.suspended |= plan.suspend || object.replicas() <= 0;
         plan.defrag_now = defrag_now;

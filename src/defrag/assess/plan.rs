@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::settings::{Case, Judged};
+use super::settings::{Case, CheckedSettings};
 use crate::defrag::{
     etcd,
     facts::Facts,
@@ -54,12 +54,12 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of these settings and facts. Where no settings are acceptable it carries the built-in ones.
-    pub(super) fn new(case: Case<'_>, judged: Option<Judged>, facts: Option<Facts>) -> Self {
-        let acceptable = judged.is_some();
-        let judged = judged.unwrap_or_else(|| case.built_in());
+    pub(super) fn new(case: Case<'_>, checked: Option<CheckedSettings>, facts: Option<Facts>) -> Self {
+        let acceptable = checked.is_some();
+        let checked = checked.unwrap_or_else(|| case.built_in());
         let (object, limits) = (case.object, &case.policy.limits);
         let quota = facts.as_ref().map_or(etcd::DEFAULT_QUOTA, |facts| facts.quota);
-        let (schedule, parsed, zone, intervals) = match judged.resolved {
+        let (schedule, parsed, zone, intervals) = match checked.resolved {
             Some(resolved) => (resolved.text, Some(resolved.schedule), resolved.zone, resolved.intervals),
             None => (policy::DEFAULT_SCHEDULE.to_owned(), None, None, None),
         };
@@ -67,22 +67,22 @@ impl Plan {
             namespace: object.namespace().to_owned(),
             name: object.name().to_owned(),
             uid: object.metadata.uid.clone(),
-            command_timeout: judged
+            command_timeout: checked
                 .settings
                 .command_timeout
                 .unwrap_or_else(|| etcd::default_command_timeout(quota, limits)),
-            compaction: judged
+            compaction: checked
                 .settings
                 .compaction
                 .unwrap_or(!facts.as_ref().is_some_and(|facts| facts.compacts_itself)),
-            settings: judged.settings,
-            given: acceptable.then_some(judged.given),
+            settings: checked.settings,
+            given: acceptable.then_some(checked.given),
             longest_pause: intervals.map(|intervals| intervals.longest),
             schedule,
-            rule: judged.rule,
+            rule: checked.rule,
             parsed,
             zone: zone.unwrap_or_else(TimeZone::utc),
-            fires_above: judged.fires_above,
+            fires_above: checked.fires_above,
             suspend: false,
             suspended: !acceptable || facts.as_ref().is_none_or(|facts| facts.endpoints.is_empty()),
             facts,

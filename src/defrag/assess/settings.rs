@@ -1,4 +1,4 @@
-//! Settings judged, and which of them are in force.
+//! Settings checked, and which of them are in force.
 
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ use crate::defrag::{
     statefulset::StatefulSet,
 };
 
-/// For which etcd settings are judged, and under which policy.
+/// For which etcd settings are checked, and under which policy.
 #[derive(Clone, Copy)]
 pub(super) struct Case<'a> {
     pub(super) object: &'a StatefulSet,
@@ -25,8 +25,8 @@ pub(super) struct Case<'a> {
     pub(super) now: Timestamp,
 }
 
-/// Settings, judged.
-pub(super) struct Judged {
+/// Settings that have been checked.
+pub(super) struct CheckedSettings {
     pub(super) settings: Settings,
     pub(super) given: Given,
     pub(super) findings: Vec<Finding>,
@@ -51,17 +51,17 @@ pub enum Source {
 }
 
 impl Case<'_> {
-    /// Judges settings and adds what is wrong with them to `findings`, which say already what is wrong with their values.
+    /// Checks settings and adds what is wrong with them to `findings`, which say already what is wrong with their values.
     /// `own_trigger` says whether a person and not the policy says when to defragment; `compiled` is the rule that thresholds
     /// compiled to when they were accepted.
-    pub(super) fn judge(
+    pub(super) fn check(
         self,
         settings: Settings,
         given: Given,
         mut findings: Vec<Finding>,
         own_trigger: bool,
         compiled: Option<&str>,
-    ) -> Judged {
+    ) -> CheckedSettings {
         let limits = &self.policy.limits;
         let rule = match (&settings.trigger, compiled) {
             (Trigger::Rule(text), _) => text.clone(),
@@ -92,7 +92,14 @@ impl Case<'_> {
         if self.quota.is_some() && !unread {
             findings.extend(judged.findings);
         }
-        Judged { settings, given, findings, rule, fires_above: judged.fires_above, resolved: scheduled.resolved }
+        CheckedSettings {
+            settings,
+            given,
+            findings,
+            rule,
+            fires_above: judged.fires_above,
+            resolved: scheduled.resolved,
+        }
     }
 
     /// The settings in force where the ones that are asked for are refused by `findings`.
@@ -102,7 +109,7 @@ impl Case<'_> {
         findings: &[Finding],
         record: Option<&Record>,
         policy: Option<&str>,
-    ) -> (Source, Option<Judged>) {
+    ) -> (Source, Option<CheckedSettings>) {
         let last = record.filter(|record| record.policy.as_deref() == policy);
         if let Some(last) = last.and_then(|record| self.understood(record)) {
             return (Source::LastGood, Some(last));
@@ -117,11 +124,11 @@ impl Case<'_> {
                     None => given.remove(key),
                 };
             }
-            let judged = self.judge_given(&given, None);
-            let refused = self.refused(&judged.findings);
-            if refused.is_empty() && judged.resolved.is_some() {
+            let checked = self.check_given(&given, None);
+            let refused = self.refused(&checked.findings);
+            if refused.is_empty() && checked.resolved.is_some() {
                 replaced.sort_unstable();
-                return (Source::Defaults(replaced), Some(judged));
+                return (Source::Defaults(replaced), Some(checked));
             }
             replaced.extend(refused.into_iter().filter(|key| !replaced.contains(key)).collect::<Vec<_>>());
         }
@@ -130,12 +137,12 @@ impl Case<'_> {
 
     /// Settings that were accepted before, where they can be understood. What a stricter policy or another quota makes of
     /// them does not matter; what no policy and no quota ever accepted was written by somebody else.
-    fn understood(self, record: &Record) -> Option<Judged> {
-        let judged = self.judge_given(record.settings.as_ref()?, record.rule.as_deref());
+    fn understood(self, record: &Record) -> Option<CheckedSettings> {
+        let checked = self.check_given(record.settings.as_ref()?, record.rule.as_deref());
         let was_accepted = |finding: &Finding| {
-            !finding.denies() || finding.code.is_limit() || finding.code.is_of_quota() && self.elsewhere(&judged.rule)
+            !finding.denies() || finding.code.is_limit() || finding.code.is_of_quota() && self.elsewhere(&checked.rule)
         };
-        (judged.resolved.is_some() && judged.findings.iter().all(was_accepted)).then_some(judged)
+        (checked.resolved.is_some() && checked.findings.iter().all(was_accepted)).then_some(checked)
     }
 
     /// Whether the rule is a sound one for some quota, from 256 MiB to 256 GiB.
@@ -149,8 +156,8 @@ impl Case<'_> {
     }
 
     /// The built-in settings.
-    pub(super) fn built_in(self) -> Judged {
-        self.judge_given(&self.built_in_defaults(), None)
+    pub(super) fn built_in(self) -> CheckedSettings {
+        self.check_given(&self.built_in_defaults(), None)
     }
 
     /// The built-in default of each setting that has one besides what its absence means. The rule keeps to the limits.
@@ -159,9 +166,9 @@ impl Case<'_> {
         Given::from([(Key::Schedule, DEFAULT_SCHEDULE.to_owned()), (Key::Rule, rule)])
     }
 
-    fn judge_given(self, given: &Given, compiled: Option<&str>) -> Judged {
+    fn check_given(self, given: &Given, compiled: Option<&str>) -> CheckedSettings {
         let (settings, findings) = settings::parse_given(given, &self.policy.limits);
-        self.judge(settings, given.clone(), findings, true, compiled)
+        self.check(settings, given.clone(), findings, true, compiled)
     }
 
     /// The settings that findings refuse; of those that say when to defragment, all.

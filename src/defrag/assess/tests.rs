@@ -25,16 +25,16 @@ fn annotated(annotations: &[(&str, &str)]) -> Value {
     object
 }
 
-fn judged(object: Value) -> Assessment {
+fn assessed(object: Value) -> Assessment {
     assess(&serde_json::from_value(object).unwrap(), &Governing::built_in(), &Surroundings::default(), now())
 }
 
-fn page(judgement: &Assessment) -> String {
+fn page(assessment: &Assessment) -> String {
     let mut page = String::new();
-    for finding in &judgement.findings {
+    for finding in &assessment.findings {
         let _ = writeln!(page, "{} {}\n  {}: {}\n", finding.severity, finding.brief, finding.field, finding.message);
     }
-    for line in judgement.plan.iter().flat_map(|plan| plan.effective(now())) {
+    for line in assessment.plan.iter().flat_map(|plan| plan.effective(now())) {
         let _ = writeln!(page, "{line}");
     }
     page
@@ -42,12 +42,12 @@ fn page(judgement: &Assessment) -> String {
 
 #[test]
 fn a_kamaji_etcd_is_sound_and_its_risks_are_named() {
-    insta::assert_snapshot!(page(&judged(kamaji())));
+    insta::assert_snapshot!(page(&assessed(kamaji())));
 }
 
 #[test]
 fn settings_that_hurt_are_refused_with_a_cure() {
-    insta::assert_snapshot!(page(&judged(annotated(&[
+    insta::assert_snapshot!(page(&assessed(annotated(&[
         ("schedule", "0 0 31 2 *"),
         ("rule", "dbQuotaUsage > 80/100"),
         ("compaction", "true"),
@@ -59,9 +59,9 @@ fn settings_that_hurt_are_refused_with_a_cure() {
 #[test]
 fn a_schedule_may_be_denser_when_the_rule_has_a_floor() {
     let quarter = ("schedule", "*/15 * * * *");
-    assert!(judged(annotated(&[quarter])).plan.is_some());
+    assert!(assessed(annotated(&[quarter])).plan.is_some());
     let codes: Vec<Code> =
-        judged(annotated(&[quarter, ("rule", "dbQuotaUsage > 0.5")])).denials().map(|f| f.code).collect();
+        assessed(annotated(&[quarter, ("rule", "dbQuotaUsage > 0.5")])).denials().map(|f| f.code).collect();
     assert!(codes.contains(&Code::ScheduleTooOften), "{codes:?}");
 }
 
@@ -69,9 +69,9 @@ fn a_schedule_may_be_denser_when_the_rule_has_a_floor() {
 fn an_etcd_with_a_root_password_wants_credentials() {
     let mut object = kamaji();
     object["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "ETCD_ROOT_PASSWORD", "value": "x"}]);
-    insta::assert_snapshot!(page(&judged(object.clone())));
+    insta::assert_snapshot!(page(&assessed(object.clone())));
     object["metadata"]["annotations"]["etcd-defrag.io/username-secret"] = json!("root:user,password");
-    assert!(judged(object).plan.is_some());
+    assert!(assessed(object).plan.is_some());
 }
 
 #[test]
@@ -89,22 +89,22 @@ fn the_label_decides() {
         } else {
             object["metadata"]["labels"][ENABLED] = label;
         }
-        let judgement = judged(object);
-        assert_eq!(judgement.enrollment, expected);
-        assert_eq!(judgement.findings.is_empty(), matches!(expected, Enrollment::OptedOut | Enrollment::NotEnrolled));
+        let assessment = assessed(object);
+        assert_eq!(assessment.enrollment, expected);
+        assert_eq!(assessment.findings.is_empty(), matches!(expected, Enrollment::OptedOut | Enrollment::NotEnrolled));
     }
 }
 
 #[test]
 fn thresholds_take_the_place_of_the_rule() {
-    let plan = judged(annotated(&[("quota-usage-above", "75%"), ("free-above", "1Gi")])).plan.unwrap();
+    let plan = assessed(annotated(&[("quota-usage-above", "75%"), ("free-above", "1Gi")])).plan.unwrap();
     insta::assert_snapshot!(plan.rule);
-    let broken = judged(annotated(&[("quota-usage-above", "eighty")]));
+    let broken = assessed(annotated(&[("quota-usage-above", "eighty")]));
     assert_eq!(broken.denials().map(|finding| finding.code).collect::<Vec<_>>(), [Code::ThresholdInvalid]);
 }
 
 #[test]
-fn absurd_objects_are_judged_all_the_same() {
+fn absurd_objects_are_assessed_all_the_same() {
     for spec in [
         json!({}),
         json!({"replicas": i32::MAX, "template": {"spec": {"containers": [{"name": "etcd"}]}}}),
@@ -112,14 +112,14 @@ fn absurd_objects_are_judged_all_the_same() {
         json!({"template": {"spec": {"containers": vec![json!({"name": "x"}); 10]}}}),
     ] {
         let object = json!({"metadata": {"name": "x".repeat(253), "labels": {ENABLED: "true"}}, "spec": spec});
-        let judgement = judged(object);
-        assert!(judgement.plan.is_some() || judgement.denials().next().is_some());
+        let assessment = assessed(object);
+        assert!(assessment.plan.is_some() || assessment.denials().next().is_some());
     }
 }
 
 proptest! {
     #[test]
-    fn every_judgement_ends_in_a_plan_or_a_refusal(
+    fn every_assessment_ends_in_a_plan_or_a_refusal(
         annotations in proptest::collection::btree_map(proptest::sample::select(Key::ALL.to_vec()), "\\PC{0,40}", 0..6),
         replicas in proptest::option::of(any::<i32>()),
     ) {
@@ -128,9 +128,9 @@ proptest! {
         for (key, value) in annotations {
             object["metadata"]["annotations"][key.annotation()] = json!(value);
         }
-        let judgement = judged(object);
-        prop_assert_eq!(judgement.plan.is_none(), judgement.denials().next().is_some());
-        for line in judgement.plan.iter().flat_map(|plan| plan.effective(now())) {
+        let assessment = assessed(object);
+        prop_assert_eq!(assessment.plan.is_none(), assessment.denials().next().is_some());
+        for line in assessment.plan.iter().flat_map(|plan| plan.effective(now())) {
             prop_assert!(line.chars().count() <= WARNING_LIMIT);
         }
     }
@@ -143,8 +143,8 @@ fn a_constant_of_the_policys_rule_is_nobodys_mistake_on_a_small_etcd() {
         let command = object["spec"]["template"]["spec"]["containers"][0]["command"].as_array_mut().unwrap();
         let quota = command.iter_mut().find(|word| word.as_str().unwrap().starts_with("--quota-backend-bytes"));
         *quota.unwrap() = json!("--quota-backend-bytes=134217728");
-        let judgement = judged(object);
-        judgement.findings.iter().filter(|finding| finding.code == Code::RuleConstantSuspect).count()
+        let assessment = assessed(object);
+        assessment.findings.iter().filter(|finding| finding.code == Code::RuleConstantSuspect).count()
     };
     let rule = crate::defrag::policy::DEFAULT_RULE;
     assert_eq!(suspects(&[]), 0, "the built-in rule");

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, JobCondition};
 use sha2::{Digest as _, Sha256};
 
-use super::drift::FAILED_RUNS;
+use super::names::FAILED_RUNS;
 
 /// A run that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ use k8s_openapi::{api::batch::v1::CronJob, apimachinery::pkg::apis::meta::v1::Ow
 use kube::api::ObjectMeta;
 use serde::Serialize;
 
-pub use super::names::{FAILED_RUNS, FINDINGS, LAST_DEFRAG_NOW, OURS, POLICY, POLICY_REASON};
+use super::names::OURS;
 
 /// The fields in which `live` differs from `desired`, as paths; empty where nothing has to be written.
 ///
@@ -18,9 +18,9 @@ pub fn drift(live: &CronJob, desired: &CronJob) -> Vec<String> {
     paths
 }
 
-/// Whether `live` differs from `desired` in nothing but what we report and record on it.
+/// Whether `live` differs from `desired` in nothing but our own annotations.
 #[must_use]
-pub fn only_in_reports(live: &CronJob, desired: &CronJob) -> bool {
+pub fn only_in_our_annotations(live: &CronJob, desired: &CronJob) -> bool {
     let without = |cronjob: &CronJob| {
         let mut cronjob = cronjob.clone();
         if let Some(notes) = &mut cronjob.metadata.annotations {
@@ -98,7 +98,7 @@ pub fn fingerprint(value: &impl Serialize) -> u64 {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::names::FINDINGS, *};
 
     fn desired() -> Value {
         json!({

@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    fn seen(name: &str, container: &Value) -> Option<Live> {
+    fn observed(name: &str, container: &Value) -> Option<Live> {
         let value = json!({
             "metadata": {"name": name, "namespace": "ns", "resourceVersion": "7", "managedFields": [{}]},
             "spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": {"spec": {"containers": [container]}}}}},
@@ -180,26 +180,32 @@ mod tests {
 
     #[test]
     fn a_cronjob_that_has_nothing_to_do_with_us_takes_no_memory() {
-        assert_eq!(seen("backup", &json!({"name": "a", "image": "busybox", "args": ["etcdctl snapshot save"]})), None);
-        assert!(seen("etcd-defrag-job", &json!({"name": "a", "image": "busybox"})).is_some());
+        assert_eq!(
+            observed("backup", &json!({"name": "a", "image": "busybox", "args": ["etcdctl snapshot save"]})),
+            None
+        );
+        assert!(observed("etcd-defrag-job", &json!({"name": "a", "image": "busybox"})).is_some());
     }
 
     #[test]
     fn rivals_are_found_in_arguments_scripts_and_variables() {
         let engine =
             json!({"name": "a", "image": "x/etcd-defrag:v1", "args": ["--endpoints=https://etcd-0.etcd.ns.svc:2379"]});
-        assert!(seen("mine", &engine).unwrap().rivals("etcd"));
-        assert!(!seen("mine", &engine).unwrap().rivals("etc"));
-        assert!(!seen("mine", &engine).unwrap().rivals("etcd-1"));
+        assert!(observed("mine", &engine).unwrap().rivals("etcd"));
+        assert!(!observed("mine", &engine).unwrap().rivals("etc"));
+        assert!(!observed("mine", &engine).unwrap().rivals("etcd-1"));
         let script = json!({"name": "a", "image": "etcd", "command": ["bash", "-c", "for e in kamaji-etcd-0.kamaji-etcd:2379; do etcdctl defrag; done"]});
-        assert!(seen("kamaji-defrag", &script).unwrap().rivals("kamaji-etcd"));
-        assert!(!seen("kamaji-defrag", &script).unwrap().rivals("etcd"), "the end of a longer name is another name");
+        assert!(observed("kamaji-defrag", &script).unwrap().rivals("kamaji-etcd"));
+        assert!(
+            !observed("kamaji-defrag", &script).unwrap().rivals("etcd"),
+            "the end of a longer name is another name"
+        );
         let variable = json!({"name": "a", "image": "etcd", "command": ["etcdctl", "defrag"],
             "env": [{"name": "ETCDCTL_ENDPOINTS", "value": "http://my-etcd-10.my-etcd-headless:2379"}]});
-        assert!(seen("my-etcd-defrag", &variable).unwrap().rivals("my-etcd"));
-        assert!(!seen("my-etcd-defrag", &variable).unwrap().rivals("my-etcd-headless"));
+        assert!(observed("my-etcd-defrag", &variable).unwrap().rivals("my-etcd"));
+        assert!(!observed("my-etcd-defrag", &variable).unwrap().rivals("my-etcd-headless"));
         let service = json!({"name": "a", "image": "etcd", "args": ["etcdctl --endpoints http://etcd.ns.svc:2379 defrag --cluster"]});
-        assert!(seen("x", &service).unwrap().rivals("etcd"));
+        assert!(observed("x", &service).unwrap().rivals("etcd"));
     }
 
     #[test]

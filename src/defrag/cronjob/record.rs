@@ -11,9 +11,8 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
-pub use super::names::IN_FORCE;
 use super::{
-    names::{CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, MANAGER, PASSWORD, POLICY, USER},
+    names::{CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, IN_FORCE, MANAGER, PASSWORD, POLICY, USER},
     ownership::flag,
 };
 use crate::defrag::{

@@ -57,7 +57,7 @@ pub(super) fn has_etcd_image(container: &Container) -> bool {
 
 pub(super) fn not_found(pod: &PodSpec) -> Finding {
     const SHOWN: usize = 5;
-    let mut seen: Vec<String> = pod
+    let mut found: Vec<String> = pod
         .containers
         .iter()
         .take(SHOWN)
@@ -69,17 +69,17 @@ pub(super) fn not_found(pod: &PodSpec) -> Finding {
         })
         .collect();
     if pod.containers.len() > SHOWN {
-        seen.push(format!("{} more", pod.containers.len() - SHOWN));
+        found.push(format!("{} more", pod.containers.len() - SHOWN));
     }
-    let seen =
-        if seen.is_empty() { "there are no containers".to_owned() } else { format!("found {}", seen.join(", ")) };
+    let found =
+        if found.is_empty() { "there are no containers".to_owned() } else { format!("found {}", found.join(", ")) };
     Finding::new(
         Code::EtcdNotFound,
         "spec.template.spec.containers",
         "no container is named etcd, runs etcd or has an etcd image",
         format!(
             "No container of the pod template runs an etcd: one has to be named etcd, have etcd as its command, or \
-             have an image called etcd; {seen}. Put the label on the StatefulSet that runs etcd, or name its \
+             have an image called etcd; {found}. Put the label on the StatefulSet that runs etcd, or name its \
              container etcd."
         ),
     )

@@ -3,7 +3,7 @@
 //! [`discover`] reads a pod template the way Kubernetes and etcd read it: variables are expanded, flags beat the
 //! environment, a configuration file beats both, files are followed through mounts to the Secrets that hold them.
 //! Nothing is guessed in silence. What cannot be seen and is needed becomes a refusing [`Finding`] that names the
-//! annotation to set; what a chart's convention supplies becomes a warning. [`hazards`] judges the facts.
+//! annotation to set; what a chart's convention supplies becomes a warning. [`hazards`] checks the facts.
 
 mod container;
 mod context;

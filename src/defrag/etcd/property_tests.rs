@@ -137,7 +137,7 @@ fn overrides() -> impl Strategy<Value = Overrides> {
 
 proptest! {
     #[test]
-    fn any_statefulset_is_judged(sts in statefulset(), overrides in overrides()) {
+    fn any_statefulset_is_assessed(sts in statefulset(), overrides in overrides()) {
         let discovery = discover(&sts, &overrides);
         let refuses = discovery.findings.iter().any(crate::defrag::finding::Finding::denies);
         for finding in &discovery.findings {
@@ -178,7 +178,7 @@ proptest! {
 }
 
 #[test]
-fn objects_made_to_be_slow_are_judged_at_once() {
+fn objects_made_to_be_slow_are_assessed_at_once() {
     let doubling: Vec<Value> =
         (0..3000).map(|n| json!({"name": format!("V{n}"), "value": format!("x$(V{p})$(V{p})", p = n - 1)})).collect();
     let words: Vec<String> = (0..20_000).map(|n| format!("--x{n}=$(V{})", n % 3000)).collect();

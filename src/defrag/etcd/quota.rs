@@ -16,28 +16,28 @@ use crate::defrag::{
 /// The quota, or `None` along with a finding that refuses.
 pub(super) fn discover(context: &Context<'_>, findings: &mut Vec<Finding>) -> Option<Quota> {
     let stated = stated(context.overrides.quota, findings);
-    match seen(context) {
-        Seen::Bytes(quota) => {
+    match observe(context) {
+        Observed::Bytes(quota) => {
             if let Some(bytes) = stated.filter(|bytes| *bytes != quota.bytes) {
                 findings.push(mismatch(&quota, bytes));
             }
             Some(quota)
         }
-        Seen::Invalid(setting) => {
+        Observed::Invalid(setting) => {
             findings.push(invalid(&setting));
             None
         }
-        Seen::Hidden(place) => {
+        Observed::Hidden(place) => {
             if stated.is_none() && context.overrides.quota.is_none() {
                 findings.push(unknown(&place));
             }
             stated.map(annotated)
         }
-        Seen::Absent => stated.map(annotated).or_else(|| Some(default(context))),
+        Observed::Absent => stated.map(annotated).or_else(|| Some(default(context))),
     }
 }
 
-enum Seen {
+enum Observed {
     Bytes(Quota),
     /// It is set to what no quota can be.
     Invalid(Setting),
@@ -47,7 +47,7 @@ enum Seen {
     Absent,
 }
 
-fn seen(context: &Context<'_>) -> Seen {
+fn observe(context: &Context<'_>) -> Observed {
     let sidecar = || {
         let druid = (context.profile == Profile::EtcdDruid).then_some("embedded-etcd-quota-bytes")?;
         context.sidecars.iter().find_map(|sidecar| sidecar.options.get(druid))
@@ -61,30 +61,32 @@ fn seen(context: &Context<'_>) -> Seen {
     // These operators write the ConfigMap themselves, and no quota into it.
     let harmless = matches!(context.profile, Profile::Cozystack | Profile::EtcdOperator);
     match context.options.unreadable() {
-        Some(place) if !harmless || context.options.has_config_file() => Seen::Hidden(place),
-        _ if context.options.starts_etcd => Seen::Bytes(default(context)),
-        _ if context.profile == Profile::EtcdDruid => Seen::Hidden("the ConfigMap that etcd-druid writes".to_owned()),
-        _ => Seen::Absent,
+        Some(place) if !harmless || context.options.has_config_file() => Observed::Hidden(place),
+        _ if context.options.starts_etcd => Observed::Bytes(default(context)),
+        _ if context.profile == Profile::EtcdDruid => {
+            Observed::Hidden("the ConfigMap that etcd-druid writes".to_owned())
+        }
+        _ => Observed::Absent,
     }
 }
 
-fn read(setting: &Setting, unit: u64) -> Seen {
+fn read(setting: &Setting, unit: u64) -> Observed {
     let Some(text) = setting.known() else {
-        return Seen::Hidden(format!("the object that {} of {} refers to", setting.origin, setting.field));
+        return Observed::Hidden(format!("the object that {} of {} refers to", setting.origin, setting.field));
     };
     match parse_go(text).and_then(|number| u64::try_from(number).ok()) {
-        Some(0) => Seen::Bytes(Quota {
+        Some(0) => Observed::Bytes(Quota {
             bytes: DEFAULT_QUOTA,
             source: format!("{}=0, which means etcd's default", setting.origin),
             field: setting.field.clone().into(),
         }),
         Some(number) => match number.checked_mul(unit).filter(|bytes| i64::try_from(*bytes).is_ok()) {
             Some(bytes) => {
-                Seen::Bytes(Quota { bytes, source: setting.origin.clone(), field: setting.field.clone().into() })
+                Observed::Bytes(Quota { bytes, source: setting.origin.clone(), field: setting.field.clone().into() })
             }
-            None => Seen::Invalid(setting.clone()),
+            None => Observed::Invalid(setting.clone()),
         },
-        None => Seen::Invalid(setting.clone()),
+        None => Observed::Invalid(setting.clone()),
     }
 }
 
@@ -141,13 +143,13 @@ fn stated(bytes: Option<u64>, findings: &mut Vec<Finding>) -> Option<u64> {
 }
 
 fn mismatch(quota: &Quota, stated: u64) -> Finding {
-    let (seen, said) = (human(quota.bytes), human(stated));
+    let (given, said) = (human(quota.bytes), human(stated));
     Finding::new(
         Code::QuotaMismatch,
         Key::Quota.field(),
-        format!("the annotation says {said}, etcd is given {seen}"),
+        format!("the annotation says {said}, etcd is given {given}"),
         format!(
-            "{} says {said}, but this etcd runs with {seen} ({} in {}). Rules and alarms would be measured against the \
+            "{} says {said}, but this etcd runs with {given} ({} in {}). Rules and alarms would be measured against the \
              wrong size. Take the annotation off; the quota is read from the pod template.",
             Key::Quota.annotation(),
             quota.source,

@@ -8,10 +8,10 @@ const BACKUP_RESTORE_DEFAULT: &str = "0 0 */3 * *";
 
 /// The sidecars that defragment.
 pub(super) fn find(context: &Context<'_>) -> Vec<Rival> {
-    context.sidecars.iter().filter_map(judge).collect()
+    context.sidecars.iter().filter_map(rival).collect()
 }
 
-fn judge(sidecar: &Sidecar<'_>) -> Option<Rival> {
+fn rival(sidecar: &Sidecar<'_>) -> Option<Rival> {
     let name = quoted(&sidecar.container.name);
     if let Some(schedule) = sidecar.options.get("defragmentation-schedule") {
         return Some(Rival {

@@ -30,7 +30,7 @@ pub use measure::{Measured, Member, Reading, Readings, Refusal, Series, measure}
 pub use pace::Pace;
 pub use queries::{Metric, Queries};
 
-/// What has to be known of an etcd to judge its measured state: a small part of its [`Plan`].
+/// What has to be known of an etcd to decide on its measured state: a small part of its [`Plan`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aim {
     /// The namespace.

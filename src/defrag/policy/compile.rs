@@ -22,7 +22,7 @@ use super::{
 use crate::defrag::finding::{Code, quoted};
 use read::Reader;
 
-/// Reads and judges a policy. `now` bounds what is said of daylight-saving changeovers to come.
+/// Reads and checks a policy. `now` bounds what is said of daylight-saving changeovers to come.
 #[must_use]
 pub fn compile(object: &DefragPolicy, now: Timestamp) -> Compiled {
     let spec = &object.spec;
@@ -35,8 +35,8 @@ pub fn compile(object: &DefragPolicy, now: Timestamp) -> Compiled {
     let metrics = reader.metrics(&spec.metrics, &limits);
     let mut findings = reader.findings;
     findings.extend(defaults::lock(&spec.limits.locked_keys, &spec.defaults, &mut limits));
-    let (defaults, judged) = defaults::judge(&spec.defaults, &limits, now);
-    findings.extend(judged);
+    let (defaults, found) = defaults::check(&spec.defaults, &limits, now);
+    findings.extend(found);
     let (enrollment, allow_opt_out) = (spec.enrollment, spec.allow_opt_out);
     let policy = Policy { defaults, limits, job, metrics, enrollment, allow_opt_out, actions };
     Compiled {

@@ -1,4 +1,4 @@
-//! A policy that has been read and judged.
+//! A policy that has been read and checked.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::defrag::finding::Finding;
 /// Labels, as Kubernetes has them.
 pub type Labels = BTreeMap<String, String>;
 
-/// A `DefragPolicy` that has been read and judged.
+/// A `DefragPolicy` that has been read and checked.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// Its name.

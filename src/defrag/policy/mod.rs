@@ -7,8 +7,8 @@ pub mod api;
 mod compile;
 mod compiled;
 mod crd;
-mod landscape;
 mod metrics;
+mod policy_snapshot;
 mod schema;
 mod select;
 
@@ -23,8 +23,8 @@ pub use api::{DefragPolicy, EnrollmentMode, ImagePullPolicy, Reaction};
 pub use compile::compile;
 pub use compiled::{Compiled, Labels};
 pub use crd::crd;
-pub use landscape::Landscape;
 pub use metrics::{Credentials, OnDemand, Source};
+pub use policy_snapshot::PolicySnapshot;
 pub use select::{Governing, PolicySet};
 
 use super::{
@@ -156,8 +156,8 @@ impl Limits {
 
     /// What these limits say of schedules, for a rule with or without a floor on reclaimable space.
     #[must_use]
-    pub fn of_schedule(&self, floor: bool) -> schedule::Limits {
-        schedule::Limits {
+    pub fn of_schedule(&self, floor: bool) -> schedule::ScheduleLimits {
+        schedule::ScheduleLimits {
             min_interval: if floor { self.min_interval } else { self.min_interval_without_floor },
             max_interval: self.max_interval,
             windows: self.windows.clone(),

@@ -39,12 +39,12 @@ fn resolve(object: &StatefulSet, policy: &Policy) -> Assessment {
     assess(object, &Governing::of(policy.clone()), &Surroundings::default(), now())
 }
 
-fn judged(annotations: &Value, policy: &Policy) -> Assessment {
+fn assessed(annotations: &Value, policy: &Policy) -> Assessment {
     resolve(&etcd(&json!({"etcd-defrag.io/enabled": "true"}), annotations), policy)
 }
 
-fn codes(judgement: &Assessment) -> Vec<&str> {
-    judgement.denials().map(|finding| finding.code.as_str()).collect()
+fn codes(assessment: &Assessment) -> Vec<&str> {
+    assessment.denials().map(|finding| finding.code.as_str()).collect()
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn a_default_that_a_limit_excludes_stands_beside_it() {
         &json!({"defaults": {"schedule": "0 * * * *"}, "limits": {"minInterval": "12h", "minIntervalWithoutFloor": "12h"}}),
     );
     assert!(!contradictory.is_valid());
-    assert_eq!(codes(&judged(&json!({}), &contradictory.policy)), ["schedule-too-often"]);
-    assert!(codes(&judged(&json!({"schedule": "0 0 * * *"}), &contradictory.policy)).is_empty());
+    assert_eq!(codes(&assessed(&json!({}), &contradictory.policy)), ["schedule-too-often"]);
+    assert!(codes(&assessed(&json!({"schedule": "0 0 * * *"}), &contradictory.policy)).is_empty());
 }
 
 #[test]
@@ -193,16 +193,16 @@ fn limits_hold_for_annotations() {
         (json!({"redundantCompaction": "Deny"}), json!({"compaction": "true"})),
         (json!({"futileRule": "Deny"}), json!({"rule": "dbQuotaUsage > 0.5"})),
     ] {
-        let judgement = judged(&annotations, &policy(&json!({"limits": limits, "validationActions": ["Deny"]})));
-        assert!(judgement.plan.is_none(), "{limits} {annotations}");
+        let assessment = assessed(&annotations, &policy(&json!({"limits": limits, "validationActions": ["Deny"]})));
+        assert!(assessment.plan.is_none(), "{limits} {annotations}");
         let _ = writeln!(page, "{limits} {annotations}");
-        for finding in judgement.denials() {
+        for finding in assessment.denials() {
             assert!(finding.code.is_limit(), "{}", finding.code);
             let _ = writeln!(page, "  {}\n  {}: {}", finding.brief, finding.field, finding.message);
         }
         page.push('\n');
         let tolerant = policy(&json!({"limits": limits, "validationActions": ["Warn"]}));
-        assert!(judged(&annotations, &tolerant).plan.is_some(), "{limits} {annotations}: without Deny it runs");
+        assert!(assessed(&annotations, &tolerant).plan.is_some(), "{limits} {annotations}: without Deny it runs");
     }
     insta::assert_snapshot!(page);
 }
@@ -213,7 +213,7 @@ fn without_deny_a_setting_that_cannot_be_understood_still_runs_nothing() {
     for annotations in
         [json!({"schedule": "often"}), json!({"rule": "?"}), json!({"rule": "true"}), json!({"shedule": "x"})]
     {
-        assert!(judged(&annotations, &tolerant).plan.is_none(), "{annotations}");
+        assert!(assessed(&annotations, &tolerant).plan.is_none(), "{annotations}");
     }
 }
 
@@ -246,15 +246,15 @@ fn a_locked_key_is_the_policys_to_say() {
     let locked = policy(&json!({
         "defaults": {"timeZone": "Etc/UTC", "freeAbove": "1Gi"}, "limits": {"lockedKeys": ["time-zone", "free-above"]},
     }));
-    let same = judged(&json!({"time-zone": "Etc/UTC", "free-above": "1Gi"}), &locked);
+    let same = assessed(&json!({"time-zone": "Etc/UTC", "free-above": "1Gi"}), &locked);
     assert_eq!(same.denials().count(), 0);
-    let other = judged(&json!({"time-zone": "Asia/Tokyo", "rule": "dbSizeFree > 1024*1024*1024"}), &locked);
+    let other = assessed(&json!({"time-zone": "Asia/Tokyo", "rule": "dbSizeFree > 1024*1024*1024"}), &locked);
     assert_eq!(codes(&other), ["key-locked", "key-locked"]);
     let page: Vec<String> =
         other.denials().map(|one| format!("{}\n{}: {}", one.brief, one.field, one.message)).collect();
     insta::assert_snapshot!(page.join("\n\n"));
     let tolerant = Policy { actions: Actions { deny: false, warn: true, audit: false }, ..locked };
-    let plan = judged(&json!({"time-zone": "Asia/Tokyo", "rule": "true"}), &tolerant).plan.unwrap();
+    let plan = assessed(&json!({"time-zone": "Asia/Tokyo", "rule": "true"}), &tolerant).plan.unwrap();
     assert_eq!((plan.settings.time_zone.as_deref(), plan.rule.contains("true")), (Some("Etc/UTC"), false));
 }
 
@@ -269,7 +269,7 @@ fn lockable_keys_are_the_fields_of_the_defaults() {
     lockable.sort_unstable();
     assert_eq!(fields, lockable);
     for (_, name, field) in LockableKey::ALL {
-        assert_eq!(Key::from_name(name).unwrap().policy_name(), *field);
+        assert_eq!(Key::from_name(name).unwrap().defaults_field(), *field);
     }
 }
 
@@ -279,8 +279,8 @@ fn a_policy_may_enrol_every_etcd() {
     let optional = policy(&json!({"enrollment": "All", "allowOptOut": true}));
     let of = |label: Option<&str>, policy: &Policy| {
         let labels = label.map_or(json!({}), |value| json!({"etcd-defrag.io/enabled": value}));
-        let judgement = resolve(&etcd(&labels, &json!({})), policy);
-        (judgement.enrollment, codes(&judgement).join(","))
+        let assessment = resolve(&etcd(&labels, &json!({})), policy);
+        (assessment.enrollment, codes(&assessment).join(","))
     };
     let clean = |enrollment| (enrollment, String::new());
     assert_eq!(of(None, &Policy::built_in()), clean(Enrollment::NotEnrolled));

@@ -54,17 +54,17 @@ pub fn judge(text: &str, quota: u64, limits: &Limits, field: &Field) -> Judged {
         return Judged { findings: Vec::new(), rule: Some(rule), floor: None, fires_above: None, counterexample: None };
     }
     let analysis = analyse(&rule, quota, limits);
-    let mut report = Report { rule: &rule, quota, limits, field, findings: Vec::new(), counterexample: None };
-    report.properties(&analysis);
-    report.constants(&analysis);
-    let counterexample = report.counterexample;
-    let mut findings = limits.weigh(report.findings);
+    let mut found = RuleFindings { rule: &rule, quota, limits, field, findings: Vec::new(), counterexample: None };
+    found.properties(&analysis);
+    found.constants(&analysis);
+    let counterexample = found.counterexample;
+    let mut findings = limits.weigh(found.findings);
     findings.sort_by_key(|finding| finding.severity);
     let (floor, fires_above) = (analysis.floor, analysis.fires_above);
     Judged { findings, rule: Some(rule), floor, fires_above, counterexample }
 }
 
-struct Report<'a> {
+struct RuleFindings<'a> {
     rule: &'a Rule,
     quota: u64,
     limits: &'a Limits,
@@ -73,7 +73,7 @@ struct Report<'a> {
     counterexample: Option<State>,
 }
 
-impl Report<'_> {
+impl RuleFindings<'_> {
     fn add(&mut self, code: Code, brief: impl AsRef<str>, message: String) {
         self.findings.push(Finding::new(code, self.field.clone(), brief, message));
     }
@@ -83,7 +83,7 @@ impl Report<'_> {
         self.evaluation(analysis, &mut open);
         let always = analysis.not_always_true.counterexample();
         let never = analysis.not_always_false.counterexample();
-        // A rule that fails everywhere has been reported as failing; nothing else is to be said about its values.
+        // A rule that fails everywhere has been found to fail; nothing else is to be said about its values.
         let fails_everywhere = never.is_some_and(|state| self.rule.evaluate(&state).is_err())
             && analysis.never_fails.counterexample().is_some();
         match (always, never) {

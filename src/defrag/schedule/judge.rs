@@ -57,7 +57,7 @@ const fn is_policy(field: &Field) -> bool {
 
 /// What the policy allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ScheduleLimits {
     /// Two consecutive fire times may not be closer.
     pub min_interval: Duration,
     /// Two consecutive fire times may not be further apart, where set.
@@ -97,7 +97,13 @@ pub struct Resolved {
 /// Without a zone the controller manager's zone holds, which cannot be known here; such a schedule is judged as if in UTC,
 /// without changeovers. Intervals and changeovers are bounded as [`Schedule::intervals`] says.
 #[must_use]
-pub fn judge(schedule_text: &str, zone_text: Option<&str>, at: &Place, limits: &Limits, now: Timestamp) -> Judged {
+pub fn judge(
+    schedule_text: &str,
+    zone_text: Option<&str>,
+    at: &Place,
+    limits: &ScheduleLimits,
+    now: Timestamp,
+) -> Judged {
     let mut findings = Vec::new();
     let noun = if is_policy(&at.zone_field) { "field" } else { "annotation" };
     let zone = match zone_text.map(TimeZone::parse).transpose() {
@@ -154,7 +160,7 @@ struct Case<'a> {
     text: &'a str,
     schedule: &'a Schedule,
     zone: &'a TimeZone,
-    limits: &'a Limits,
+    limits: &'a ScheduleLimits,
     now: Timestamp,
     /// For changeovers; none until it is known that the schedule fires.
     ahead: Vec<Stretch>,
@@ -163,7 +169,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn report(&mut self, code: Code, brief: impl AsRef<str>, message: impl Into<String>) {
+    fn add(&mut self, code: Code, brief: impl AsRef<str>, message: impl Into<String>) {
         self.findings.push(Finding::new(code, self.field.clone(), brief, message));
     }
 
@@ -204,7 +210,7 @@ impl Case<'_> {
             quoted(&fixed)
         );
         let brief = format!("{} crashes kube-state-metrics 2.19; write {}", quoted(item), quoted(&fixed));
-        self.report(Code::ScheduleStepBeyondRange, brief, message);
+        self.add(Code::ScheduleStepBeyondRange, brief, message);
     }
 
     fn never_fires(&mut self) {
@@ -220,7 +226,7 @@ impl Case<'_> {
             quoted(self.text),
         );
         let brief = format!("{} never fires; to pause, set {suspend}", quoted(self.text));
-        self.report(Code::ScheduleNeverFires, brief, message);
+        self.add(Code::ScheduleNeverFires, brief, message);
     }
 
     fn every(&mut self, period: i64) -> Intervals {
@@ -238,7 +244,7 @@ impl Case<'_> {
                 in_words(min),
                 quoted(&write)
             );
-            self.report(Code::ScheduleTooOften, brief, message);
+            self.add(Code::ScheduleTooOften, brief, message);
         }
         if let Some(max) = max.filter(|max| gap > *max) {
             let write = format!("@every {}", crate::defrag::duration::format_go(max));
@@ -250,14 +256,14 @@ impl Case<'_> {
                 in_words(max),
                 quoted(&write)
             );
-            self.report(Code::ScheduleTooRare, brief, message);
+            self.add(Code::ScheduleTooRare, brief, message);
         }
         if self.limits.windows.is_some() {
             let message = format!(
                 "The schedule {text} counts from the run before, so it fires at any time of the day, while the policy \
                  allows runs only in certain hours. Write minute and hour, such as \"0 3 * * *\"."
             );
-            self.report(
+            self.add(
                 Code::ScheduleOutsideWindow,
                 "@every fires at any time of the day; write minute and hour",
                 message,
@@ -283,7 +289,7 @@ impl Case<'_> {
             in_words(min),
             instead(write.as_deref(), " Write for example ") + if write.is_some() { "." } else { "" },
         );
-        self.report(Code::ScheduleTooOften, brief, message);
+        self.add(Code::ScheduleTooOften, brief, message);
     }
 
     fn too_rare(&mut self, wall: &Gaps, effects: &Effects) {
@@ -305,7 +311,7 @@ impl Case<'_> {
             in_words(max),
             instead(write, " Write for example ") + if write.is_some() { "." } else { "" },
         );
-        self.report(Code::ScheduleTooRare, brief, message);
+        self.add(Code::ScheduleTooRare, brief, message);
     }
 
     fn outside_windows(&mut self, calendar: &Calendar) {
@@ -322,7 +328,7 @@ impl Case<'_> {
             quoted(self.text),
             allowed.join(", ")
         );
-        self.report(Code::ScheduleOutsideWindow, format!("fires on {time}, outside the allowed hours"), message);
+        self.add(Code::ScheduleOutsideWindow, format!("fires on {time}, outside the allowed hours"), message);
     }
 
     fn changeovers(&mut self, effects: &Effects) {
@@ -346,7 +352,7 @@ impl Case<'_> {
                 "The schedule {} does not fire at {when} in {zone}: {reason}. {write}, such as Etc/UTC.",
                 quoted(self.text)
             );
-            self.report(Code::ScheduleSkippedByDst, format!("does not fire at {when} in {zone} (changeover)"), message);
+            self.add(Code::ScheduleSkippedByDst, format!("does not fire at {when} in {zone} (changeover)"), message);
         }
         if let Some(wall) = effects.repeated.and_then(civil) {
             let when = minute_text(wall);
@@ -356,7 +362,7 @@ impl Case<'_> {
                  Etc/UTC.",
                 quoted(self.text)
             );
-            self.report(Code::ScheduleRepeatedByDst, format!("fires twice at {when} in {zone} (changeover)"), message);
+            self.add(Code::ScheduleRepeatedByDst, format!("fires twice at {when} in {zone} (changeover)"), message);
         }
     }
 

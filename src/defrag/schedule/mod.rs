@@ -34,7 +34,7 @@ pub use self::{
     error::{Problem, ScheduleError},
     field::Field,
     hash::resolve_hash,
-    judge::{Judged, Limits, Place, Resolved, judge},
+    judge::{Judged, Place, Resolved, ScheduleLimits, judge},
     spec::Schedule,
     window::{Weekdays, Window, any_open},
     zone::{TimeZone, TimeZoneError},

@@ -8,7 +8,7 @@ use jiff::tz;
 const FARTHEST: usize = 3;
 
 /// A name of the tz database, with what its distance from others is found by.
-struct Known {
+struct ZoneName {
     name: String,
     lower: Vec<char>,
     /// Where the part after the last slash begins.
@@ -16,13 +16,13 @@ struct Known {
     letters: u64,
 }
 
-static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    let known = |name: &str| {
+static ZONE_NAMES: LazyLock<Vec<ZoneName>> = LazyLock::new(|| {
+    let of = |name: &str| {
         let lower: Vec<char> = name.to_lowercase().chars().collect();
         let city = lower.iter().rposition(|letter| *letter == '/').map_or(0, |slash| slash + 1);
-        Known { name: name.to_owned(), city, letters: letters(&lower), lower }
+        ZoneName { name: name.to_owned(), city, letters: letters(&lower), lower }
     };
-    tz::db().available().map(|name| known(name.as_str())).collect()
+    tz::db().available().map(|name| of(name.as_str())).collect()
 });
 
 /// The name that takes the fewest edits to become `wanted` (in lower case), the first in order of those; a city alone
@@ -32,24 +32,24 @@ pub(super) fn nearest(wanted: &str) -> Option<&'static str> {
     let wanted: Vec<char> = wanted.chars().collect();
     let letters = letters(&wanted);
     let mut best: Option<(usize, &str)> = None;
-    for known in KNOWN.iter() {
-        let distance = if known.lower.get(known.city..) == Some(wanted.as_slice()) {
+    for name in ZONE_NAMES.iter() {
+        let distance = if name.lower.get(name.city..) == Some(wanted.as_slice()) {
             Some(0)
         } else {
-            let most = FARTHEST.min(known.lower.len() / 3);
-            let comparable = known.lower.len().abs_diff(bytes) <= most;
+            let most = FARTHEST.min(name.lower.len() / 3);
+            let comparable = name.lower.len().abs_diff(bytes) <= most;
             let most = best.map_or(most, |(least, _)| least.min(most));
-            if comparable && known.may_be_within(most, letters) { edits(&known.lower, &wanted, most) } else { None }
+            if comparable && name.may_be_within(most, letters) { edits(&name.lower, &wanted, most) } else { None }
         };
         if let Some(distance) = distance {
-            let found = (distance, known.name.as_str());
+            let found = (distance, name.name.as_str());
             best = Some(best.map_or(found, |best| best.min(found)));
         }
     }
     best.map(|(_, name)| name)
 }
 
-impl Known {
+impl ZoneName {
     /// Whether a text with these letters can be `most` edits away: each brings in one letter and takes one away at most.
     fn may_be_within(&self, most: usize, letters: u64) -> bool {
         [self.letters & !letters, letters & !self.letters].iter().all(|missing| missing.count_ones() as usize <= most)
@@ -110,8 +110,8 @@ mod tests {
 
     #[test]
     fn every_city_is_found_as_by_a_full_search() {
-        for known in KNOWN.iter() {
-            let city: String = known.lower.iter().skip(known.city).collect();
+        for name in ZONE_NAMES.iter() {
+            let city: String = name.lower.iter().skip(name.city).collect();
             assert_eq!(nearest(&city), searched(&city).as_deref(), "{city}");
         }
     }
@@ -130,7 +130,7 @@ mod tests {
             index in any::<prop::sample::Index>(),
             edits in prop::collection::vec((any::<prop::sample::Index>(), "[a-z/_+0-9é]?", 0_usize..3), 0..5),
         ) {
-            let mut text = index.get(&KNOWN).lower.clone();
+            let mut text = index.get(&ZONE_NAMES).lower.clone();
             for (at, with, taken) in edits {
                 let at = at.index(text.len() + 1);
                 text.splice(at..(at + taken).min(text.len()), with.chars());

@@ -249,20 +249,24 @@ fn intervals_with_and_without_changeovers() {
     }
 }
 
-fn limits() -> Limits {
-    Limits { min_interval: Duration::from_hours(1), max_interval: Some(Duration::from_hours(744)), windows: None }
+fn limits() -> ScheduleLimits {
+    ScheduleLimits {
+        min_interval: Duration::from_hours(1),
+        max_interval: Some(Duration::from_hours(744)),
+        windows: None,
+    }
 }
 
-fn judged(text: &str, zone: Option<&str>, limits: &Limits) -> Judged {
+fn judged(text: &str, zone: Option<&str>, limits: &ScheduleLimits) -> Judged {
     judge(text, zone, &Place::annotations("tenant", "etcd"), limits, at("2026-06-01T00:00:00Z"))
 }
 
 #[test]
 fn findings_in_words() {
     let night = Window { days: Weekdays::of(&[1, 2, 3, 4, 5]), from: 22 * 60, to: 4 * 60, zone: None };
-    let nights = Limits { windows: Some(vec![night]), ..limits() };
-    let daily = Limits { max_interval: Some(Duration::from_hours(25)), ..limits() };
-    let sparse = Limits { min_interval: Duration::from_hours(6), ..limits() };
+    let nights = ScheduleLimits { windows: Some(vec![night]), ..limits() };
+    let daily = ScheduleLimits { max_interval: Some(Duration::from_hours(25)), ..limits() };
+    let sparse = ScheduleLimits { min_interval: Duration::from_hours(6), ..limits() };
     let mut words = String::new();
     for (text, zone, limits) in [
         ("0 0 * * 7", None, &limits()),
@@ -271,7 +275,7 @@ fn findings_in_words() {
         ("*/5 * * * *", None, &limits()),
         ("*/5 3 * * *", Some("Europe/Rome"), &limits()),
         ("0,30 3 1 1 *", None, &limits()),
-        ("58 23 28-31 * *", None, &Limits { min_interval: Duration::from_hours(48), ..limits() }),
+        ("58 23 28-31 * *", None, &ScheduleLimits { min_interval: Duration::from_hours(48), ..limits() }),
         ("@every 90s", None, &limits()),
         ("@every 10000h", None, &limits()),
         ("@every 2h", None, &nights),
@@ -331,7 +335,7 @@ fn what_is_fine_has_no_findings() {
 
 #[test]
 fn a_minimum_of_a_day_bears_a_short_night_but_no_repeated_run() {
-    let day = Limits { min_interval: Duration::from_hours(24), ..limits() };
+    let day = ScheduleLimits { min_interval: Duration::from_hours(24), ..limits() };
     assert_eq!(judged("0 5 * * *", Some("Europe/Rome"), &day).findings, []);
     let codes: Vec<Code> = judged("30 2 * * *", Some("Europe/Rome"), &day).findings.iter().map(|f| f.code).collect();
     assert_eq!(codes, [Code::ScheduleTooOften, Code::ScheduleSkippedByDst, Code::ScheduleRepeatedByDst]);
@@ -408,7 +412,7 @@ proptest! {
 fn a_window_counts_in_its_own_zone_all_year() {
     let window = |zone: Option<&str>| {
         let zone = zone.map(|name| TimeZone::parse(name).unwrap());
-        Limits {
+        ScheduleLimits {
             windows: Some(vec![Window { days: Weekdays::of(&[1, 2, 3, 4, 5]), from: 22 * 60, to: 4 * 60, zone }]),
             max_interval: None,
             ..limits()
@@ -432,7 +436,9 @@ fn a_window_counts_in_its_own_zone_all_year() {
     // Half hours, and changeovers of only one of the two.
     assert!(fits("0 17 * * 1", None, Some("Asia/Kolkata")));
     assert!(!fits("15 16 * * 1", None, Some("Asia/Kolkata")));
-    let whole =
-        Limits { windows: Some(vec![Window { days: Weekdays::ALL, from: 0, to: 1440, zone: None }]), ..window(None) };
+    let whole = ScheduleLimits {
+        windows: Some(vec![Window { days: Weekdays::ALL, from: 0, to: 1440, zone: None }]),
+        ..window(None)
+    };
     assert_eq!(judged("59 23 * * *", None, &whole).findings, []);
 }

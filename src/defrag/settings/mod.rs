@@ -285,7 +285,7 @@ impl Place {
     fn name(self, key: Key) -> Cow<'static, str> {
         match self {
             Self::Annotations => key.name().into(),
-            Self::Policy => key.policy_name().into(),
+            Self::Policy => key.defaults_field().into(),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::runtime::limits::Limits;
+use crate::runtime::limits::ServerLimits;
 
 /// How long a connection without a request may linger once the server is closing.
 const LINGER: Duration = Duration::from_millis(500);
@@ -23,11 +23,11 @@ const LINGER: Duration = Duration::from_millis(500);
 pub(super) struct Activity {
     /// HTTP/2 frames that belong to no request arrive between requests; in HTTP/1.1 such bytes are a header.
     multiplexed: bool,
-    state: Mutex<State>,
+    progress: Mutex<Progress>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Progress {
     in_flight: usize,
     served: bool,
     header_started: bool,
@@ -36,43 +36,43 @@ struct State {
 
 impl Activity {
     pub(super) fn new(multiplexed: bool) -> Arc<Self> {
-        let state = State { in_flight: 0, served: false, header_started: false, since: Instant::now() };
-        Arc::new(Self { multiplexed, state: Mutex::new(state) })
+        let progress = Progress { in_flight: 0, served: false, header_started: false, since: Instant::now() };
+        Arc::new(Self { multiplexed, progress: Mutex::new(progress) })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request has begun; it ends when the guard is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
-        let mut state = self.state();
-        state.in_flight += 1;
-        state.served = true;
-        state.header_started = false;
+        let mut progress = self.progress();
+        progress.in_flight += 1;
+        progress.served = true;
+        progress.header_started = false;
         Busy(Arc::clone(self))
     }
 
     fn bytes_read(&self) {
-        let mut state = self.state();
-        if !self.multiplexed && state.in_flight == 0 && !state.header_started {
-            state.header_started = true;
-            if state.served {
-                state.since = Instant::now();
+        let mut progress = self.progress();
+        if !self.multiplexed && progress.in_flight == 0 && !progress.header_started {
+            progress.header_started = true;
+            if progress.served {
+                progress.since = Instant::now();
             }
         }
     }
 
     /// Whether the client has used up its time; never while a request is in flight.
-    pub(super) fn expired(&self, limits: &Limits, closing: bool) -> bool {
-        let state = self.state();
-        let allowed = match (state.in_flight, state.served && !state.header_started) {
+    pub(super) fn expired(&self, limits: &ServerLimits, closing: bool) -> bool {
+        let progress = self.progress();
+        let allowed = match (progress.in_flight, progress.served && !progress.header_started) {
             (0, _) if closing => LINGER,
             (0, true) => limits.idle,
             (0, false) => limits.headers,
             _ => return false,
         };
-        state.since.elapsed() >= allowed
+        progress.since.elapsed() >= allowed
     }
 }
 
@@ -81,9 +81,9 @@ pub(super) struct Busy(Arc<Activity>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.in_flight = state.in_flight.saturating_sub(1);
-        state.since = Instant::now();
+        let mut progress = self.0.progress();
+        progress.in_flight = progress.in_flight.saturating_sub(1);
+        progress.since = Instant::now();
     }
 }
 

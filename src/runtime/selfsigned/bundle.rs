@@ -14,28 +14,28 @@ use serde_json::Value;
 
 /// What is looked at in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ObservedBundles {
     /// The version that the patch is bound to.
     pub resource_version: String,
     /// The bundle of each webhook.
     pub bundles: Vec<Option<Vec<u8>>>,
 }
 
-impl From<MutatingWebhookConfiguration> for Seen {
+impl From<MutatingWebhookConfiguration> for ObservedBundles {
     fn from(object: MutatingWebhookConfiguration) -> Self {
         let hooks = object.webhooks.unwrap_or_default();
         Self::of(object.metadata.resource_version, hooks.into_iter().map(|hook| hook.client_config))
     }
 }
 
-impl From<ValidatingWebhookConfiguration> for Seen {
+impl From<ValidatingWebhookConfiguration> for ObservedBundles {
     fn from(object: ValidatingWebhookConfiguration) -> Self {
         let hooks = object.webhooks.unwrap_or_default();
         Self::of(object.metadata.resource_version, hooks.into_iter().map(|hook| hook.client_config))
     }
 }
 
-impl Seen {
+impl ObservedBundles {
     fn of(resource_version: Option<String>, configs: impl Iterator<Item = WebhookClientConfig>) -> Self {
         Self {
             resource_version: resource_version.unwrap_or_default(),
@@ -84,21 +84,21 @@ fn add<const N: usize>(path: [Token<'_>; N], value: Value) -> PatchOperation {
 mod tests {
     use super::*;
 
-    fn seen(bundles: &[Option<&str>]) -> Seen {
+    fn observed(bundles: &[Option<&str>]) -> ObservedBundles {
         let bundles = bundles.iter().map(|bundle| bundle.map(|text| text.as_bytes().to_vec())).collect();
-        Seen { resource_version: "7".to_owned(), bundles }
+        ObservedBundles { resource_version: "7".to_owned(), bundles }
     }
 
     #[test]
     fn only_bundles_that_differ_are_patched_and_only_in_the_version_that_was_seen() {
-        let patch = seen(&[None, Some("new"), Some("old")]).patch("new").unwrap();
+        let patch = observed(&[None, Some("new"), Some("old")]).patch("new").unwrap();
         insta::assert_snapshot!(serde_json::to_string_pretty(&patch).unwrap());
     }
 
     #[test]
     fn a_configuration_that_is_as_it_should_be_is_not_written_to() {
-        assert_eq!(seen(&[Some("new"), Some("new")]).patch("new"), None);
-        assert_eq!(seen(&[]).patch("new"), None);
-        assert!(seen(&[None, Some("")]).patch("new").is_some() && !seen(&[None, Some("")]).had_any());
+        assert_eq!(observed(&[Some("new"), Some("new")]).patch("new"), None);
+        assert_eq!(observed(&[]).patch("new"), None);
+        assert!(observed(&[None, Some("")]).patch("new").is_some() && !observed(&[None, Some("")]).had_any());
     }
 }

@@ -12,7 +12,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::stored::{Found, Stored};
+use super::secret_store::{Found, Stored};
 
 /// How long a pair is valid.
 pub const LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     plan::{OVERLAP, Plan, Situation, plan, renewal},
-    stored::{Found, Leaf, Stored, read},
+    secret_store::{Found, Leaf, Stored, read},
     *,
 };
 use crate::runtime::tls;
@@ -26,7 +26,7 @@ fn days(count: i64) -> SignedDuration {
 /// A pair for 90 days from `from`.
 fn fresh(from: Timestamp) -> (Pair, Leaf) {
     let pair = issue_between(&[HOST.to_owned()], "a CA", from, from + days(90)).unwrap();
-    let (not_before, not_after) = tls::judge(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes(), from).unwrap();
+    let (not_before, not_after) = tls::verify(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes(), from).unwrap();
     let leaf = Leaf { certificate: pair.cert_pem.clone(), key: pair.key_pem.clone(), not_before, not_after };
     (pair, leaf)
 }
@@ -218,7 +218,7 @@ proptest! {
                     }
                 }
             }
-            // As often as it takes: the keeper is woken by what it writes.
+            // As often as it takes: the rotation is woken by what it writes.
             for _ in 0..4 {
                 let found = read(stored.as_ref(), HOST, now);
                 if let Found::Sound(stored) = &found {
@@ -232,7 +232,7 @@ proptest! {
                         let expired = known.as_ref().is_some_and(|known| now >= known.current.not_after);
                         prop_assert!(first || expired, "a pair in use was thrown away");
                         let (pair, leaf) = fresh(now);
-                        // Nobody was trusted before, or what was is of no use: the keeper writes it at once.
+                        // Nobody was trusted before, or what was is of no use: the rotation writes it at once.
                         trusted.clone_from(&pair.ca_pem);
                         Stored::begun(&pair, leaf, now)
                     }

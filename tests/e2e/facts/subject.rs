@@ -14,7 +14,7 @@ use super::super::{
     policies::manifest,
     support::{Namespace, SOON, World, etcd, namespace},
 };
-use crate::harness::{client, eventually};
+use harness::{client, eventually};
 
 pub(super) const NAME: &str = "e";
 pub(super) const CRONJOB: &str = "e-defrag-job";

@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{EtcdPods, eventually, eventually_every};
+use super::{EtcdPods, eventually};
 
 /// How a Job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct JobEnd {
-    pub(crate) succeeded: bool,
+pub struct JobEnd {
+    pub succeeded: bool,
     /// The reason of its last condition, such as `BackoffLimitExceeded`.
-    pub(crate) reason: String,
-    pub(crate) message: String,
+    pub reason: String,
+    pub message: String,
 }
 
 impl EtcdPods<'_> {
     /// The name of its CronJob.
-    pub(crate) fn cronjob_name(&self) -> String {
+    pub fn cronjob_name(&self) -> String {
         format!("{}-defrag-job", self.name())
     }
 
     /// Waits for its CronJob.
     #[track_caller]
-    pub(crate) fn cronjob(&self) -> Value {
+    pub fn cronjob(&self) -> Value {
         let name = self.cronjob_name();
         eventually(&format!("CronJob {}/{name}", self.namespace), Duration::from_secs(30), || {
             self.plane.get(&["-n", &self.namespace, "cronjob", &name])
@@ -33,7 +33,7 @@ impl EtcdPods<'_> {
     /// Creates a Job of the CronJob, as a person does who will not wait for the
     /// schedule.
     #[track_caller]
-    pub(crate) fn create_job(&self, job: &str) {
+    pub fn create_job(&self, job: &str) {
         self.cronjob();
         let from = format!("--from=cronjob/{}", self.cronjob_name());
         self.plane.kubectl_ok(&["-n", &self.namespace, "create", "job", job, &from]);
@@ -41,9 +41,9 @@ impl EtcdPods<'_> {
 
     /// Waits for the end of a Job, however it ends.
     #[track_caller]
-    pub(crate) fn job_end(&self, job: &str, limit: Duration) -> JobEnd {
+    pub fn job_end(&self, job: &str, limit: Duration) -> JobEnd {
         let what = format!("Job {}/{job} to end", self.namespace);
-        eventually_every(Duration::from_millis(500), &what, limit, || {
+        eventually(&what, limit, || {
             let object = self.plane.get(&["-n", &self.namespace, "job", job])?;
             let conditions = object["status"]["conditions"].as_array()?;
             conditions.iter().find_map(|condition| {
@@ -63,7 +63,7 @@ impl EtcdPods<'_> {
     }
 
     /// What the engine wrote in a Job's pod.
-    pub(crate) fn job_log(&self, job: &str) -> String {
+    pub fn job_log(&self, job: &str) -> String {
         let output = self.plane.kubectl(["-n", &self.namespace, "logs", &format!("job/{job}")]);
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
@@ -71,7 +71,7 @@ impl EtcdPods<'_> {
     /// Creates a Job of the CronJob, waits until it has succeeded and returns
     /// its log.
     #[track_caller]
-    pub(crate) fn run_job(&self, job: &str, limit: Duration) -> String {
+    pub fn run_job(&self, job: &str, limit: Duration) -> String {
         self.create_job(job);
         let end = self.job_end(job, limit);
         let log = self.job_log(job);

@@ -7,28 +7,28 @@ use super::EtcdPods;
 
 /// A line of etcd's log.
 #[derive(Debug, Clone)]
-pub(crate) struct EtcdLog {
-    pub(crate) time: Timestamp,
-    pub(crate) message: String,
+pub struct EtcdLog {
+    pub time: Timestamp,
+    pub message: String,
     /// The whole line.
-    pub(crate) line: Value,
+    pub line: Value,
 }
 
 /// One defragmentation, by the log of the member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Defragmentation {
+pub struct Defragmentation {
     /// The pod.
-    pub(crate) pod: String,
-    pub(crate) from: Timestamp,
+    pub pod: String,
+    pub from: Timestamp,
     /// `None` where the log ends before it does.
-    pub(crate) to: Option<Timestamp>,
+    pub to: Option<Timestamp>,
 }
 
 impl EtcdPods<'_> {
     /// What a pod's container has logged since it was started last, or where
     /// `previous` in its life before.
     #[track_caller]
-    pub(crate) fn log(&self, pod: &str, previous: bool) -> Vec<EtcdLog> {
+    pub fn log(&self, pod: &str, previous: bool) -> Vec<EtcdLog> {
         let previous = format!("--previous={previous}");
         let text = self.plane.kubectl_ok(&["-n", &self.namespace, "logs", pod, "-c", "etcd", &previous]);
         text.lines().filter_map(parse).collect()
@@ -37,7 +37,7 @@ impl EtcdPods<'_> {
     /// Every defragmentation that the members' containers have logged since they
     /// were started last, in the order of time.
     #[track_caller]
-    pub(crate) fn defragmentations(&self) -> Vec<Defragmentation> {
+    pub fn defragmentations(&self) -> Vec<Defragmentation> {
         let mut all: Vec<Defragmentation> =
             self.pods().iter().flat_map(|pod| defragmentations(pod, &self.log(pod, false))).collect();
         all.sort_by_key(|defragmentation| defragmentation.from);

@@ -20,7 +20,7 @@ const USER: u32 = 65532;
 impl EtcdPods<'_> {
     /// Everything that [`EtcdPods::apply`] applies: Secrets, volumes, the Service
     /// and the StatefulSet.
-    pub(crate) fn manifests(&self) -> Vec<Value> {
+    pub fn manifests(&self) -> Vec<Value> {
         let mut all = self.secrets();
         all.extend(self.volumes());
         all.push(self.service());
@@ -81,7 +81,7 @@ impl EtcdPods<'_> {
     }
 
     /// The StatefulSet.
-    pub(crate) fn statefulset(&self) -> Value {
+    pub fn statefulset(&self) -> Value {
         let options = &self.options;
         let mut mounts = vec![json!({"name": "data", "mountPath": DATA})];
         let mut volumes = Vec::new();

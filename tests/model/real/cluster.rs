@@ -12,10 +12,10 @@ use etcd_defrag_webhook::defrag::cronjob::{MANAGED_BY, MANAGER};
 
 use crate::{
     events::SLOTS,
-    harness::client,
     server::State,
     store::{CRONJOBS, Change, Class, JOBS, Key, NAMESPACES, POLICIES, RESOURCES, STATEFULSETS, key, uid_of},
 };
+use harness::client;
 
 /// What the model looks at.
 const LOOKED_AT: [&str; 5] = [NAMESPACES, POLICIES, STATEFULSETS, CRONJOBS, JOBS];

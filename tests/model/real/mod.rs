@@ -17,13 +17,13 @@ use self::cluster::{Cluster, Hitch};
 use crate::{
     events::{self, Event},
     expected,
-    harness::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions},
     oracle::Oracle,
-    random::Random,
     server::State,
     setting,
     store::{NAMESPACES, POLICIES},
 };
+use harness::random::Random;
+use harness::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions};
 
 const LENGTH: usize = 60;
 /// Two terms of the Lease and the longest pause between attempts.

@@ -39,7 +39,7 @@ pub enum Reaction {
         "minWaitBetweenMembers is at most 24h, such as 30s: a longer run would collide with the next",
     ),
 ]))]
-pub struct Limits {
+pub struct LimitsSpec {
     /// The shortest time between two fire times of a schedule whose rule asks for space to reclaim, a Go duration.
     /// Defaults to 10m.
     #[schemars(schema_with = "schema::duration")]
@@ -180,7 +180,7 @@ pub struct VolumeLimits {
     pub warn_below_percent: i32,
 }
 
-impl Default for Limits {
+impl Default for LimitsSpec {
     fn default() -> Self {
         Self {
             min_interval: "10m".to_owned(),

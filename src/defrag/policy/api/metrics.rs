@@ -10,7 +10,7 @@ use crate::defrag::ondemand::Queries as BuiltIn;
 /// Where the sizes of databases are measured.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Metrics {
+pub struct MetricsSource {
     /// A Prometheus, or what answers its queries, such as Thanos and Mimir, that scrapes the etcds. It is asked once in each
     /// interval for all etcds at once. Without it runs start by schedule only.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::schema;
 
 pub use job::{ImagePullPolicy, Job};
-pub use limits::{Day, Limits, Reaction, UsageRange, VolumeLimits, Window};
+pub use limits::{Day, LimitsSpec, Reaction, UsageRange, VolumeLimits, Window};
 pub use lockable::LockableKey;
-pub use metrics::{Metrics, Prometheus};
+pub use metrics::{MetricsSource, Prometheus};
 
 /// What a platform team gives to the etcds of its cluster and what nobody may do: defaults, limits and the shape of the
 /// Jobs that defragment. Exactly one policy governs a StatefulSet: of those that match, the one with the highest
@@ -107,11 +107,11 @@ pub struct DefragPolicySpec {
     /// Values for annotations that a StatefulSet does not carry.
     pub defaults: Defaults,
     /// What no annotation may exceed, and how hazards are judged.
-    pub limits: Limits,
+    pub limits: LimitsSpec,
     /// Everything about the Job and the pod that defragment. Nothing of it can be changed by an annotation.
     pub job: Job,
     /// Where the sizes of databases are measured, so that a run starts when it is required and not only by schedule.
-    pub metrics: Metrics,
+    pub metrics: MetricsSource,
 }
 
 /// Who is enrolled.
@@ -271,9 +271,9 @@ impl Default for DefragPolicySpec {
             allow_opt_out: false,
             validation_actions: vec![ValidationAction::Deny],
             defaults: Defaults::default(),
-            limits: Limits::default(),
+            limits: LimitsSpec::default(),
             job: Job::default(),
-            metrics: Metrics::default(),
+            metrics: MetricsSource::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The defaults of a policy, judged as the same values on a StatefulSet are.
+//! The defaults of a policy, checked as the same values on a StatefulSet are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ fn texts(defaults: &api::Defaults) -> BTreeMap<Key, String> {
 
 /// The defaults in force and what is wrong with those that are written. A value that cannot be understood is left out; one
 /// that only breaks a limit of the same policy stands, since nobody can tell which of the two was meant.
-pub(super) fn judge(written: &api::Defaults, limits: &Limits, now: Timestamp) -> (BTreeMap<Key, String>, Vec<Finding>) {
+pub(super) fn check(written: &api::Defaults, limits: &Limits, now: Timestamp) -> (BTreeMap<Key, String>, Vec<Finding>) {
     let mut values = texts(written);
     let own_trigger = Key::TRIGGERS.iter().any(|key| values.contains_key(key));
     if !own_trigger {
@@ -55,8 +55,8 @@ pub(super) fn judge(written: &api::Defaults, limits: &Limits, now: Timestamp) ->
     }
     values.entry(Key::Schedule).or_insert_with(|| DEFAULT_SCHEDULE.to_owned());
     let (settings, mut findings) = settings::parse_defaults(&values, limits);
-    let judged = trigger_and_schedule(&settings, limits, &findings, now);
-    findings.extend(judged);
+    let found = trigger_and_schedule(&settings, limits, &findings, now);
+    findings.extend(found);
 
     let refused: BTreeSet<Key> = findings
         .iter()

@@ -19,7 +19,7 @@ use crate::defrag::{
 
 impl Reader {
     /// Reads whom to ask; `None` where nobody, or where it cannot be read.
-    pub(super) fn metrics(&mut self, written: &metrics::Metrics, limits: &Limits) -> Option<OnDemand> {
+    pub(super) fn metrics(&mut self, written: &metrics::MetricsSource, limits: &Limits) -> Option<OnDemand> {
         let written = written.prometheus.as_ref()?;
         let before = self.findings.len();
         let source = self.source(written);

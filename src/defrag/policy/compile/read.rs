@@ -35,7 +35,7 @@ impl Reader {
         self.findings.push(Finding::new(code, field, brief, message));
     }
 
-    pub(super) fn limits(&mut self, written: &api::Limits) -> Limits {
+    pub(super) fn limits(&mut self, written: &api::LimitsSpec) -> Limits {
         let built_in = Policy::built_in().limits;
         let min_interval = self.duration("minInterval", &written.min_interval, "10m", built_in.min_interval);
         let mut without_floor = self.duration(

@@ -1,0 +1,49 @@
+//! What was assessed, and the findings.
+
+use crate::{
+    cli::input::Document,
+    defrag::{finding::Finding, policy::Governing, statefulset::StatefulSet},
+};
+
+/// An object of the input, assessed.
+pub(super) struct Assessed {
+    pub(super) document: Document,
+    pub(super) subject: Subject,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// What was assessed.
+pub(super) enum Subject {
+    /// A policy of this name.
+    Policy(String),
+    StatefulSet {
+        object: Box<StatefulSet>,
+        enrolled: bool,
+        /// `None` where no policies were named.
+        governing: Option<Governing>,
+    },
+}
+
+impl Subject {
+    /// As findings name it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Policy(name) => format!("DefragPolicy {name}"),
+            Self::StatefulSet { object, .. } => format!("{}/{}", object.namespace(), object.name()),
+        }
+    }
+
+    /// What governs it, where that is a question.
+    pub(super) fn governing(&self) -> Option<&Governing> {
+        match self {
+            Self::StatefulSet { governing, enrolled: true, .. } => governing.as_ref(),
+            Self::StatefulSet { .. } | Self::Policy(_) => None,
+        }
+    }
+}
+
+impl Assessed {
+    pub(super) fn refused(&self) -> bool {
+        self.findings.iter().any(Finding::denies)
+    }
+}

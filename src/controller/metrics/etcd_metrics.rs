@@ -1,0 +1,225 @@
+//! What metrics tell of each enrolled etcd. The series of one that is gone go with it, and a replica that does not lead
+//! has none.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeGaugeValue},
+    metrics::MetricType,
+    registry::Unit,
+};
+
+use crate::{
+    controller::{ObjectKey, object_state::ObjectState},
+    defrag::{
+        cronjob::{budget::Run, live::Live},
+        finding::{Code, Finding},
+    },
+};
+
+/// What is told of one etcd.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::controller) struct Facts {
+    quota: Option<u64>,
+    longest_pause: Option<Duration>,
+    suspended: bool,
+    /// The code of each finding, and whether it refuses.
+    findings: Vec<(Code, bool)>,
+    made: Option<Timestamp>,
+    last_success: Option<Timestamp>,
+    last_failure: Option<Timestamp>,
+}
+
+impl Facts {
+    /// What is known of an enrolled etcd: from the last look at it, from its CronJob, and from the Jobs that are still there.
+    pub(in crate::controller) fn of<'a>(
+        state: &ObjectState,
+        cronjob: Option<&Live>,
+        runs: impl Iterator<Item = &'a Run>,
+    ) -> Self {
+        let last_look = state.last_look.as_ref();
+        let planned = last_look.and_then(|last_look| last_look.planned);
+        let findings = last_look.iter().flat_map(|last_look| last_look.findings.iter());
+        // A name that is taken refuses no setting, but the etcd goes without runs all the same.
+        let hurts = |finding: &Finding| finding.denies() || finding.code == Code::CronJobForeign;
+        let mut facts = Self {
+            quota: planned.and_then(|planned| planned.quota),
+            longest_pause: planned.and_then(|planned| planned.longest_pause),
+            suspended: planned.is_some_and(|planned| planned.suspended),
+            findings: findings.map(|finding| (finding.code, hurts(finding))).collect(),
+            made: cronjob.and_then(|cronjob| cronjob.made),
+            last_success: cronjob.and_then(|cronjob| cronjob.last_success),
+            last_failure: None,
+        };
+        for run in runs {
+            let last = if run.failed { &mut facts.last_failure } else { &mut facts.last_success };
+            *last = (*last).max(Some(run.ended));
+        }
+        facts
+    }
+
+    fn violations(&self) -> usize {
+        self.findings.iter().filter(|(_, refuses)| *refuses).count()
+    }
+}
+
+/// The enrolled etcds; clones share them.
+#[derive(Clone, Debug, Default)]
+pub(in crate::controller) struct EtcdMetrics(Arc<Mutex<BTreeMap<ObjectKey, Facts>>>);
+
+impl EtcdMetrics {
+    /// Tells this of an etcd from now on; of one without facts, nothing.
+    pub(in crate::controller) fn set(&self, key: &ObjectKey, facts: Option<Facts>) {
+        let mut etcds = self.etcds();
+        match facts {
+            Some(facts) => etcds.insert(key.clone(), facts),
+            None => etcds.remove(key),
+        };
+    }
+
+    /// Tells nothing any more.
+    pub(in crate::controller) fn clear(&self) {
+        self.etcds().clear();
+    }
+
+    fn etcds(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Facts>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector for EtcdMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let etcds = self.etcds();
+        let mut each = Each { etcds: &etcds, encoder: &mut encoder };
+        each.gauge("discovered_quota", "The quota that was found in the StatefulSet", Some(&Unit::Bytes), |etcd| {
+            etcd.quota
+        })?;
+        each.gauge("schedule_interval", "The longest time between two runs, by the schedule", Some(&Unit::Seconds), {
+            |etcd| etcd.longest_pause.map(|pause| pause.as_secs())
+        })?;
+        each.gauge("suspended", "Whether runs are suspended, or there is no member", None, |etcd| {
+            Some(u64::from(etcd.suspended))
+        })?;
+        each.gauge(
+            "violations",
+            "How many findings refuse the settings or tell that the CronJob's name is taken",
+            None,
+            |etcd| u64::try_from(etcd.violations()).ok(),
+        )?;
+        each.time("cronjob_creation", "When the CronJob was made", |etcd| etcd.made)?;
+        each.time("last_successful_run", "When a run last ended well", |etcd| etcd.last_success)?;
+        each.time("last_failed_run", "When the last of the failed Jobs that are still there ended", |etcd| {
+            etcd.last_failure
+        })?;
+        encode_findings(&etcds, &mut encoder)
+    }
+}
+
+/// How many etcds have each finding now. The codes are a closed set.
+fn encode_findings(etcds: &BTreeMap<ObjectKey, Facts>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for (code, refuses) in etcds.values().flat_map(|etcd| etcd.findings.iter()) {
+        *counts.entry((code.as_str(), if *refuses { "deny" } else { "warn" })).or_default() += 1;
+    }
+    let mut metric = encoder.encode_descriptor(
+        "findings",
+        "Findings at enrolled StatefulSets now, by code",
+        None,
+        MetricType::Gauge,
+    )?;
+    for ((code, severity), count) in counts {
+        metric.encode_family(&[("code", code), ("severity", severity)])?.encode_gauge(&count)?;
+    }
+    Ok(())
+}
+
+/// Writes one metric for each etcd.
+struct Each<'a, 'e> {
+    etcds: &'a BTreeMap<ObjectKey, Facts>,
+    encoder: &'a mut DescriptorEncoder<'e>,
+}
+
+impl Each<'_, '_> {
+    fn gauge<V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: impl Fn(&Facts) -> Option<V>,
+    ) -> fmt::Result {
+        let mut metric = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (key, etcd) in self.etcds {
+            if let Some(value) = value(etcd) {
+                // Not `namespace`: that is the one of the process, which a scrape would put in its place.
+                let labels = [("etcd_namespace", key.namespace.as_str()), ("statefulset", key.name.as_str())];
+                metric.encode_family(&labels)?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn time(&mut self, what: &str, help: &str, at: impl Fn(&Facts) -> Option<Timestamp>) -> fmt::Result {
+        self.gauge(&format!("{what}_timestamp"), help, Some(&Unit::Seconds), |etcd| at(etcd).map(Timestamp::as_second))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+
+    use super::*;
+    use crate::controller::object_state::{EtcdStatus, LastLook, Planned};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn told(metrics: &EtcdMetrics) -> String {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        registry.register_collector(Box::new(metrics.clone()));
+        encode(&mut text, &registry).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_is_known_of_an_etcd_is_told_until_it_goes() {
+        let finding = Finding::new(Code::ScheduleInvalid, "x", "short", "long");
+        let planned = Planned { quota: Some(2 << 30), longest_pause: Some(Duration::from_hours(24)), suspended: false };
+        let mut state = ObjectState::default();
+        state.status = EtcdStatus::Refused;
+        state.last_look = Some(LastLook { findings: vec![finding].into(), planned: Some(planned) });
+        let runs = [(50, false), (70, true), (60, true)].map(|(second, failed)| Run { ended: at(second), failed });
+        let metrics = EtcdMetrics::default();
+        let key = ObjectKey::new("tenants", "etcd");
+        metrics.set(&key, Some(Facts::of(&state, None, runs.iter())));
+        insta::assert_snapshot!(told(&metrics), @r#"
+        discovered_quota_bytes{etcd_namespace="tenants",statefulset="etcd"} 2147483648
+        schedule_interval_seconds{etcd_namespace="tenants",statefulset="etcd"} 86400
+        suspended{etcd_namespace="tenants",statefulset="etcd"} 0
+        violations{etcd_namespace="tenants",statefulset="etcd"} 1
+        last_successful_run_timestamp_seconds{etcd_namespace="tenants",statefulset="etcd"} 50
+        last_failed_run_timestamp_seconds{etcd_namespace="tenants",statefulset="etcd"} 70
+        findings{code="schedule-invalid",severity="deny"} 1
+        "#);
+        metrics.set(&key, None);
+        assert_eq!(told(&metrics), "");
+        metrics.set(&key, Some(Facts::default()));
+        metrics.clear();
+        assert_eq!(told(&metrics), "");
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_a_violation() {
+        let mut state = ObjectState::default();
+        let finding = Finding::new(Code::CronJobForeign, "metadata.name", "short", "long");
+        state.last_look = Some(LastLook { findings: vec![finding].into(), planned: None });
+        assert_eq!(Facts::of(&state, None, [].iter()).violations(), 1);
+    }
+}

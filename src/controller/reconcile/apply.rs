@@ -1,0 +1,196 @@
+//! The writes: applying, repairing and deleting a CronJob.
+
+use k8s_openapi::api::batch::v1::CronJob;
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy};
+use serde_json::{Value, json};
+use tracing::info;
+
+use crate::{
+    controller::{Context, Error, ObjectKey},
+    defrag::cronjob::{MANAGED_BY, MANAGER, STATEFULSET, drift::drift, live::LAST_APPLIED, names::OURS},
+};
+
+/// What an application came to.
+#[derive(Debug)]
+pub(in crate::controller) struct Applied {
+    /// The CronJob as it is now.
+    pub(in crate::controller) live: CronJob,
+    /// The fields that are not as asked for, because the cluster insists.
+    pub(in crate::controller) remaining: Vec<String>,
+}
+
+/// Makes a CronJob that is not there. It is applied without force: should a foreign one have appeared meanwhile, its
+/// fields conflict and it stays untouched.
+pub(in crate::controller) async fn create(context: &Context, desired: &CronJob) -> Result<Applied, Error> {
+    let live = server_side(context, desired, false).await?;
+    finish(context, live, desired).await
+}
+
+/// Brings a CronJob that is ours, or is to become ours, into the desired shape.
+///
+/// Applying sets our fields; what others added to the specification it cannot remove, so that is replaced where needed.
+/// With `adopt`, the specification is replaced first: merged into another author's lists, ours would not be valid.
+pub(in crate::controller) async fn update(
+    context: &Context,
+    live: &CronJob,
+    desired: &CronJob,
+    adopt: bool,
+) -> Result<Applied, Error> {
+    let mut pinned = desired.clone();
+    // A CronJob that was deleted and made again by somebody else has another uid, and the API server then refuses.
+    pinned.metadata.uid.clone_from(&live.metadata.uid);
+    if adopt {
+        replace(context, live, desired).await?;
+    }
+    let applied = match server_side(context, &pinned, true).await {
+        Err(Error::Kube(kube::Error::Api(status))) if status.is_invalid() && !adopt => {
+            replace(context, live, desired).await?;
+            server_side(context, &pinned, true).await?
+        }
+        other => other?,
+    };
+    finish(context, applied, desired).await
+}
+
+/// Replaces what an application left over, once; what is different even then is what the cluster insists on.
+async fn finish(context: &Context, live: CronJob, desired: &CronJob) -> Result<Applied, Error> {
+    let live = if drift(&live, desired).is_empty() { live } else { replace(context, &live, desired).await? };
+    let remaining = drift(&live, desired);
+    Ok(Applied { live, remaining })
+}
+
+async fn server_side(context: &Context, desired: &CronJob, force: bool) -> Result<CronJob, Error> {
+    context.may_write()?;
+    let (api, name) = api(context, &desired.metadata);
+    let params = PatchParams { force, ..PatchParams::apply(MANAGER) };
+    Ok(api.patch(&name, &params, &Patch::Apply(desired)).await?)
+}
+
+/// Replaces the specification and the controller, provided that the CronJob is still the one that was looked at.
+async fn replace(context: &Context, live: &CronJob, desired: &CronJob) -> Result<CronJob, Error> {
+    context.may_write()?;
+    let (api, name) = api(context, &desired.metadata);
+    let patch: json_patch::Patch = serde_json::from_value(replacement(live, desired)).map_err(Error::Patch)?;
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    info!(cronjob = %ObjectKey::of(&desired.metadata), "replacing what applying leaves over");
+    Ok(api.patch(&name, &params, &Patch::Json::<()>(patch)).await?)
+}
+
+fn replacement(live: &CronJob, desired: &CronJob) -> Value {
+    let mut owners: Vec<_> = live
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .filter(|owner| owner.controller != Some(true))
+        .cloned()
+        .collect();
+    owners.retain(|owner| desired.metadata.owner_references.iter().flatten().all(|ours| ours.uid != owner.uid));
+    owners.extend(desired.metadata.owner_references.iter().flatten().cloned());
+    let mut patch = vec![
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": live.metadata.resource_version}),
+        json!({"op": "replace", "path": "/spec", "value": desired.spec}),
+        json!({"op": "add", "path": "/metadata/ownerReferences", "value": owners}),
+    ];
+    // Half of an adoption has to show that it was ours, should the other half never come.
+    let marks = [
+        ("labels", MANAGED_BY, &live.metadata.labels, &desired.metadata.labels),
+        ("annotations", STATEFULSET, &live.metadata.annotations, &desired.metadata.annotations),
+    ];
+    for (field, key, live, desired) in marks {
+        let Some(value) = desired.as_ref().and_then(|all| all.get(key)) else { continue };
+        patch.push(match live {
+            Some(_) => json!({"op": "add", "path": format!("/metadata/{field}/{}", escaped(key)), "value": value}),
+            None => json!({"op": "add", "path": format!("/metadata/{field}"), "value": {key: value}}),
+        });
+    }
+    // kubectl's copy would bring the old settings back with its next three-way merge.
+    for key in [LAST_APPLIED].iter().chain(OURS).copied() {
+        let has = |meta: &ObjectMeta| meta.annotations.as_ref().is_some_and(|all| all.contains_key(key));
+        if has(&live.metadata) && !has(&desired.metadata) {
+            patch.push(json!({"op": "remove", "path": format!("/metadata/annotations/{}", escaped(key))}));
+        }
+    }
+    Value::Array(patch)
+}
+
+/// A key as a JSON pointer has it.
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// Sets or removes one annotation of a CronJob of ours whose specification stays as it is.
+pub(in crate::controller) async fn annotate(
+    context: &Context,
+    live: &CronJob,
+    key: &str,
+    value: Option<&str>,
+) -> Result<CronJob, Error> {
+    context.may_write()?;
+    let (api, name) = api(context, &live.metadata);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = json!({"metadata": {"uid": live.metadata.uid, "annotations": {key: value}}});
+    Ok(api.patch(&name, &params, &Patch::Merge(&patch)).await?)
+}
+
+/// Deletes exactly this CronJob, with its Jobs. That it is gone already is just as well.
+pub(in crate::controller) async fn delete(context: &Context, live: &CronJob) -> Result<bool, Error> {
+    context.may_write()?;
+    let (api, name) = api(context, &live.metadata);
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions { uid: live.metadata.uid.clone(), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&name, &params).await {
+        Ok(_) => Ok(true),
+        // A conflict is looked at again: most likely it is another one by now.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn api(context: &Context, meta: &ObjectMeta) -> (Api<CronJob>, String) {
+    let key = ObjectKey::of(meta);
+    (Api::namespaced(context.client.clone(), &key.namespace), key.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cronjob(value: Value) -> CronJob {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_replacement_swaps_the_controller_and_spares_what_is_not_ours() {
+        let owner = |uid: &str, controller: bool| json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "etcd", "uid": uid, "controller": controller});
+        let live = cronjob(json!({
+            "metadata": {"name": "x", "resourceVersion": "7",
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "team": "a", "etcd-defrag.io/findings": "single-member"},
+                "ownerReferences": [owner("old", true), owner("other", false)]},
+        }));
+        let desired = cronjob(json!({
+            "metadata": {"name": "x", "labels": {"app.kubernetes.io/managed-by": "etcd-defrag-webhook"},
+                "annotations": {"etcd-defrag.io/statefulset": "etcd"}, "ownerReferences": [owner("new", true)]},
+            "spec": {"schedule": "@daily", "jobTemplate": {}},
+        }));
+        let patch: json_patch::Patch = serde_json::from_value(replacement(&live, &desired)).unwrap();
+        let mut document = serde_json::to_value(&live).unwrap();
+        document["spec"] = json!({"schedule": "@hourly", "timeZone": "Etc/UTC"});
+        json_patch::patch(&mut document, &patch).unwrap();
+        let uids: Vec<_> = document["metadata"]["ownerReferences"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|owner| owner["uid"].clone())
+            .collect();
+        assert_eq!(uids, ["other", "new"]);
+        assert_eq!(document["metadata"]["annotations"], json!({"team": "a", "etcd-defrag.io/statefulset": "etcd"}));
+        assert_eq!(document["metadata"]["labels"], json!({"app.kubernetes.io/managed-by": "etcd-defrag-webhook"}));
+        assert_eq!(document["spec"]["timeZone"], Value::Null);
+        document["metadata"]["resourceVersion"] = json!("8");
+        assert!(json_patch::patch(&mut document, &patch).is_err(), "another version is not overwritten");
+    }
+}

@@ -1,0 +1,189 @@
+//! One run now, at a person's request, under the same guards as a scheduled one.
+
+use std::{fmt::Write as _, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        batch::v1::{CronJob, Job},
+        core::v1::ObjectReference,
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::readiness::readiness;
+use crate::{
+    controller::{Context, Error, watch::observed},
+    defrag::{
+        cronjob::{MANAGED_BY, MANAGER},
+        keys::Key,
+        ondemand::{self, Hold, Readiness},
+        statefulset::StatefulSet,
+    },
+};
+
+/// The annotation that asks.
+pub(in crate::controller) const ANNOTATION: &str = Key::DefragNow.annotation();
+/// When to look again at a request that waits.
+pub(in crate::controller) const AGAIN: Duration = Duration::from_secs(10);
+
+/// What became of a request.
+pub(in crate::controller) enum Start {
+    /// A Job of this name runs; its uid where it was made just now.
+    Started { name: String, uid: Option<String> },
+    /// It cannot start yet.
+    Wait(Hold),
+}
+
+/// A run that is asked for.
+pub(in crate::controller) struct Request<'a> {
+    /// The StatefulSet whose members are defragmented.
+    pub(in crate::controller) statefulset: &'a str,
+    /// What makes it one run, however often it is asked for.
+    pub(in crate::controller) token: &'a str,
+    /// An annotation for the Job.
+    pub(in crate::controller) mark: Option<(&'a str, &'a str)>,
+}
+
+/// The token that was not served yet, if there is one.
+pub(in crate::controller) fn asked<'a>(object: &'a StatefulSet, served: Option<&str>) -> Option<&'a str> {
+    let token = object.metadata.annotations.as_ref()?.get(ANNOTATION)?;
+    (!token.is_empty() && served != Some(token)).then_some(token)
+}
+
+/// Starts a Job from the template of the CronJob, unless one runs already, the CronJob is suspended, or a member is not ready.
+pub(in crate::controller) async fn start(
+    context: &Context,
+    live: &CronJob,
+    request: &Request<'_>,
+) -> Result<Start, Error> {
+    let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
+    let suspended = live.spec.suspend == Some(true);
+    let job = job(live, request);
+    let active = !suspended && active(context, live, &job).await?;
+    let members = if suspended || active { NOBODY } else { readiness(context, namespace, request.statefulset).await? };
+    if let Err(hold) = ondemand::guard(suspended, active, members) {
+        return Ok(Start::Wait(hold));
+    }
+    context.may_write()?;
+    let name = job.metadata.name.clone().unwrap_or_default();
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), namespace);
+    let made = match jobs.create(&PostParams::default(), &job).await {
+        Ok(made) => made,
+        // The name is made from the token: an earlier attempt got this far, and its run is the one that was asked for.
+        Err(kube::Error::Api(status)) if status.is_already_exists() => return Ok(Start::Started { name, uid: None }),
+        Err(error) => return Err(error.into()),
+    };
+    count(context, live, &made).await?;
+    Ok(Start::Started { name, uid: made.metadata.uid })
+}
+
+/// Nobody is asked for where something else speaks against a run already.
+const NOBODY: Readiness = Readiness { ready: 0, wanted: 0, counts_alarms: false };
+
+/// Whether another Job of the CronJob is under way.
+async fn active(context: &Context, live: &CronJob, job: &Job) -> Result<bool, Error> {
+    let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
+    let jobs: Api<observed::Job> = Api::namespaced(context.client.clone(), namespace);
+    let running = jobs.list(&ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"))).await?;
+    Ok(running.items.iter().any(|other| {
+        let owners = other.metadata.owner_references.as_deref().unwrap_or_default();
+        other.metadata.name != job.metadata.name
+            && !other.finished()
+            && owners.iter().any(|owner| Some(&owner.uid) == live.metadata.uid.as_ref())
+    }))
+}
+
+/// Enters the Job among the active ones of the CronJob: its controller enters only Jobs that it made itself, and would
+/// start a scheduled run beside this one although concurrency is forbidden.
+async fn count(context: &Context, live: &CronJob, job: &Job) -> Result<(), Error> {
+    let reference = ObjectReference {
+        api_version: Some("batch/v1".to_owned()),
+        kind: Some("Job".to_owned()),
+        name: job.metadata.name.clone(),
+        namespace: job.metadata.namespace.clone(),
+        uid: job.metadata.uid.clone(),
+        resource_version: job.metadata.resource_version.clone(),
+        ..ObjectReference::default()
+    };
+    let mut active = live.status.as_ref().and_then(|status| status.active.clone()).unwrap_or_default();
+    active.push(reference);
+    let patch = json!({"metadata": {"uid": live.metadata.uid}, "status": {"active": active}});
+    let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<CronJob> = Api::namespaced(context.client.clone(), namespace);
+    let name = live.metadata.name.as_deref().unwrap_or_default();
+    context.may_write()?;
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    Ok(())
+}
+
+fn job(live: &CronJob, request: &Request<'_>) -> Job {
+    let token = request.token;
+    let template = live.spec.job_template.clone();
+    let given = template.metadata.unwrap_or_default();
+    let mut annotations = given.annotations.unwrap_or_default();
+    annotations.insert("cronjob.kubernetes.io/instantiate".to_owned(), "manual".to_owned());
+    annotations.extend(request.mark.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let cronjob = live.metadata.name.clone().unwrap_or_default();
+    let uid = live.metadata.uid.clone().unwrap_or_default();
+    let hash = Sha256::digest(format!("{uid}/{token}"));
+    // A CronJob's name has at most 52 characters and a Job's at most 63: a hyphen and ten digits fit.
+    let hash = hash.iter().take(5).fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    Job {
+        metadata: ObjectMeta {
+            name: Some(format!("{cronjob}-{hash}")),
+            namespace: live.metadata.namespace.clone(),
+            labels: given.labels,
+            annotations: Some(annotations),
+            owner_references: Some(vec![OwnerReference {
+                api_version: "batch/v1".to_owned(),
+                kind: "CronJob".to_owned(),
+                name: cronjob,
+                uid,
+                controller: Some(true),
+                block_owner_deletion: None,
+            }]),
+            ..ObjectMeta::default()
+        },
+        spec: template.spec,
+        status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(token: &str) -> StatefulSet {
+        let mut object = StatefulSet::default();
+        object.metadata.annotations = Some([(ANNOTATION.to_owned(), token.to_owned())].into());
+        object
+    }
+
+    #[test]
+    fn only_a_new_token_asks() {
+        assert_eq!(asked(&object("a"), None), Some("a"));
+        assert_eq!(asked(&object("a"), Some("a")), None);
+        assert_eq!(asked(&object("b"), Some("a")), Some("b"));
+        assert_eq!(asked(&object(""), Some("a")), None);
+        assert_eq!(asked(&StatefulSet::default(), Some("a")), None);
+    }
+
+    #[test]
+    fn one_token_is_one_job_whatever_happens_between() {
+        let live = CronJob {
+            metadata: ObjectMeta { name: Some("x".repeat(52)), uid: Some("u".to_owned()), ..ObjectMeta::default() },
+            ..CronJob::default()
+        };
+        let name = |token: &str| job(&live, &Request { statefulset: "x", token, mark: None }).metadata.name.unwrap();
+        assert_eq!(name("a"), name("a"));
+        assert_ne!(name("a"), name("b"));
+        assert_eq!(name("a").len(), 63);
+    }
+}

@@ -1,0 +1,66 @@
+//! What is watched.
+
+use futures::{StreamExt as _, stream::BoxStream};
+use k8s_openapi::{NamespaceResourceScope, api::batch::v1::CronJob};
+use kube::{
+    Client, Resource,
+    api::Api,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Config, Event, watcher},
+    },
+};
+
+use super::observed::Job;
+use crate::{
+    defrag::{
+        cronjob::{MANAGED_BY, MANAGER},
+        keys::ENABLED,
+        statefulset::StatefulSet,
+    },
+    runtime::watch::{WATCH_SECONDS, pauses},
+};
+
+/// Watches as a stream that never ends.
+pub(in crate::controller) type Watches = BoxStream<'static, Result<Watched, watcher::Error>>;
+
+/// An event of one of the watches.
+pub(in crate::controller) enum Watched {
+    StatefulSet(Event<StatefulSet>),
+    CronJob(Box<Event<CronJob>>),
+    Job(Event<Job>),
+}
+
+/// The watches of CronJobs and Jobs as one stream. It never ends: after errors (a restart of the API server, 410 Gone) it
+/// goes on.
+///
+/// Jobs are selected by label on the server. CronJobs are not: a foreign one that takes or frees a name, one of ours whose
+/// label was removed, and a rival have no label of ours.
+pub(in crate::controller) fn of_runs(client: &Client, namespace: Option<&str>) -> Watches {
+    let config = Config::default().timeout(WATCH_SECONDS);
+    let cronjobs = watcher(api::<CronJob>(client, namespace), config.clone());
+    let jobs = watcher(api::<Job>(client, namespace), config.labels(&format!("{MANAGED_BY}={MANAGER}")));
+    futures::stream::select(
+        cronjobs.backoff(pauses()).map(|event| event.map(|event| Watched::CronJob(Box::new(event)))),
+        jobs.backoff(pauses()).map(|event| event.map(Watched::Job)),
+    )
+    .boxed()
+}
+
+/// The watch of StatefulSets: those with our label, or `all` of them where a policy enrols by what a pod template runs.
+pub(in crate::controller) fn of_statefulsets(client: &Client, namespace: Option<&str>, all: bool) -> Watches {
+    let config = Config::default().timeout(WATCH_SECONDS);
+    let config = if all { config } else { config.labels(ENABLED) };
+    let statefulsets = watcher(api::<StatefulSet>(client, namespace), config);
+    statefulsets.backoff(pauses()).map(|event| event.map(Watched::StatefulSet)).boxed()
+}
+
+fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> Api<K> {
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}

@@ -1,0 +1,58 @@
+//! What the assessment has to know of a cluster besides the object: its policies and its namespaces.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Compiled, Governing, Labels, PolicySet};
+
+/// The label that the API server gives to every namespace: its name.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// A snapshot of policies and of the labels of namespaces, cheap to clone. Webhook and reconciler read the same.
+#[derive(Clone, Debug, Default)]
+pub struct PolicySnapshot {
+    policies: PolicySet,
+    namespaces: Arc<BTreeMap<String, Labels>>,
+}
+
+impl PolicySnapshot {
+    /// A snapshot of these policies, and of the labels of each namespace by its name.
+    #[must_use]
+    pub fn new(policies: PolicySet, namespaces: Arc<BTreeMap<String, Labels>>) -> Self {
+        Self { policies, namespaces }
+    }
+
+    /// Every policy.
+    #[must_use]
+    pub fn policies(&self) -> &PolicySet {
+        &self.policies
+    }
+
+    /// Whether the labels of this namespace are known.
+    #[must_use]
+    pub fn knows(&self, namespace: &str) -> bool {
+        self.namespaces.contains_key(namespace)
+    }
+
+    /// Every policy that selects an object with these labels in this namespace, the one that governs it first.
+    #[must_use]
+    pub fn selecting(&self, namespace: &str, labels: &Labels) -> Vec<Arc<Compiled>> {
+        let named;
+        let known = if let Some(known) = self.namespaces.get(namespace) {
+            known
+        } else {
+            named = Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())]);
+            &named
+        };
+        self.policies.selecting(known, labels).cloned().collect()
+    }
+
+    /// The policy that governs an object with these labels in this namespace. A namespace that is not known yet has the
+    /// one label that every namespace has.
+    #[must_use]
+    pub fn govern(&self, namespace: &str, labels: &Labels) -> Governing {
+        match self.namespaces.get(namespace) {
+            Some(known) => self.policies.govern(known, labels),
+            None => self.policies.govern(&Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())]), labels),
+        }
+    }
+}
