@@ -39,8 +39,8 @@ impl Counted {
     #[must_use]
     pub const fn most(self) -> usize {
         match self {
-            Self::Bytes => 128 << 10,
-            Self::Items => 4096,
+            Self::Bytes => 64 << 10,
+            Self::Items => 2048,
             Self::Containers | Self::Keys | Self::Invocations => 64,
         }
     }

@@ -5,7 +5,10 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{
     api::{apps::v1 as apps, core::v1::VolumeResourceRequirements},
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{ObjectMeta, Time},
+    },
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -14,8 +17,8 @@ use super::measure::{Measure, Tally};
 /// A StatefulSet, reduced to what the assessment reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct StatefulSet {
-    /// Name, namespace, labels, annotations.
-    #[serde(default, deserialize_with = "nullable")]
+    /// Name, namespace, labels, annotations and what tells versions apart.
+    #[serde(default, deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     /// The desired state.
     #[serde(default, deserialize_with = "nullable")]
@@ -25,6 +28,39 @@ pub struct StatefulSet {
 /// `null` reads as the default, as the API server treats it.
 fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// The metadata that is read. Who owns which field is never decoded: that can be as large as the object.
+#[derive(Default, Deserialize)]
+#[serde(default, expecting = "ObjectMeta", rename_all = "camelCase")]
+struct Metadata {
+    annotations: Option<BTreeMap<String, String>>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    generate_name: Option<String>,
+    generation: Option<i64>,
+    labels: Option<BTreeMap<String, String>>,
+    name: Option<String>,
+    namespace: Option<String>,
+    resource_version: Option<String>,
+    uid: Option<String>,
+}
+
+fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let meta: Metadata = nullable(deserializer)?;
+    Ok(ObjectMeta {
+        annotations: meta.annotations,
+        creation_timestamp: meta.creation_timestamp,
+        deletion_timestamp: meta.deletion_timestamp,
+        generate_name: meta.generate_name,
+        generation: meta.generation,
+        labels: meta.labels,
+        name: meta.name,
+        namespace: meta.namespace,
+        resource_version: meta.resource_version,
+        uid: meta.uid,
+        ..ObjectMeta::default()
+    })
 }
 
 macro_rules! part {

@@ -39,26 +39,34 @@ pub const KINDS: &[Kind] = &[
     }),
     ("variables that double", |size| env(&numbers(size, 45, |n| format!("$(V{p})$(V{p})", p = n.wrapping_sub(1))))),
     ("variables that all refer to a long one", |size| {
-        env(&std::iter::once(repeat(size / 2, "x")).chain(numbers(size / 2, 40, |_| "$(V0)".to_owned())).collect::<Vec<_>>())
+        env(&std::iter::once(repeat(size / 2, "x"))
+            .chain(numbers(size / 2, 40, |_| "$(V0)".to_owned()))
+            .collect::<Vec<_>>())
     }),
     ("environment from elsewhere", |size| {
-        etcd("envFrom", &numbers(size, 40, |n| json!({"configMapRef": {"name": format!("m{n}")}})))
+        etcd("envFrom", numbers(size, 40, |n| json!({"configMapRef": {"name": format!("m{n}")}})))
     }),
-    ("client URLs", |size| args(vec![format!("--advertise-client-urls={}", numbered(size, |n| format!("http://h{n}:1,")))])),
+    ("client URLs", |size| {
+        args(vec![format!("--advertise-client-urls={}", numbered(size, |n| format!("http://h{n}:1,")))])
+    }),
     ("labels of a domain", |size| args(vec![format!("--advertise-client-urls=http://a.b.svc.{}", repeat(size, "a."))])),
     ("members of the cluster", |size| {
         args(vec![format!("--initial-cluster={}", numbered(size, |n| format!("m{n}=http://h{n}:1,")))])
     }),
     ("a long path of a certificate", |size| args(vec![format!("--cert-file={}", repeat(size, "/a"))])),
     ("mounts", |size| {
-        let mut object = etcd("volumeMounts", &numbers(size, 40, |n| json!({"name": "v", "mountPath": format!("/a/{n}")})));
+        let mut object =
+            etcd("volumeMounts", numbers(size, 40, |n| json!({"name": "v", "mountPath": format!("/a/{n}")})));
         secure(&mut object["spec"]["template"]["spec"]["containers"][0]);
         object
     }),
-    ("ports", |size| etcd("ports", &numbers(size, 40, |n| json!({"name": format!("p{n}"), "containerPort": 1})))),
+    ("ports", |size| etcd("ports", numbers(size, 40, |n| json!({"name": format!("p{n}"), "containerPort": 1})))),
     ("containers", |size| sidecars(numbers(size, 20, |n| json!({"name": format!("c{n}")})), Vec::new())),
     ("containers with a script each", |size| {
-        sidecars(numbers(size, 50, |n| json!({"name": format!("c{n}"), "command": ["sh", "-c", "etcd --x"]})), Vec::new())
+        sidecars(
+            numbers(size, 50, |n| json!({"name": format!("c{n}"), "command": ["sh", "-c", "etcd --x"]})),
+            Vec::new(),
+        )
     }),
     ("containers that defragment", |size| {
         sidecars(numbers(size, 40, |n| json!({"name": format!("c{n}"), "args": ["defrag"]})), Vec::new())
@@ -73,13 +81,19 @@ pub const KINDS: &[Kind] = &[
         sidecars(numbers(size / 2, 130, |n| reader(n, "v")), vec![volume])
     }),
     ("sidecars, each with a certificate, and a volume of many sources", |size| {
-        let sources = numbers(size / 2, 50, |n| json!({"secret": {"name": "s", "items": [{"key": "k", "path": format!("a/{n}")}]}}));
+        let sources = numbers(
+            size / 2,
+            50,
+            |n| json!({"secret": {"name": "s", "items": [{"key": "k", "path": format!("a/{n}")}]}}),
+        );
         let volume = json!({"name": "v", "projected": {"sources": sources}});
         sidecars(numbers(size / 2, 130, |n| reader(n, "v")), vec![volume])
     }),
     ("claims and mounts", |size| {
-        let mut object = etcd("volumeMounts", &numbers(size / 2, 35, |n| json!({"name": format!("m{n}"), "mountPath": "/a"})));
-        object["spec"]["volumeClaimTemplates"] = numbers(size / 2, 30, |n| json!({"metadata": {"name": format!("c{n}")}})).into();
+        let mut object =
+            etcd("volumeMounts", numbers(size / 2, 35, |n| json!({"name": format!("m{n}"), "mountPath": "/a"})));
+        object["spec"]["volumeClaimTemplates"] =
+            numbers(size / 2, 30, |n| json!({"metadata": {"name": format!("c{n}")}})).into();
         object
     }),
     ("volumes", |size| {
@@ -101,8 +115,8 @@ pub const KINDS: &[Kind] = &[
     ("annotations of others", |size| {
         metadata("annotations", numbers(size, 30, |n| (format!("example.com/a{n}"), json!("x"))))
     }),
-    ("endpoints", |size| annotated("endpoints", &numbered(size, |n| format!("http://h{n}:1,")))),
-    ("endpoints that are the same", |size| annotated("endpoints", &repeat(size, "http://h:1,"))),
+    ("endpoints", |size| annotated("endpoints", numbered(size, |n| format!("http://h{n}:1,")).trim_end_matches(','))),
+    ("endpoints that are the same", |size| annotated("endpoints", repeat(size, "http://h:1,").trim_end_matches(','))),
     ("one long endpoint", |size| annotated("endpoints", &format!("http://{}:1", repeat(size, "a.")))),
     ("values of a schedule", |size| annotated("schedule", &format!("{}0 0 * * *", repeat(size, "0,")))),
     ("hashes of a schedule", |size| annotated("schedule", &format!("{}H 0 * * *", repeat(size, "H,")))),
@@ -125,16 +139,16 @@ pub const KINDS: &[Kind] = &[
     ("a long boolean", |size| annotated("suspend", &repeat(size, "TRUE"))),
     ("a long token", |size| annotated("defrag-now", &repeat(size, "x"))),
     ("a long label", |size| {
-        let mut object = etcd("args", &["etcd"]);
+        let mut object = etcd("args", vec!["etcd"]);
         object["metadata"]["labels"]["etcd-defrag.io/enabled"] = repeat(size, "x").into();
         object
     }),
     ("a long name", |size| {
-        let mut object = etcd("args", &["etcd"]);
+        let mut object = etcd("args", vec!["etcd"]);
         object["metadata"]["name"] = repeat(size, "x").into();
         object
     }),
-    ("a long image", |size| etcd("image", &repeat(size, "etcd:"))),
+    ("a long image", |size| etcd("image", repeat(size, "etcd:"))),
     ("owners of fields", |size| {
         let fields: Map<String, Value> = numbers(size, 20, |n| (format!("f:a{n}"), json!({}))).into_iter().collect();
         let entry = json!({"manager": "m", "operation": "Update", "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": fields});
@@ -181,8 +195,17 @@ impl Field for Vec<Value> {
     }
 }
 
+/// The review of an update from one object to another, as the API server sends it.
+pub fn review(old: &Value, new: &Value) -> String {
+    let request = json!({
+        "uid": "u", "operation": "UPDATE", "namespace": "db", "name": "etcd",
+        "resource": {"group": "apps", "version": "v1", "resource": "statefulsets"}, "object": new, "oldObject": old,
+    });
+    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}).to_string()
+}
+
 /// An enrolled etcd whose container has one field more.
-pub fn etcd(field: &str, value: &(impl serde::Serialize + ?Sized)) -> Value {
+pub fn etcd(field: &str, value: impl Into<Value>) -> Value {
     let mut object = json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": {"name": "etcd", "namespace": "db", "labels": {"etcd-defrag.io/enabled": "true"}, "annotations": {}},
@@ -191,26 +214,27 @@ pub fn etcd(field: &str, value: &(impl serde::Serialize + ?Sized)) -> Value {
             "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         }]}}},
     });
-    object["spec"]["template"]["spec"]["containers"][0][field] = json!(value);
+    object["spec"]["template"]["spec"]["containers"][0][field] = value.into();
     object
 }
 
 fn script(text: &str) -> Value {
-    etcd("command", &["sh", "-c", text])
+    etcd("command", vec!["sh", "-c", text])
 }
 
 fn args(words: Vec<String>) -> Value {
-    etcd("args", &words)
+    etcd("args", words)
 }
 
 fn env(values: &[String]) -> Value {
     let variables: Vec<Value> =
         values.iter().enumerate().map(|(n, value)| json!({"name": format!("V{n}"), "value": value})).collect();
-    etcd("env", &variables)
+    etcd("env", variables)
 }
 
 fn secure(container: &mut Value) {
-    container["args"] = json!(["--listen-client-urls=https://0.0.0.0:2379", "--cert-file=/z/a", "--trusted-ca-file=/z/b"]);
+    container["args"] =
+        json!(["--listen-client-urls=https://0.0.0.0:2379", "--cert-file=/z/a", "--trusted-ca-file=/z/b"]);
 }
 
 fn reader(number: usize, volume: &str) -> Value {
@@ -222,7 +246,7 @@ fn reader(number: usize, volume: &str) -> Value {
 }
 
 fn sidecars(others: Vec<Value>, volumes: Vec<Value>) -> Value {
-    let mut object = etcd("args", &[""]);
+    let mut object = etcd("args", vec![""]);
     let pod = &mut object["spec"]["template"]["spec"];
     secure(&mut pod["containers"][0]);
     if let Some(containers) = pod["containers"].as_array_mut() {
@@ -233,7 +257,7 @@ fn sidecars(others: Vec<Value>, volumes: Vec<Value>) -> Value {
 }
 
 fn metadata(field: &str, value: impl Field) -> Value {
-    let mut object = etcd("args", &["--quota-backend-bytes=8589934592"]);
+    let mut object = etcd("args", vec!["--quota-backend-bytes=8589934592"]);
     value.put(&mut object["metadata"][field]);
     object
 }
