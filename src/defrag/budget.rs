@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::{
     finding::{Code, Finding},
     keys::{ENABLED, Key, PREFIX},
@@ -156,12 +158,22 @@ pub fn size(object: &StatefulSet) -> [(Counted, usize); 4] {
 /// What is read of an object that is beyond the budget: who it is, whether it is enrolled, and whether no run may start.
 #[must_use]
 pub fn rest(object: &StatefulSet) -> StatefulSet {
-    let mut metadata = object.metadata.clone();
-    let only = |map: &Option<BTreeMap<String, String>>, wanted: &str| -> Option<BTreeMap<String, String>> {
+    let ObjectMeta { name, generate_name, namespace, uid, labels, annotations, .. } = &object.metadata;
+    let only = |map: &Option<BTreeMap<String, String>>, wanted: &str| {
         let (key, value) = map.as_ref()?.get_key_value(wanted)?;
         Some(BTreeMap::from([(key.clone(), value.clone())]))
     };
-    metadata.labels = only(&object.metadata.labels, ENABLED);
-    metadata.annotations = only(&object.metadata.annotations, Key::Suspend.annotation());
+    let metadata = ObjectMeta {
+        name: name.clone(),
+        generate_name: generate_name.clone(),
+        namespace: namespace.clone(),
+        uid: uid.clone(),
+        labels: only(labels, ENABLED),
+        annotations: only(annotations, Key::Suspend.annotation()),
+        ..ObjectMeta::default()
+    };
     StatefulSet { metadata, spec: Spec { replicas: object.spec.replicas, ..Spec::default() } }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,10 +158,9 @@ fn enrolled(
     let Asked { settings, given, overrides, suspend, defrag_now, mut findings } = asking::parse(object, policy);
     let own_trigger = asking::has_own_trigger(object, policy);
     let Discovery { etcd, findings: discovered } = etcd::discover(object, &overrides);
-    let excess = discovered.iter().position(|finding| finding.code == Code::TooMuchToRead);
-    if let Some(excess) = excess {
-        let unread = discovered.into_iter().nth(excess);
-        return enrolled(&budget::rest(object), enrollment, governing, around, now, unread);
+    let unread_script = discovered.iter().find(|finding| finding.code == Code::TooMuchToRead).cloned();
+    if unread_script.is_some() {
+        return enrolled(&budget::rest(object), enrollment, governing, around, now, unread_script);
     }
     let facts = etcd.as_ref().and_then(|etcd| Facts::of(etcd, &overrides));
     let record = ours.and_then(|ours| ours.in_force(facts.as_ref(), &policy.limits));
@@ -176,7 +175,7 @@ fn enrolled(
     if let Some(etcd) = &etcd {
         findings.extend(hazards(etcd, &checked.settings, &overrides, policy));
     }
-    let whole = unread.is_none();
+    let is_read = unread.is_none();
     let mut findings = unread.map_or(findings, |unread| vec![unread]);
     let hidden = facts::hidden(&findings, policy).map(|finding| finding.code);
     let hidden = hidden.or_else(|| facts.is_none().then_some(Code::EtcdNotFound));
@@ -184,7 +183,7 @@ fn enrolled(
     let refused = Refused {
         any: enrollment == Enrollment::Unclear || findings.iter().any(prevents) || hidden.is_some(),
         settings: enrollment == Enrollment::Unclear
-            || !whole
+            || !is_read
             || checked.resolved.is_none()
             || findings.iter().filter(|finding| prevents(finding)).any(concerns_settings),
         facts: hidden,
