@@ -26,8 +26,9 @@ readonly alone=(availability node_lifecycle)
 readonly with_node=(node install upgrade)
 # First, for they take longest.
 readonly longest=(e2e ondemand process model chart)
-# Most of their time is waiting, so that more than one test for each processor makes sense.
-readonly -A threads=([e2e]=5 [node]=4 [ondemand]=4 [process]=3)
+# Where most of the time is waiting, more than one test for each processor makes sense. Of those with a node each fills an etcd of
+# three members, beside all others.
+readonly -A threads=([e2e]=4 [ondemand]=4 [process]=3 [node]=1)
 
 say() { printf 'test: %s\n' "$*"; }
 die() { printf 'test: error: %s\n' "$*" >&2; exit 1; }

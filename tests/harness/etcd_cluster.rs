@@ -63,12 +63,16 @@ pub struct EtcdCluster {
     report: Report,
 }
 
+/// On a busy machine a member may not run for a second, which is no reason to elect another leader.
+pub(super) const PATIENT: [&str; 2] = ["--heartbeat-interval=300", "--election-timeout=3000"];
+
 impl EtcdCluster {
     /// Starts one and waits until every member is ready.
     pub fn start(options: &EtcdOptions) -> Self {
         let mut args = vec![format!("--members={}", options.members), format!("--tls={}", options.tls)];
         args.extend(options.quota.map(|bytes| format!("--quota={bytes}")));
         args.extend(options.hosts.iter().map(|host| format!("--san={host}")));
+        args.extend(PATIENT.iter().map(|arg| format!("--extra=etcd={arg}")));
         args.extend(options.extra.iter().map(|arg| format!("--extra=etcd={arg}")));
         let (supervised, report) = Supervised::start("etcd-cluster", &args);
         Self { supervised, report }

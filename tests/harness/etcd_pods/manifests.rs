@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::chown, path::PathBuf};
 use serde_json::{Value, json};
 
 use super::{
-    super::ETCD_IMAGE,
+    super::{ETCD_IMAGE, etcd_cluster::PATIENT},
     EtcdPods,
     certificates::{ADMIN_CERT, ADMIN_KEY},
 };
@@ -183,6 +183,7 @@ impl EtcdPods<'_> {
             // A test's data need not outlive a power cut.
             "--unsafe-no-fsync".to_owned(),
         ]);
+        command.extend(PATIENT.map(ToOwned::to_owned));
         command.extend_from_slice(&options.extra);
         command
     }
