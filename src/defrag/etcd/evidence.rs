@@ -52,6 +52,17 @@ impl Evidence {
     }
 }
 
+/// Whether the pod template says etcd anywhere where [`evidence`] looks. It is false of most StatefulSets, and it costs
+/// nothing to ask.
+#[must_use]
+pub fn mentions_etcd(sts: &StatefulSet) -> bool {
+    sts.spec.template.spec.containers.iter().any(|container| {
+        let values = container.env.iter().filter_map(|variable| variable.value.as_ref());
+        let mut texts = container.command.iter().chain(&container.args).chain(values).chain([&container.image]);
+        texts.any(|text| text.contains("etcd"))
+    })
+}
+
 /// Looks at the container that [`discover`](super::discover) would read, at its command, arguments, image and environment.
 #[must_use]
 pub fn evidence(sts: &StatefulSet) -> Evidence {

@@ -31,7 +31,7 @@ mod message_tests;
 #[cfg(test)]
 mod property_tests;
 
-pub use evidence::{Evidence, evidence};
+pub use evidence::{Evidence, evidence, mentions_etcd};
 pub use hazards::{default_command_timeout, hazards, time_budget};
 pub use profile::Profile;
 pub use types::{
