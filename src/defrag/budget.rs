@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::{
     finding::{Code, Finding},
     keys::{ENABLED, Key, PREFIX},
-    measure::{Measure as _, Tally},
+    measure::{MOST_ITEMS, Measure as _, Tally},
     statefulset::{Spec, StatefulSet},
 };
 
@@ -42,7 +42,7 @@ impl Counted {
     pub const fn most(self) -> usize {
         match self {
             Self::Bytes => 64 << 10,
-            Self::Items => 2048,
+            Self::Items => MOST_ITEMS,
             Self::Containers | Self::Keys | Self::Invocations => 64,
         }
     }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::VolumeResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 
+/// The most items of lists that are read of one object.
+pub const MOST_ITEMS: usize = 2048;
+
 /// What was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

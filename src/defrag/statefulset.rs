@@ -1,66 +1,28 @@
 //! The part of a StatefulSet that the assessment reads. Everything else is never decoded, so it can neither be lost nor
 //! be refused here.
 
+mod decode;
+
 use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{
     api::{apps::v1 as apps, core::v1::VolumeResourceRequirements},
-    apimachinery::pkg::{
-        api::resource::Quantity,
-        apis::meta::v1::{ObjectMeta, Time},
-    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
+use self::decode::Part;
 use super::measure::{Measure, Tally};
 
 /// A StatefulSet, reduced to what the assessment reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct StatefulSet {
-    /// Name, namespace, labels, annotations and what tells versions apart.
-    #[serde(default, deserialize_with = "metadata")]
+    /// Name, namespace, labels, our annotations, and what tells versions apart.
+    #[serde(default, deserialize_with = "decode::metadata")]
     pub metadata: ObjectMeta,
     /// The desired state.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "Part::part")]
     pub spec: Spec,
-}
-
-/// `null` reads as the default, as the API server treats it.
-fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// The metadata that is read. Who owns which field is never decoded: that can be as large as the object.
-#[derive(Default, Deserialize)]
-#[serde(default, expecting = "ObjectMeta", rename_all = "camelCase")]
-struct Metadata {
-    annotations: Option<BTreeMap<String, String>>,
-    creation_timestamp: Option<Time>,
-    deletion_timestamp: Option<Time>,
-    generate_name: Option<String>,
-    generation: Option<i64>,
-    labels: Option<BTreeMap<String, String>>,
-    name: Option<String>,
-    namespace: Option<String>,
-    resource_version: Option<String>,
-    uid: Option<String>,
-}
-
-fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let meta: Metadata = nullable(deserializer)?;
-    Ok(ObjectMeta {
-        annotations: meta.annotations,
-        creation_timestamp: meta.creation_timestamp,
-        deletion_timestamp: meta.deletion_timestamp,
-        generate_name: meta.generate_name,
-        generation: meta.generation,
-        labels: meta.labels,
-        name: meta.name,
-        namespace: meta.namespace,
-        resource_version: meta.resource_version,
-        uid: meta.uid,
-        ..ObjectMeta::default()
-    })
 }
 
 macro_rules! part {
@@ -68,7 +30,13 @@ macro_rules! part {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
         #[serde(rename_all = "camelCase")]
-        pub struct $name { $($(#[$field_doc])* #[serde(default, deserialize_with = "nullable")] pub $field: $type,)+ }
+        pub struct $name { $($(#[$field_doc])* #[serde(default, deserialize_with = "Part::part")] pub $field: $type,)+ }
+
+        impl Part for $name {
+            fn part<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                decode::nullable(deserializer)
+            }
+        }
 
         // Whatever is decoded counts.
         impl Measure for $name {
@@ -270,7 +238,7 @@ impl StatefulSet {
         self.metadata.labels.as_ref().map_or_else(|| Cow::Owned(BTreeMap::new()), Cow::Borrowed)
     }
 
-    /// The annotations; empty where there are none.
+    /// Our annotations; empty where there are none.
     #[must_use]
     pub fn annotations(&self) -> Cow<'_, BTreeMap<String, String>> {
         self.metadata.annotations.as_ref().map_or_else(|| Cow::Owned(BTreeMap::new()), Cow::Borrowed)
