@@ -32,6 +32,7 @@ mod etcd_cluster;
 mod etcd_pods;
 mod helm;
 mod node;
+mod objects;
 mod own_image;
 mod processes;
 pub mod prometheus;
@@ -49,6 +50,7 @@ pub use self::{
     etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
     helm::{chart, helm, helm_ok},
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
+    objects::{example_etcd, make_namespace},
     own_image::own_image,
     processes::Process,
     prometheus::{Prometheus, PrometheusOptions, Target},

@@ -5,6 +5,7 @@ use std::time::Duration;
 use etcd_defrag_webhook::admission::registration::{Registration, Target};
 use serde_json::{Value, json};
 
+pub(crate) use harness::example_etcd as etcd;
 use harness::{ControlPlane, Serve, ServeOptions, eventually, free_port};
 
 /// The namespace of the process, and the name of everything that is its own.
@@ -14,17 +15,6 @@ pub(crate) const SECRET: &str = "etcd-defrag-webhook-tls";
 
 /// What takes a few steps on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-
-/// The StatefulSet of the example, in a namespace and under a name, with annotations of ours.
-pub(crate) fn etcd(namespace: &str, name: &str, annotations: &[(&str, &str)]) -> Value {
-    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-    object["metadata"]["namespace"] = json!(namespace);
-    object["metadata"]["name"] = json!(name);
-    for (key, value) in annotations {
-        object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
-    }
-    object
-}
 
 /// The namespace, and the account with the rights of the manifests and those that `--tls-self-signed` needs.
 pub(crate) fn prepare(plane: &ControlPlane) {

@@ -55,7 +55,7 @@ struct ContainerState {
 
 /// How the engine ended in the pod of a Job, by the Job's uid, as a clause. `None` where no pod is left, as after a
 /// deadline, or none may be read.
-pub(in crate::controller) async fn of(client: Client, namespace: &str, job_uid: &str) -> Option<String> {
+pub(crate) async fn of(client: Client, namespace: &str, job_uid: &str) -> Option<String> {
     // Untyped: of a whole Pod three fields matter.
     let resource = ApiResource::erase::<v1::Pod>(&());
     let pods: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource);

@@ -167,7 +167,7 @@ fn pair(keys: Vec<String>) -> Option<(String, String)> {
 }
 
 /// A key of a Secret (Kubernetes' own validation).
-pub(in crate::defrag) fn is_secret_key(value: &str) -> bool {
+pub(crate) fn is_secret_key(value: &str) -> bool {
     !value.is_empty()
         && value.len() <= 253
         && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
@@ -176,7 +176,7 @@ pub(in crate::defrag) fn is_secret_key(value: &str) -> bool {
 }
 
 /// What is wrong with a client URL, if anything.
-pub(in crate::defrag) fn url_problem(url: &str) -> Option<&'static str> {
+pub(crate) fn url_problem(url: &str) -> Option<&'static str> {
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
         return Some("does not start with https:// or http://");
     };
