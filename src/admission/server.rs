@@ -1,6 +1,10 @@
 //! The webhook as an HTTP service.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -16,7 +20,6 @@ use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
-    task::spawn_blocking,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -28,7 +31,7 @@ use super::{
 };
 use crate::{
     defrag::policy::PolicySnapshot,
-    runtime::{clock::Clock, limits::ServerLimits, listen},
+    runtime::{clock::Clock, cores::Cores, limits::ServerLimits, listen},
 };
 
 /// Everything that an answer needs besides its request.
@@ -40,6 +43,7 @@ pub struct Admission {
     pub clock: Clock,
     /// What is counted.
     pub metrics: AdmissionMetrics,
+    cores: Cores,
     limits: ServerLimits,
     slots: Arc<Semaphore>,
 }
@@ -51,11 +55,13 @@ impl Admission {
         snapshots: watch::Receiver<Arc<PolicySnapshot>>,
         metrics: AdmissionMetrics,
         limits: &ServerLimits,
+        cores: Cores,
     ) -> Self {
         Self {
             snapshots,
             clock: Arc::new(Timestamp::now),
             metrics,
+            cores,
             slots: Arc::new(Semaphore::new(limits.requests)),
             limits: limits.clone(),
         }
@@ -134,30 +140,39 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
         return Err((StatusCode::REQUEST_TIMEOUT, "Timeout", message));
     };
     let body = body?;
-    let uid = review::uid(&body).map_err(|error| (StatusCode::BAD_REQUEST, "BadRequest", error.to_string()))?;
     let snapshot = Arc::clone(&admission.snapshots.borrow());
     let clock = Arc::clone(&admission.clock);
-    // An assessment computes and never waits, so it belongs on a thread where it delays nobody; there, a panic ends in
-    // an answer, and one that outlives its request keeps its slot until it is through.
-    let assessment = spawn_blocking({
-        let uid = uid.clone();
+    let known_uid = Arc::new(OnceLock::new());
+    // A review is read and assessed where that delays nobody, and what is large is freed there too. A panic ends in an
+    // answer, and an assessment that outlives its request keeps its slot until it is through.
+    let assessment = admission.cores.run({
+        let known_uid = Arc::clone(&known_uid);
         move || {
-            let answer = answer(entry, &uid, &body, &snapshot, clock());
+            let uid = review::uid(&body)?;
+            let mut answer = answer(entry, known_uid.get_or_init(|| uid), &body, &snapshot, clock());
+            if let Some(request) = &mut answer.request {
+                (request.object, request.old_object) = (None, None);
+            }
             drop(slot);
-            answer
+            Ok(answer)
         }
     });
-    Ok(match timeout_at(deadline, assessment).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => {
-            tracing::error!(%entry, %uid, %error, "a judgement panicked");
-            failed(entry, &uid, Failure::Panicked)
+    let (failure, error) = match timeout_at(deadline, assessment).await {
+        Ok(Ok(Ok(answer))) => return Ok(answer),
+        Ok(Ok(Err(malformed))) => {
+            let malformed: review::Malformed = malformed;
+            return Err((StatusCode::BAD_REQUEST, "BadRequest", malformed.to_string()));
         }
-        Err(_) => {
-            tracing::error!(%entry, %uid, limit = ?admission.limits.request, "a judgement took too long");
-            failed(entry, &uid, Failure::TimedOut)
-        }
-    })
+        Ok(Err(error)) => (Failure::Panicked, error.to_string()),
+        Err(elapsed) => (Failure::TimedOut, elapsed.to_string()),
+    };
+    let uid = known_uid.get();
+    tracing::error!(%entry, uid, error, limit = ?admission.limits.request, "a review was not assessed: {failure:?}");
+    let uid = uid.ok_or_else(|| {
+        let message = "this review was not read in time, since others came first; try again".to_owned();
+        (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    })?;
+    Ok(failed(entry, uid, failure))
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {

@@ -27,7 +27,9 @@ use crate::{
     controller::{self, policies::policy_snapshot::PolicySnapshots},
     defrag::cronjob::MANAGER,
     runtime::{
-        api_error, leadership,
+        api_error,
+        cores::Cores,
+        leadership,
         limits::ServerLimits,
         probes::{self, Probes},
         shutdown::Shutdown,
@@ -107,8 +109,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         args.tls.source(&client, &args.namespace, &metrics, &shutdown).await?;
 
     let snapshots = PolicySnapshots::follow(client.clone());
+    let cores = Cores::of_this_machine();
     let limits = ServerLimits { drain_delay: args.drain_delay, ..ServerLimits::default() };
-    let admission = Admission::new(snapshots.subscribe(), admission_metrics, &limits);
+    let admission = Admission::new(snapshots.subscribe(), admission_metrics, &limits, cores.clone());
     let clients = args.tls.clients(&shutdown).await;
     let config = match clients.clone() {
         Some(clients) => certificates.server_config_for(clients)?,
@@ -145,6 +148,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         namespace: None,
         identity,
         prometheus_files: args.prometheus_files.clone(),
+        // Whoever waits for an answer to a write does not wait for a whole fleet.
+        cores: cores.half(),
     };
     controller::run(client, snapshots, options, lease, reconciler_metrics, shutdown.token()).await;
 

@@ -4,6 +4,7 @@
 pub(crate) mod api_error;
 pub mod backoff;
 pub mod clock;
+pub mod cores;
 pub mod exposition;
 pub mod leadership;
 pub mod limits;

@@ -7,7 +7,7 @@ use kube::api::Api;
 use crate::{
     controller::{Context, Error, ObjectKey, compliance::keep::Reports, object_state::ObjectState},
     defrag::{
-        Surroundings, cronjob,
+        cronjob,
         cronjob::{
             budget::Run,
             live::Live,
@@ -83,16 +83,6 @@ impl Task {
             if let Some(value) = live.annotation(key) {
                 *kept = Some(value.to_owned());
             }
-        }
-    }
-
-    /// What the assessment gets to see.
-    pub(crate) fn surroundings<'a>(&'a self, state: &'a ObjectState) -> Surroundings<'a> {
-        Surroundings {
-            cronjobs: Some(&self.cronjobs),
-            runs: Some(&self.runs),
-            served: state.served.as_deref(),
-            failed: state.failed.as_deref(),
         }
     }
 }

@@ -120,7 +120,7 @@ mod tests {
             ("generation", json!(4)),
             ("uid", json!("v")),
             ("labels", json!({"a": "b"})),
-            ("annotations", json!({"a": "b"})),
+            ("annotations", json!({"etcd-defrag.io/rule": "b"})),
         ] {
             let mut other = base.clone();
             other["metadata"][field] = value;
