@@ -75,7 +75,7 @@ fn ends(assessment: &Assessment) {
         Enrolled => assert_eq!(assessment.plan.is_none(), refused, "{assessment:?}"),
         Unclear => assert!(assessment.plan.is_none() && refused, "{assessment:?}"),
         NotEnrolled | OptedOut => {
-            assert!(assessment.plan.is_none() && assessment.findings.is_empty(), "{assessment:?}")
+            assert!(assessment.plan.is_none() && assessment.findings.is_empty(), "{assessment:?}");
         }
     }
     if assessment.plan.is_some() {
