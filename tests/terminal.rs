@@ -112,6 +112,19 @@ fn a_line_break_in_a_file_name_forges_no_line() {
 }
 
 #[test]
+fn names_in_a_kubeconfig_are_text() {
+    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": HOSTILE, "contexts": [], "clusters": [],
+        "users": []});
+    let folder = folder(&[("kubeconfig", ascii(&config))]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-defrag-webhook"));
+    command.args(["status", "-A"]).env("KUBECONFIG", folder.path().join("kubeconfig"));
+    let Some(screen) = on_terminal("names_in_a_kubeconfig_are_text", &command) else { return };
+    let lines = lines(&screen);
+    assert_eq!((lines.len(), screen.code), (1, Some(2)), "{lines:#?}");
+    assert!(lines[0].contains(SEEN), "{lines:#?}");
+}
+
+#[test]
 fn an_unknown_field_of_a_policy_has_a_line_of_its_own_and_no_more() {
     let policy = json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "p"},
         "spec": {HOSTILE: 1, "other": 2}});
