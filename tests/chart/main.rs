@@ -13,5 +13,6 @@ mod documents;
 mod monitoring;
 mod readme;
 mod rendered;
+mod rights;
 mod schema;
 mod support;
