@@ -9,6 +9,7 @@
 )]
 
 mod cluster;
+mod digests;
 mod documents;
 mod monitoring;
 mod readme;
