@@ -25,7 +25,7 @@ use crate::{
         server::{self, Admission},
     },
     controller::{self, policies::policy_snapshot::PolicySnapshots},
-    defrag::cronjob::MANAGER,
+    defrag::{cronjob::MANAGER, text},
     runtime::{
         api_error,
         cores::Cores,
@@ -88,7 +88,7 @@ pub(super) struct Args {
 
 /// Runs the command until a signal ends it.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    telemetry::init(args.log_format).map_err(anyhow::Error::msg)?;
+    telemetry::init(args.log_format, text::is_printable).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(serve(args))?;
     Ok(Exit::Clean)

@@ -28,6 +28,6 @@ pub mod rule;
 pub mod schedule;
 pub mod settings;
 pub mod statefulset;
-mod text;
+pub mod text;
 
 pub use assess::{Assessment, Enrollment, Plan, Surroundings, Verdict, assess};

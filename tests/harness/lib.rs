@@ -41,6 +41,7 @@ mod read;
 mod serve;
 mod stand_in;
 mod supervised;
+mod terminal;
 
 pub use self::{
     audit::{Audit, AuditEvent, AuditMark},
@@ -57,6 +58,7 @@ pub use self::{
     serve::{Serve, ServeOptions, binary, with_its_own_rights},
     stand_in::{Exported, Exporter, StandIn},
     supervised::Component,
+    terminal::{Screen, on_terminal},
 };
 
 use std::{

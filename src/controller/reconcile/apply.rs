@@ -7,7 +7,10 @@ use tracing::info;
 
 use crate::{
     controller::{Context, Error, ObjectKey},
-    defrag::cronjob::{MANAGED_BY, MANAGER, STATEFULSET, drift::drift, live::LAST_APPLIED, names::OURS},
+    defrag::{
+        cronjob::{MANAGED_BY, MANAGER, STATEFULSET, drift::drift, live::LAST_APPLIED, names::OURS},
+        text::printable,
+    },
 };
 
 /// What an application came to.
@@ -119,7 +122,7 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// Sets or removes one annotation of a CronJob of ours whose specification stays as it is.
+/// Sets or removes one annotation of a CronJob of ours, for people, whose specification stays as it is.
 pub(crate) async fn annotate(
     context: &Context,
     live: &CronJob,
@@ -129,7 +132,7 @@ pub(crate) async fn annotate(
     context.may_write()?;
     let (api, name) = api(context, &live.metadata);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let patch = json!({"metadata": {"uid": live.metadata.uid, "annotations": {key: value}}});
+    let patch = json!({"metadata": {"uid": live.metadata.uid, "annotations": {key: value.map(printable)}}});
     Ok(api.patch(&name, &params, &Patch::Merge(&patch)).await?)
 }
 
