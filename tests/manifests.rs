@@ -1,7 +1,11 @@
 //! What the chart has of the code is what the code says. `UPDATE_MANIFESTS=1 cargo test --test manifests` writes it anew;
 //! the plain manifests are rendered from the chart (tests/chart).
 
-#![allow(clippy::unwrap_used, reason = "the lint knows test functions, but not the helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the lints know test functions, but not the helpers of tests"
+)]
 
 use etcd_defrag_webhook::{admission::vap, defrag::policy};
 
