@@ -2,9 +2,9 @@
 //! the plain manifests are rendered from the chart (tests/chart).
 
 #![allow(
-    clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "the lint knows test functions, but not the helpers of tests"
+    clippy::indexing_slicing,
+    reason = "the lints know test functions, but not the helpers of tests"
 )]
 
 use etcd_defrag_webhook::{admission::vap, defrag::policy};

@@ -7,7 +7,7 @@
     reason = "the lints know test functions, but not their helpers"
 )]
 
-use std::{fs, path::Path, process::Command};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use etcd_defrag_webhook::defrag::text::is_printable;
 use harness::{Screen, on_terminal};
@@ -35,11 +35,17 @@ fn screen(test: &str, folder: &Path, args: &[&str]) -> Option<Screen> {
 
 /// JSON of ASCII alone: YAML holds no control characters as they are.
 fn ascii(value: &Value) -> String {
-    let escaped = |c: char| match c {
-        ..='\x7e' => c.to_string(),
-        c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
-    };
-    value.to_string().chars().map(escaped).collect()
+    let mut text = String::new();
+    for c in value.to_string().chars() {
+        if c.is_ascii() {
+            text.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            write!(text, "\\u{unit:04x}").unwrap();
+        }
+    }
+    text
 }
 
 /// The lines, none of which is forged.
