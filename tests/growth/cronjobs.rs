@@ -19,16 +19,16 @@ type Change = (&'static str, fn(&mut Value, usize));
 
 const CHANGES: [Change; 7] = [
     ("arguments", |object, size| {
-        container(object)["args"] = vec!["--endpoints=http://etcd-0.etcd:2379"; size / 40].into()
+        container(object)["args"] = vec!["--endpoints=http://etcd-0.etcd:2379"; size / 40].into();
     }),
     ("hosts in one word", |object, size| {
-        container(object)["args"] = json!([format!("etcdctl defrag {}", "a.".repeat(size / 2))])
+        container(object)["args"] = json!([format!("etcdctl defrag {}", "a.".repeat(size / 2))]);
     }),
     ("numbers in one word", |object, size| {
-        container(object)["args"] = json!([format!("etcdctl defrag {}", "a-1".repeat(size / 3))])
+        container(object)["args"] = json!([format!("etcdctl defrag {}", "a-1".repeat(size / 3))]);
     }),
     ("endpoints", |object, size| {
-        container(object)["args"] = json!([format!("--endpoints={}", "http://e:1,".repeat(size / 11))])
+        container(object)["args"] = json!([format!("--endpoints={}", "http://e:1,".repeat(size / 11))]);
     }),
     ("a long record", |object, size| {
         object["metadata"]["annotations"]["etcd-defrag.io/in-force"] =

@@ -6,6 +6,7 @@
 //! for noise. A quadratic loop costs 64 times as much for eight times the size.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail loudly")]
+#![allow(clippy::cast_precision_loss, reason = "of a ratio a few digits matter")]
 
 #[path = "../support/adversary.rs"]
 mod adversary;
@@ -77,7 +78,7 @@ fn a_whole_assessment_takes_linear_time() {
     let alone = Alone::wait();
     let governing = Governing::built_in();
     let found = check(&alone, "assess", read, |object| {
-        drop(black_box(assess(object, &governing, &Surroundings::nothing(), NOW)))
+        drop(black_box(assess(object, &governing, &Surroundings::nothing(), NOW)));
     });
     assert!(found.is_empty(), "faster than n log n:\n{found}");
 }

@@ -144,7 +144,7 @@ fn no_real_object_comes_near_a_bound() {
             largest.push((share, counted, found, file.file_name().unwrap().to_owned()));
         }
     }
-    largest.sort_by(|a, b| b.0.cmp(&a.0));
+    largest.sort_by_key(|(share, ..)| std::cmp::Reverse(*share));
     let (share, counted, found, file) = &largest[0];
     println!("the largest share of a bound: {share} thousandths, {found} {counted:?} in {}", file.display());
     assert!(files.len() > 10 && *share < 100, "{found} {counted:?} in {}", file.display());
