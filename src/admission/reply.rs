@@ -135,7 +135,7 @@ pub fn invalid(object: &StatefulSet, findings: &[Finding]) -> Status {
     };
     Status {
         details: Some(StatusDetails {
-            name: Some(object.name().to_owned()).filter(|name| !name.is_empty()),
+            name: Some(printable(object.name())).filter(|name| !name.is_empty()),
             group: Some("apps".to_owned()),
             kind: Some("StatefulSet".to_owned()),
             causes: Some(causes),
