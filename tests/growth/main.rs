@@ -91,7 +91,7 @@ fn a_review_is_answered_in_linear_time() {
         let found = check(
             &alone,
             entry.as_str(),
-            |object| adversary::review(object, object).into_bytes(),
+            |object| adversary::review(Some(object), object).into_bytes(),
             |body| drop(black_box(answer(entry, "u", body, &snapshot, NOW))),
         );
         assert!(found.is_empty(), "faster than n log n:\n{found}");

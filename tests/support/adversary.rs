@@ -195,10 +195,11 @@ impl Field for Vec<Value> {
     }
 }
 
-/// The review of an update from one object to another, as the API server sends it.
-pub fn review(old: &Value, new: &Value) -> String {
+/// The review of an update from one object to another, or of a create where there is no old one, as the API server sends it.
+pub fn review(old: Option<&Value>, new: &Value) -> String {
+    let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
     let request = json!({
-        "uid": "u", "operation": "UPDATE", "namespace": "db", "name": "etcd",
+        "uid": "u", "operation": operation, "namespace": "db", "name": "etcd",
         "resource": {"group": "apps", "version": "v1", "resource": "statefulsets"}, "object": new, "oldObject": old,
     });
     json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}).to_string()

@@ -87,12 +87,12 @@ impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for List<T> {
 #[derive(Default, Deserialize)]
 #[serde(default, expecting = "ObjectMeta", rename_all = "camelCase")]
 struct Metadata {
-    annotations: Option<Ours>,
+    annotations: Option<Strings<true>>,
     creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
     generate_name: Option<String>,
     generation: Option<i64>,
-    labels: Option<BTreeMap<String, String>>,
+    labels: Option<Strings<false>>,
     name: Option<String>,
     namespace: Option<String>,
     resource_version: Option<String>,
@@ -102,12 +102,12 @@ struct Metadata {
 pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     let meta: Metadata = nullable(deserializer)?;
     Ok(ObjectMeta {
-        annotations: meta.annotations.map(|Ours(annotations)| annotations),
+        annotations: meta.annotations.map(Strings::into),
         creation_timestamp: meta.creation_timestamp,
         deletion_timestamp: meta.deletion_timestamp,
         generate_name: meta.generate_name,
         generation: meta.generation,
-        labels: meta.labels,
+        labels: meta.labels.map(Strings::into),
         name: meta.name,
         namespace: meta.namespace,
         resource_version: meta.resource_version,
@@ -116,35 +116,39 @@ pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
     })
 }
 
-/// The annotations under our prefix. Where there are only others, the map is there and empty.
-#[derive(Default)]
-struct Ours(BTreeMap<String, String>);
+/// Labels or annotations, of `OURS` only those under our prefix. Where there are only others, the map is there and empty.
+///
+/// The API server sends them in order, and a map is made of a sorted list in a fraction of the time that inserting takes.
+struct Strings<const OURS: bool>(Vec<(String, String)>);
 
-impl<'de> Deserialize<'de> for Ours {
+impl<const OURS: bool> From<Strings<OURS>> for BTreeMap<String, String> {
+    fn from(Strings(list): Strings<OURS>) -> Self {
+        list.into_iter().collect()
+    }
+}
+
+impl<'de, const OURS: bool> Deserialize<'de> for Strings<OURS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Annotations;
+        deserializer.deserialize_map(Self(Vec::new()))
+    }
+}
 
-        impl<'de> Visitor<'de> for Annotations {
-            type Value = Ours;
+impl<'de, const OURS: bool> Visitor<'de> for Strings<OURS> {
+    type Value = Self;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ours, A::Error> {
-                let mut ours = BTreeMap::new();
-                while let Some(key) = map.next_key::<String>()? {
-                    if key.starts_with(PREFIX) {
-                        ours.insert(key, map.next_value()?);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(Ours(ours))
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if OURS && !key.starts_with(PREFIX) {
+                map.next_value::<IgnoredAny>()?;
+            } else {
+                self.0.push((key, map.next_value()?));
             }
         }
-
-        deserializer.deserialize_map(Annotations)
+        Ok(self)
     }
 }
 
