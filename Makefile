@@ -62,7 +62,7 @@ upgrade: controlplane ## From the program of an earlier commit (FROM=) to this o
 
 .PHONY: drills
 drills: controlplane ## The long form of tests: load through restarts with the release image, 2,000 etcds on demand, 20 starts of a node (root, an hour)
-	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) AVAILABILITY_SECONDS=16 ONDEMAND_ETCDS=2000 NODE_STARTS=20 \
+	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) AVAILABILITY_SECONDS=8 ONDEMAND_ETCDS=2000 NODE_STARTS=20 \
 	  scripts/test.sh --test availability --test ondemand --test node_lifecycle
 
 .PHONY: oracle

@@ -160,57 +160,45 @@ stop() {
   exit 130
 }
 
-among() { [[ " ${*:2} " == *" $1 "* ]]; }
-
-# Whether a job may start now.
-has_room() {
-  local other
-  for other in "${running[@]}"; do
-    if among "$other" "${alone[@]}"; then return 1; fi
-  done
-  if among "$1" "${alone[@]}"; then
-    ((${#running[@]} == 0))
-  else
-    ((${#running[@]} < lanes))
-  fi
-}
-
-start() {
-  # A group of processes of its own, to be ended as one.
-  set -m
-  run_job "$1" &
-  set +m
-  running[$!]=$1
-}
-
-# Runs jobs by their names, in their order as far as there is room for them.
-run_jobs() {
-  local name pid
-  local -a waiting=("$@") left
-  while ((${#waiting[@]} + ${#running[@]})); do
-    left=()
-    for name in "${waiting[@]}"; do
-      if has_room "$name"; then start "$name"; else left+=("$name"); fi
-    done
-    waiting=("${left[@]}")
+# Waits until fewer jobs than so many run.
+await() {
+  local pid
+  while ((${#running[@]} >= $1)); do
     wait -n -p pid "${!running[@]}" || true
     collect "${running[$pid]}"
     unset "running[$pid]"
   done
 }
 
+# Runs jobs by their names, at most so many at a time.
+run_jobs() {
+  local width=$1 name
+  shift
+  for name in "$@"; do
+    await "$width"
+    # A group of processes of its own, to be ended as one.
+    set -m
+    run_job "$name" &
+    set +m
+    running[$!]=$name
+  done
+  await 1
+}
+
+among() { [[ " ${*:2} " == *" $1 "* ]]; }
+
 run_all() {
-  local -a order=()
+  local -a together=() singly=()
   local name
-  local others
-  # Without those that come last.
-  others=$(printf '%s\n' "${!selects[@]}" "${alone[@]}" | sort | uniq -u)
-  for name in "${longest[@]}" $others "${alone[@]}"; do
-    if [[ -v selects[$name] ]] && ! among "$name" "${order[@]}"; then order+=("$name"); fi
+  for name in "${longest[@]}" $(printf '%s\n' "${!selects[@]}" | sort); do
+    [[ -v selects[$name] ]] || continue
+    if among "$name" "${together[@]}" "${singly[@]}"; then continue; fi
+    if among "$name" "${alone[@]}"; then singly+=("$name"); else together+=("$name"); fi
   done
   scratch=$(mktemp -d)
   trap stop INT TERM
-  run_jobs "${order[@]}"
+  run_jobs "$lanes" "${together[@]}"
+  run_jobs 1 "${singly[@]}"
   trap - INT TERM
   rm -rf "$scratch"
 }

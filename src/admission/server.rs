@@ -154,15 +154,12 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
                 (request.object, request.old_object) = (None, None);
             }
             drop(slot);
-            Ok(answer)
+            Ok::<_, review::Malformed>(answer)
         }
     });
     let (failure, error) = match timeout_at(deadline, assessment).await {
         Ok(Ok(Ok(answer))) => return Ok(answer),
-        Ok(Ok(Err(malformed))) => {
-            let malformed: review::Malformed = malformed;
-            return Err((StatusCode::BAD_REQUEST, "BadRequest", malformed.to_string()));
-        }
+        Ok(Ok(Err(malformed))) => return Err((StatusCode::BAD_REQUEST, "BadRequest", malformed.to_string())),
         Ok(Err(error)) => (Failure::Panicked, error.to_string()),
         Err(elapsed) => (Failure::TimedOut, elapsed.to_string()),
     };

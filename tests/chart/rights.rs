@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::{Value, json};
 
 use super::support::{NAMESPACE, RELEASE, find, render};
-use harness::{ControlPlane, Serve, ServeOptions, eventually};
+use harness::{ControlPlane, Serve, ServeOptions, eventually, example_etcd};
 
 const BOUND: &str = "
 tls: {mode: self-signed}
@@ -113,9 +113,7 @@ fn a_listed_namespace_gets_its_cronjob_and_another_one_an_event() {
     };
     let _serve = Serve::start_with(&plane, &options);
     for namespace in ["others", "etcds"] {
-        let mut etcd: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-        etcd["metadata"]["namespace"] = json!(namespace);
-        plane.apply(&etcd.to_string());
+        plane.apply(&example_etcd(namespace, "kamaji-etcd", &[]).to_string());
     }
     let soon = Duration::from_mins(1);
     eventually("the CronJob", soon, || plane.get(&["-n", "etcds", "cronjob", "kamaji-etcd-defrag-job"]));
