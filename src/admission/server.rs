@@ -4,18 +4,17 @@ use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::Request,
     http::{HeaderValue, StatusCode, header},
     response::Response,
     routing::post,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     task::spawn_blocking,
     time::{Instant, timeout_at},
 };
@@ -28,7 +27,16 @@ use super::{
 };
 use crate::{
     defrag::policy::PolicySnapshot,
-    runtime::{clock::Clock, limits::ServerLimits, listen},
+    runtime::{
+        bodies::{Bodies, Share, Unread},
+        capacity::Resource,
+        clock::Clock,
+        holding::Holding,
+        limits::ServerLimits,
+        listen::{self, ValidRequest},
+        peer::Client,
+        slots::Slots,
+    },
 };
 
 /// Everything that an answer needs besides its request.
@@ -41,7 +49,8 @@ pub struct Admission {
     /// What is counted.
     pub metrics: AdmissionMetrics,
     limits: ServerLimits,
-    slots: Arc<Semaphore>,
+    bodies: Bodies,
+    slots: Slots,
 }
 
 impl Admission {
@@ -52,11 +61,13 @@ impl Admission {
         metrics: AdmissionMetrics,
         limits: &ServerLimits,
     ) -> Self {
+        let capacity = &metrics.listener.capacity;
         Self {
             snapshots,
             clock: Arc::new(Timestamp::now),
+            bodies: Bodies::new(limits.bodies, capacity.meter(Resource::BodyBytes, limits.bodies)),
+            slots: Slots::new(limits.requests, limits.peer_requests, capacity.meter(Resource::Slots, limits.requests)),
             metrics,
-            slots: Arc::new(Semaphore::new(limits.requests)),
             limits: limits.clone(),
         }
     }
@@ -104,12 +115,15 @@ async fn serve(admission: Admission, entry: Entry, request: Request) -> Response
     let started = Instant::now();
     let trace = trace::id(request.headers());
     let (response, outcome, findings) = match respond(&admission, entry, request, started).await {
-        Ok(answer) => {
+        Ok((answer, share)) => {
             log(entry, &answer, trace.as_deref(), started.elapsed());
-            let response = match answer.response.encode() {
-                Ok(body) => json(StatusCode::OK, body),
+            let mut response = match answer.response.encode() {
+                Ok(body) => json(StatusCode::OK, body).map(|body| Holding::body(body, share)),
                 Err(error) => status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()),
             };
+            if answer.outcome != Outcome::Unreadable {
+                response.extensions_mut().insert(ValidRequest);
+            }
             (response, answer.outcome, answer.findings)
         }
         Err((code, reason, message)) => {
@@ -123,17 +137,29 @@ async fn serve(admission: Admission, entry: Entry, request: Request) -> Response
 
 type Rejection = (StatusCode, &'static str, String);
 
-async fn respond(admission: &Admission, entry: Entry, request: Request, started: Instant) -> Result<Answer, Rejection> {
-    let deadline = started + admission.limits.request;
-    let Ok(Ok(slot)) = timeout_at(deadline, Arc::clone(&admission.slots).acquire_owned()).await else {
-        let message = format!("{} requests are under way already; try again", admission.limits.requests);
+/// The answer, and the part of the budget that it keeps until it is sent.
+async fn respond(
+    admission: &Admission,
+    entry: Entry,
+    request: Request,
+    started: Instant,
+) -> Result<(Answer, Option<Share>), Rejection> {
+    let Admission { limits, bodies, slots, .. } = admission;
+    let client = request.extensions().get::<Client>().copied();
+    let deadline = started + limits.request;
+    let body_deadline = deadline.min(started + limits.body_time);
+    let body = bodies.read(request.into_body(), client, limits.body, body_deadline).await;
+    let body = body.map_err(|unread| rejection(unread, limits))?;
+    // Only what is complete takes a slot: whoever stalls is in nobody's way.
+    let slot = tokio::select! {
+        slot = timeout_at(deadline, slots.acquire(client.and_then(Client::capped))) => slot.ok().flatten(),
+        () = body.evicted() => None,
+    };
+    let Some(slot) = slot.filter(|_| body.stay()) else {
+        slots.turned_away();
+        let message = format!("{} requests are under way already; try again", limits.requests);
         return Err((StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
     };
-    let Ok(body) = timeout_at(deadline, read(request.into_body(), admission.limits.body)).await else {
-        let message = format!("the body was not complete within {:?}", admission.limits.request);
-        return Err((StatusCode::REQUEST_TIMEOUT, "Timeout", message));
-    };
-    let body = body?;
     let uid = review::uid(&body).map_err(|error| (StatusCode::BAD_REQUEST, "BadRequest", error.to_string()))?;
     let snapshot = Arc::clone(&admission.snapshots.borrow());
     let clock = Arc::clone(&admission.clock);
@@ -144,35 +170,41 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
         move || {
             let answer = answer(entry, &uid, &body, &snapshot, clock());
             drop(slot);
-            answer
+            (answer, Some(body.into_answer()))
         }
     });
     Ok(match timeout_at(deadline, assessment).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             tracing::error!(%entry, %uid, %error, "a judgement panicked");
-            failed(entry, &uid, Failure::Panicked)
+            (failed(entry, &uid, Failure::Panicked), None)
         }
         Err(_) => {
             tracing::error!(%entry, %uid, limit = ?admission.limits.request, "a judgement took too long");
-            failed(entry, &uid, Failure::TimedOut)
+            (failed(entry, &uid, Failure::TimedOut), None)
         }
     })
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
-    let too_large = || {
-        let message = format!("the body exceeds {limit} bytes, more than the API server can send for a StatefulSet");
-        (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
-    };
-    let announced = axum::body::HttpBody::size_hint(&body).lower();
-    if usize::try_from(announced).is_ok_and(|announced| announced > limit) {
-        return Err(too_large());
-    }
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err((StatusCode::BAD_REQUEST, "BadRequest", format!("the body broke off: {error}"))),
+fn rejection(unread: Unread, limits: &ServerLimits) -> Rejection {
+    match unread {
+        Unread::TooLarge => {
+            let message =
+                format!("the body exceeds {} bytes, more than the API server can send for a StatefulSet", limits.body);
+            (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+        }
+        Unread::TooSlow => {
+            let message = format!("the body was not complete within {:?}", limits.request.min(limits.body_time));
+            (StatusCode::REQUEST_TIMEOUT, "Timeout", message)
+        }
+        Unread::NoRoom => {
+            let message = format!(
+                "request bodies fill the {} bytes that they may take together, most of them from this address; try again",
+                limits.bodies
+            );
+            (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+        }
+        Unread::Broken(error) => (StatusCode::BAD_REQUEST, "BadRequest", format!("the body broke off: {error}")),
     }
 }
 

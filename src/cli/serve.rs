@@ -30,6 +30,7 @@ use crate::{
         api_error, leadership,
         limits::ServerLimits,
         probes::{self, Probes},
+        pulse::Pulse,
         shutdown::Shutdown,
         telemetry::{self, LogFormat, ProcessMetrics},
     },
@@ -122,7 +123,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         tokio::spawn(async move { ended.run_until_cancelled(register(&client, &url, ca)).await });
     }
     let policies = snapshots.clone();
-    let mut probes = Probes::new(metrics).check("tls", move || certificates.check(Timestamp::now()));
+    let mut probes =
+        Probes::new(metrics).with_pulse(Pulse::start()).check("tls", move || certificates.check(Timestamp::now()));
     if let Some(clients) = clients {
         probes = probes.check("clients", move || clients.check());
     }
@@ -136,7 +138,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let probes = probes.check("policies", move || policies.check());
     // The probes answer until everything else has ended.
     let all_ended = CancellationToken::new();
-    let probes = tokio::spawn(probes::run(probes_listener, Arc::new(probes), all_ended.clone()));
+    let probes = probes::spawn(probes_listener, Arc::new(probes), all_ended.clone()).context("serve the probes")?;
 
     let identity = args.identity.clone().unwrap_or_else(host_name);
     let lease = (!args.no_leader_election).then(|| leadership::Config::new(&args.namespace, LEASE, identity.clone()));
@@ -150,7 +152,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
     webhook.await.context("the webhook")??;
     all_ended.cancel();
-    probes.await.context("the probes")?;
+    // It ends by being dropped.
+    let _ = probes.await;
     info!("ended");
     Ok(())
 }
