@@ -42,6 +42,10 @@ const LEASE: &str = "etcd-defrag-webhook";
 /// The pause before webhooks that could not be registered are registered again.
 const REGISTER_AGAIN: Duration = Duration::from_secs(2);
 
+/// How long the threads that answer reviews may be stuck before the API server is no longer sent here; twice as long, and the
+/// process is not alive, which restarts it after six probes.
+const PULSE: Duration = Duration::from_secs(5);
+
 /// How this program names itself to the API server, as audit logs show it.
 const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -123,8 +127,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         tokio::spawn(async move { ended.run_until_cancelled(register(&client, &url, ca)).await });
     }
     let policies = snapshots.clone();
-    let mut probes =
-        Probes::new(metrics).with_pulse(Pulse::start()).check("tls", move || certificates.check(Timestamp::now()));
+    let mut probes = Probes::new(metrics)
+        .with_pulse(Pulse::start(), PULSE)
+        .check("tls", move || certificates.check(Timestamp::now()));
     if let Some(clients) = clients {
         probes = probes.check("clients", move || clients.check());
     }

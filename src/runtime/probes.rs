@@ -21,10 +21,6 @@ use super::{
 /// Metrics that are read at once; they are large, and whoever reads them slowly must not be in the way of probes.
 const METRICS: usize = 4;
 
-/// After so long without a beat, the process is no longer sent to (readiness), and then not alive. Six failed probes in a row restart it.
-const NOT_READY: Duration = Duration::from_secs(5);
-const NOT_ALIVE: Duration = Duration::from_secs(10);
-
 /// One condition of readiness: a note for people (or nothing), or the reason why not.
 pub type Check = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
 
@@ -32,7 +28,8 @@ pub type Check = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
 pub struct Probes {
     checks: Vec<(&'static str, Check)>,
     metrics: ProcessMetrics,
-    pulse: Option<Pulse>,
+    /// The pulse, and how old its last beat may be while the process is alive.
+    pulse: Option<(Pulse, Duration)>,
 }
 
 impl Probes {
@@ -42,16 +39,16 @@ impl Probes {
         Self { checks: Vec::new(), metrics, pulse: None }
     }
 
-    /// Probes that fail when this pulse stops.
+    /// Probes that fail when this pulse stops: readiness when its last beat is as old as `allowed`, liveness at twice that.
     #[must_use]
-    pub fn with_pulse(self, pulse: Pulse) -> Self {
+    pub fn with_pulse(self, pulse: Pulse, allowed: Duration) -> Self {
         let beats = pulse.clone();
-        let probes = self.check("runtime", move || stopped(&beats, NOT_READY).map_or_else(|| Ok(String::new()), Err));
-        Self { pulse: Some(pulse), ..probes }
+        let probes = self.check("runtime", move || stopped(&beats, allowed).map_or_else(|| Ok(String::new()), Err));
+        Self { pulse: Some((pulse, 2 * allowed)), ..probes }
     }
 
     fn alive(&self) -> (StatusCode, String) {
-        match self.pulse.as_ref().and_then(|pulse| stopped(pulse, NOT_ALIVE)) {
+        match self.pulse.as_ref().and_then(|(pulse, allowed)| stopped(pulse, *allowed)) {
             None => (StatusCode::OK, "ok\n".to_owned()),
             Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         }

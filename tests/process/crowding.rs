@@ -108,6 +108,7 @@ impl Ports {
 
 async fn connect(from: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
+    socket.set_nodelay(true)?;
     socket.bind(SocketAddr::new(IpAddr::V4(from), 0))?;
     socket.connect(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).await
 }
@@ -176,20 +177,23 @@ fn review() -> String {
     .to_string()
 }
 
-/// Sends all of a body but its last byte, and waits; again and again.
-async fn half_a_body(ports: Ports, from: Ipv4Addr) {
+/// Announces a body, sends a part of it and waits for what comes; again and again.
+async fn half_a_body(ports: Ports, from: Ipv4Addr, sent: usize) {
     let block = vec![b' '; MIB];
+    let head = format!("POST /validate HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY}\r\n\r\n");
     loop {
         let Ok(mut stream) = ports.tls(from).await else {
             sleep(Duration::from_millis(20)).await;
             continue;
         };
-        let head = format!("POST /validate HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY}\r\n\r\n");
         let _ = stream.write_all(head.as_bytes()).await;
-        for _ in 0..6 {
-            let _ = stream.write_all(&block).await;
+        let mut left = sent;
+        while let Some(part) = block.get(..left.min(MIB)).filter(|part| !part.is_empty()) {
+            if stream.write_all(part).await.is_err() {
+                break;
+            }
+            left -= part.len();
         }
-        let _ = stream.write_all(block.get(1..).unwrap_or_default()).await;
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
 }
@@ -231,13 +235,21 @@ fn whoever_reaches_the_ports_takes_neither_memory_nor_places_from_others() {
         // 64 bodies of 7 MiB less one byte each.
         let mut attack = JoinSet::new();
         for number in 0..64 {
-            attack.spawn(half_a_body(ports.clone(), attacker(number)));
+            attack.spawn(half_a_body(ports.clone(), attacker(number), BODY - 1));
         }
         let (calls, probes) = under(attack, &ports, "64 half-sent bodies").await;
         let (peak, limit) = (peak(&serve), limit());
         println!("64 half-sent bodies: peak {peak} MiB of {limit} MiB");
         // Each attack is shown before one is judged.
         let mut seen = vec![calls, probes];
+
+        // 128 that have sent next to nothing: not memory, but places.
+        let mut attack = JoinSet::new();
+        for number in 0..128 {
+            attack.spawn(half_a_body(ports.clone(), attacker(number), 10));
+        }
+        let (calls, probes) = under(attack, &ports, "128 bodies that stall").await;
+        seen.extend([calls, probes]);
 
         // 300 connections a second that say nothing.
         let mut attack = JoinSet::new();
