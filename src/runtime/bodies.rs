@@ -34,6 +34,12 @@ const FIRST: usize = 16 << 10;
 /// A request that is younger is not ended for others: within this time an honest one has long been read.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// The same where the other has far less in memory.
+const GRACE_BEFORE_SMALL: Duration = Duration::from_millis(20);
+
+/// How many times less that is.
+const SMALL: usize = 8;
+
 /// Why a body was not read.
 #[derive(Debug)]
 pub enum Unread {
@@ -178,12 +184,10 @@ impl Shared {
             if ledger.used + bytes <= self.budget + ledger.leaving() {
                 return Taken::NotYet(None);
             }
-            match ledger.candidate() {
+            match ledger.candidate(id) {
                 None => return Taken::NotYet(None),
-                Some(entry) if entry.begun + GRACE > Instant::now() => {
-                    return Taken::NotYet(Some(entry.begun + GRACE));
-                }
-                Some(entry) => {
+                Some((_, ripe)) if ripe > Instant::now() => return Taken::NotYet(Some(ripe)),
+                Some((entry, _)) => {
                     entry.state = State::Leaves;
                     entry.evicted.cancel();
                     self.meter.turned_away();
@@ -199,15 +203,20 @@ impl Ledger {
         self.entries.values().filter(|entry| entry.state == State::Leaves).map(|entry| entry.bytes).sum()
     }
 
-    /// The request that makes room: the oldest one, of the address that has most, which can still be ended. None where that
-    /// address has only such as are being assessed, for they end soon.
-    fn candidate(&mut self) -> Option<&mut Entry> {
+    /// The request that makes room for this one, and from when on: the oldest one, of the address that has most, which can still
+    /// be ended. None where that address has only such as are being assessed, for they end soon.
+    fn candidate(&mut self, id: u64) -> Option<(&mut Entry, Instant)> {
         let mut bytes: HashMap<Option<Peer>, usize> = HashMap::new();
         for entry in self.entries.values().filter(|entry| entry.state != State::Leaves) {
             *bytes.entry(entry.peer).or_default() += entry.bytes;
         }
-        let (heaviest, _) = bytes.into_iter().max_by_key(|(_, bytes)| *bytes)?;
-        self.entries.values_mut().find(|entry| entry.peer == heaviest && entry.state == State::Waits)
+        let own = self.entries.get(&id).and_then(|entry| bytes.get(&entry.peer).copied()).unwrap_or_default();
+        let (heaviest, most) = bytes.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+        let grace = if own.saturating_mul(SMALL) <= most { GRACE_BEFORE_SMALL } else { GRACE };
+        let mut of_heaviest = self.entries.values_mut().filter(|entry| entry.peer == heaviest);
+        let oldest = of_heaviest.find(|entry| entry.state == State::Waits)?;
+        let ripe = oldest.begun + grace;
+        Some((oldest, ripe))
     }
 
     fn give_back(&mut self, id: u64, keep: usize) {

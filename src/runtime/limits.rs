@@ -52,7 +52,7 @@ impl Default for ServerLimits {
             body: 7 << 20,
             request: Duration::from_secs(4),
             body_time: Duration::from_secs(2),
-            bodies: 64 << 20,
+            bodies: 48 << 20,
             requests: 64,
             peer_requests: 16,
             connections: 256,

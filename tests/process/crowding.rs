@@ -226,6 +226,8 @@ fn whoever_reaches_the_ports_takes_neither_memory_nor_places_from_others() {
     let serve = Serve::start_with(&plane, &harness::ServeOptions::default());
     let ports = Ports::of(&plane, &serve);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Those who attack have a thread of their own, so that figures are not of waiting for them.
+    let attackers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let (calls, probes) = meanwhile(&ports, Duration::from_secs(2)).await;
         calls.say("nothing: calls").all_answered();
@@ -235,7 +237,7 @@ fn whoever_reaches_the_ports_takes_neither_memory_nor_places_from_others() {
         // 64 bodies of 7 MiB less one byte each.
         let mut attack = JoinSet::new();
         for number in 0..64 {
-            attack.spawn(half_a_body(ports.clone(), attacker(number), BODY - 1));
+            attack.spawn_on(half_a_body(ports.clone(), attacker(number), BODY - 1), attackers.handle());
         }
         let (calls, probes) = under(attack, &ports, "64 half-sent bodies").await;
         let (peak, limit) = (peak(&serve), limit());
@@ -246,7 +248,7 @@ fn whoever_reaches_the_ports_takes_neither_memory_nor_places_from_others() {
         // 128 that have sent next to nothing: not memory, but places.
         let mut attack = JoinSet::new();
         for number in 0..128 {
-            attack.spawn(half_a_body(ports.clone(), attacker(number), 10));
+            attack.spawn_on(half_a_body(ports.clone(), attacker(number), 10), attackers.handle());
         }
         let (calls, probes) = under(attack, &ports, "128 bodies that stall").await;
         seen.extend([calls, probes]);
@@ -254,14 +256,15 @@ fn whoever_reaches_the_ports_takes_neither_memory_nor_places_from_others() {
         // 300 connections a second that say nothing.
         let mut attack = JoinSet::new();
         let port = ports.webhook;
-        attack.spawn(async move {
+        let silent = async move {
             let mut pace = interval(Duration::from_micros(1_000_000 / 300));
             let mut open = Vec::new();
             loop {
                 pace.tick().await;
                 open.push(connect(ATTACKER, port).await);
             }
-        });
+        };
+        attack.spawn_on(silent, attackers.handle());
         let (calls, probes) = under(attack, &ports, "300 silent connections a second").await;
         seen.extend([calls, probes]);
 
@@ -269,14 +272,15 @@ fn whoever_reaches_the_ports_takes_neither_memory_nor_places_from_others() {
         let mut attack = JoinSet::new();
         for _ in 0..64 {
             let port = ports.probes;
-            attack.spawn(async move {
+            let idle = async move {
                 loop {
                     if let Ok(mut stream) = connect(ATTACKER, port).await {
                         let _ = stream.read_to_end(&mut Vec::new()).await;
                     }
                     sleep(Duration::from_millis(20)).await;
                 }
-            });
+            };
+            attack.spawn_on(idle, attackers.handle());
         }
         let (calls, probes) = under(attack, &ports, "64 idle connections to the probe port").await;
         seen.extend([calls, probes]);

@@ -80,6 +80,23 @@ async fn the_address_that_stalls_most_makes_room_its_oldest_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_sends_little_waits_for_hardly_anything_and_who_sends_much_for_its_own() {
+    let bodies = room_for(2);
+    for (from, body, most) in [("10.0.0.2", 1024, 2 * GRACE_BEFORE_SMALL), ("10.0.0.1", LIMIT, 2 * GRACE)] {
+        let crowd = [read(&bodies, "10.0.0.1", stalled(LIMIT)), read(&bodies, "10.0.0.1", stalled(LIMIT))];
+        sleep(Duration::from_millis(1)).await;
+        let begun = Instant::now();
+        assert!(read(&bodies, from, Body::from(vec![b'x'; body])).await.unwrap().is_ok());
+        let took = begun.elapsed();
+        assert!(took > most / 4 && took < most, "{from}: {took:?}");
+        for other in crowd {
+            other.abort();
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_waits_for_a_slot_makes_room_and_one_that_is_assessed_does_not() {
     let bodies = room_for(2);
     let whole = || Body::from(vec![b'x'; LIMIT]);
