@@ -149,13 +149,13 @@ pub fn spawn(
 ) -> io::Result<oneshot::Receiver<()>> {
     let listener = listener.into_std()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _entered = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
     let (ended, end) = oneshot::channel();
     thread::Builder::new().name("probes".to_owned()).spawn(move || {
-        let served = runtime
-            .block_on(async { Ok::<_, io::Error>(run(TcpListener::from_std(listener)?, probes, shutdown).await) });
-        if let Err(error) = served {
-            tracing::error!(%error, "the probes cannot be served");
-        }
+        runtime.block_on(run(listener, probes, shutdown));
         drop(ended);
     })?;
     Ok(end)

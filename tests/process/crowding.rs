@@ -155,13 +155,13 @@ async fn meanwhile(ports: &Ports, lasts: Duration) -> (Seen, Seen) {
     while Instant::now() < until {
         pace.tick().await;
         let begun = Instant::now();
-        let (called, probed) = tokio::join!(ports.call(&review), async {
+        let (called, (took, probe)) = tokio::join!(ports.call(&review), async {
             let outcome = ports.probe("/healthz").await;
             (begun.elapsed(), outcome)
         });
         calls.note(begun, called);
-        probes.took.push(probed.0);
-        probes.failed.extend(probed.1.err());
+        probes.took.push(took);
+        probes.failed.extend(probe.err());
     }
     (calls, probes)
 }
