@@ -60,6 +60,11 @@ upgrade: controlplane ## From the program of an earlier commit (FROM=) to this o
 	ETCD_DEFRAG_PREVIOUS=$$(scripts/previous.sh $(FROM)) && export ETCD_DEFRAG_PREVIOUS && \
 	  cargo test --locked --test upgrade -- --nocapture --test-threads 1
 
+.PHONY: drills
+drills: controlplane ## The long form of tests: load through restarts with the release image, 2,000 etcds on demand, 20 starts of a node (root, an hour)
+	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) AVAILABILITY_SECONDS=16 ONDEMAND_ETCDS=2000 NODE_STARTS=20 \
+	  scripts/test.sh --test availability --test ondemand --test node_lifecycle
+
 .PHONY: oracle
 oracle: ## Millions of schedules and rules against the Go modules that decide in a cluster
 	ORACLE_REQUIRED=1 ORACLE_SCHEDULES=2000000 ORACLE_FIRES=200000 ORACLE_RULES=2000000 \

@@ -33,10 +33,14 @@ check_tools() {
 # There is no unsafe code to sanitize, and without a sanitizer more inputs are tried.
 fuzz() { cargo +nightly fuzz "$1" --sanitizer none "${@:2}"; }
 
+# Whatever an input says is judged within 20 ms of a core, and a target judges it
+# some ten times; the rest of these seconds is for a noisy machine.
+readonly each=2
+
 run() {
   local target=$1 found=fuzz/target/corpus/$1 log=fuzz/target/logs/$1.log
   mkdir -p "$found" fuzz/target/logs
-  if fuzz run "$target" "$found" "fuzz/corpus/$target" -- -max_total_time="$duration" -max_len=4096 -timeout=10 \
+  if fuzz run "$target" "$found" "fuzz/corpus/$target" -- -max_total_time="$duration" -max_len=4096 -timeout="$each" \
     -rss_limit_mb=2048 -print_final_stats=1 -dict="fuzz/dictionaries/$target.dict" >"$log" 2>&1; then
     say "$target: ok, $(grep -a -o 'Done [0-9]* runs in [0-9]* second(s)' "$log"), $(grep -a -o 'cov: [0-9]*' "$log" | tail -1)"
   else

@@ -7,9 +7,9 @@
 #   scripts/test.sh --fast        what needs neither Go nor a control plane nor root
 #   scripts/test.sh [ARGUMENTS]   arguments go to `cargo test`, such as --test e2e
 #
-# Test binaries run side by side: $TEST_LANES (2) of those without a node, one of
-# those with a node, and at the end, alone, those that measure the machine. Shown
-# are, for each binary when it has ended, its result, failures in full
+# Test binaries that have no node run side by side, $TEST_LANES (2) at a time; after
+# them those that have one run alone, for a node and its etcds starve beside others.
+# Shown are, for each binary when it has ended, its result, failures in full
 # and what was skipped; everything else is in target/test.log. The last line has
 # the totals. Exit 0 only where at least one test passed and none failed.
 set -euo pipefail
@@ -20,14 +20,13 @@ readonly log=${CARGO_TARGET_DIR:-target}/test.log
 readonly lanes=${TEST_LANES:-2}
 # What cargo says is read here.
 export CARGO_TERM_COLOR=never
-# Nothing runs beside them: they measure how soon answers come, or count what the machine has.
-readonly alone=(availability node_lifecycle)
-# One at a time: a node and its pods take memory and both processors.
-readonly with_node=(node install upgrade)
+# Nothing runs beside them: a node and its etcds need the processors, how soon answers come is measured, or what the machine has
+# is counted.
+readonly alone=(node install availability node_lifecycle upgrade)
 # First, for they take longest.
 readonly longest=(e2e ondemand process model chart)
-# Most of their time is waiting, so that more than one test for each processor makes sense.
-readonly -A threads=([e2e]=4 [ondemand]=4 [process]=3)
+# Where most of the time is waiting, more than one test for each processor makes sense.
+readonly -A threads=([e2e]=4 [node]=4 [ondemand]=4 [process]=3)
 
 say() { printf 'test: %s\n' "$*"; }
 die() { printf 'test: error: %s\n' "$*" >&2; exit 1; }
@@ -91,7 +90,7 @@ declare -A selects=() filters=()
 jobs_of_fast() {
   selects[unit]='--lib --bins --example simulate --example compare'
   local name
-  for name in admission chart cli cli_policies fuzz_corpus layers manifests model monitoring rule_soundness; do
+  for name in admission chart cli cli_policies fuzz_corpus growth layers manifests model monitoring rule_soundness terminal workflows; do
     selects[$name]="--test $name"
   done
   # Only what is left out is named: a new test is in, until it asks for something that is not there.
@@ -165,17 +164,14 @@ among() { [[ " ${*:2} " == *" $1 "* ]]; }
 
 # Whether a job may start now.
 has_room() {
-  local name other nodes=0
+  local other
   for other in "${running[@]}"; do
     if among "$other" "${alone[@]}"; then return 1; fi
-    if among "$other" "${with_node[@]}"; then ((++nodes)); fi
   done
   if among "$1" "${alone[@]}"; then
     ((${#running[@]} == 0))
-  elif among "$1" "${with_node[@]}"; then
-    ((nodes == 0))
   else
-    ((${#running[@]} - nodes < lanes))
+    ((${#running[@]} < lanes))
   fi
 }
 
@@ -209,7 +205,7 @@ run_all() {
   local others
   # Without those that come last.
   others=$(printf '%s\n' "${!selects[@]}" "${alone[@]}" | sort | uniq -u)
-  for name in "${longest[@]}" "${with_node[@]}" $others "${alone[@]}"; do
+  for name in "${longest[@]}" $others "${alone[@]}"; do
     if [[ -v selects[$name] ]] && ! among "$name" "${order[@]}"; then order+=("$name"); fi
   done
   scratch=$(mktemp -d)

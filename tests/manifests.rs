@@ -1,7 +1,11 @@
 //! What the chart has of the code is what the code says. `UPDATE_MANIFESTS=1 cargo test --test manifests` writes it anew;
 //! the plain manifests are rendered from the chart (tests/chart).
 
-#![allow(clippy::unwrap_used, reason = "the lint knows test functions, but not the helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the lints know test functions, but not the helpers of tests"
+)]
 
 use etcd_defrag_webhook::{admission::vap, defrag::policy};
 
@@ -28,33 +32,87 @@ fn the_floor_is_what_the_code_says() {
     in_step("admission-policy.yaml", &format!("{HEAD}# `etcd-defrag-webhook vap` prints the same.\n{documents}"));
 }
 
+/// Every right of the process, by the name of the object where it ends at one, and what needs it. A rule that is not here, or
+/// that nothing needs any more, fails the test; `tests/e2e` runs `serve` with these rights and no others.
+const RIGHTS: [(&str, &str, &str, &str); 17] = [
+    ("statefulsets", "", "get list watch", "the watch; the live object before anything is deleted or started"),
+    ("cronjobs", "", "get list watch", "the watch; the live object before it is written to"),
+    ("cronjobs", "", "create patch delete", "made and repaired by server-side apply; removed"),
+    ("cronjobs/status", "", "patch", "a run on request is entered among the active ones"),
+    ("jobs", "", "list watch", "runs under way and ended"),
+    ("jobs", "", "create", "a run on request or on demand"),
+    ("pods", "", "list", "why a run failed"),
+    ("events", "", "create", "Events of StatefulSets"),
+    ("defragpolicies", "", "list watch", "the policies"),
+    ("defragpolicies/status", "", "patch", "their status"),
+    ("namespaces", "", "list watch", "the labels that policies select by"),
+    ("reports", "", "get list watch create patch delete", "reports of compliance"),
+    ("policyreports", "", "get list watch create patch delete", "the same of the older kind"),
+    (
+        "mutatingwebhookconfigurations validatingwebhookconfigurations",
+        "etcd-defrag-webhook",
+        "list watch patch",
+        "the CA bundle, with a certificate of our own making",
+    ),
+    ("leases", "etcd-defrag-webhook", "get update", "the election"),
+    ("leases", "", "create", "the first election"),
+    ("secrets", "etcd-defrag-webhook-tls", "list watch update", "the certificate of our own making"),
+];
+
+#[test]
+fn the_process_has_the_rights_that_are_listed_and_no_others() {
+    let mut found = std::collections::BTreeSet::new();
+    for rule in rules() {
+        let words = |field: &str| texts(&rule, field).join(" ");
+        assert_eq!(rule["nonResourceURLs"], serde_json::Value::Null);
+        found.insert((words("resources"), words("resourceNames"), words("verbs")));
+    }
+    // Only what has no name yet is made without one.
+    assert!(found.remove(&("secrets".to_owned(), String::new(), "create".to_owned())), "{found:#?}");
+    let listed = RIGHTS.map(|(of, name, verbs, _)| (of.to_owned(), name.to_owned(), verbs.to_owned()));
+    assert_eq!(found, listed.into());
+}
+
 #[test]
 fn the_threat_model_names_every_right_of_the_process() {
-    let read = |file: &str| std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let model = read("docs/threat-model.md").to_lowercase();
     let (_, rows) = model.split_once("## the process itself, taken over").unwrap();
     let rights: Vec<&str> = rows.lines().filter_map(|row| row.strip_prefix("| ")?.split('|').next()).collect();
     let mut seen = 0;
-    for document in read("deploy/manifests/10-rbac.yaml").split("\n---\n") {
-        let object: serde_json::Value = serde_saphyr::from_str(document).unwrap();
-        if object["metadata"]["name"] != "etcd-defrag-webhook" {
-            continue;
-        }
-        for rule in object["rules"].as_array().into_iter().flatten() {
-            let texts = |field: &str| serde_json::from_value::<Vec<String>>(rule[field].clone()).unwrap();
-            for (resource, verb) in
-                texts("resources").iter().flat_map(|one| texts("verbs").into_iter().map(move |verb| (one, verb)))
-            {
-                let words = match resource.split_once('/') {
-                    Some((of, sub)) => format!("{sub} of {of}"),
-                    None => resource.clone(),
-                };
-                assert!(rights.iter().any(|row| row.contains(&words) && row.contains(&verb)), "{verb} {resource}");
-                seen += 1;
-            }
+    for rule in rules() {
+        for (resource, verb) in texts(&rule, "resources")
+            .iter()
+            .flat_map(|one| texts(&rule, "verbs").into_iter().map(move |verb| (one, verb)))
+        {
+            let words = match resource.split_once('/') {
+                Some((of, sub)) => format!("{sub} of {of}"),
+                None => resource.clone(),
+            };
+            assert!(rights.iter().any(|row| row.contains(&words) && row.contains(&verb)), "{verb} {resource}");
+            seen += 1;
         }
     }
     assert!(seen > 30, "{seen} rights");
+}
+
+/// The rules that the process has, of all its roles.
+fn rules() -> Vec<serde_json::Value> {
+    let mut rules = Vec::new();
+    for document in read("deploy/manifests/10-rbac.yaml").split("\n---\n") {
+        let object: serde_json::Value = serde_saphyr::from_str(document).unwrap();
+        if object["metadata"]["name"] == "etcd-defrag-webhook" {
+            rules.extend(object["rules"].as_array().into_iter().flatten().cloned());
+        }
+    }
+    rules
+}
+
+fn texts(rule: &serde_json::Value, field: &str) -> Vec<String> {
+    serde_json::from_value::<Option<Vec<String>>>(rule[field].clone()).unwrap().unwrap_or_default()
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 fn in_step(file: &str, expected: &str) {

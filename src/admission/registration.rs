@@ -223,8 +223,7 @@ fn rule(operations: &[&str], resources: &[&str]) -> RuleWithOperations {
     }
 }
 
-/// What a person sees where the webhook refuses or cannot be reached, so it names its source.
-/// The name of an entry, as refusals show it.
+/// The name of an entry: what a person sees where it refuses or cannot be reached.
 #[must_use]
 pub fn webhook_name(entry: Entry) -> String {
     format!("{entry}.{NAME}.etcd-defrag.io")

@@ -15,6 +15,7 @@ use super::{
 use crate::defrag::{
     finding::{Code, Finding},
     statefulset::StatefulSet,
+    text::printable,
 };
 
 /// A refusal names at most this many findings; a review with thousands of unknown annotations gets an answer that can
@@ -97,12 +98,12 @@ impl Response {
     }
 }
 
-/// A failure in the API server's own terms.
+/// A failure in the API server's own terms, in one line.
 #[must_use]
-pub fn failure(code: u16, reason: &str, message: String) -> Status {
+pub fn failure(code: u16, reason: &str, message: impl AsRef<str>) -> Status {
     Status {
         code: Some(code.into()),
-        message: Some(message),
+        message: Some(printable(message.as_ref())),
         reason: Some(reason.to_owned()),
         status: Some("Failure".to_owned()),
         ..Status::default()
@@ -134,13 +135,14 @@ pub fn invalid(object: &StatefulSet, findings: &[Finding]) -> Status {
     };
     Status {
         details: Some(StatusDetails {
-            name: Some(object.name().to_owned()).filter(|name| !name.is_empty()),
+            name: Some(printable(object.name())).filter(|name| !name.is_empty()),
             group: Some("apps".to_owned()),
             kind: Some("StatefulSet".to_owned()),
             causes: Some(causes),
             ..StatusDetails::default()
         }),
-        ..failure(422, "Invalid", message)
+        message: Some(message),
+        ..failure(422, "Invalid", "")
     }
 }
 

@@ -2,6 +2,7 @@
 //! wrong behind it is still answered, then the request, then each object.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::defrag::{
     finding::{quoted, shorten},
@@ -100,13 +101,17 @@ struct Identity {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Attributes {
+struct Attributes<'a> {
     operation: String,
     resource: Resource,
     sub_resource: Option<String>,
     namespace: Option<String>,
     name: Option<String>,
     dry_run: Option<bool>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    old_object: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -116,17 +121,6 @@ struct Resource {
     version: String,
     #[serde(rename = "resource")]
     plural: String,
-}
-
-#[derive(Deserialize)]
-struct NewObject {
-    object: Option<StatefulSet>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OldObject {
-    old_object: Option<StatefulSet>,
 }
 
 /// The decoder's words, of which a quoted value may be as long as the body.
@@ -159,15 +153,17 @@ pub fn uid(body: &[u8]) -> Result<String, Malformed> {
         .ok_or_else(|| Malformed("the request has no uid, without which no answer counts".to_owned()))
 }
 
-/// One part of the request; the rest is skipped without being built.
-fn part<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, String> {
-    let envelope: Envelope<T> = serde_json::from_slice(body).map_err(|error| words(&error))?;
-    envelope.request.ok_or_else(|| "there is no request".to_owned())
+/// One of the objects of the request, which were skipped before.
+fn decoded(field: &'static str, raw: Option<&RawValue>) -> Result<Option<StatefulSet>, Unreadable> {
+    let decode = |raw: &RawValue| serde_json::from_str(raw.get());
+    raw.map(decode).transpose().map_err(|error| Unreadable::Object { field, reason: words(&error) })
 }
 
 /// The request in a `body` whose [`uid`] was read.
 pub fn request(body: &[u8]) -> Result<Request, Unreadable> {
-    let attributes: Attributes = part(body).map_err(Unreadable::Request)?;
+    let envelope: Envelope<Attributes<'_>> =
+        serde_json::from_slice(body).map_err(|error| Unreadable::Request(words(&error)))?;
+    let attributes = envelope.request.ok_or_else(|| Unreadable::Request("there is no request".to_owned()))?;
     let operation = match attributes.operation.as_str() {
         "CREATE" => Operation::Create,
         "UPDATE" => Operation::Update,
@@ -190,10 +186,9 @@ pub fn request(body: &[u8]) -> Result<Request, Unreadable> {
         old_object: None,
     };
     if request.ours && operation != Operation::Other {
-        let NewObject { object } = part(body).map_err(|reason| Unreadable::Object { field: "object", reason })?;
-        let OldObject { mut old_object } =
-            part(body).map_err(|reason| Unreadable::Object { field: "oldObject", reason })?;
-        let mut object = object.ok_or(Unreadable::NoObject(operation.as_str()))?;
+        let new_object = decoded("object", attributes.object)?;
+        let mut old_object = decoded("oldObject", attributes.old_object)?;
+        let mut object = new_object.ok_or(Unreadable::NoObject(operation.as_str()))?;
         if !request.namespace.is_empty() {
             for object in [&mut object].into_iter().chain(&mut old_object) {
                 object.metadata.namespace.get_or_insert_with(|| request.namespace.clone());

@@ -1,6 +1,10 @@
 //! The webhook as an HTTP service.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -15,7 +19,6 @@ use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     sync::watch,
-    task::spawn_blocking,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -31,6 +34,7 @@ use crate::{
         bodies::{Bodies, Share, Unread},
         capacity::Resource,
         clock::Clock,
+        cores::Cores,
         holding::Holding,
         limits::ServerLimits,
         listen::{self, ValidRequest},
@@ -48,6 +52,7 @@ pub struct Admission {
     pub clock: Clock,
     /// What is counted.
     pub metrics: AdmissionMetrics,
+    cores: Cores,
     limits: ServerLimits,
     bodies: Bodies,
     slots: Slots,
@@ -60,6 +65,7 @@ impl Admission {
         snapshots: watch::Receiver<Arc<PolicySnapshot>>,
         metrics: AdmissionMetrics,
         limits: &ServerLimits,
+        cores: Cores,
     ) -> Self {
         let capacity = &metrics.listener.capacity;
         Self {
@@ -68,6 +74,7 @@ impl Admission {
             bodies: Bodies::new(limits.bodies, capacity.meter(Resource::BodyBytes, limits.bodies)),
             slots: Slots::new(limits.requests, limits.peer_requests, capacity.meter(Resource::Slots, limits.requests)),
             metrics,
+            cores,
             limits: limits.clone(),
         }
     }
@@ -160,30 +167,39 @@ async fn respond(
         let message = format!("{} requests are under way already; try again", limits.requests);
         return Err((StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
     };
-    let uid = review::uid(&body).map_err(|error| (StatusCode::BAD_REQUEST, "BadRequest", error.to_string()))?;
     let snapshot = Arc::clone(&admission.snapshots.borrow());
     let clock = Arc::clone(&admission.clock);
-    // An assessment computes and never waits, so it belongs on a thread where it delays nobody; there, a panic ends in
-    // an answer, and one that outlives its request keeps its slot until it is through.
-    let assessment = spawn_blocking({
-        let uid = uid.clone();
+    let known_uid = Arc::new(OnceLock::new());
+    // A review is read and assessed where that delays nobody, and what is large is freed there too. A panic ends in an
+    // answer, and an assessment that outlives its request keeps its slot until it is through.
+    let assessment = admission.cores.run({
+        let known_uid = Arc::clone(&known_uid);
         move || {
-            let answer = answer(entry, &uid, &body, &snapshot, clock());
+            let uid = review::uid(&body)?;
+            let mut answer = answer(entry, known_uid.get_or_init(|| uid), &body, &snapshot, clock());
+            if let Some(request) = &mut answer.request {
+                (request.object, request.old_object) = (None, None);
+            }
             drop(slot);
-            (answer, Some(body.into_answer()))
+            Ok((answer, body.into_answer()))
         }
     });
-    Ok(match timeout_at(deadline, assessment).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => {
-            tracing::error!(%entry, %uid, %error, "a judgement panicked");
-            (failed(entry, &uid, Failure::Panicked), None)
+    let (failure, error) = match timeout_at(deadline, assessment).await {
+        Ok(Ok(Ok((answer, share)))) => return Ok((answer, Some(share))),
+        Ok(Ok(Err(malformed))) => {
+            let malformed: review::Malformed = malformed;
+            return Err((StatusCode::BAD_REQUEST, "BadRequest", malformed.to_string()));
         }
-        Err(_) => {
-            tracing::error!(%entry, %uid, limit = ?admission.limits.request, "a judgement took too long");
-            (failed(entry, &uid, Failure::TimedOut), None)
-        }
-    })
+        Ok(Err(error)) => (Failure::Panicked, error.to_string()),
+        Err(elapsed) => (Failure::TimedOut, elapsed.to_string()),
+    };
+    let uid = known_uid.get();
+    tracing::error!(%entry, uid, error, limit = ?admission.limits.request, "a review was not assessed: {failure:?}");
+    let uid = uid.ok_or_else(|| {
+        let message = "this review was not read in time, since others came first; try again".to_owned();
+        (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    })?;
+    Ok((failed(entry, uid, failure), None))
 }
 
 fn rejection(unread: Unread, limits: &ServerLimits) -> Rejection {

@@ -15,15 +15,14 @@ pub(super) fn through_status(write: Write<'_>, policy: &Policy) -> Vec<Finding> 
     if !write.of_status {
         return Vec::new();
     }
-    let in_force = |object: &StatefulSet, key: Key| -> Option<String> {
-        let annotations = object.metadata.annotations.as_ref()?;
-        let value = annotations.get(key.annotation())?;
-        (Enrollment::of(object, policy) == Enrollment::Enrolled).then(|| value.clone())
+    let enrolled = |object: &StatefulSet| Enrollment::of(object, policy) == Enrollment::Enrolled;
+    let Some(now) = write.object.metadata.annotations.as_ref().filter(|_| enrolled(write.object)) else {
+        return Vec::new();
     };
+    let before = write.old.filter(|old| enrolled(old)).and_then(|old| old.metadata.annotations.as_ref());
     let brought_in = Key::ACCESS.iter().filter_map(|key| {
-        let value = in_force(write.object, *key)?;
-        let before = write.old.and_then(|old| in_force(old, *key));
-        (before.as_ref() != Some(&value)).then(|| finding(*key, &value))
+        let value = now.get(key.annotation())?;
+        (before.and_then(|before| before.get(key.annotation())) != Some(value)).then(|| finding(*key, value))
     });
     brought_in.collect()
 }

@@ -13,7 +13,7 @@ use super::{
     Exit,
     around::Around,
     input::Files,
-    output,
+    output::{self, Page},
     policies::{Policies, as_acted_on},
 };
 use crate::defrag::{Enrollment, Surroundings, assess, finding::Finding};
@@ -93,12 +93,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         });
     }
     Files::note_if_none(statefulsets(&assessed).count());
-    output::print(&match args.output {
-        Format::Text => text(&assessed),
-        Format::Json => output::json(&objects(&assessed))?,
-        Format::Yaml => output::yaml(&serde_json::to_value(objects(&assessed)).context("cannot write the findings")?)?,
-        Format::Sarif => output::json(&sarif::log(&assessed))?,
-    })?;
+    match args.output {
+        Format::Text => output::print(&page(&assessed))?,
+        Format::Json => output::write(&output::json(&objects(&assessed))?)?,
+        Format::Yaml => {
+            let value = serde_json::to_value(objects(&assessed)).context("cannot write the findings")?;
+            output::write(&output::yaml(&value)?)?;
+        }
+        Format::Sarif => output::write(&output::json(&sarif::log(&assessed))?)?,
+    }
     Ok(if assessed.iter().any(Assessed::refused) { Exit::Refused } else { Exit::Clean })
 }
 
@@ -130,20 +133,21 @@ fn objects(assessed: &[Assessed]) -> Vec<CheckedObject<'_>> {
         .collect()
 }
 
-fn text(assessed: &[Assessed]) -> String {
-    let mut text = String::new();
+fn page(assessed: &[Assessed]) -> Page {
+    let mut page = Page::default();
     for Assessed { document, subject, findings } in assessed {
         let place = |field: &str| format!("{}:{}: {}", document.file(), document.line(field), subject.name());
         if let Some(governing) = subject.governing() {
-            text += &output::placed(&place("metadata.name"), &governing.why());
-            text.push('\n');
+            page.placed(&place("metadata.name"), &governing.why());
+            page.line("");
         }
         for finding in findings {
-            text += &output::finding(&place(&finding.field.to_string()), finding);
-            text.push('\n');
+            page.finding(&place(&finding.field.to_string()), finding);
+            page.line("");
         }
     }
-    text + &summary(assessed) + "\n"
+    page.line(&summary(assessed));
+    page
 }
 
 fn summary(assessed: &[Assessed]) -> String {

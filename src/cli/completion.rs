@@ -21,6 +21,6 @@ pub(super) fn run(args: &Args, mut command: Command) -> anyhow::Result<Exit> {
     // Into memory first: the generator panics where standard output goes away.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut script);
-    output::print(&String::from_utf8_lossy(&script))?;
+    output::write(&output::Data::script(String::from_utf8_lossy(&script).into_owned()))?;
     Ok(Exit::Clean)
 }

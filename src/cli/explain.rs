@@ -59,17 +59,23 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(text) = args.code.as_deref().filter(|code| *code != "list") {
         let code = find(text)?;
         match args.output {
-            Format::Text => output::print(code.page())?,
+            Format::Text => output::print(&lines(code.page()))?,
             format => output::data(format, &FindingHelp::of(code))?,
         }
     } else {
         let all: Vec<FindingHelp> = Code::ALL.iter().map(|code| FindingHelp::of(*code)).collect();
         match args.output {
-            Format::Text => output::print(&all.iter().map(FindingHelp::line).collect::<String>())?,
+            Format::Text => output::print(&lines(&all.iter().map(FindingHelp::line).collect::<String>()))?,
             format => output::data(format, &all)?,
         }
     }
     Ok(Exit::Clean)
+}
+
+fn lines(text: &str) -> output::Page {
+    let mut page = output::Page::default();
+    page.lines(text);
+    page
 }
 
 /// The line below the title of a page.

@@ -1,10 +1,11 @@
 //! `explain rule`: what a rule does in every state of an etcd with a given quota.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
-use super::{Exit, Format, output};
+use super::{
+    Exit, Format,
+    output::{self, Page},
+};
 use crate::defrag::{
     finding::Finding,
     policy::Policy,
@@ -61,7 +62,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let judged = rule::judge(&args.rule, args.quota, &Policy::built_in().limits, &"rule".into());
     let exit = Exit::of(&judged.findings);
     if args.output == Format::Text {
-        output::print(&text(args, &judged))?;
+        output::print(&page(args, &judged))?;
     } else {
         let explanation = Explanation {
             valid: judged.rule.is_some(),
@@ -74,26 +75,25 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-fn text(args: &Args, judged: &Judged) -> String {
-    let mut page = format!("{}\n", args.rule);
+fn page(args: &Args, judged: &Judged) -> Page {
+    let mut page = Page::default();
     match Rule::parse(&args.rule) {
         Ok(rule) => {
-            let _ = writeln!(page, "\nfor a quota of {}:\n", quantity::human(args.quota));
-            page.push_str(&rule::picture(&rule, args.quota));
-            page.push('\n');
+            page.line(&args.rule);
+            page.lines(&format!("\nfor a quota of {}:\n\n", quantity::human(args.quota)));
+            page.lines(&rule::picture(&rule, args.quota));
+            page.line("");
         }
-        Err(error) => {
-            let _ = writeln!(page, "{}^", " ".repeat(error.column.saturating_sub(1)));
-        }
+        Err(error) => page.marked(&args.rule, error.column, 1),
     }
     if let Some(bytes) = judged.fires_above {
-        let _ = writeln!(page, "  least size at which it fires    {}", quantity::human(bytes));
+        page.line(&format!("  least size at which it fires    {}", quantity::human(bytes)));
     }
     if let Some(bytes) = judged.floor {
-        let _ = writeln!(page, "  never fires with less to reclaim than {}", quantity::human(bytes));
+        page.line(&format!("  never fires with less to reclaim than {}", quantity::human(bytes)));
     }
     let verdict = if judged.findings.iter().any(Finding::denies) { "refused" } else { "accepted" };
-    let _ = writeln!(page, "  verdict  {verdict}");
-    output::findings(&mut page, &judged.findings);
+    page.line(&format!("  verdict  {verdict}"));
+    page.findings(&judged.findings);
     page
 }

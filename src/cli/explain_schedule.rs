@@ -1,11 +1,12 @@
 //! `explain schedule`: whether Kubernetes accepts a schedule, when it fires, and what would hurt.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Exit, Format, output};
+use super::{
+    Exit, Format,
+    output::{self, Page},
+};
 use crate::defrag::{
     duration::in_words,
     finding::Finding,
@@ -64,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let next = next(&judged, now, usize::from(args.count));
     let exit = Exit::of(&judged.findings);
     if args.output == Format::Text {
-        output::print(&text(args, &judged, &next))?;
+        output::print(&page(args, &judged, &next))?;
     } else {
         let intervals = judged.resolved.as_ref().and_then(|resolved| resolved.intervals);
         let explanation = Explanation {
@@ -86,26 +87,27 @@ fn next(judged: &Judged, now: Timestamp, count: usize) -> Vec<Timestamp> {
     resolved.schedule.fire_times(now, resolved.zone.as_ref().unwrap_or(&utc)).take(count).collect()
 }
 
-fn text(args: &Args, judged: &Judged, next: &[Timestamp]) -> String {
-    let mut page = format!("{}\n", args.schedule);
-    if let Some(error) = error(args) {
-        let _ = writeln!(page, "{}{}", " ".repeat(error.column.saturating_sub(1)), "^".repeat(error.length.max(1)));
+fn page(args: &Args, judged: &Judged, next: &[Timestamp]) -> Page {
+    let mut page = Page::default();
+    match error(args) {
+        Some(error) => page.marked(&args.schedule, error.column, error.length),
+        None => page.line(&args.schedule),
     }
     if let Some(resolved) = &judged.resolved {
         if resolved.text != args.schedule {
-            let _ = writeln!(page, "  H for {}/{}: {}", args.namespace, args.name, resolved.text);
+            page.line(&format!("  H for {}/{}: {}", args.namespace, args.name, resolved.text));
         }
-        let _ = writeln!(page, "  {}", resolved.schedule.describe(resolved.zone.as_ref()));
+        page.line(&format!("  {}", resolved.schedule.describe(resolved.zone.as_ref())));
         let utc = TimeZone::utc();
         let zone = resolved.zone.as_ref().unwrap_or(&utc);
         for (index, time) in next.iter().enumerate() {
             let label = if index == 0 { "next" } else { "" };
             let local = time.to_zoned(zone.rules().clone()).strftime("%a %Y-%m-%d %H:%M:%S %Z");
-            let _ = writeln!(page, "  {label:<9}{local}");
+            page.line(&format!("  {label:<9}{local}"));
         }
         if let Some(intervals) = resolved.intervals {
             let (shortest, longest) = (in_words(intervals.shortest), in_words(intervals.longest));
-            let _ = writeln!(page, "  gaps     from {shortest} to {longest}");
+            page.line(&format!("  gaps     from {shortest} to {longest}"));
         }
     }
     let verdict = match (judged.resolved.is_some(), judged.findings.iter().any(Finding::denies)) {
@@ -113,8 +115,8 @@ fn text(args: &Args, judged: &Judged, next: &[Timestamp]) -> String {
         (true, true) => "refused: Kubernetes would take it, and it would hurt",
         (true, false) => "accepted",
     };
-    let _ = writeln!(page, "  verdict  {verdict}");
-    output::findings(&mut page, &judged.findings);
+    page.line(&format!("  verdict  {verdict}"));
+    page.findings(&judged.findings);
     page
 }
 

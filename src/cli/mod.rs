@@ -22,9 +22,13 @@ mod vap;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{
+    CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 
 use self::{exit::Exit, output::Format};
+use crate::defrag::text::printable;
 
 /// What stands below the help.
 const EXIT_CODES: &str = "Exit codes: 0 clean, 1 findings that refuse, 2 usage, input or output";
@@ -71,7 +75,8 @@ const TROUBLE: u8 = 2;
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            printable_arguments(&mut error);
             // Help and version are what was asked for; clap knows which stream and which code.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(TROUBLE));
@@ -97,6 +102,19 @@ pub fn run() -> ExitCode {
             output::error(&error);
             ExitCode::from(TROUBLE)
         }
+    }
+}
+
+/// Makes what an error says of the arguments printable: file names of somebody else may be among them.
+fn printable_arguments(error: &mut clap::Error) {
+    let said: Vec<(ContextKind, ContextValue)> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in said {
+        let value = match value {
+            ContextValue::String(text) => ContextValue::String(printable(&text)),
+            ContextValue::Strings(texts) => ContextValue::Strings(texts.iter().map(|text| printable(text)).collect()),
+            _ => continue,
+        };
+        error.insert(kind, value);
     }
 }
 

@@ -1,8 +1,15 @@
 //! Writing to people and to programs.
 //!
+//! People get a [`Page`] or a line on standard error, programs get [`Data`], and nothing else is printed. Text goes into a
+//! page by the line and is made printable there: no name, annotation or error of somebody else makes a line of its own or
+//! speaks to a terminal. Data says what is there, whole.
+//!
 //! Colour appears only on a terminal and never with `NO_COLOR`. A reader that goes away, as `head` does, is no error.
 
-use std::io::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write as _},
+};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
@@ -10,7 +17,10 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::defrag::finding::{Finding, Severity};
+use crate::defrag::{
+    finding::{Finding, Severity},
+    text::printable,
+};
 
 const DENY: Style = AnsiColor::Red.on_default().bold();
 const WARN: Style = AnsiColor::Yellow.on_default().bold();
@@ -32,9 +42,98 @@ pub(super) enum Format {
 /// Where messages are broken, in characters.
 const WIDTH: usize = 100;
 
-/// Writes data to standard output.
-pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = anstream::stdout().lock();
+/// Text for people, line by line.
+#[derive(Debug, Default)]
+pub(super) struct Page(String);
+
+impl Page {
+    /// Adds a line. What a terminal might obey, line breaks included, is made visible.
+    pub(super) fn line(&mut self, text: &str) {
+        self.0.push_str(&printable(text));
+        self.0.push('\n');
+    }
+
+    /// Adds the lines of a text of our own, such as a drawing. Nothing of others belongs in one: its line breaks would count.
+    pub(super) fn lines(&mut self, text: &str) {
+        for line in text.lines() {
+            self.line(line);
+        }
+    }
+
+    /// Adds a line, and below it marks under `length` of its characters, the first of which is at `column`, from 1.
+    pub(super) fn marked(&mut self, text: &str, column: usize, length: usize) {
+        let width = |chars: &mut dyn Iterator<Item = char>| printable(&chars.collect::<String>()).chars().count();
+        let mut chars = text.chars();
+        let before = width(&mut chars.by_ref().take(column.saturating_sub(1)));
+        let under = width(&mut chars.take(length));
+        self.line(text);
+        self.line(&format!("{}{}", " ".repeat(before), "^".repeat(under.max(length).max(1))));
+    }
+
+    /// Adds a line about a place.
+    pub(super) fn placed(&mut self, place: &str, text: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{BOLD}{}{BOLD:#}: {}", printable(place), printable(text));
+    }
+
+    /// Adds a finding: where and what on the first line, then the field and the message.
+    pub(super) fn finding(&mut self, place: &str, finding: &Finding) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.0, "{BOLD}{}{BOLD:#}: {}", printable(place), headed(finding));
+    }
+
+    /// Adds findings: severity and code, the field, and the message wrapped below.
+    pub(super) fn findings(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            self.0.push_str("\n  ");
+            self.0.push_str(&headed(finding));
+        }
+    }
+
+    /// What is printed where there is no colour.
+    #[cfg(test)]
+    pub(super) fn plain(&self) -> String {
+        anstream::adapter::strip_str(&self.0).to_string()
+    }
+}
+
+/// JSON, YAML or a script: text for programs.
+#[derive(Debug)]
+pub(super) struct Data(String);
+
+impl Data {
+    /// A script of our own.
+    pub(super) const fn script(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// Writes a page to standard output.
+pub(super) fn print(page: &Page) -> anyhow::Result<()> {
+    to(anstream::stdout().lock(), &page.0)
+}
+
+/// Writes a line to standard output.
+pub(super) fn print_line(text: &str) -> anyhow::Result<()> {
+    let mut page = Page::default();
+    page.line(text);
+    print(&page)
+}
+
+/// Writes data to standard output, as it is on a terminal too.
+pub(super) fn write(data: &Data) -> anyhow::Result<()> {
+    to(io::stdout().lock(), &data.0)
+}
+
+/// Writes a value as JSON, else as YAML: for objects there is no text but that.
+pub(super) fn data(format: Format, value: &impl Serialize) -> anyhow::Result<()> {
+    write(&match format {
+        Format::Json => json(value)?,
+        Format::Text | Format::Yaml => yaml(value)?,
+    })
+}
+
+fn to(mut stdout: impl io::Write, text: &str) -> anyhow::Result<()> {
     gone_is_fine(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
         .context("cannot write to standard output")
 }
@@ -46,36 +145,48 @@ fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Writes a value as JSON, else as YAML: for objects there is no text but that.
-pub(super) fn data(format: Format, value: &impl Serialize) -> anyhow::Result<()> {
-    print(&match format {
-        Format::Json => json(value)?,
-        Format::Text | Format::Yaml => yaml(value)?,
-    })
+/// Writes to standard error. That nobody listens there is no reason to stop.
+fn to_stderr(text: &str) {
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Writes a line to standard error. That nobody listens there is no reason to stop.
+/// Writes a line to standard error.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{text}");
+    to_stderr(&format!("{}\n", printable(text)));
 }
 
 /// Tells of something worth knowing.
 pub(super) fn note(text: &str) {
-    say(&format!("{BOLD}note:{BOLD:#} {}", plain(text)));
+    to_stderr(&format!("{BOLD}note:{BOLD:#} {}\n", printable(text)));
+}
+
+/// Writes a finding to standard error.
+pub(super) fn say_finding(place: &str, finding: &Finding) {
+    let mut page = Page::default();
+    page.finding(place, finding);
+    to_stderr(&page.0);
 }
 
 /// Reports why the command could not do its work.
 pub(super) fn error(error: &anyhow::Error) {
-    say(&format!("{DENY}error:{DENY:#} {}", plain(&format!("{error:#}"))));
+    let text = match error.downcast_ref::<Several>() {
+        Some(Several(lines)) => lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n"),
+        None => printable(&format!("{error:#}")),
+    };
+    to_stderr(&format!("{DENY}error:{DENY:#} {text}\n"));
 }
 
-/// Appends findings to a page: severity and code, the field, and the message wrapped below.
-pub(super) fn findings(page: &mut String, findings: &[Finding]) {
-    for finding in findings {
-        page.push_str("\n  ");
-        page.push_str(&headed(finding));
+/// An error of several lines. The line breaks of any other one are not ours.
+#[derive(Debug)]
+pub(super) struct Several(pub(super) Vec<String>);
+
+impl fmt::Display for Several {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
     }
 }
+
+impl std::error::Error for Several {}
 
 fn headed(finding: &Finding) -> String {
     let style = match finding.severity {
@@ -86,78 +197,63 @@ fn headed(finding: &Finding) -> String {
         "{style}{} {}{style:#}\n    {DIM}{}{DIM:#}\n{}",
         finding.severity,
         finding.code,
-        plain(&finding.field.to_string()),
-        wrap(&plain(&finding.message), 4)
+        printable(&finding.field.to_string()),
+        wrap(&printable(&finding.message), 4)
     )
 }
 
-/// A line about a place.
-pub(super) fn placed(place: &str, text: &str) -> String {
-    format!("{BOLD}{}{BOLD:#}: {}\n", plain(place), plain(text))
-}
-
-/// A finding for people: where and what on the first line, then the field and the message.
-pub(super) fn finding(place: &str, finding: &Finding) -> String {
-    format!("{BOLD}{}{BOLD:#}: {}", plain(place), headed(finding))
-}
-
-/// `text` with line breaks kept and other control characters, which a terminal might obey, made visible.
-fn plain(text: &str) -> String {
-    let visible = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(visible).collect()
-}
-
-/// `text` in lines of at most [`WIDTH`] characters, each indented; a word that is longer has a line of its own.
+/// `text`, which is one line, in lines of at most [`WIDTH`] characters, each indented; a word that is longer has a line of
+/// its own.
 fn wrap(text: &str, indent: usize) -> String {
     let mut wrapped = String::new();
-    for line in text.lines() {
-        let mut column = 0;
-        for word in line.split_whitespace() {
-            let length = word.chars().count();
-            if column > 0 && column + 1 + length > WIDTH {
-                wrapped.push('\n');
-                column = 0;
-            }
-            if column == 0 {
-                wrapped.extend(std::iter::repeat_n(' ', indent));
-                column = indent;
-            } else {
-                wrapped.push(' ');
-                column += 1;
-            }
-            wrapped.push_str(word);
-            column += length;
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > WIDTH {
+            wrapped.push('\n');
+            column = 0;
         }
-        wrapped.push('\n');
+        if column == 0 {
+            wrapped.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += length;
     }
+    wrapped.push('\n');
     wrapped
 }
 
 /// Objects of Kubernetes: a stream of documents in YAML, a List in JSON.
-pub(super) fn objects(format: Format, objects: &[Value]) -> anyhow::Result<String> {
+pub(super) fn objects(format: Format, objects: &[Value]) -> anyhow::Result<Data> {
     match format {
         Format::Json => json(&json!({"apiVersion": "v1", "kind": "List", "items": objects})),
         Format::Text | Format::Yaml => {
-            let documents: Vec<String> = objects.iter().map(yaml).collect::<anyhow::Result<_>>()?;
-            Ok(documents.join("---\n"))
+            let documents: Vec<String> =
+                objects.iter().map(|object| Ok(yaml(object)?.0)).collect::<anyhow::Result<_>>()?;
+            Ok(Data(documents.join("---\n")))
         }
     }
 }
 
 /// `value` as a YAML document, long strings on one line so that they can be searched for.
-pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
+pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<Data> {
     let options = serde_saphyr::ser_options! { min_fold_chars: usize::MAX, folded_wrap_chars: usize::MAX };
-    serde_saphyr::to_string_with_options(value, options).context("cannot write YAML")
+    Ok(Data(serde_saphyr::to_string_with_options(value, options).context("cannot write YAML")?))
 }
 
 /// `value` as indented JSON with a line break at the end.
-pub(super) fn json(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(value).context("cannot write JSON")? + "\n")
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<Data> {
+    Ok(Data(serde_json::to_string_pretty(value).context("cannot write JSON")? + "\n"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defrag::finding::Code;
 
     #[test]
     fn a_reader_that_went_away_is_no_error() {
@@ -174,7 +270,19 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_made_visible() {
-        assert_eq!(plain("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\nc");
+        const HOSTILE: &str = "a\u{1b}[2J\u{9b}H\u{202e}b\nerror: forged";
+        const SEEN: &str = "a\\u{1b}[2J\\u{9b}H\\u{202e}b\\nerror: forged";
+        let mut page = Page::default();
+        page.line(HOSTILE);
+        page.placed(HOSTILE, HOSTILE);
+        let finding = Finding::new(Code::ScheduleInvalid, HOSTILE, HOSTILE, HOSTILE);
+        page.finding(HOSTILE, &finding);
+        page.findings(&[finding]);
+        let printed = page.plain();
+        assert_eq!(printed.matches(SEEN).count(), 8, "{printed}");
+        assert_eq!(printed.lines().count(), 9, "{printed}");
+        assert!(!printed.lines().any(|line| line.starts_with("error")), "{printed}");
+        assert!(printed.lines().all(|line| line.chars().all(crate::defrag::text::is_printable)), "{printed:?}");
     }
 
     #[test]
@@ -195,7 +303,7 @@ mod tests {
             " a",
             "# b",
         ] {
-            let written = yaml(&[text]).unwrap();
+            let Data(written) = yaml(&[text]).unwrap();
             assert!(written.contains(&format!("\"{text}\"")) || written.contains(&format!("'{text}'")), "{written}");
         }
     }

@@ -101,7 +101,7 @@ impl LoadedPolicies {
             for finding in &compiled.findings {
                 let line = document.line(&finding.field.to_string());
                 let place = format!("{}:{line}: DefragPolicy {}", document.file(), compiled.name);
-                output::say(output::finding(&place, finding).trim_end());
+                output::say_finding(&place, finding);
             }
         }
         if self.policies.iter().all(|(_, compiled)| compiled.is_valid()) { Exit::Clean } else { Exit::Refused }
@@ -190,7 +190,7 @@ fn defrag_policy(document: &Document) -> anyhow::Result<Option<DefragPolicy>> {
                 format!("{}: there is no field {field} in a DefragPolicy: {advice}", document.place(&field))
             })
             .collect();
-        bail!("{}", lines.join("\n"));
+        return Err(output::Several(lines).into());
     }
     if document.value.get("spec").is_none() {
         bail!("{}: the DefragPolicy has no spec; an empty one, {{}}, is the built-in policy", document.place(""));

@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             "there is no enrolled StatefulSet in the input; the label etcd-defrag.io/enabled: \"true\" enrols one",
         );
     }
-    output::print(&output::objects(args.output, &objects)?)?;
+    output::write(&output::objects(args.output, &objects)?)?;
     Ok(exit)
 }
 
@@ -99,7 +99,7 @@ fn rendered(
     let name = format!("{}/{}", object.namespace(), object.name());
     for finding in &assessment.findings {
         let place = format!("{}:{}: {name}", document.file(), document.line(&finding.field.to_string()));
-        output::say(output::finding(&place, finding).trim_end());
+        output::say_finding(&place, finding);
     }
     let refused = assessment.refused.any;
     let Some(cronjob) = assessment.cronjob() else {

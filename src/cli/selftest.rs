@@ -38,7 +38,7 @@ async fn test(namespace: &str) -> anyhow::Result<Exit> {
     for (schedule, check) in [(Some("* * * * *"), refused as fn(&Answer) -> Verdict), (None, filled_in)] {
         let answer = dry_run(&client, namespace, &statefulset(namespace, schedule)).await?;
         match check(&answer) {
-            Ok(good) => output::print(&format!("ok: {good}\n"))?,
+            Ok(good) => output::print_line(&format!("ok: {good}"))?,
             Err(bad) => {
                 output::say(&format!("FAILED: {bad}"));
                 exit = Exit::Refused;

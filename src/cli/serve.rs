@@ -25,9 +25,11 @@ use crate::{
         server::{self, Admission},
     },
     controller::{self, policies::policy_snapshot::PolicySnapshots},
-    defrag::cronjob::MANAGER,
+    defrag::{cronjob::MANAGER, text},
     runtime::{
-        api_error, leadership,
+        api_error,
+        cores::Cores,
+        leadership,
         limits::ServerLimits,
         probes::{self, Probes},
         pulse::Pulse,
@@ -91,7 +93,7 @@ pub(super) struct Args {
 
 /// Runs the command until a signal ends it.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    telemetry::init(args.log_format).map_err(anyhow::Error::msg)?;
+    telemetry::init(args.log_format, text::is_printable).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(serve(args))?;
     Ok(Exit::Clean)
@@ -112,8 +114,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         args.tls.source(&client, &args.namespace, &metrics, &shutdown).await?;
 
     let snapshots = PolicySnapshots::follow(client.clone());
+    let cores = Cores::of_this_machine();
     let limits = ServerLimits { drain_delay: args.drain_delay, ..ServerLimits::default() };
-    let admission = Admission::new(snapshots.subscribe(), admission_metrics, &limits);
+    let admission = Admission::new(snapshots.subscribe(), admission_metrics, &limits, cores.clone());
     let clients = args.tls.clients(&shutdown).await;
     let config = match clients.clone() {
         Some(clients) => certificates.server_config_for(clients)?,
@@ -152,6 +155,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         namespace: None,
         identity,
         prometheus_files: args.prometheus_files.clone(),
+        // Whoever waits for an answer to a write does not wait for a whole fleet.
+        cores: cores.half(),
     };
     controller::run(client, snapshots, options, lease, reconciler_metrics, shutdown.token()).await;
 

@@ -59,10 +59,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             }
             output::print(&table::table(&etcds, namespace.is_none(), now))?;
         }
-        Format::Json => output::print(&output::json(&etcds)?)?,
+        Format::Json => output::write(&output::json(&etcds)?)?,
         Format::Yaml => {
             let value = serde_json::to_value(&etcds).context("cannot write the etcds")?;
-            output::print(&output::yaml(&value)?)?;
+            output::write(&output::yaml(&value)?)?;
         }
     }
     Ok(if etcds.iter().any(Etcd::refused) { Exit::Refused } else { Exit::Clean })

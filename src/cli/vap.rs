@@ -43,6 +43,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         output::note("each policy holds wherever it selects: CEL sees neither priorities nor the other policies");
     }
     let exit = loaded.say_findings();
-    output::print(&output::objects(args.output, &objects)?)?;
+    output::write(&output::objects(args.output, &objects)?)?;
     Ok(exit)
 }

@@ -3,9 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use kube::Client;
+use tokio::task::JoinError;
 
 use super::metrics::ReconcileMetrics;
-use crate::runtime::{api_error, leadership::Leadership};
+use crate::runtime::{api_error, cores::Cores, leadership::Leadership};
 
 /// How the reconciler runs.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Options {
     pub identity: String,
     /// The folder with the files that policies name in `metrics.prometheus`.
     pub prometheus_files: PathBuf,
+    /// Where assessments are made.
+    pub cores: Cores,
 }
 
 /// Why a look at a StatefulSet ended early.
@@ -31,6 +34,8 @@ pub(super) enum Error {
     NotLeading,
     #[error("no end after {0:?}")]
     TimedOut(Duration),
+    #[error("the assessment ended unexpectedly, which is a bug: {0}")]
+    NotAssessed(#[source] JoinError),
 }
 
 /// What every look shares.
@@ -40,6 +45,7 @@ pub(super) struct Context {
     pub(super) identity: String,
     pub(super) metrics: ReconcileMetrics,
     pub(super) prometheus_files: PathBuf,
+    pub(super) cores: Cores,
 }
 
 impl Context {

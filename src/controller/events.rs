@@ -14,7 +14,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use tracing::debug;
 
 use super::{Context, Error};
-use crate::defrag::{cronjob::MANAGER, statefulset::StatefulSet};
+use crate::defrag::{cronjob::MANAGER, statefulset::StatefulSet, text::printable};
 
 /// The longest note that the API server takes, in bytes.
 const NOTE_LIMIT: usize = 1024;
@@ -78,7 +78,7 @@ fn object(context: &Context, regarding: &StatefulSet, event: Event, now: Timesta
         },
         action: Some(event.action.to_owned()),
         event_time: Some(MicroTime(now)),
-        note: Some(cut(event.note)),
+        note: Some(cut(&event.note)),
         reason: Some(event.reason.to_owned()),
         regarding: Some(ObjectReference {
             api_version: Some("apps/v1".to_owned()),
@@ -95,8 +95,9 @@ fn object(context: &Context, regarding: &StatefulSet, event: Event, now: Timesta
     }
 }
 
-/// A note that the API server takes: at most [`NOTE_LIMIT`] bytes, cut between characters.
-fn cut(mut note: String) -> String {
+/// A note that people can read and the API server takes: one line of printable characters, at most [`NOTE_LIMIT`] bytes, cut between characters.
+fn cut(note: &str) -> String {
+    let mut note = printable(note);
     if note.len() > NOTE_LIMIT {
         let end = (0..=NOTE_LIMIT - '…'.len_utf8()).rev().find(|at| note.is_char_boundary(*at)).unwrap_or(0);
         note.truncate(end);
@@ -111,8 +112,14 @@ mod tests {
 
     #[test]
     fn a_long_note_is_cut_between_characters() {
-        assert_eq!(cut("é".repeat(512)), "é".repeat(512));
-        let cut = cut(format!("a{}", "é".repeat(600)));
+        assert_eq!(cut(&"é".repeat(512)), "é".repeat(512));
+        let cut = cut(&format!("a{}", "é".repeat(600)));
         assert!(cut.len() <= NOTE_LIMIT && cut.ends_with('…'), "{}", cut.len());
+    }
+
+    #[test]
+    fn a_note_is_one_line_whatever_is_quoted_in_it() {
+        let note = cut("The engine ended with 1 and these words: x\n\u{1b}[2J\u{9b}H\u{202e}y");
+        assert_eq!(note, r"The engine ended with 1 and these words: x\n\u{1b}[2J\u{9b}H\u{202e}y");
     }
 }

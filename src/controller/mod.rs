@@ -5,8 +5,9 @@
 //!   StatefulSets, CronJobs, Jobs     observe ─► assess ─► ensure ─► record events
 //! ```
 //!
-//! Only observe, ensure and record events see a client; assess is the pure core. A look at an object that is as it should be asks and writes nothing: the
-//! caches answer. A stale cache never decides over what exists: before an object is changed or deleted, the live one is
+//! Only observe, ensure and record events see a client; assess is the pure core, on a thread that carries nothing else. A
+//! look at an object that is as it should be asks and writes nothing: the caches answer. A stale cache never decides over
+//! what exists: before an object is changed or deleted, the live one is
 //! read, and the write is bound to its uid; a CronJob that the caches do not show is applied without force, so that one
 //! of somebody else makes that fail.
 
@@ -75,6 +76,7 @@ pub async fn run(
         identity: options.identity.clone(),
         metrics: metrics.clone(),
         prometheus_files: options.prometheus_files.clone(),
+        cores: options.cores.clone(),
     });
     loop {
         tokio::select! {

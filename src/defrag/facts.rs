@@ -96,6 +96,7 @@ impl Code {
                 | Self::CredentialsUnknown
                 | Self::SecretReferenceInvalid
                 | Self::ValueInvalid
+                | Self::TooMuchToRead
         )
     }
 }

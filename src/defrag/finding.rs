@@ -171,6 +171,8 @@ codes! {
     OptOutRefused = "opt-out-refused", Deny;
     /// A Secret or an address of the runs, chosen by a write of the status alone.
     AccessThroughStatus = "access-through-status", Deny;
+    /// A StatefulSet that holds more than is read.
+    TooMuchToRead = "too-much-to-read", Deny;
 }
 
 impl Code {

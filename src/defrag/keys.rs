@@ -142,6 +142,10 @@ impl Key {
     /// The known key that is nearest to what a person wrote (without the prefix), if any is near.
     #[must_use]
     pub fn nearest(name: &str) -> Option<Self> {
+        // A distance is at least the difference of the lengths, so nothing this long is near to a name.
+        if name.len() > 64 {
+            return None;
+        }
         let wanted = name.to_lowercase().replace('_', "-");
         Self::ALL
             .iter()

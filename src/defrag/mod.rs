@@ -9,6 +9,7 @@
 //! [`assess()`] is the only way to a [`Plan`], and a CronJob is built from a [`Plan`] only.
 
 pub mod assess;
+pub mod budget;
 pub mod cronjob;
 pub mod defaulting;
 pub mod dns;
@@ -18,6 +19,7 @@ pub mod facts;
 pub mod field;
 pub mod finding;
 pub mod keys;
+pub mod measure;
 pub mod ondemand;
 pub mod policy;
 pub mod quantity;
@@ -26,6 +28,6 @@ pub mod rule;
 pub mod schedule;
 pub mod settings;
 pub mod statefulset;
-mod text;
+pub mod text;
 
 pub use assess::{Assessment, Enrollment, Plan, Surroundings, Verdict, assess};

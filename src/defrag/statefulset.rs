@@ -1,28 +1,28 @@
 //! The part of a StatefulSet that the assessment reads. Everything else is never decoded, so it can neither be lost nor
 //! be refused here.
 
+mod decode;
+
 use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{
     api::{apps::v1 as apps, core::v1::VolumeResourceRequirements},
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use serde::{Deserialize, Deserializer, Serialize};
+
+use self::decode::Part;
+use super::measure::{Measure, Tally};
 
 /// A StatefulSet, reduced to what the assessment reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct StatefulSet {
-    /// Name, namespace, labels, annotations.
-    #[serde(default, deserialize_with = "nullable")]
+    /// Name, namespace, labels, our annotations, and what tells versions apart.
+    #[serde(default, deserialize_with = "decode::metadata")]
     pub metadata: ObjectMeta,
     /// The desired state.
-    #[serde(default, deserialize_with = "nullable")]
+    #[serde(default, deserialize_with = "Part::part")]
     pub spec: Spec,
-}
-
-/// `null` reads as the default, as the API server treats it.
-fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 macro_rules! part {
@@ -30,7 +30,20 @@ macro_rules! part {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
         #[serde(rename_all = "camelCase")]
-        pub struct $name { $($(#[$field_doc])* #[serde(default, deserialize_with = "nullable")] pub $field: $type,)+ }
+        pub struct $name { $($(#[$field_doc])* #[serde(default, deserialize_with = "Part::part")] pub $field: $type,)+ }
+
+        impl Part for $name {
+            fn part<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                decode::nullable(deserializer)
+            }
+        }
+
+        // Whatever is decoded counts.
+        impl Measure for $name {
+            fn measure(&self, tally: &mut Tally) {
+                $(self.$field.measure(tally);)+
+            }
+        }
     };
 }
 
@@ -136,23 +149,10 @@ VolumeMount {
 });
 part!(/// A probe; the numbers are seconds and counts, unset means Kubernetes' default.
 Probe {
-    /// Seconds before the first attempt.
-    initial_delay_seconds: Option<i32>,
     /// Seconds between attempts (default 10).
     period_seconds: Option<i32>,
     /// Failures in a row that restart the container (default 3).
     failure_threshold: Option<i32>,
-    /// Seconds until an attempt has failed (default 1).
-    timeout_seconds: Option<i32>,
-    /// An HTTP request.
-    http_get: Option<HttpGet>,
-});
-part!(/// `httpGet`.
-HttpGet {
-    /// The path.
-    path: String,
-    /// The port.
-    port: Option<IntOrString>,
 });
 part!(/// A volume.
 Volume {
@@ -238,7 +238,7 @@ impl StatefulSet {
         self.metadata.labels.as_ref().map_or_else(|| Cow::Owned(BTreeMap::new()), Cow::Borrowed)
     }
 
-    /// The annotations; empty where there are none.
+    /// Our annotations; empty where there are none.
     #[must_use]
     pub fn annotations(&self) -> Cow<'_, BTreeMap<String, String>> {
         self.metadata.annotations.as_ref().map_or_else(|| Cow::Owned(BTreeMap::new()), Cow::Borrowed)

@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod bodies;
 pub mod capacity;
 pub mod clock;
+pub mod cores;
 pub mod exposition;
 pub mod holding;
 pub mod leadership;

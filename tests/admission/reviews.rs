@@ -18,7 +18,7 @@ use etcd_defrag_webhook::{
         policy::PolicySnapshot,
         statefulset::StatefulSet,
     },
-    runtime::limits::ServerLimits,
+    runtime::{cores::Cores, limits::ServerLimits},
 };
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -38,7 +38,7 @@ pub(crate) fn admission(limits: &ServerLimits, metrics: AdmissionMetrics) -> Adm
 
 fn admission_under(snapshot: PolicySnapshot, limits: &ServerLimits, metrics: AdmissionMetrics) -> Admission {
     let (_, snapshot) = watch::channel(Arc::new(snapshot));
-    Admission::new(snapshot, metrics, limits).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
+    Admission::new(snapshot, metrics, limits, Cores::new(2)).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
 }
 
 fn service() -> Router {

@@ -17,7 +17,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{sync::oneshot, time::timeout};
 
 use harness::ControlPlane;
@@ -185,9 +185,7 @@ impl Shared {
 
 /// The example of the project, without pods: what is under test is what is said of it.
 fn etcd(name: &str) -> StatefulSet {
-    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-    object["metadata"]["name"] = json!(name);
-    object["metadata"]["namespace"] = json!(NAMESPACE);
+    let mut object = harness::example_etcd(NAMESPACE, name, &[]);
     object["spec"]["replicas"] = json!(0);
     serde_json::from_value(object).unwrap()
 }

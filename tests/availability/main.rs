@@ -4,7 +4,13 @@
 //!
 //! A binary of its own: what runs beside it would be in the figures.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a failed helper fails the test")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed helper fails the test"
+)]
 
 mod installation;
 mod load;
@@ -31,8 +37,12 @@ use harness::{CertManager, Node, Process, own_image};
 /// One test at a time: each measures the machine's answers.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// How long the load goes on while nothing happens, and after a loss until things are looked at.
-const A_WHILE: Duration = Duration::from_secs(8);
+/// How long the load goes on while nothing happens, after a loss until things are looked at, and at the end of a phase: what a
+/// change leaves behind shows in later calls. `AVAILABILITY_SECONDS=8` makes a drill of it.
+fn a_while() -> Duration {
+    let seconds = std::env::var("AVAILABILITY_SECONDS").map_or(4, |text| text.parse().expect("a number of seconds"));
+    Duration::from_secs(seconds)
+}
 
 /// A node with the project's own image and others besides, which are made only where a node can run.
 fn node(test: &str, others: impl FnOnce() -> Vec<PathBuf>) -> Option<Node> {
@@ -57,7 +67,7 @@ fn restarts_renewals_and_lost_leaders_under_load() {
     figures_of_the_process(&installation);
 
     let mut phases = Phases::start(&node);
-    phases.planned("nothing", || sleep(A_WHILE));
+    phases.planned("nothing", || sleep(a_while()));
     phases.planned("rolling restart", || installation.restart());
     phases.planned("certificate renewed", || {
         let before = installation.expiries();
@@ -74,7 +84,7 @@ fn restarts_renewals_and_lost_leaders_under_load() {
         let process = installation.process(&installation.leader().unwrap());
         let lost = Timestamp::now();
         process.kill();
-        sleep(A_WHILE);
+        sleep(a_while());
         installation.settled();
         lost
     });
@@ -86,7 +96,7 @@ fn restarts_renewals_and_lost_leaders_under_load() {
         sleep(Duration::from_secs(30));
         assert_ne!(installation.leader().as_ref(), Some(&leader), "a leader that hangs has kept the Lease");
         process.signal("CONT");
-        sleep(A_WHILE);
+        sleep(a_while());
         installation.settled();
         lost
     });
@@ -101,7 +111,7 @@ fn a_ca_of_its_own_is_replaced_under_load() {
     let Some(node) = node("a_ca_of_its_own_is_replaced_under_load", Vec::new) else { return };
     let installation = Installation::install(&node, "tls: {mode: self-signed}");
     let mut phases = Phases::start(&node);
-    phases.planned("nothing", || sleep(A_WHILE));
+    phases.planned("nothing", || sleep(a_while()));
     phases.planned("its own CA and certificate replaced", || {
         let before = installation.expiries();
         node.kubectl_ok(&["-n", NAMESPACE, "delete", "secret", &format!("{NAME}-tls")]);
@@ -125,7 +135,7 @@ fn an_upgrade_and_its_way_back_under_load() {
     let _cert_manager = CertManager::start(&node);
     let installation = Installation::install(&node, NO_POLICY);
     let mut phases = Phases::start(&node);
-    phases.planned("nothing", || sleep(A_WHILE));
+    phases.planned("nothing", || sleep(a_while()));
     phases.planned("upgrade to the next version", || {
         to_another_version(&installation, &next.rule, || installation.upgrade(&next.chart(), NO_POLICY));
     });

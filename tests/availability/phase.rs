@@ -14,8 +14,6 @@ use crate::{
 };
 use harness::{Audit, AuditEvent, Node, eventually};
 
-/// How long a phase goes on after what it is about: what a change leaves behind shows in later calls.
-const AFTER: Duration = Duration::from_secs(8);
 /// How long the reconciler may take to follow the last change.
 const CATCH_UP: Duration = Duration::from_mins(1);
 
@@ -63,7 +61,7 @@ impl<'a> Phases<'a> {
     fn run(&mut self, name: &'static str, planned: Planned, event: impl FnOnce() -> Option<Timestamp>) {
         let from = Timestamp::now();
         let lost = event();
-        sleep(AFTER);
+        sleep(crate::a_while());
         self.rows.push(Row { name, planned, from, to: Timestamp::now(), lost });
     }
 

@@ -9,9 +9,11 @@
 )]
 
 mod cluster;
+mod digests;
 mod documents;
 mod monitoring;
 mod readme;
 mod rendered;
+mod rights;
 mod schema;
 mod support;

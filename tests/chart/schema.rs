@@ -6,7 +6,7 @@ use super::support::{NAMESPACE, RELEASE};
 use harness::{chart, helm};
 
 /// Values, and the word that the refusal has to name.
-const WRONG: [(&str, &str); 26] = [
+const WRONG: [(&str, &str); 29] = [
     ("replica: 3", "replica"),
     ("replicas: 0", "/replicas"),
     ("replicas: two", "/replicas"),
@@ -31,6 +31,9 @@ const WRONG: [(&str, &str); 26] = [
     ("metrics: {monitor: {kind: servicemonitor}}", "/metrics/monitor/kind"),
     ("metrics: {rules: {enabled: 'yes'}}", "/metrics/rules/enabled"),
     ("metrics: {rules: {runbooks: 'a page'}}", "/metrics/rules/runbooks"),
+    ("rbac: {namespaces: tenants}", "/rbac/namespaces"),
+    ("rbac: {namespaces: ['team-*']}", "/rbac/namespaces/0"),
+    ("rbac: {reports: openreports}", "/rbac/reports"),
     ("defaultPolicy: {spec: []}", "/defaultPolicy/spec"),
     ("selfTest: {namespace: Default}", "/selfTest/namespace"),
 ];

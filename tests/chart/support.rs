@@ -73,6 +73,7 @@ metrics:
   monitor: {kind: PodMonitor, interval: 15s, labels: {release: prometheus}}
   rules: {enabled: true, labels: {release: prometheus}, runbooks: 'https://wiki.example.com/etcd/'}
   dashboards: {enabled: true, labels: {grafana_dashboard: null, dashboards: etcd}, annotations: {folder: etcd}}
+rbac: {namespaces: [sandbox], reports: false}
 serviceAccount: {name: guard, annotations: {example.com/note: account}}
 admissionPolicy: {enabled: true}
 defaultPolicy: {spec: {enrollment: All, priority: 5}}

@@ -43,20 +43,14 @@ async fn follows_every_fact(subject: &Subject<'_>, mut wanted: Shown, quota: u64
 #[tokio::test]
 async fn with_nothing_refused_every_fact_is_followed() {
     let world = asleep();
-    let subject = Subject::new(&world, "sound", "annotation-unknown").await;
-    subject.make(&SETTINGS, 8 * GIB).await;
-    let wanted = Shown::good(8 * GIB);
-    subject.shows("made", &wanted).await;
+    let (subject, wanted) = Subject::made(&world, "sound", "annotation-unknown").await;
     follows_every_fact(&subject, wanted, 4 * GIB).await;
 }
 
 #[tokio::test]
 async fn under_a_policy_that_became_stricter_facts_are_followed_and_the_last_good_settings_stay() {
     let world = asleep();
-    let subject = Subject::new(&world, "stricter", "schedule-too-often").await;
-    subject.make(&SETTINGS, 8 * GIB).await;
-    let mut wanted = Shown::good(8 * GIB);
-    subject.shows("made", &wanted).await;
+    let (subject, mut wanted) = Subject::made(&world, "stricter", "schedule-too-often").await;
 
     subject.govern("first", round("first", strict()));
     wanted.told = true;
@@ -124,10 +118,7 @@ async fn with_a_mistyped_annotation_facts_are_followed_and_the_last_good_setting
 #[tokio::test]
 async fn under_another_policy_facts_are_followed_and_only_what_it_refuses_becomes_its_default() {
     let world = asleep();
-    let subject = Subject::new(&world, "exchanged", "schedule-too-often").await;
-    subject.make(&SETTINGS, 8 * GIB).await;
-    let mut wanted = Shown::good(8 * GIB);
-    subject.shows("made", &wanted).await;
+    let (subject, mut wanted) = Subject::made(&world, "exchanged", "schedule-too-often").await;
 
     let mut weekly = round("second", strict());
     weekly["priority"] = json!(1);
@@ -151,9 +142,7 @@ async fn under_another_policy_facts_are_followed_and_only_what_it_refuses_become
 #[tokio::test]
 async fn under_another_policy_whose_own_default_is_refused_the_cronjob_is_suspended_until_there_is_one() {
     let world = asleep();
-    let subject = Subject::new(&world, "nothing-acceptable", "schedule-too-often").await;
-    subject.make(&SETTINGS, 8 * GIB).await;
-    subject.shows("made", &Shown::good(8 * GIB)).await;
+    let (subject, _) = Subject::made(&world, "nothing-acceptable", "schedule-too-often").await;
 
     let mut without = strict();
     without["priority"] = json!(1);
@@ -218,10 +207,7 @@ async fn survives_forgeries(subject: &Subject<'_>, told: bool, same: bool) {
 #[tokio::test]
 async fn what_is_in_force_cannot_be_forged_and_is_written_again_where_it_is_lost() {
     let world = asleep();
-    let subject = Subject::new(&world, "forged", "annotation-unknown").await;
-    subject.make(&SETTINGS, 8 * GIB).await;
-    let mut wanted = Shown::good(8 * GIB);
-    subject.shows("made", &wanted).await;
+    let (subject, mut wanted) = Subject::made(&world, "forged", "annotation-unknown").await;
     survives_forgeries(&subject, false, true).await;
 
     subject.annotate("shedule", Some("9 9 * * *")).await;
@@ -306,9 +292,7 @@ async fn while_no_etcd_is_found_no_fact_is_followed_but_what_pauses() {
 #[tokio::test]
 async fn whichever_fact_cannot_be_read_all_the_others_stay() {
     let world = asleep();
-    let subject = Subject::new(&world, "unreadable", "").await;
-    subject.make(&SETTINGS, 8 * GIB).await;
-    subject.shows("made", &Shown::good(8 * GIB)).await;
+    let (subject, _) = Subject::made(&world, "unreadable", "").await;
     let sound = json!({"spec": {"replicas": 3, "template": subject.template().await}});
     let with = |change: &dyn Fn(&mut Value)| {
         let mut template = sound["spec"]["template"].clone();
@@ -373,10 +357,7 @@ async fn a_suspend_that_is_neither_true_nor_false_changes_nothing_and_stops_noth
 #[tokio::test]
 async fn a_suspend_that_the_policy_locks_is_the_policys_to_say() {
     let world = asleep();
-    let subject = Subject::new(&world, "suspend-locked", "key-locked").await;
-    subject.make(&SETTINGS, 8 * GIB).await;
-    let mut wanted = Shown::good(8 * GIB);
-    subject.shows("made", &wanted).await;
+    let (subject, mut wanted) = Subject::made(&world, "suspend-locked", "key-locked").await;
     let locked = json!({"defaults": {"suspend": false}, "limits": {"lockedKeys": ["suspend"]}});
     subject.govern("first", round("second", locked));
     wanted.round = "second".to_owned();
@@ -390,10 +371,7 @@ async fn a_suspend_that_the_policy_locks_is_the_policys_to_say() {
 #[tokio::test]
 async fn with_a_label_that_makes_no_sense_the_cronjob_stays_and_follows_its_etcd() {
     let world = asleep();
-    let subject = Subject::new(&world, "label", "enabled-invalid").await;
-    subject.make(&SETTINGS, 8 * GIB).await;
-    let mut wanted = Shown::good(8 * GIB);
-    subject.shows("made", &wanted).await;
+    let (subject, mut wanted) = Subject::made(&world, "label", "enabled-invalid").await;
     subject.patch(json!({"metadata": {"labels": {"etcd-defrag.io/enabled": "perhaps"}}})).await;
     wanted.told = true;
     subject.shows("unclear", &wanted).await;

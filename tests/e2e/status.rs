@@ -8,7 +8,11 @@ use super::{
     policies::with_definition,
     support::{Namespace, SOON, etcd, namespace, stderr, unlabelled},
 };
-use harness::{ControlPlane, binary, eventually};
+use etcd_defrag_webhook::{
+    controller::on_demand::{LAST_ON_DEMAND, ON_DEMAND},
+    defrag::text::is_printable,
+};
+use harness::{ControlPlane, binary, eventually, on_terminal};
 
 fn status(ns: &Namespace<'_>, args: &[&str]) -> Output {
     Command::new(binary()).arg("status").args(args).env("KUBECONFIG", ns.plane.kubeconfig()).output().unwrap()
@@ -141,4 +145,47 @@ fn without_the_definition_the_built_in_policy_is_shown_and_nobody_has_to_be_told
     let text = status(&ns, &["-A"]);
     assert_eq!(text.status.code(), Some(0), "{}", stderr(&text));
     assert!(String::from_utf8_lossy(&text.stdout).contains("<built-in>"), "{}", String::from_utf8_lossy(&text.stdout));
+}
+
+/// Clears the screen, in three ways, forges a row, goes back to the beginning of the line and turns the rest around.
+const HOSTILE: &str = "x\n\u{1b}[2J\u{1b}[H\u{9b}2J\u{1b}ctenants   forged   <built-in>\r\u{202e}\u{200b}\u{2028}y";
+
+#[test]
+fn a_tenant_forges_no_row_and_clears_no_screen() {
+    // Nobody reconciles and nobody judges, so that everything stays as the tenant wrote it.
+    let plane = ControlPlane::start();
+    let ns = namespace(&plane, "hostile");
+    let keys = ["schedule", "time-zone", "rule", "endpoints", "quota", "command-timeout", "suspend"];
+    ns.accepts(&etcd(&ns.name, "etcd", &keys.map(|key| (key, HOSTILE))));
+    ns.accepts(&json!({
+        "apiVersion": "batch/v1", "kind": "CronJob",
+        "metadata": {
+            "name": "etcd-defrag-job", "namespace": ns.name, "labels": {"app.kubernetes.io/managed-by": "etcd-defrag-webhook"},
+            "annotations": {
+                "etcd-defrag.io/statefulset": "etcd",
+                ON_DEMAND: HOSTILE, LAST_ON_DEMAND: format!("{}{HOSTILE}", "long ".repeat(1000)),
+            },
+        },
+        "spec": {"schedule": "7 3 * * *", "jobTemplate": {"spec": {"template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}},
+    }));
+
+    let row = rows(&ns).remove(0);
+    assert_eq!(
+        (&row["name"], &row["onDemand"]),
+        (&json!("etcd"), &json!(HOSTILE)),
+        "data for programs is whole: {row}"
+    );
+
+    let mut command = Command::new(binary());
+    command.args(["status", "-n", &ns.name]).env("KUBECONFIG", plane.kubeconfig());
+    let Some(screen) = on_terminal("a_tenant_forges_no_row_and_clears_no_screen", &command) else { return };
+    let lines = screen.lines(is_printable);
+    assert!(screen.is_coloured() && screen.code == Some(1), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.starts_with("tenants")), "{lines:#?}");
+    let seen = r"x\n\u{1b}[2J\u{1b}[H\u{9b}2J\u{1b}ctenants   forged   <built-in>\r\u{202e}\u{200b}\u{2028}y";
+    assert!(lines.contains(&format!("{}/etcd: waits: {seen}", ns.name)), "{lines:#?}");
+    let long = lines.iter().find(|line| line.contains("last on demand: long long")).unwrap();
+    assert!(long.ends_with('…') && long.chars().count() < 600, "{long}");
+    assert!(lines.iter().any(|line| line.contains(r"forged   <built-in>\r\u{202e}")), "{lines:#?}");
 }

@@ -2,16 +2,14 @@
 
 use std::{
     process::Output,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use harness::{ControlPlane, Serve, ServeOptions, eventually, with_its_own_rights};
+pub(crate) use harness::example_etcd as etcd;
+use harness::{ControlPlane, Serve, ServeOptions, eventually, make_namespace, with_its_own_rights};
 
 /// What the reconciler needs at most for one step, with room for a busy machine, on which a leader can lose its Lease: that is
 /// taken over after 15 s, and looked at every 2 s.
@@ -70,25 +68,8 @@ pub(crate) struct Namespace<'a> {
 
 /// Makes a namespace that enforces Pod Security "restricted".
 pub(crate) fn namespace<'a>(plane: &'a ControlPlane, purpose: &str) -> Namespace<'a> {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("{purpose}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    let manifest = json!({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-    });
-    plane.apply(&manifest.to_string());
+    let name = make_namespace(plane, purpose);
     Namespace { plane, name }
-}
-
-/// The StatefulSet of the example, in a namespace and under a name, with annotations of ours.
-pub(crate) fn etcd(namespace: &str, name: &str, annotations: &[(&str, &str)]) -> Value {
-    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-    object["metadata"]["namespace"] = json!(namespace);
-    object["metadata"]["name"] = json!(name);
-    for (key, value) in annotations {
-        object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
-    }
-    object
 }
 
 /// The same object without the label.

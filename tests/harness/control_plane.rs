@@ -155,6 +155,8 @@ impl ControlPlane {
         let mut command = Command::new(super::bin("kubectl"));
         command
             .env("KUBECONFIG", self.kubeconfig())
+            // It ends before it has to collect anything.
+            .env("GOGC", "off")
             // Neither the user's cache nor the user's preferences.
             .env("KUBECACHEDIR", self.dir().join("kubectl-cache"))
             .env("KUBERC", "off");

@@ -32,6 +32,7 @@ mod etcd_cluster;
 mod etcd_pods;
 mod helm;
 mod node;
+mod objects;
 mod own_image;
 mod processes;
 pub mod prometheus;
@@ -40,6 +41,7 @@ mod read;
 mod serve;
 mod stand_in;
 mod supervised;
+mod terminal;
 
 pub use self::{
     audit::{Audit, AuditEvent, AuditMark},
@@ -49,12 +51,14 @@ pub use self::{
     etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
     helm::{chart, helm, helm_ok},
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
+    objects::{example_etcd, make_namespace},
     own_image::own_image,
     processes::Process,
     prometheus::{Prometheus, PrometheusOptions, Target},
     serve::{Serve, ServeOptions, binary, with_its_own_rights},
     stand_in::{Exported, Exporter, StandIn},
     supervised::Component,
+    terminal::{Screen, on_terminal},
 };
 
 use std::{

@@ -8,7 +8,7 @@ use std::{
 
 use etcd_defrag_webhook::{
     controller::{self, Options, metrics::ReconcileMetrics, policies::policy_snapshot::PolicySnapshots},
-    runtime::leadership,
+    runtime::{cores::Cores, leadership},
 };
 use tokio::{
     task::JoinHandle,
@@ -146,6 +146,7 @@ impl Replica {
             namespace: None,
             identity: identity.clone(),
             prometheus_files: std::path::PathBuf::new(),
+            cores: Cores::new(1),
         };
         let lease = leadership::Config::new("system", "lease", identity);
         let task = tokio::spawn(controller::run(

@@ -41,7 +41,7 @@ fn nospace_is_seen_and_the_runbook_leads_back() {
         "ALERTS{alertname=\"EtcdDefragNoSpace\", alertstate=\"firing\", namespace=\"tenants\", statefulset=\"etcd\"}";
     assert!(prometheus.query(alert).is_empty());
 
-    eventually("the etcd to refuse writes", SOON, || (0..20).any(|_| is_refused(&write(&etcd))).then_some(()));
+    assert!((0..2_000).any(|_| is_refused(&write(&etcd))), "the etcd refuses no write");
     eventually("the alert", SOON, || {
         write(&etcd);
         (!prometheus.query(alert).is_empty()).then_some(())

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use harness::{ControlPlane, Prometheus, PrometheusOptions, Serve, Target, eventually, prometheus};
 
@@ -21,8 +21,7 @@ fn a_webhook_that_is_gone_is_seen_by_its_callers_and_by_its_absence() {
     ];
     let jobs = prometheus::jobs_of(&targets);
     let prometheus = Prometheus::start(programs, &PrometheusOptions { jobs, ..PrometheusOptions::default() });
-    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-    object["metadata"]["namespace"] = json!("default");
+    let object = harness::example_etcd("default", "kamaji-etcd", &[]);
     plane.apply(&object.to_string());
     prometheus.wait_for("sum(etcd_defrag_webhook_leader) == 1");
     let firing = |alert: &str| format!("ALERTS{{alertname=\"{alert}\", alertstate=\"firing\"}}");

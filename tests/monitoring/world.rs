@@ -155,8 +155,5 @@ impl World {
 
 /// The StatefulSet of the example under this name.
 pub(crate) fn statefulset(name: &str) -> Value {
-    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-    object["metadata"]["namespace"] = json!(NAMESPACE);
-    object["metadata"]["name"] = json!(name);
-    object
+    harness::example_etcd(NAMESPACE, name, &[])
 }

@@ -1,15 +1,13 @@
 //! A node with `serve` beside it, shared by the tests that run at the same time, and what a good run looks like.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+pub(crate) use harness::make_namespace as namespace;
 use harness::{ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, eventually, with_its_own_rights};
 
 /// What the reconciler, the kubelet and the Job controller need at most for one step, with room for a busy machine.
@@ -37,18 +35,6 @@ pub(crate) fn world(test: &str) -> Option<Arc<World>> {
     let world = Arc::new(World { serve, node });
     *shared = Arc::downgrade(&world);
     Some(world)
-}
-
-/// Makes a namespace that enforces Pod Security "restricted"; returns its name.
-pub(crate) fn namespace(plane: &ControlPlane, purpose: &str) -> String {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("{purpose}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    let manifest = json!({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-    });
-    plane.apply(&manifest.to_string());
-    name
 }
 
 /// Waits for an event of ours on the StatefulSet of an etcd whose note is as wanted; returns the note.

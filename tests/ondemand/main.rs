@@ -19,7 +19,7 @@ mod requests;
 use std::time::Duration;
 
 use etcd_defrag_webhook::defrag::policy;
-use harness::{CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, eventually};
+use harness::{CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, eventually, example_etcd};
 use serde_json::{Value, json};
 
 const GIB: u64 = 1 << 30;
@@ -33,15 +33,9 @@ fn world() -> (ControlPlane, Serve) {
     (plane, serve)
 }
 
-/// The StatefulSet of the example, of 8 GiB quota, under another name.
+/// An etcd of 8 GiB quota that runs once a year: what starts here starts on demand.
 fn etcd(namespace: &str, name: &str) -> Value {
-    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-    object["metadata"]["namespace"] = json!(namespace);
-    object["metadata"]["name"] = json!(name);
-    // Once a year: what starts here starts on demand.
-    object["metadata"]["annotations"] =
-        json!({"etcd-defrag.io/schedule": "0 0 1 1 *", "etcd-defrag.io/time-zone": "Etc/UTC"});
-    object
+    example_etcd(namespace, name, &[("schedule", "0 0 1 1 *"), ("time-zone", "Etc/UTC")])
 }
 
 /// Makes a policy; a kind that is new may take a moment to be served.

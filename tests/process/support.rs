@@ -5,6 +5,7 @@ use std::time::Duration;
 use etcd_defrag_webhook::admission::registration::{Registration, Target};
 use serde_json::{Value, json};
 
+pub(crate) use harness::example_etcd as etcd;
 use harness::{ControlPlane, Serve, ServeOptions, eventually, free_port};
 
 /// The namespace of the process, and the name of everything that is its own.
@@ -15,43 +16,11 @@ pub(crate) const SECRET: &str = "etcd-defrag-webhook-tls";
 /// What takes a few steps on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// The StatefulSet of the example, in a namespace and under a name, with annotations of ours.
-pub(crate) fn etcd(namespace: &str, name: &str, annotations: &[(&str, &str)]) -> Value {
-    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-    object["metadata"]["namespace"] = json!(namespace);
-    object["metadata"]["name"] = json!(name);
-    for (key, value) in annotations {
-        object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
-    }
-    object
-}
-
-/// The namespace, and the account with the rights of the manifests and those that `--tls-self-signed` needs.
+/// The namespace, and the account with the rights of the manifests, which are those that `--tls-self-signed` needs.
 pub(crate) fn prepare(plane: &ControlPlane) {
     plane.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
     plane.apply(include_str!("../../deploy/manifests/05-defragpolicies.crd.yaml"));
     plane.apply(include_str!("../../deploy/manifests/10-rbac.yaml"));
-    let rbac = "rbac.authorization.k8s.io/v1";
-    let subjects = json!([{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}]);
-    let configurations = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
-    for object in [
-        json!({"apiVersion": rbac, "kind": "Role", "metadata": {"name": "own-secret", "namespace": NAMESPACE}, "rules": [
-            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
-            {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET],
-             "verbs": ["get", "list", "watch", "update", "patch"]},
-        ]}),
-        json!({"apiVersion": rbac, "kind": "RoleBinding", "metadata": {"name": "own-secret", "namespace": NAMESPACE},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "own-secret"}, "subjects": subjects}),
-        json!({"apiVersion": rbac, "kind": "ClusterRole", "metadata": {"name": "own-registration"}, "rules": [
-            {"apiGroups": ["admissionregistration.k8s.io"], "resources": configurations, "resourceNames": [NAME],
-             "verbs": ["get", "list", "watch", "patch"]},
-        ]}),
-        json!({"apiVersion": rbac, "kind": "ClusterRoleBinding", "metadata": {"name": "own-registration"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "own-registration"},
-            "subjects": subjects}),
-    ] {
-        plane.apply(&object.to_string());
-    }
 }
 
 /// Both configurations, in which every entry is there once for each port, and a call that fails is seen.

@@ -21,9 +21,7 @@ async fn the_log_of_a_refusal_names_the_trace_of_its_request() {
     let plane = ControlPlane::start_with(&[(API_SERVER, &format!("--tracing-config-file={}", file.display()))]);
     let serve = Serve::start(&plane);
 
-    let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-    object["metadata"]["namespace"] = json!("default");
-    object["metadata"]["annotations"] = json!({"etcd-defrag.io/schedule": "* * * * *"});
+    let object = super::support::etcd("default", "kamaji-etcd", &[("schedule", "* * * * *")]);
     let request = Request::builder()
         .method(Method::POST)
         .uri("/apis/apps/v1/namespaces/default/statefulsets")

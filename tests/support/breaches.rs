@@ -181,6 +181,7 @@ fn mistakes() -> Vec<Case> {
             json!({"name": "ETCD_ROOT_PASSWORD", "value": "secret"}),
         ),
         at(Code::TooManyMembers, none(), "/spec/replicas", json!(11)),
+        at(Code::TooMuchToRead, none(), "/spec/template/spec/containers/0/args", json!(vec!["-v"; 2048])),
         at(Code::EnabledInvalid, none(), "/metadata/labels/etcd-defrag.io~1enabled", json!("yes")),
     ]
 }

@@ -180,14 +180,10 @@ impl<'a> Fleet<'a> {
 
     /// The StatefulSet of the example, in the fleet and under a name, with annotations of ours.
     fn etcd(&self, name: &str, annotations: &[(&str, &str)]) -> Value {
-        let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
-        object["metadata"]["namespace"] = json!(NAMESPACE);
-        object["metadata"]["name"] = json!(name);
+        let own = [("schedule", self.schedule.as_str()), ("time-zone", "Etc/UTC")];
+        let mut object = harness::example_etcd(NAMESPACE, name, &[&own, annotations].concat());
         // Where nothing is ever scheduled, the node of the other drill has no pods of theirs to run.
         object["spec"]["template"]["spec"]["nodeSelector"] = json!({"no": "node"});
-        for (key, value) in [("schedule", self.schedule.as_str()), ("time-zone", "Etc/UTC")].iter().chain(annotations) {
-            object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
-        }
         object
     }
 

@@ -1,8 +1,12 @@
 //! `make bench-judge`: how long judgements take, beside the crates `cron` and `croner` and the Go modules that decide in
 //! a cluster, wherever these do the same work. Ends with 1 where a goal is missed by more than the margin for noise.
 //!
+//! With the argument `worst` only the worst objects that a tenant can write are judged, which needs no Go.
+//!
 //! Machines differ and are noisy: compare the ratios, all of which are of one run.
 
+#[path = "../../../tests/support/adversary.rs"]
+mod adversary;
 mod harness;
 mod oracle;
 #[path = "../../../tests/harness/random.rs"]
@@ -11,6 +15,7 @@ mod rules;
 mod schedules;
 mod statefulsets;
 mod table;
+mod worst;
 
 use std::{path::Path, process::ExitCode};
 
@@ -26,6 +31,11 @@ fn now() -> Result<Timestamp> {
 
 fn run() -> Result<bool> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    if std::env::args().any(|argument| argument == "worst") {
+        let mut table = Table::new();
+        worst::judge(&mut table)?;
+        return Ok(table.verdict());
+    }
     let oracle = Oracle::start(&root.join("tests/oracle"))?;
     let mut table = Table::new();
     println!("Time of one iteration: median and p99 of batches taken in turn; in brackets how many times ours.");
@@ -35,6 +45,7 @@ fn run() -> Result<bool> {
     rules::judge(&mut table)?;
     statefulsets::judge(&mut table, &root)?;
     statefulsets::admit(&mut table, &root)?;
+    worst::judge(&mut table)?;
     println!("\nnot compared:");
     for line in uncompared {
         println!("  {line}");

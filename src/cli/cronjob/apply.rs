@@ -70,7 +70,7 @@ async fn apply(args: &Args) -> anyhow::Result<Exit> {
     trace(&format!("reading the CronJob {namespace}/{job}"));
     let existing: Option<CronJob> = api.get_opt(job).await.with_context(|| format!("cannot read the CronJob {job}"))?;
     if let Some(Ownership::Foreign { why }) = existing.as_ref().map(|existing| ownership(existing, name)) {
-        output::say(output::finding(&place, &foreign(namespace, job, &why)).trim_end());
+        output::say_finding(&place, &foreign(namespace, job, &why));
         return Ok(Exit::Refused);
     }
     let verb = match &existing {
@@ -90,7 +90,7 @@ async fn apply(args: &Args) -> anyhow::Result<Exit> {
         .await
         .with_context(|| format!("cannot apply the CronJob {namespace}/{job}"))?;
 
-    output::print(&format!("cronjob.batch/{job} {verb}\n"))?;
+    output::print_line(&format!("cronjob.batch/{job} {verb}"))?;
     output::note(&format!(
         "nothing keeps this CronJob current; to have that done, enrol the StatefulSet: kubectl --namespace {namespace} label statefulset {name} {ENABLED}=true"
     ));

@@ -16,7 +16,7 @@ use crate::{
 /// Without --apply no cluster is contacted: a StatefulSet as the kamaji-etcd chart installs it is assumed, or read from
 /// a file. DEBUG=1 in the environment traces every step on standard error.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(crate) struct Args {
     /// The name of the StatefulSet [default: kamaji-etcd]
     #[arg(short = 'e', long, value_name = "etcd_name", value_parser = dns_subdomain)]
     pub(super) etcd_name: Option<String>,

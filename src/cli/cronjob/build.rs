@@ -28,7 +28,7 @@ pub(super) fn build(args: &Args, object: StatefulSet, governing: &Governing) -> 
     let now = Timestamp::now();
     let assessment = assess(&object, governing, &Surroundings::nothing(), now);
     for finding in &assessment.findings {
-        output::say(output::finding(&place, finding).trim_end());
+        output::say_finding(&place, finding);
     }
     let Assessment { plan: Some(plan), .. } = &assessment else { return Ok(None) };
     for line in plan.effective(now) {

@@ -79,7 +79,7 @@ impl Node {
 }
 
 /// The path of a key, as findings write it: `metadata.labels[example.org/key]`.
-pub(in crate::cli) fn join(path: &str, key: &str) -> String {
+pub(crate) fn join(path: &str, key: &str) -> String {
     if key.is_empty() || key.contains(['.', '/', '[', ']']) {
         format!("{path}[{key}]")
     } else if path.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fmt::Write as _,
     path::Path,
     time::Duration,
 };
@@ -18,11 +17,14 @@ use crate::{
         policy::{Governing, PolicySet, Source},
         quantity::human,
         statefulset::StatefulSet,
+        text::shorten,
     },
 };
 
 /// How long all answers may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest note, in characters: an annotation has room for a quarter of a megabyte.
+const NOTE: usize = 500;
 /// How old a scrape may be.
 const FRESH: Duration = Duration::from_mins(5);
 
@@ -111,9 +113,9 @@ fn in_days(days: f64) -> String {
     }
 }
 
-/// A line for each etcd.
-pub(super) fn lines(etcds: &[Etcd]) -> String {
-    let mut text = String::new();
+/// A line for each etcd, and for each note on it.
+pub(super) fn lines(etcds: &[Etcd]) -> Vec<String> {
+    let mut lines = Vec::new();
     for etcd in etcds {
         let name = format!("{}/{}", etcd.namespace, etcd.name);
         if let Some(sizes) = &etcd.sizes {
@@ -122,15 +124,13 @@ pub(super) fn lines(etcds: &[Etcd]) -> String {
                 _ => "not growing towards the quota".to_owned(),
             };
             let required = if sizes.required { "; a run is required" } else { "" };
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
+            lines.push(format!(
                 "{name}: {} of {}, {} in use, {} to reclaim in all members; {days}{required}",
                 human(sizes.size),
                 human(sizes.quota),
                 human(sizes.in_use),
                 human(sizes.reclaimable),
-            );
+            ));
         }
         for (what, note) in [
             ("cannot be measured", &etcd.unmeasured),
@@ -138,11 +138,11 @@ pub(super) fn lines(etcds: &[Etcd]) -> String {
             ("last on demand", &etcd.last_on_demand),
         ] {
             if let Some(note) = note {
-                let _ = writeln!(text, "{name}: {what}: {note}");
+                lines.push(format!("{name}: {what}: {}", shorten(note, NOTE)));
             }
         }
     }
-    text
+    lines
 }
 
 #[cfg(test)]
@@ -179,6 +179,6 @@ mod tests {
             Etcd { unmeasured: Some("Prometheus has no database size.".to_owned()), ..etcd("gone") },
             etcd("unasked"),
         ];
-        insta::assert_snapshot!(lines(&etcds));
+        insta::assert_snapshot!(lines(&etcds).join("\n"));
     }
 }

@@ -4,45 +4,50 @@ use jiff::Timestamp;
 
 use super::etcds::Etcd;
 use crate::{
-    cli::output,
-    defrag::{finding::Finding, schedule::TimeZone},
+    cli::output::Page,
+    defrag::{finding::Finding, schedule::TimeZone, text::shorten},
 };
 
+/// The widest cell, in characters: the longest name there is.
+const CELL: usize = 253;
+
 /// The table, and below it in full what refuses.
-pub(super) fn table(etcds: &[Etcd], namespaces: bool, now: Timestamp) -> String {
+pub(super) fn table(etcds: &[Etcd], namespaces: bool, now: Timestamp) -> Page {
+    let mut page = Page::default();
     if etcds.is_empty() {
-        return String::new();
+        return page;
     }
     let mut rows = vec![
         ["NAMESPACE", "NAME", "POLICY", "SCHEDULE", "NEXT RUN", "LAST SUCCESS", "LAST FAILURE", "FINDINGS"]
             .map(str::to_owned),
     ];
-    rows.extend(etcds.iter().map(|etcd| row(etcd, now)));
+    // Escapes count for the width of a column.
+    rows.extend(etcds.iter().map(|etcd| row(etcd, now).map(|cell| shorten(&cell, CELL))));
     let mut widths = [0; 8];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
-    let mut text = String::new();
     for row in &rows {
         let cells = row.iter().zip(widths).skip(usize::from(!namespaces));
         let cells: Vec<String> = cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text += cells.join("   ").trim_end();
-        text.push('\n');
+        page.line(cells.join("   ").trim_end());
     }
     let lines = super::measured::lines(etcds);
     if !lines.is_empty() {
-        text.push('\n');
-        text += &lines;
+        page.line("");
+        for line in &lines {
+            page.line(line);
+        }
     }
     for etcd in etcds {
         for finding in etcd.findings.iter().filter(|finding| finding.denies()) {
-            text.push('\n');
-            text += &output::finding(&format!("{}/{}", etcd.namespace, etcd.name), finding);
+            page.line("");
+            page.finding(&format!("{}/{}", etcd.namespace, etcd.name), finding);
         }
     }
-    text
+    page
 }
 
 fn row(etcd: &Etcd, now: Timestamp) -> [String; 8] {
@@ -142,10 +147,10 @@ mod tests {
             },
         ];
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        insta::assert_snapshot!(anstream::adapter::strip_str(&table(&etcds, true, now)).to_string());
-        let first = table(&etcds, false, now);
+        insta::assert_snapshot!(table(&etcds, true, now).plain());
+        let first = table(&etcds, false, now).plain();
         assert!(first.starts_with("NAME      POLICY "), "{first}");
-        assert_eq!(table(&[], true, now), "");
+        assert_eq!(table(&[], true, now).plain(), "");
     }
 
     #[test]

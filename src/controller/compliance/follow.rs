@@ -30,7 +30,7 @@ use crate::{
 const AGAIN: Duration = Duration::from_mins(1);
 
 /// What there is to know.
-pub(in crate::controller) enum News {
+pub(crate) enum News {
     /// Reports are of this kind from now on; ours of the other kind, where that is installed too, are to go.
     Found { kind: Kind, other: Option<Kind> },
     /// No kind is installed any more, or we may not use it.
@@ -53,7 +53,7 @@ struct Follow {
 }
 
 /// News of reports, without end.
-pub(in crate::controller) fn follow(client: &Client, namespace: Option<&str>) -> BoxStream<'static, News> {
+pub(crate) fn follow(client: &Client, namespace: Option<&str>) -> BoxStream<'static, News> {
     let follow = Follow {
         client: client.clone(),
         namespace: namespace.map(str::to_owned),

@@ -24,16 +24,16 @@ const AGAIN: Duration = Duration::from_mins(1);
 
 /// The reports that concern one StatefulSet, as the watch last saw them.
 #[derive(Clone, Debug)]
-pub(in crate::controller) struct Reports {
-    pub(in crate::controller) kind: Kind,
+pub(crate) struct Reports {
+    pub(crate) kind: Kind,
     /// By name.
-    pub(in crate::controller) shown: Vec<(String, Shown)>,
+    pub(crate) shown: Vec<(String, Shown)>,
 }
 
 /// Makes the report of a StatefulSet say what it should; where that has to wait, for how long.
 ///
 /// A report is worth less than the CronJob: what goes wrong here is told to the log and tried again.
-pub(in crate::controller) async fn keep(
+pub(crate) async fn keep(
     context: &Context,
     key: &ObjectKey,
     reports: &Reports,
@@ -76,7 +76,7 @@ async fn write(context: &Context, key: &ObjectKey, name: &str, report: Report) -
 }
 
 /// Deletes these reports of a StatefulSet that is not enrolled, or not there, any more.
-pub(in crate::controller) async fn remove(context: &Context, key: &ObjectKey, reports: &Reports) {
+pub(crate) async fn remove(context: &Context, key: &ObjectKey, reports: &Reports) {
     let api = api(context, reports.kind, &key.namespace);
     for (name, shown) in &reports.shown {
         if let Err(error) = delete(context, &api, name, shown.uid.clone()).await {
@@ -86,7 +86,7 @@ pub(in crate::controller) async fn remove(context: &Context, key: &ObjectKey, re
 }
 
 /// Deletes all our reports of a kind that another one took the place of.
-pub(in crate::controller) async fn clear(context: &Context, kind: Kind, namespace: Option<&str>) -> Result<(), Error> {
+pub(crate) async fn clear(context: &Context, kind: Kind, namespace: Option<&str>) -> Result<(), Error> {
     let resource = kind.resource();
     let all: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(context.client.clone(), namespace, &resource),
@@ -116,12 +116,7 @@ fn api(context: &Context, kind: Kind, namespace: &str) -> Api<DynamicObject> {
 
 impl Reports {
     /// Whether this report, of this name, is about the StatefulSet.
-    pub(in crate::controller) fn concern(
-        report: &str,
-        shown: &Shown,
-        name_: &str,
-        object: Option<&StatefulSet>,
-    ) -> bool {
+    pub(crate) fn concern(report: &str, shown: &Shown, name_: &str, object: Option<&StatefulSet>) -> bool {
         let uid = object.and_then(|object| object.metadata.uid.as_deref());
         shown.statefulset == name_ || uid.is_some_and(|uid| report == name(uid))
     }

@@ -42,7 +42,7 @@ use crate::{
     defrag::{
         cronjob::{
             self,
-            live::{Live, slim},
+            live::Live,
             ownership::{statefulset_of, statefulset_of_ours},
         },
         etcd,
@@ -477,11 +477,11 @@ fn enrols_all(snapshot: &PolicySnapshot) -> bool {
 }
 
 /// The part of a StatefulSet that is kept, where it has our label or could be enrolled without.
-fn of_concern(mut object: StatefulSet) -> Option<Arc<StatefulSet>> {
-    if object.label(ENABLED).is_none() && !etcd::evidence(&object).runs_etcd() {
+fn of_concern(object: StatefulSet) -> Option<Arc<StatefulSet>> {
+    // What runs is read when it is assessed, where that delays nobody.
+    if object.label(ENABLED).is_none() && !etcd::mentions_etcd(&object) {
         return None;
     }
-    object.metadata = slim(object.metadata);
     Some(Arc::new(object))
 }
 

@@ -26,7 +26,7 @@ use crate::{
 
 /// What is told of one etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::controller) struct Facts {
+pub(crate) struct Facts {
     quota: Option<u64>,
     longest_pause: Option<Duration>,
     suspended: bool,
@@ -39,11 +39,7 @@ pub(in crate::controller) struct Facts {
 
 impl Facts {
     /// What is known of an enrolled etcd: from the last look at it, from its CronJob, and from the Jobs that are still there.
-    pub(in crate::controller) fn of<'a>(
-        state: &ObjectState,
-        cronjob: Option<&Live>,
-        runs: impl Iterator<Item = &'a Run>,
-    ) -> Self {
+    pub(crate) fn of<'a>(state: &ObjectState, cronjob: Option<&Live>, runs: impl Iterator<Item = &'a Run>) -> Self {
         let last_look = state.last_look.as_ref();
         let planned = last_look.and_then(|last_look| last_look.planned);
         let findings = last_look.iter().flat_map(|last_look| last_look.findings.iter());
@@ -72,11 +68,11 @@ impl Facts {
 
 /// The enrolled etcds; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(in crate::controller) struct EtcdMetrics(Arc<Mutex<BTreeMap<ObjectKey, Facts>>>);
+pub(crate) struct EtcdMetrics(Arc<Mutex<BTreeMap<ObjectKey, Facts>>>);
 
 impl EtcdMetrics {
     /// Tells this of an etcd from now on; of one without facts, nothing.
-    pub(in crate::controller) fn set(&self, key: &ObjectKey, facts: Option<Facts>) {
+    pub(crate) fn set(&self, key: &ObjectKey, facts: Option<Facts>) {
         let mut etcds = self.etcds();
         match facts {
             Some(facts) => etcds.insert(key.clone(), facts),
@@ -85,7 +81,7 @@ impl EtcdMetrics {
     }
 
     /// Tells nothing any more.
-    pub(in crate::controller) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.etcds().clear();
     }
 

@@ -42,23 +42,23 @@ const STRIKES: u32 = 3;
 const TRIED: usize = 20;
 
 /// An etcd to look at.
-pub(in crate::controller) struct Candidate {
-    pub(in crate::controller) key: ObjectKey,
-    pub(in crate::controller) object: Arc<StatefulSet>,
-    pub(in crate::controller) aim: Arc<Aim>,
+pub(crate) struct Candidate {
+    pub(crate) key: ObjectKey,
+    pub(crate) object: Arc<StatefulSet>,
+    pub(crate) aim: Arc<Aim>,
     /// The name of the policy that governs it.
-    pub(in crate::controller) policy: Arc<str>,
-    pub(in crate::controller) facts: Facts,
+    pub(crate) policy: Arc<str>,
+    pub(crate) facts: Facts,
     /// The metadata of its CronJob as the watch saw it.
-    pub(in crate::controller) cronjob: ObjectMeta,
+    pub(crate) cronjob: ObjectMeta,
     /// How often in a row the same refusal was found.
-    pub(in crate::controller) strikes: (&'static str, u32),
+    pub(crate) strikes: (&'static str, u32),
 }
 
 /// A policy, and how many runs on demand are under way under it.
-pub(in crate::controller) struct Governed {
-    pub(in crate::controller) on_demand: OnDemand,
-    pub(in crate::controller) active: usize,
+pub(crate) struct Governed {
+    pub(crate) on_demand: OnDemand,
+    pub(crate) active: usize,
 }
 
 /// What one pass came to.
@@ -77,10 +77,10 @@ pub(super) struct PassResult {
 
 /// What a policy's condition tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::controller) struct Reach {
-    pub(in crate::controller) holds: bool,
-    pub(in crate::controller) reason: &'static str,
-    pub(in crate::controller) message: String,
+pub(crate) struct Reach {
+    pub(crate) holds: bool,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
 }
 
 /// Looks at all of them.

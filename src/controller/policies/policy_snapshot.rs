@@ -168,7 +168,7 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<PolicySnapshot>>, compl
 
 /// Changes that become one snapshot.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::controller) struct Batch {
+pub(crate) struct Batch {
     first: Instant,
     last: Instant,
     quiet: Duration,
@@ -182,12 +182,12 @@ impl Batch {
     }
 
     /// One more change: it waits for a time without another, but never longer than `latest` after the first.
-    pub(in crate::controller) fn with(now: Instant, before: Option<Self>, quiet: Duration, latest: Duration) -> Self {
+    pub(crate) fn with(now: Instant, before: Option<Self>, quiet: Duration, latest: Duration) -> Self {
         Self { first: before.map_or(now, |before| before.first), last: now, quiet, latest }
     }
 
     /// When they are taken up.
-    pub(in crate::controller) fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         (self.last + self.quiet).min(self.first + self.latest)
     }
 }

@@ -54,7 +54,7 @@ const RESYNC: Duration = Duration::from_mins(5);
 
 /// What the StatefulSets that a policy selects came to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::controller) struct Tally {
+pub(crate) struct Tally {
     /// How many enrolled StatefulSets it selects.
     selected: usize,
     /// How many of them it governs, and how many of those violate it.
@@ -64,11 +64,11 @@ pub(in crate::controller) struct Tally {
     /// The policies that govern the others.
     others: BTreeSet<String>,
     /// Whether the Prometheus that it names answers, once that is known.
-    pub(in crate::controller) prometheus: Option<Reach>,
+    pub(crate) prometheus: Option<Reach>,
 }
 
 /// Counts for each policy, by its name, the enrolled StatefulSets.
-pub(in crate::controller) fn tally<'a>(
+pub(crate) fn tally<'a>(
     snapshot: &PolicySnapshot,
     enrolled: impl Iterator<Item = (&'a ObjectKey, &'a Labels, &'a LastLook)>,
 ) -> HashMap<String, Tally> {
@@ -98,7 +98,7 @@ pub(in crate::controller) fn tally<'a>(
 }
 
 /// The status of a policy. Conditions that hold as before keep the time of `before`.
-pub(in crate::controller) fn status(
+pub(crate) fn status(
     policy: &Compiled,
     tally: &Tally,
     before: &DefragPolicyStatus,
@@ -214,7 +214,7 @@ type KnownStatuses = HashMap<Identity, DefragPolicyStatus>;
 
 /// When statuses are due, and what they were.
 #[derive(Default)]
-pub(in crate::controller) struct StatusWriter {
+pub(crate) struct StatusWriter {
     dirty: Option<Batch>,
     /// Since when looks under way are waited for.
     waiting: Option<Instant>,
@@ -227,18 +227,18 @@ pub(in crate::controller) struct StatusWriter {
 
 impl StatusWriter {
     /// Something changed that a status may tell.
-    pub(in crate::controller) fn touch(&mut self, now: Instant) {
+    pub(crate) fn touch(&mut self, now: Instant) {
         self.dirty = Some(Batch::with(now, self.dirty, QUIET, LATEST));
     }
 
     /// When statuses are to be written; never while some are.
-    pub(in crate::controller) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         let due = self.dirty.as_ref().map(Batch::due).into_iter().chain(self.resync).min();
         due.filter(|_| self.writes.is_empty())
     }
 
     /// Waits longer, because looks that a status counts are under way; `false` where that has gone on for too long.
-    pub(in crate::controller) fn postpone(&mut self, now: Instant) -> bool {
+    pub(crate) fn postpone(&mut self, now: Instant) -> bool {
         self.forget(now);
         let since = *self.waiting.get_or_insert(now);
         let patient = now.saturating_duration_since(since) < PATIENCE;
@@ -256,12 +256,7 @@ impl StatusWriter {
     }
 
     /// Begins to write the statuses that changed.
-    pub(in crate::controller) fn start(
-        &mut self,
-        context: Arc<Context>,
-        snapshot: &PolicySnapshot,
-        tallies: HashMap<String, Tally>,
-    ) {
+    pub(crate) fn start(&mut self, context: Arc<Context>, snapshot: &PolicySnapshot, tallies: HashMap<String, Tally>) {
         self.dirty = None;
         self.waiting = None;
         let policies: Vec<_> = snapshot.policies().iter().cloned().collect();
@@ -287,7 +282,7 @@ impl StatusWriter {
     }
 
     /// Waits until the writes under way have ended.
-    pub(in crate::controller) async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         let Some(ended) = self.writes.join_next().await else { return };
         self.known = ended.ok().flatten();
         if self.known.is_none() {
@@ -296,7 +291,7 @@ impl StatusWriter {
     }
 
     /// Whether writes are under way.
-    pub(in crate::controller) fn is_writing(&self) -> bool {
+    pub(crate) fn is_writing(&self) -> bool {
         !self.writes.is_empty()
     }
 }

@@ -7,21 +7,24 @@ use tracing::info;
 
 use crate::{
     controller::{Context, Error, ObjectKey},
-    defrag::cronjob::{MANAGED_BY, MANAGER, STATEFULSET, drift::drift, live::LAST_APPLIED, names::OURS},
+    defrag::{
+        cronjob::{MANAGED_BY, MANAGER, STATEFULSET, drift::drift, live::LAST_APPLIED, names::OURS},
+        text::printable,
+    },
 };
 
 /// What an application came to.
 #[derive(Debug)]
-pub(in crate::controller) struct Applied {
+pub(crate) struct Applied {
     /// The CronJob as it is now.
-    pub(in crate::controller) live: CronJob,
+    pub(crate) live: CronJob,
     /// The fields that are not as asked for, because the cluster insists.
-    pub(in crate::controller) remaining: Vec<String>,
+    pub(crate) remaining: Vec<String>,
 }
 
 /// Makes a CronJob that is not there. It is applied without force: should a foreign one have appeared meanwhile, its
 /// fields conflict and it stays untouched.
-pub(in crate::controller) async fn create(context: &Context, desired: &CronJob) -> Result<Applied, Error> {
+pub(crate) async fn create(context: &Context, desired: &CronJob) -> Result<Applied, Error> {
     let live = server_side(context, desired, false).await?;
     finish(context, live, desired).await
 }
@@ -30,7 +33,7 @@ pub(in crate::controller) async fn create(context: &Context, desired: &CronJob) 
 ///
 /// Applying sets our fields; what others added to the specification it cannot remove, so that is replaced where needed.
 /// With `adopt`, the specification is replaced first: merged into another author's lists, ours would not be valid.
-pub(in crate::controller) async fn update(
+pub(crate) async fn update(
     context: &Context,
     live: &CronJob,
     desired: &CronJob,
@@ -119,8 +122,8 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// Sets or removes one annotation of a CronJob of ours whose specification stays as it is.
-pub(in crate::controller) async fn annotate(
+/// Sets or removes one annotation of a CronJob of ours, for people, whose specification stays as it is.
+pub(crate) async fn annotate(
     context: &Context,
     live: &CronJob,
     key: &str,
@@ -129,12 +132,12 @@ pub(in crate::controller) async fn annotate(
     context.may_write()?;
     let (api, name) = api(context, &live.metadata);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let patch = json!({"metadata": {"uid": live.metadata.uid, "annotations": {key: value}}});
+    let patch = json!({"metadata": {"uid": live.metadata.uid, "annotations": {key: value.map(printable)}}});
     Ok(api.patch(&name, &params, &Patch::Merge(&patch)).await?)
 }
 
 /// Deletes exactly this CronJob, with its Jobs. That it is gone already is just as well.
-pub(in crate::controller) async fn delete(context: &Context, live: &CronJob) -> Result<bool, Error> {
+pub(crate) async fn delete(context: &Context, live: &CronJob) -> Result<bool, Error> {
     context.may_write()?;
     let (api, name) = api(context, &live.metadata);
     let params = DeleteParams {

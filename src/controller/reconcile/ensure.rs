@@ -1,8 +1,7 @@
 //! The third step: the CronJob made, repaired, adopted, or left to its owner.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::api::Api;
 use tokio::time::Instant;
@@ -10,6 +9,7 @@ use tracing::{debug, info};
 
 use super::{
     apply,
+    assessed::assessed,
     looked::{GOING_AGAIN, Looked},
     observe::Task,
     remove::remove_strays,
@@ -23,7 +23,7 @@ use crate::{
         runs::defrag_now,
     },
     defrag::{
-        Assessment, Surroundings, Verdict, assess,
+        Assessment, Verdict,
         cronjob::{
             self, Built, drift,
             live::Live,
@@ -42,8 +42,8 @@ const FOREIGN_AGAIN: Duration = Duration::from_mins(5);
 /// An enrolled StatefulSet whose CronJob is to be as its assessment says.
 pub(super) struct Ensure<'a> {
     pub(super) context: &'a Context,
-    pub(super) task: &'a Task,
-    pub(super) object: &'a StatefulSet,
+    pub(super) task: &'a Arc<Task>,
+    pub(super) object: &'a Arc<StatefulSet>,
     pub(super) governing: &'a Governing,
     /// Of what the caches show, or where the API server showed something else, of that.
     pub(super) assessment: Assessment,
@@ -88,7 +88,7 @@ impl Ensure<'_> {
 
     /// Makes the live CronJob, if there is one, the desired one. The caches may have shown another one, or none.
     async fn against(&mut self, name: &str, live: Option<CronJob>, state: &mut ObjectState) -> Result<Looked, Error> {
-        self.reassess(live.as_ref(), state);
+        self.reassess(live.as_ref(), state).await?;
         let Some(live) = live else { return Box::pin(self.create(name, state)).await };
         if live.metadata.deletion_timestamp.is_some() {
             return Ok(Looked::UNCHANGED.again(GOING_AGAIN));
@@ -130,17 +130,18 @@ impl Ensure<'_> {
     }
 
     /// Assesses again where the API server shows another CronJob than the caches.
-    fn reassess(&mut self, live: Option<&CronJob>, state: &mut ObjectState) {
+    async fn reassess(&mut self, live: Option<&CronJob>, state: &mut ObjectState) -> Result<(), Error> {
         let live = live.cloned().and_then(Live::of);
         if live.as_ref() == self.task.named() {
-            return;
+            return Ok(());
         }
         let name = cronjob::name(&self.task.key.name);
         let others = self.task.cronjobs.iter().filter(|other| other.name() != name).cloned();
         let cronjobs: Vec<Live> = others.chain(live).collect();
-        let around = Surroundings { cronjobs: Some(&cronjobs), ..self.task.surroundings(state) };
-        self.assessment = assess(self.object, self.governing, &around, Timestamp::now());
+        let question = (self.object, self.governing);
+        self.assessment = assessed(self.context, self.task, question, Some(cronjobs), state).await?;
         state.note(&self.assessment, &self.governing.policy);
+        Ok(())
     }
 
     /// Makes the CronJob where there is none.

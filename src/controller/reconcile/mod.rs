@@ -1,6 +1,7 @@
 //! One look at one StatefulSet: observe → assess → ensure → record events.
 
 pub(super) mod apply;
+mod assessed;
 mod ensure;
 mod looked;
 pub(super) mod observe;
@@ -9,11 +10,11 @@ mod remove;
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use self::{
+    assessed::assessed,
     ensure::Ensure,
     looked::Looked,
     observe::{Observed, Task, observe},
@@ -27,7 +28,7 @@ use super::{
     object_state::{ObjectState, Topic},
     queue::{LONGEST_PAUSE_REFUSED, LONGEST_PAUSE_UNREACHABLE, Next},
 };
-use crate::defrag::{Verdict, assess};
+use crate::defrag::Verdict;
 
 /// So long may one look take; requests themselves have no time limit.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,6 +45,7 @@ pub(super) struct Done {
 /// Takes one look; what goes wrong becomes a pause.
 pub(super) async fn look(context: Arc<Context>, mut task: Task) -> Done {
     let mut state = std::mem::take(&mut task.state);
+    let task = Arc::new(task);
     let result = match timeout(PATIENCE, Box::pin(reconcile(&context, &task, &mut state))).await {
         Ok(result) => result,
         Err(_) => Err(Error::TimedOut(PATIENCE)),
@@ -60,10 +62,14 @@ pub(super) async fn look(context: Arc<Context>, mut task: Task) -> Done {
             failed(&context, &task, &mut state, &error).await
         }
     };
-    Done { key: task.key, state, next }
+    Done { key: task.key.clone(), state, next }
 }
 
 async fn failed(context: &Context, task: &Task, state: &mut ObjectState, error: &Error) -> Next {
+    if let Error::NotAssessed(_) = error {
+        error!(statefulset = %task.key, %error, "will be tried again");
+        return Next::Retry(LONGEST_PAUSE_REFUSED);
+    }
     let Error::Kube(kube::Error::Api(status)) = error else {
         warn!(statefulset = %task.key, %error, "will be tried again");
         return Next::Retry(LONGEST_PAUSE_UNREACHABLE);
@@ -89,7 +95,7 @@ async fn failed(context: &Context, task: &Task, state: &mut ObjectState, error: 
     Next::Retry(LONGEST_PAUSE_REFUSED)
 }
 
-async fn reconcile(context: &Context, task: &Task, state: &mut ObjectState) -> Result<Looked, Error> {
+async fn reconcile(context: &Context, task: &Arc<Task>, state: &mut ObjectState) -> Result<Looked, Error> {
     let (object, governing) = match observe(context, task).await? {
         Observed::There(object, governing) => (object, governing),
         Observed::Early => return Ok(Looked::UNCHANGED.again(NAMESPACE_AGAIN)),
@@ -99,7 +105,7 @@ async fn reconcile(context: &Context, task: &Task, state: &mut ObjectState) -> R
         }
     };
     task.remember(state);
-    let assessment = assess(&object, &governing, &task.surroundings(state), Timestamp::now());
+    let assessment = assessed(context, task, (&object, &governing), None, state).await?;
     if matches!(assessment.verdict, Verdict::Absent) {
         *state = ObjectState::default();
         return remove(context, task, Some(&object)).await;

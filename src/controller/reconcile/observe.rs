@@ -7,7 +7,7 @@ use kube::api::Api;
 use crate::{
     controller::{Context, Error, ObjectKey, compliance::keep::Reports, object_state::ObjectState},
     defrag::{
-        Surroundings, cronjob,
+        cronjob,
         cronjob::{
             budget::Run,
             live::Live,
@@ -20,23 +20,23 @@ use crate::{
 };
 
 /// What one look starts from.
-pub(in crate::controller) struct Task {
-    pub(in crate::controller) key: ObjectKey,
+pub(crate) struct Task {
+    pub(crate) key: ObjectKey,
     /// The StatefulSet as the watch last saw it.
-    pub(in crate::controller) statefulset: Option<Arc<StatefulSet>>,
+    pub(crate) statefulset: Option<Arc<StatefulSet>>,
     /// The CronJobs that concern it, as the watch last saw them.
-    pub(in crate::controller) cronjobs: Vec<Live>,
+    pub(crate) cronjobs: Vec<Live>,
     /// Its reports of compliance; `None` where there are to be none.
-    pub(in crate::controller) reports: Option<Reports>,
+    pub(crate) reports: Option<Reports>,
     /// Its runs that have ended and are still known.
-    pub(in crate::controller) runs: Vec<Run>,
+    pub(crate) runs: Vec<Run>,
     /// What governs it.
-    pub(in crate::controller) snapshot: Arc<PolicySnapshot>,
-    pub(in crate::controller) state: ObjectState,
+    pub(crate) snapshot: Arc<PolicySnapshot>,
+    pub(crate) state: ObjectState,
 }
 
 /// What was found of a StatefulSet.
-pub(in crate::controller) enum Observed {
+pub(crate) enum Observed {
     /// There is none.
     Gone,
     /// The labels of its namespace are not known yet, so nobody can say what governs it.
@@ -47,7 +47,7 @@ pub(in crate::controller) enum Observed {
 
 /// The StatefulSet as the watch saw it. Where the watch sees none and a CronJob or report says that there was one, the API
 /// server is asked: nothing is deleted on the word of a cache.
-pub(in crate::controller) async fn observe(context: &Context, task: &Task) -> Result<Observed, Error> {
+pub(crate) async fn observe(context: &Context, task: &Task) -> Result<Observed, Error> {
     let reported = task.reports.as_ref().is_some_and(|reports| !reports.shown.is_empty());
     let named = || task.cronjobs.iter().any(|live| statefulset_of(&live.meta) == Some(&task.key.name));
     let object = match &task.statefulset {
@@ -70,29 +70,19 @@ pub(in crate::controller) async fn observe(context: &Context, task: &Task) -> Re
 
 impl Task {
     /// The CronJob of the StatefulSet as the watch saw it, whose it may be.
-    pub(in crate::controller) fn named(&self) -> Option<&Live> {
+    pub(crate) fn named(&self) -> Option<&Live> {
         let name = cronjob::name(&self.key.name);
         self.cronjobs.iter().find(|live| live.name() == name)
     }
 
     /// Remembers what is written on the CronJob and nowhere else. Should it be deleted, a run that was asked for and done is
     /// not done again.
-    pub(in crate::controller) fn remember(&self, state: &mut ObjectState) {
+    pub(crate) fn remember(&self, state: &mut ObjectState) {
         let Some(live) = self.named().filter(|live| live.ownership(&self.key.name) == Ownership::Ours) else { return };
         for (kept, key) in [(&mut state.served, LAST_DEFRAG_NOW), (&mut state.failed, FAILED_RUNS)] {
             if let Some(value) = live.annotation(key) {
                 *kept = Some(value.to_owned());
             }
-        }
-    }
-
-    /// What the assessment gets to see.
-    pub(in crate::controller) fn surroundings<'a>(&'a self, state: &'a ObjectState) -> Surroundings<'a> {
-        Surroundings {
-            cronjobs: Some(&self.cronjobs),
-            runs: Some(&self.runs),
-            served: state.served.as_deref(),
-            failed: state.failed.as_deref(),
         }
     }
 }

@@ -25,12 +25,12 @@ use crate::{
 };
 
 /// The annotation that asks.
-pub(in crate::controller) const ANNOTATION: &str = Key::DefragNow.annotation();
+pub(crate) const ANNOTATION: &str = Key::DefragNow.annotation();
 /// When to look again at a request that waits.
-pub(in crate::controller) const AGAIN: Duration = Duration::from_secs(10);
+pub(crate) const AGAIN: Duration = Duration::from_secs(10);
 
 /// What became of a request.
-pub(in crate::controller) enum Start {
+pub(crate) enum Start {
     /// A Job of this name runs; its uid where it was made just now.
     Started { name: String, uid: Option<String> },
     /// It cannot start yet.
@@ -38,27 +38,23 @@ pub(in crate::controller) enum Start {
 }
 
 /// A run that is asked for.
-pub(in crate::controller) struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// The StatefulSet whose members are defragmented.
-    pub(in crate::controller) statefulset: &'a str,
+    pub(crate) statefulset: &'a str,
     /// What makes it one run, however often it is asked for.
-    pub(in crate::controller) token: &'a str,
+    pub(crate) token: &'a str,
     /// An annotation for the Job.
-    pub(in crate::controller) mark: Option<(&'a str, &'a str)>,
+    pub(crate) mark: Option<(&'a str, &'a str)>,
 }
 
 /// The token that was not served yet, if there is one.
-pub(in crate::controller) fn asked<'a>(object: &'a StatefulSet, served: Option<&str>) -> Option<&'a str> {
+pub(crate) fn asked<'a>(object: &'a StatefulSet, served: Option<&str>) -> Option<&'a str> {
     let token = object.metadata.annotations.as_ref()?.get(ANNOTATION)?;
     (!token.is_empty() && served != Some(token)).then_some(token)
 }
 
 /// Starts a Job from the template of the CronJob, unless one runs already, the CronJob is suspended, or a member is not ready.
-pub(in crate::controller) async fn start(
-    context: &Context,
-    live: &CronJob,
-    request: &Request<'_>,
-) -> Result<Start, Error> {
+pub(crate) async fn start(context: &Context, live: &CronJob, request: &Request<'_>) -> Result<Start, Error> {
     let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
     let suspended = live.spec.suspend == Some(true);
     let job = job(live, request);

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::defrag::cronjob::CONTAINER;
+use crate::defrag::{cronjob::CONTAINER, text::printable};
 
 /// The label by which the Job controller knows the pods of a Job.
 const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
@@ -55,7 +55,7 @@ struct ContainerState {
 
 /// How the engine ended in the pod of a Job, by the Job's uid, as a clause. `None` where no pod is left, as after a
 /// deadline, or none may be read.
-pub(in crate::controller) async fn of(client: Client, namespace: &str, job_uid: &str) -> Option<String> {
+pub(crate) async fn of(client: Client, namespace: &str, job_uid: &str) -> Option<String> {
     // Untyped: of a whole Pod three fields matter.
     let resource = ApiResource::erase::<v1::Pod>(&());
     let pods: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource);
@@ -147,10 +147,6 @@ fn without_time(line: &str) -> &str {
     rest.trim_start()
 }
 
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -179,7 +175,7 @@ mod tests {
             2026/11/25 04:29:33 Failed to get members' health info: context deadline exceeded\n";
         assert_eq!(
             failure_message(log),
-            "x509: certificate signed by unknown authority / \
+            "x509: certificate signed by\\nunknown authority / \
              Failed to get members' health info: context deadline exceeded"
         );
     }

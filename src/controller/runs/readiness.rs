@@ -52,11 +52,7 @@ struct Status {
 }
 
 /// Asks the API server, since nothing is started on the word of a cache.
-pub(in crate::controller) async fn readiness(
-    context: &Context,
-    namespace: &str,
-    statefulset: &str,
-) -> Result<Readiness, Error> {
+pub(crate) async fn readiness(context: &Context, namespace: &str, statefulset: &str) -> Result<Readiness, Error> {
     let kind = ApiResource::erase::<apps::v1::StatefulSet>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &kind);
     let Some(object) = api.get_opt(statefulset).await? else {

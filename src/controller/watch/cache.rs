@@ -7,22 +7,22 @@ use kube::runtime::watcher::Event;
 use super::ObjectKey;
 
 /// A reduced object that knows whether a change is worth a look.
-pub(in crate::controller) trait Cached: Clone {
+pub(crate) trait Cached: Clone {
     /// Whether a reconciliation could come to another result for `self` than for `old`.
     fn differs(&self, old: &Self) -> bool;
 }
 
 /// One object that changed: before and after, where it existed.
 #[derive(Debug)]
-pub(in crate::controller) struct Change<T> {
-    pub(in crate::controller) key: ObjectKey,
-    pub(in crate::controller) old: Option<T>,
-    pub(in crate::controller) new: Option<T>,
+pub(crate) struct Change<T> {
+    pub(crate) key: ObjectKey,
+    pub(crate) old: Option<T>,
+    pub(crate) new: Option<T>,
 }
 
 /// The objects of one kind, sorted, so that those of a namespace stand together.
 #[derive(Debug)]
-pub(in crate::controller) struct Cache<T> {
+pub(crate) struct Cache<T> {
     objects: BTreeMap<ObjectKey, T>,
     /// The keys seen since a list began; everything else is gone when it ends.
     listed: Option<BTreeSet<ObjectKey>>,
@@ -37,31 +37,28 @@ impl<T> Default for Cache<T> {
 
 impl<T: Cached> Cache<T> {
     /// Whether one whole list has been seen.
-    pub(in crate::controller) const fn ready(&self) -> bool {
+    pub(crate) const fn ready(&self) -> bool {
         self.ready
     }
 
     /// The object of this key.
-    pub(in crate::controller) fn get(&self, key: &ObjectKey) -> Option<&T> {
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<&T> {
         self.objects.get(key)
     }
 
     /// Every object with its key.
-    pub(in crate::controller) fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &T)> {
         self.objects.iter()
     }
 
     /// The objects of a namespace.
-    pub(in crate::controller) fn within<'a>(
-        &'a self,
-        namespace: &'a str,
-    ) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
+    pub(crate) fn within<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
         let first = ObjectKey { namespace: namespace.to_owned(), name: String::new() };
         self.objects.range(first..).take_while(move |(key, _)| key.namespace == namespace)
     }
 
     /// Takes in a watch event. `reduce` gives the part that is kept; `None` keeps nothing of the object.
-    pub(in crate::controller) fn take<K: kube::Resource>(
+    pub(crate) fn take<K: kube::Resource>(
         &mut self,
         event: Event<K>,
         reduce: impl FnOnce(K) -> Option<T>,

@@ -37,18 +37,18 @@ impl Cached for Live {
 
 /// A Job, reduced to whether and why it failed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(in crate::controller) struct Job {
+pub(crate) struct Job {
     #[serde(default)]
-    pub(in crate::controller) metadata: ObjectMeta,
+    pub(crate) metadata: ObjectMeta,
     #[serde(default)]
-    pub(in crate::controller) status: Option<JobStatus>,
+    pub(crate) status: Option<JobStatus>,
 }
 
 /// `status` of a Job.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(in crate::controller) struct JobStatus {
+pub(crate) struct JobStatus {
     #[serde(default)]
-    pub(in crate::controller) conditions: Option<Vec<batch::JobCondition>>,
+    pub(crate) conditions: Option<Vec<batch::JobCondition>>,
 }
 
 impl Job {
@@ -59,17 +59,17 @@ impl Job {
     }
 
     /// Why it failed, where it did.
-    pub(in crate::controller) fn failure(&self) -> Option<&batch::JobCondition> {
+    pub(crate) fn failure(&self) -> Option<&batch::JobCondition> {
         self.condition("Failed")
     }
 
     /// The run that it was, where it has ended.
-    pub(in crate::controller) fn run(&self) -> Option<Run> {
+    pub(crate) fn run(&self) -> Option<Run> {
         Run::of(self.status.as_ref()?.conditions.as_deref()?)
     }
 
     /// Whether it has ended, well or not.
-    pub(in crate::controller) fn finished(&self) -> bool {
+    pub(crate) fn finished(&self) -> bool {
         self.failure().is_some() || self.condition("Complete").is_some()
     }
 }
@@ -120,7 +120,7 @@ mod tests {
             ("generation", json!(4)),
             ("uid", json!("v")),
             ("labels", json!({"a": "b"})),
-            ("annotations", json!({"a": "b"})),
+            ("annotations", json!({"etcd-defrag.io/rule": "b"})),
         ] {
             let mut other = base.clone();
             other["metadata"][field] = value;

@@ -22,10 +22,10 @@ use crate::{
 };
 
 /// Watches as a stream that never ends.
-pub(in crate::controller) type Watches = BoxStream<'static, Result<Watched, watcher::Error>>;
+pub(crate) type Watches = BoxStream<'static, Result<Watched, watcher::Error>>;
 
 /// An event of one of the watches.
-pub(in crate::controller) enum Watched {
+pub(crate) enum Watched {
     StatefulSet(Event<StatefulSet>),
     CronJob(Box<Event<CronJob>>),
     Job(Event<Job>),
@@ -36,7 +36,7 @@ pub(in crate::controller) enum Watched {
 ///
 /// Jobs are selected by label on the server. CronJobs are not: a foreign one that takes or frees a name, one of ours whose
 /// label was removed, and a rival have no label of ours.
-pub(in crate::controller) fn of_runs(client: &Client, namespace: Option<&str>) -> Watches {
+pub(crate) fn of_runs(client: &Client, namespace: Option<&str>) -> Watches {
     let config = Config::default().timeout(WATCH_SECONDS);
     let cronjobs = watcher(api::<CronJob>(client, namespace), config.clone());
     let jobs = watcher(api::<Job>(client, namespace), config.labels(&format!("{MANAGED_BY}={MANAGER}")));
@@ -48,7 +48,7 @@ pub(in crate::controller) fn of_runs(client: &Client, namespace: Option<&str>) -
 }
 
 /// The watch of StatefulSets: those with our label, or `all` of them where a policy enrols by what a pod template runs.
-pub(in crate::controller) fn of_statefulsets(client: &Client, namespace: Option<&str>, all: bool) -> Watches {
+pub(crate) fn of_statefulsets(client: &Client, namespace: Option<&str>, all: bool) -> Watches {
     let config = Config::default().timeout(WATCH_SECONDS);
     let config = if all { config } else { config.labels(ENABLED) };
     let statefulsets = watcher(api::<StatefulSet>(client, namespace), config);

@@ -26,6 +26,7 @@ use self::{
     surroundings::{foreign, no_facts, no_settings, rival},
 };
 use super::{
+    budget::{self, Excess},
     cronjob::{self, Built, ownership::Ownership},
     etcd::{self, Discovery, Etcd, Overrides},
     facts::{self, Facts},
@@ -132,16 +133,21 @@ pub fn assess(object: &StatefulSet, governing: &Governing, around: &Surroundings
     }
     match enrollment {
         Enrollment::NotEnrolled | Enrollment::OptedOut => Assessment::without(enrollment, Verdict::Absent),
-        Enrollment::Enrolled | Enrollment::Unclear => enrolled(object, enrollment, governing, around, now),
+        Enrollment::Enrolled | Enrollment::Unclear => match Excess::of(object).map(|excess| excess.finding()) {
+            None => enrolled(object, enrollment, governing, around, now, None),
+            unread => enrolled(&budget::rest(object), enrollment, governing, around, now, unread),
+        },
     }
 }
 
+/// `unread` says why only the [`budget::rest`] of the object is looked at; it is then all that is to be said of it.
 fn enrolled(
     object: &StatefulSet,
     enrollment: Enrollment,
     governing: &Governing,
     around: &Surroundings<'_>,
     now: Timestamp,
+    unread: Option<Finding>,
 ) -> Assessment {
     let policy = &*governing.policy;
     let name = cronjob::name(object.name());
@@ -152,6 +158,10 @@ fn enrolled(
     let Asked { settings, given, overrides, suspend, defrag_now, mut findings } = asking::parse(object, policy);
     let own_trigger = asking::has_own_trigger(object, policy);
     let Discovery { etcd, findings: discovered } = etcd::discover(object, &overrides);
+    let unread_script = discovered.iter().find(|finding| finding.code == Code::TooMuchToRead).cloned();
+    if unread_script.is_some() {
+        return enrolled(&budget::rest(object), enrollment, governing, around, now, unread_script);
+    }
     let facts = etcd.as_ref().and_then(|etcd| Facts::of(etcd, &overrides));
     let record = ours.and_then(|ours| ours.in_force(facts.as_ref(), &policy.limits));
     let known = record.as_ref().and_then(|record| record.facts.as_ref());
@@ -165,12 +175,15 @@ fn enrolled(
     if let Some(etcd) = &etcd {
         findings.extend(hazards(etcd, &checked.settings, &overrides, policy));
     }
+    let is_read = unread.is_none();
+    let mut findings = unread.map_or(findings, |unread| vec![unread]);
     let hidden = facts::hidden(&findings, policy).map(|finding| finding.code);
     let hidden = hidden.or_else(|| facts.is_none().then_some(Code::EtcdNotFound));
     let prevents = |finding: &Finding| policy.prevents(finding);
     let refused = Refused {
         any: enrollment == Enrollment::Unclear || findings.iter().any(prevents) || hidden.is_some(),
         settings: enrollment == Enrollment::Unclear
+            || !is_read
             || checked.resolved.is_none()
             || findings.iter().filter(|finding| prevents(finding)).any(concerns_settings),
         facts: hidden,

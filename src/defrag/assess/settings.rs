@@ -202,7 +202,7 @@ pub(super) fn concerns_settings(finding: &Finding) -> bool {
 }
 
 /// Whether a finding on the rule that thresholds compile to only says again what has been said of a threshold.
-pub(in crate::defrag) fn restates(finding: &Finding, said: &[Finding]) -> bool {
+pub(crate) fn restates(finding: &Finding, said: &[Finding]) -> bool {
     let of_threshold = match finding.code {
         Code::FreeBelowMinimum => Code::FreeBelowMinimum,
         Code::RuleMissesQuota => Code::QuotaUsageOutOfRange,

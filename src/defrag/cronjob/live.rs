@@ -36,8 +36,8 @@ pub struct Live {
     pub spec: u64,
     /// Whether we keep it.
     pub ours: bool,
-    /// What its containers run, where that is a defragmentation and not ours.
-    pub defragments: Option<Arc<str>>,
+    /// What its containers name, where they run a defragmentation that is not ours.
+    pub defragments: Option<Arc<Names>>,
     /// When it was made.
     pub made: Option<Timestamp>,
     /// When a run of it last ended well, as its controller says.
@@ -73,7 +73,7 @@ impl Live {
             return None;
         }
         // What ours run is known from their StatefulSet.
-        let defragments = defragments.filter(|_| !ours).map(Arc::from);
+        let defragments = defragments.filter(|_| !ours).map(|text| Arc::new(Names::of(&text)));
         let spec = drift::fingerprint(&live.spec);
         Some(Self { meta, spec, ours, defragments, made, last_success, applied, no_script, read_back })
     }
@@ -120,7 +120,7 @@ impl Live {
     /// Whether this CronJob, be it whose it may, runs a defragmentation of this StatefulSet's pods.
     #[must_use]
     pub fn rivals(&self, statefulset: &str) -> bool {
-        self.defragments.as_ref().is_some_and(|text| mentions(text, statefulset))
+        self.defragments.as_ref().is_some_and(|names| names.has(statefulset))
     }
 
     /// Whether an assessment could come to another result than with `old`. How its runs went is no reason.
@@ -149,23 +149,80 @@ fn what_it_defragments(live: &CronJob) -> Option<String> {
     (engine || by_hand).then_some(text)
 }
 
-/// Whether a text names a pod of a StatefulSet, `<name>-<number>`, or a Service of the same name as a host.
-fn mentions(text: &str, statefulset: &str) -> bool {
-    let of_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    !statefulset.is_empty()
-        && text.match_indices(statefulset).any(|(at, _)| {
-            let before = text.get(..at).and_then(|head| head.chars().next_back());
-            let rest = text.get(at + statefulset.len()..).unwrap_or_default();
-            let pod = rest.strip_prefix('-').unwrap_or_default();
-            let digits = pod.bytes().take_while(u8::is_ascii_digit).count();
-            let after = pod.get(digits..).and_then(|tail| tail.chars().next());
-            !before.is_some_and(|c| of_name(c) || c == '.')
-                && (rest.starts_with(['.', ':']) || (digits > 0 && !after.is_some_and(of_name)))
-        })
+/// The StatefulSets that a text may name, by a pod, `<name>-<number>`, or by a Service of the same name as a host. Kept
+/// are hashes, so that a CronJob with a long script takes neither memory nor time when it is looked up in. Two names with
+/// the same hash make at most a warning too many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names(Box<[u64]>);
+
+impl Names {
+    /// No name of an object is longer, in bytes.
+    const LONGEST: usize = 253;
+
+    fn of(text: &str) -> Self {
+        let mut names = Vec::new();
+        let mut rest = text;
+        while let Some(start) = rest.find(of_host) {
+            let host = rest.get(start..).unwrap_or_default();
+            let end = host.find(|c| !of_host(c)).unwrap_or(host.len());
+            let (host, after) = host.split_at(end);
+            Self::of_word(host.as_bytes(), after.starts_with(':'), &mut names);
+            rest = after;
+        }
+        names.sort_unstable();
+        names.dedup();
+        Self(names.into())
+    }
+
+    /// The names with which a word of letters, digits, hyphens and dots can begin.
+    fn of_word(word: &[u8], port: bool, names: &mut Vec<u64>) {
+        let mut hash = Hash::default();
+        for (at, byte) in word.iter().enumerate().take(Self::LONGEST + 1) {
+            let behind = word.get(at + 1..).unwrap_or_default();
+            let number = || {
+                let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                digits > 0 && matches!(behind.get(digits), None | Some(b'.'))
+            };
+            if at > 0 && (*byte == b'.' || *byte == b'-' && number()) {
+                names.push(hash.0);
+            }
+            hash.add(*byte);
+        }
+        if port && word.len() <= Self::LONGEST {
+            names.push(hash.0);
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let mut hash = Hash::default();
+        name.bytes().for_each(|byte| hash.add(byte));
+        !name.is_empty() && self.0.binary_search(&hash.0).is_ok()
+    }
+}
+
+/// Whether this can be part of the name of a host.
+fn of_host(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '.')
+}
+
+/// FNV-1a, which goes on from any beginning of a text.
+struct Hash(u64);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hash {
+    fn add(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -224,5 +281,24 @@ mod tests {
         assert_eq!(of(&value).last_success, Some("2026-01-01T00:00:07Z".parse().unwrap()));
         value["spec"]["suspend"] = json!(true);
         assert!(of(&value).differs(&before));
+    }
+
+    /// Whether a text names a pod of a StatefulSet or a Service of its name, searched for in full.
+    fn mentions(text: &str, statefulset: &str) -> bool {
+        let of_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        (0..text.len()).filter(|at| text[*at..].starts_with(statefulset)).any(|at| {
+            let rest = &text[at + statefulset.len()..];
+            let pod = rest.strip_prefix('-').unwrap_or_default();
+            let digits = pod.bytes().take_while(u8::is_ascii_digit).count();
+            !text[..at].ends_with(|c| of_name(c) || c == '.')
+                && (rest.starts_with(['.', ':']) || (digits > 0 && !pod[digits..].starts_with(of_name)))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_found_as_by_a_search_in_full(text in "[ab1.: -]{0,24}", name in "[ab1]([ab1.-]{0,4}[ab1])?") {
+            prop_assert_eq!(Names::of(&text).has(&name), mentions(&text, &name));
+        }
     }
 }

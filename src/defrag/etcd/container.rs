@@ -9,8 +9,18 @@ use crate::defrag::{
 /// The container that runs etcd and its place: the one named `etcd`, else one whose command is etcd, else one whose
 /// image is called etcd, else one that starts etcd by a script or through a program such as tini.
 pub(super) fn find(pod: &PodSpec) -> Option<(usize, &Container)> {
-    let tests: [fn(&Container) -> bool; 4] = [|c| c.name == "etcd", runs_etcd, has_etcd_image, starts_etcd];
-    tests.iter().find_map(|test| pod.containers.iter().enumerate().find(|(_, container)| test(container)))
+    named(pod).or_else(|| first(pod, starts_etcd))
+}
+
+/// The same as far as it can be told without reading arguments and scripts.
+pub(super) fn named(pod: &PodSpec) -> Option<(usize, &Container)> {
+    first(pod, |container| container.name == "etcd")
+        .or_else(|| first(pod, runs_etcd))
+        .or_else(|| first(pod, has_etcd_image))
+}
+
+fn first(pod: &PodSpec, test: impl Fn(&Container) -> bool) -> Option<(usize, &Container)> {
+    pod.containers.iter().enumerate().find(|(_, container)| test(container))
 }
 
 fn runs_etcd(container: &Container) -> bool {

@@ -1,6 +1,6 @@
 //! What the discovery of an etcd looks at.
 
-use super::{options::Options, profile::Profile, types::Overrides};
+use super::{mounts::Files, options::Options, profile::Profile, types::Overrides};
 use crate::defrag::statefulset::{Container, PodSpec, StatefulSet};
 
 /// What every part of the discovery looks at.
@@ -10,6 +10,7 @@ pub(super) struct Context<'a> {
     pub(super) index: usize,
     pub(super) options: &'a Options,
     pub(super) sidecars: &'a [Sidecar<'a>],
+    pub(super) files: Files<'a>,
     pub(super) profile: Profile,
     pub(super) overrides: &'a Overrides,
 }

@@ -6,6 +6,7 @@
 
 use super::{container, container_field, options::Options, shell::is_etcd};
 use crate::defrag::{
+    budget::{Counted, Excess},
     finding::quoted,
     statefulset::{Container, StatefulSet},
 };
@@ -51,14 +52,37 @@ impl Evidence {
     }
 }
 
+/// Whether the pod template says etcd anywhere where [`evidence`] looks. It is false of most StatefulSets, and it costs
+/// nothing to ask.
+#[must_use]
+pub fn mentions_etcd(sts: &StatefulSet) -> bool {
+    sts.spec.template.spec.containers.iter().any(|container| {
+        let values = container.env.iter().filter_map(|variable| variable.value.as_ref());
+        let mut texts = container.command.iter().chain(&container.args).chain(values).chain([&container.image]);
+        texts.any(|text| text.contains("etcd"))
+    })
+}
+
 /// Looks at the container that [`discover`](super::discover) would read, at its command, arguments, image and environment.
 #[must_use]
 pub fn evidence(sts: &StatefulSet) -> Evidence {
-    let Some((index, container)) = container::find(&sts.spec.template.spec) else {
+    let pod = &sts.spec.template.spec;
+    let unread = |excess: Excess| Evidence {
+        names_etcd: container::named(pod).is_some(),
+        runs_etcd: false,
+        sentence: format!("Whether it runs an etcd is not known: it {}.", excess.sentence()),
+    };
+    if let Some(excess) = Excess::of(sts) {
+        return unread(excess);
+    }
+    let Some((index, container)) = container::find(pod) else {
         let sentence = "No container of the pod template has etcd as its command or image.".to_owned();
         return Evidence { names_etcd: false, runs_etcd: false, sentence };
     };
     let options = Options::read(container, &container_field(index), sts.namespace());
+    if let Some(excess) = Excess::over(Counted::Invocations, options.invocations) {
+        return unread(excess);
+    }
     let name = quoted(&container.name);
     let started = match start(container, &options) {
         Ok(started) => started,

@@ -31,7 +31,7 @@ mod message_tests;
 #[cfg(test)]
 mod property_tests;
 
-pub use evidence::{Evidence, evidence};
+pub use evidence::{Evidence, evidence, mentions_etcd};
 pub use hazards::{default_command_timeout, hazards, time_budget};
 pub use profile::Profile;
 pub use types::{
@@ -41,10 +41,12 @@ pub use types::{
 pub use version::Version;
 
 use super::{
+    budget::{Counted, Excess},
     finding::{Code, Finding},
     statefulset::StatefulSet,
 };
 use context::{Context, Sidecar, container_field};
+use mounts::Files;
 use options::Options;
 
 /// Everything that `sts` says about its etcd, and every reason why that is not enough.
@@ -62,7 +64,12 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
     let options = Options::read(container, &container_field(index), sts.namespace());
     let profile = profile::recognise(sts, container, &options);
     let sidecars = Sidecar::all(pod, index, sts.namespace());
-    let context = Context { sts, container, index, options: &options, sidecars: &sidecars, profile, overrides };
+    let most = sidecars.iter().map(|sidecar| sidecar.options.invocations).fold(options.invocations, usize::max);
+    if let Some(excess) = Excess::over(Counted::Invocations, most) {
+        return Discovery { etcd: None, findings: vec![excess.finding()] };
+    }
+    let files = Files::of(pod);
+    let context = Context { sts, container, index, options: &options, sidecars: &sidecars, files, profile, overrides };
 
     let replicas = u32::try_from(sts.replicas()).unwrap_or(0);
     if replicas > MAX_MEMBERS {

@@ -1,26 +1,116 @@
 //! From a path in a container to the Secret or ConfigMap that holds the file.
 
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
+
 use super::types::{Kind, ObjectKey, SecretPair};
 use crate::defrag::{
     etcd::marks::is_known,
     statefulset::{Container, KeyToPath, PodSpec, Volume},
 };
 
-/// The object and key behind `path`: longest mount, then the volume, through `subPath` and `items`.
-pub(super) fn object(pod: &PodSpec, container: &Container, path: &str) -> Option<ObjectKey> {
-    if !is_known(path) {
-        return None;
+/// The files in the volumes of a pod. Each volume is read once, however many containers look something up in it.
+pub(super) struct Files<'a> {
+    volumes: BTreeMap<&'a str, (&'a Volume, OnceCell<Held<'a>>)>,
+}
+
+/// What a volume holds.
+struct Held<'a> {
+    /// The keys that are listed, by their paths.
+    listed: BTreeMap<String, Object<'a>>,
+    /// The object that may hold any other file under its own name, where only one leaves no doubt which.
+    whole: Option<(Kind, &'a str)>,
+}
+
+/// Kind, name and key.
+type Object<'a> = (Kind, &'a str, &'a str);
+
+impl<'a> Files<'a> {
+    pub(super) fn of(pod: &'a PodSpec) -> Self {
+        let mut volumes = BTreeMap::new();
+        for volume in &pod.volumes {
+            volumes.entry(volume.name.as_str()).or_insert_with(|| (volume, OnceCell::new()));
+        }
+        Self { volumes }
     }
-    let path = components(path)?;
-    let mounts = container.volume_mounts.iter().filter_map(|mount| {
-        let at = components(&mount.mount_path)?;
-        path.starts_with(&at).then_some((at.len(), mount))
+
+    /// The object and key behind `path`: longest mount, then the volume, through `subPath` and `items`.
+    pub(super) fn object(&self, container: &Container, path: &str) -> Option<ObjectKey> {
+        if !is_known(path) {
+            return None;
+        }
+        let path = components(path)?;
+        let mounts = container.volume_mounts.iter().filter_map(|mount| {
+            let at = components(&mount.mount_path)?;
+            path.starts_with(&at).then_some((at.len(), mount))
+        });
+        let (depth, mount) = mounts.max_by_key(|(depth, _)| *depth)?;
+        let mut inside = components_or_none(&mount.sub_path)?;
+        inside.extend(path.get(depth..)?);
+        let (volume, held) = self.volumes.get(mount.name.as_str())?;
+        let held = held.get_or_init(|| Held::by(volume));
+        let (kind, name, key) = held.listed.get(&inside.join("/")).copied().or_else(|| {
+            let (kind, name) = held.whole?;
+            let [key] = inside.as_slice() else { return None };
+            Some((kind, name, *key))
+        })?;
+        Some(ObjectKey { kind, name: name.to_owned(), key: key.to_owned() })
+    }
+
+    /// A certificate and a private key in the same Secret, by their paths.
+    pub(super) fn pair(&self, container: &Container, cert: &str, key: &str) -> Option<SecretPair> {
+        let cert = self.object(container, cert)?;
+        let key = self.object(container, key)?;
+        (cert.kind == Kind::Secret && key.kind == Kind::Secret && cert.name == key.name).then_some(SecretPair {
+            name: cert.name,
+            cert_key: cert.key,
+            key_key: key.key,
+        })
+    }
+}
+
+impl<'a> Held<'a> {
+    fn by(volume: &'a Volume) -> Self {
+        let mut listed: BTreeMap<String, Object<'a>> = BTreeMap::new();
+        let mut whole = Vec::new();
+        for (kind, name, items) in objects(volume) {
+            if items.is_empty() {
+                whole.push((kind, name));
+            }
+            // In one object the first key of a path counts, of several objects the last one.
+            let mut seen = BTreeSet::new();
+            for item in items {
+                let Some(path) = components(&item.path).map(|path| path.join("/")) else { continue };
+                if seen.insert(path.clone()) && !name.is_empty() && !item.key.is_empty() {
+                    listed.insert(path, (kind, name, &item.key));
+                }
+            }
+        }
+        let whole = match whole.as_slice() {
+            [(kind, name)] if !name.is_empty() => Some((*kind, *name)),
+            _ => None,
+        };
+        Self { listed, whole }
+    }
+}
+
+/// The Secrets and ConfigMaps that a volume is made of.
+fn objects(volume: &Volume) -> Vec<(Kind, &str, &[KeyToPath])> {
+    if let Some(secret) = &volume.secret {
+        return vec![(Kind::Secret, &secret.secret_name, &secret.items)];
+    }
+    if let Some(config_map) = &volume.config_map {
+        return vec![(Kind::ConfigMap, &config_map.name, &config_map.items)];
+    }
+    let sources = volume.projected.iter().flat_map(|projected| &projected.sources);
+    let objects = sources.flat_map(|source| {
+        let secret = source.secret.as_ref().map(|s| (Kind::Secret, s.name.as_str(), s.items.as_slice()));
+        let map = source.config_map.as_ref().map(|c| (Kind::ConfigMap, c.name.as_str(), c.items.as_slice()));
+        secret.into_iter().chain(map)
     });
-    let (depth, mount) = mounts.max_by_key(|(depth, _)| *depth)?;
-    let mut inside = components_or_none(&mount.sub_path)?;
-    inside.extend(path.get(depth..)?);
-    let volume = pod.volumes.iter().find(|volume| volume.name == mount.name)?;
-    in_volume(volume, &inside.join("/"))
+    objects.collect()
 }
 
 /// The volume that `path` lies on, by name.
@@ -32,53 +122,6 @@ pub(super) fn volume_of<'a>(container: &'a Container, path: &str) -> Option<&'a 
         path.starts_with(&at).then_some((at.len(), mount.name.as_str()))
     });
     mounts.max_by_key(|(depth, _)| *depth).map(|(_, name)| name)
-}
-
-/// A certificate and a private key in the same Secret, by their paths.
-pub(super) fn pair(pod: &PodSpec, container: &Container, cert: &str, key: &str) -> Option<SecretPair> {
-    let cert = object(pod, container, cert)?;
-    let key = object(pod, container, key)?;
-    (cert.kind == Kind::Secret && key.kind == Kind::Secret && cert.name == key.name).then_some(SecretPair {
-        name: cert.name,
-        cert_key: cert.key,
-        key_key: key.key,
-    })
-}
-
-fn in_volume(volume: &Volume, path: &str) -> Option<ObjectKey> {
-    if let Some(secret) = &volume.secret {
-        return in_object(Kind::Secret, &secret.secret_name, &secret.items, path);
-    }
-    if let Some(config_map) = &volume.config_map {
-        return in_object(Kind::ConfigMap, &config_map.name, &config_map.items, path);
-    }
-    let sources = &volume.projected.as_ref()?.sources;
-    let objects = || {
-        sources.iter().flat_map(|source| {
-            let secret = source.secret.as_ref().map(|s| (Kind::Secret, &s.name, &s.items));
-            secret.into_iter().chain(source.config_map.as_ref().map(|c| (Kind::ConfigMap, &c.name, &c.items)))
-        })
-    };
-    let listed = objects().filter(|(_, _, items)| !items.is_empty());
-    if let Some(found) = listed.filter_map(|(kind, name, items)| in_object(kind, name, items, path)).next_back() {
-        return Some(found);
-    }
-    // A source without items may hold the file under its own name, but only one source leaves no doubt which.
-    let mut whole = objects().filter(|(_, _, items)| items.is_empty());
-    match (whole.next(), whole.next()) {
-        (Some((kind, name, items)), None) => in_object(kind, name, items, path),
-        _ => None,
-    }
-}
-
-fn in_object(kind: Kind, name: &str, items: &[KeyToPath], path: &str) -> Option<ObjectKey> {
-    let key = if items.is_empty() {
-        (!path.is_empty() && !path.contains('/')).then_some(path)?
-    } else {
-        let wanted = components(path)?;
-        items.iter().find(|item| components(&item.path).is_some_and(|at| at == wanted))?.key.as_str()
-    };
-    (!name.is_empty() && !key.is_empty()).then(|| ObjectKey { kind, name: name.to_owned(), key: key.to_owned() })
 }
 
 /// The names in a path; `None` for a path that climbs.
@@ -155,7 +198,7 @@ mod tests {
             ("/certs/\u{E001}", None),
             ("", None),
         ] {
-            let found = object(&pod, &container, path).map(|o| format!("{:?} {} {}", o.kind, o.name, o.key));
+            let found = Files::of(&pod).object(&container, path).map(|o| format!("{:?} {} {}", o.kind, o.name, o.key));
             assert_eq!(found.as_deref(), expected, "{path}");
         }
     }
@@ -163,9 +206,10 @@ mod tests {
     #[test]
     fn a_pair_needs_one_secret() {
         let (pod, container) = pod();
+        let files = Files::of(&pod);
         let expected = SecretPair { name: "s-whole".into(), cert_key: "tls.crt".into(), key_key: "tls.key".into() };
-        assert_eq!(pair(&pod, &container, "/certs/tls.crt", "/certs/tls.key"), Some(expected));
-        assert_eq!(pair(&pod, &container, "/certs/tls.crt", "/mixed/server.pem"), None);
-        assert_eq!(pair(&pod, &container, "/ca/tls.crt", "/ca/tls.key"), None);
+        assert_eq!(files.pair(&container, "/certs/tls.crt", "/certs/tls.key"), Some(expected));
+        assert_eq!(files.pair(&container, "/certs/tls.crt", "/mixed/server.pem"), None);
+        assert_eq!(files.pair(&container, "/ca/tls.crt", "/ca/tls.key"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The options that an etcd runs with, from its command, its arguments and its environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{
     expand::Environment,
@@ -17,6 +17,8 @@ pub(super) struct Options {
     environment: Environment,
     /// The program that is started, where the pod template names one.
     pub(super) program: Option<String>,
+    /// How often a script starts etcd.
+    pub(super) invocations: usize,
     /// Whether etcd itself is seen to be started, so that an absent flag is known to be absent.
     pub(super) starts_etcd: bool,
     /// The configuration file, which makes etcd ignore every flag and variable.
@@ -65,9 +67,11 @@ impl Options {
             .collect();
         let program = (!container.command.is_empty()).then(|| words.first().map(|(word, _)| word.clone())).flatten();
         let mut starts_etcd = program.as_deref().is_some_and(shell::is_etcd);
+        let mut invocations = 0;
         let flags = if let Some((script, field)) = script_of(&words, program.is_some()) {
             let script = shell::read(script, &mut environment, field);
             starts_etcd = !script.invocations.is_empty();
+            invocations = script.count;
             if script.opaque {
                 unreadable.push(format!("the script in {field}"));
             }
@@ -83,7 +87,7 @@ impl Options {
             }
             parse(&words)
         };
-        let mut options = Self { flags, environment, program, starts_etcd, config_file: None, unreadable };
+        let mut options = Self { flags, environment, program, invocations, starts_etcd, config_file: None, unreadable };
         options.config_file = options.get("config-file").map(|setting| readable(&setting.value));
         let bitnami = || container.volume_mounts.iter().any(|m| m.mount_path.trim_end_matches('/') == BITNAMI_CONFIG);
         if options.config_file.is_none() && bitnami() {
@@ -169,22 +173,34 @@ fn parse(words: &[(String, String)]) -> BTreeMap<String, Setting> {
 }
 
 /// The flags that several invocations agree on; where they differ, the value is unknown.
-fn common_flags(mut invocations: impl Iterator<Item = BTreeMap<String, Setting>>) -> BTreeMap<String, Setting> {
-    let mut common = invocations.next().unwrap_or_default();
+fn common_flags(invocations: impl Iterator<Item = BTreeMap<String, Setting>>) -> BTreeMap<String, Setting> {
+    let mut count = 0_usize;
+    // With how many of the invocations have the flag.
+    let mut common: BTreeMap<String, (Setting, usize)> = BTreeMap::new();
     for flags in invocations {
-        for (name, setting) in &mut common {
-            if flags.get(name).is_none_or(|other| other.value != setting.value) {
-                setting.value = UNKNOWN.to_string();
+        count += 1;
+        for (name, setting) in flags {
+            match common.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert((setting, 1));
+                }
+                Entry::Occupied(mut entry) => {
+                    let (known, having) = entry.get_mut();
+                    *having += 1;
+                    if known.value != setting.value {
+                        known.value = UNKNOWN.to_string();
+                    }
+                }
             }
         }
-        for (name, mut setting) in flags {
-            common.entry(name).or_insert_with(|| {
-                setting.value = UNKNOWN.to_string();
-                setting
-            });
-        }
     }
-    common
+    let settled = common.into_iter().map(|(name, (mut setting, having))| {
+        if having < count {
+            setting.value = UNKNOWN.to_string();
+        }
+        (name, setting)
+    });
+    settled.collect()
 }
 
 #[cfg(test)]

@@ -8,12 +8,15 @@ use super::{
     expand::Environment,
     marks::{POD, UNKNOWN, clean, is_known},
 };
+use crate::defrag::budget::Counted;
 
 /// What a script says about etcd.
 #[derive(Debug, Default)]
 pub(super) struct Script {
-    /// The arguments of each invocation of etcd.
+    /// The arguments of each invocation of etcd, of not more than are read.
     pub(super) invocations: Vec<Vec<String>>,
+    /// How many invocations there are.
+    pub(super) count: usize,
     /// Whether the script may do more than can be seen.
     pub(super) opaque: bool,
 }
@@ -77,7 +80,7 @@ pub(super) fn read(script: &str, environment: &mut Environment, field: &str) -> 
         .iter()
         .filter_map(|words| words.first()?.literal())
         .any(|word| KEYWORDS.contains(&word) || word.ends_with("()"));
-    let mut invocations = Vec::new();
+    let (mut invocations, mut count) = (Vec::new(), 0);
     for words in &commands {
         let mut words = words.as_slice();
         let mut prefixed = false;
@@ -99,6 +102,10 @@ pub(super) fn read(script: &str, environment: &mut Environment, field: &str) -> 
         if OPAQUE.contains(&program.as_str()) || !is_known(&program) {
             opaque = true;
         } else if is_etcd(&program) && !starts_proxy(arguments) {
+            count += 1;
+            if count > Counted::Invocations.most() {
+                continue;
+            }
             let mut invocation = Vec::new();
             for argument in arguments {
                 opaque |= expand(argument, environment, &mut invocation);
@@ -107,7 +114,7 @@ pub(super) fn read(script: &str, environment: &mut Environment, field: &str) -> 
         }
     }
     opaque |= invocations.is_empty();
-    Script { invocations, opaque }
+    Script { invocations, count, opaque }
 }
 
 /// Whether a program is etcd itself.

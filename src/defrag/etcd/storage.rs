@@ -1,5 +1,7 @@
 //! The volume under the database, and the probe that watches over the member.
 
+use std::collections::BTreeSet;
+
 use super::{
     Context, mounts,
     types::{DataVolume, Liveness},
@@ -34,13 +36,14 @@ pub(super) fn discover(context: &Context<'_>) -> Option<DataVolume> {
 }
 
 fn only_claim<'a>(context: &Context<'a>) -> Option<&'a str> {
+    let mounted: BTreeSet<&str> = context.container.volume_mounts.iter().map(|mount| mount.name.as_str()).collect();
     let mut claims = context
         .sts
         .spec
         .volume_claim_templates
         .iter()
         .map(|claim| claim.metadata.name.as_str())
-        .filter(|name| context.container.volume_mounts.iter().any(|mount| mount.name == *name));
+        .filter(|name| mounted.contains(name));
     match (claims.next(), claims.next()) {
         (only, None) => only,
         _ => None,

@@ -1,7 +1,7 @@
 //! Which Secrets let a Job talk to an etcd that speaks TLS.
 
 use super::{
-    Context, mounts,
+    Context,
     profile::Profile,
     setting::Setting,
     types::{Kind, ObjectKey, SecretPair, Tls},
@@ -98,10 +98,9 @@ fn asks_for_certificate(context: &Context<'_>) -> bool {
 
 /// The certificate of the CA that signed the server certificates.
 fn ca(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
-    let pod = &context.sts.spec.template.spec;
-    let own = |setting: Option<&Setting>| mounts::object(pod, context.container, setting?.known()?);
+    let own = |setting: Option<&Setting>| context.files.object(context.container, setting?.known()?);
     let sidecars = |flag: &str| {
-        context.sidecars.iter().find_map(|s| mounts::object(pod, s.container, s.options.get(flag)?.known()?))
+        context.sidecars.iter().find_map(|s| context.files.object(s.container, s.options.get(flag)?.known()?))
     };
     own(context.options.env("ETCDCTL_CACERT"))
         .or_else(|| sidecars("client-cacert-file"))
@@ -113,10 +112,9 @@ fn ca(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found
 
 /// `ca.crt` next to a certificate, where cert-manager and most people put it.
 fn beside(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
-    let pod = &context.sts.spec.template.spec;
     let server = || {
         let path = context.options.get("cert-file")?.known()?;
-        mounts::object(pod, context.container, path).filter(|object| object.kind == Kind::Secret)
+        context.files.object(context.container, path).filter(|object| object.kind == Kind::Secret)
     };
     let name = client.map(|found| found.what.name.clone()).or_else(|| server().map(|object| object.name))?;
     let why = format!("a certificate's Secret usually holds its CA as {CA_KEY}");
@@ -126,9 +124,8 @@ fn beside(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<F
 
 /// A certificate that etcd accepts from a client.
 fn client(context: &Context<'_>) -> Option<Found<SecretPair>> {
-    let pod = &context.sts.spec.template.spec;
     let pair = |container: &Container, cert: Option<&Setting>, key: Option<&Setting>| {
-        mounts::pair(pod, container, cert?.known()?, key?.known()?)
+        context.files.pair(container, cert?.known()?, key?.known()?)
     };
     let options = context.options;
     let sidecars = |cert: &str, key: &str| {
@@ -182,8 +179,7 @@ fn listed(items: &[KeyToPath]) -> Option<(&str, &str)> {
 
 /// A Secret that a chart creates but does not mount.
 fn client_by_convention(context: &Context<'_>) -> Option<Found<SecretPair>> {
-    let pod = &context.sts.spec.template.spec;
-    let behind = |flag: &str| mounts::object(pod, context.container, context.options.get(flag)?.known()?);
+    let behind = |flag: &str| context.files.object(context.container, context.options.get(flag)?.known()?);
     let name = match context.profile {
         Profile::KamajiEtcd => {
             let ca = behind("trusted-ca-file").filter(|object| object.kind == Kind::Secret)?.name;

@@ -17,6 +17,8 @@
 //! `<namespace>/<name>/<index>`, where the index is 0 for minute, 1 for hour, 2 for day of month, 3 for month and 4 for day
 //! of week, in ASCII; modulo the number of candidates (the range, or n if that is less); added to the low end.
 
+use std::cell::LazyCell;
+
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -48,9 +50,10 @@ pub(super) fn resolve(text: &str, namespace: &str, name: &str) -> Result<String,
     let mut out = String::with_capacity(text.len() + 16);
     let mut copied = 0;
     for (index, (field, token)) in Field::ALL.into_iter().zip(parse::fields(text)?).enumerate() {
+        let hash = LazyCell::new(|| hash(namespace, name, index));
         for item in token.items().filter(|item| is_hash(item.text)) {
             out.push_str(text.get(copied..item.start).unwrap_or_default());
-            out.push_str(&resolve_item(text, field, item, hash(namespace, name, index))?);
+            out.push_str(&resolve_item(text, field, item, *hash)?);
             copied = item.range().end;
         }
     }

@@ -71,26 +71,24 @@ impl Parser<'_> {
 
     fn endpoints(&mut self) -> Option<Vec<String>> {
         let value = self.take(Key::Endpoints)?;
-        let urls: Vec<&str> = value.split(',').map(str::trim).collect();
-        let problem = urls
-            .iter()
-            .find_map(|url| url_problem(url).map(|problem| format!("{} {problem}", quoted(url))))
+        let count = value.split(',').count();
+        let urls: Vec<&str> = value.split(',').map(str::trim).take(MAX_MEMBERS as usize).collect();
+        // No list is looked through that is longer than any can be.
+        let problem = (count > urls.len())
+            .then(|| format!("{count} URLs are more than the {MAX_MEMBERS} members that a cluster may have"))
+            .or_else(|| {
+                urls.iter().find_map(|url| url_problem(url).map(|problem| format!("{} {problem}", quoted(url))))
+            })
             .or_else(|| {
                 let schemes: Vec<&str> = urls.iter().filter_map(|url| url.split("://").next()).collect();
                 (!schemes.iter().all(|scheme| Some(scheme) == schemes.first()))
                     .then(|| "http and https are mixed".to_owned())
             })
             .or_else(|| {
-                urls.iter()
-                    .enumerate()
-                    .find(|(index, url)| urls.iter().take(*index).any(|earlier| earlier == *url))
-                    .map(|(_, url)| {
-                        format!("{} stands there twice, so that member would be defragmented twice", quoted(url))
-                    })
-            })
-            .or_else(|| {
-                (urls.len() > MAX_MEMBERS as usize).then(|| {
-                    format!("{} URLs are more than the {MAX_MEMBERS} members that a cluster may have", urls.len())
+                let twice =
+                    urls.iter().enumerate().find(|(index, url)| urls.iter().take(*index).any(|one| one == *url));
+                twice.map(|(_, url)| {
+                    format!("{} stands there twice, so that member would be defragmented twice", quoted(url))
                 })
             });
         let Some(problem) = problem else { return Some(urls.into_iter().map(ToOwned::to_owned).collect()) };
@@ -169,7 +167,7 @@ fn pair(keys: Vec<String>) -> Option<(String, String)> {
 }
 
 /// A key of a Secret (Kubernetes' own validation).
-pub(in crate::defrag) fn is_secret_key(value: &str) -> bool {
+pub(crate) fn is_secret_key(value: &str) -> bool {
     !value.is_empty()
         && value.len() <= 253
         && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
@@ -178,7 +176,7 @@ pub(in crate::defrag) fn is_secret_key(value: &str) -> bool {
 }
 
 /// What is wrong with a client URL, if anything.
-pub(in crate::defrag) fn url_problem(url: &str) -> Option<&'static str> {
+pub(crate) fn url_problem(url: &str) -> Option<&'static str> {
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
         return Some("does not start with https:// or http://");
     };

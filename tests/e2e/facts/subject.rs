@@ -167,6 +167,14 @@ impl<'a> Subject<'a> {
         subject
     }
 
+    /// One with [`SETTINGS`] and 8 GiB, and what its CronJob shows.
+    pub(super) async fn made(world: &'a World, purpose: &str, code: &'static str) -> (Self, Shown) {
+        let (subject, wanted) = (Self::new(world, purpose, code).await, Shown::good(8 * GIB));
+        subject.make(&SETTINGS, 8 * GIB).await;
+        subject.shows("made", &wanted).await;
+        (subject, wanted)
+    }
+
     pub(super) fn policy(&self, name: &str) -> String {
         format!("{}-{name}", self.ns.name)
     }

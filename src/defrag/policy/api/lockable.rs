@@ -12,7 +12,7 @@ macro_rules! lockable {
 
         impl LockableKey {
             /// Every lockable key: itself, the annotation's name and the field of [`Defaults`](super::Defaults).
-            pub(in crate::defrag::policy) const ALL: &'static [(Self, &'static str, &'static str)] =
+            pub(crate) const ALL: &'static [(Self, &'static str, &'static str)] =
                 &[$((Self::$variant, $name, $field),)+];
         }
     };

@@ -1,0 +1,150 @@
+//! Where work is done that computes and never waits: on threads of its own, never on those that carry TLS, probes and the
+//! Lease. At most one piece for each core is done at a time, in the order in which it was asked for, so each delays the
+//! others by no more than itself takes.
+
+use std::{sync::Arc, thread::available_parallelism};
+
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, spawn_blocking},
+};
+
+/// The cores of this machine, or a share of them.
+#[derive(Clone, Debug)]
+pub struct Cores {
+    count: usize,
+    all: Arc<Semaphore>,
+    /// Of a part of them, what bounds it.
+    share: Option<Arc<Semaphore>>,
+}
+
+impl Cores {
+    /// As many as this process may use.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        Self::new(available_parallelism().map_or(1, usize::from))
+    }
+
+    /// So many, at least one.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        let count = count.max(1);
+        Self { count, all: Arc::new(Semaphore::new(count)), share: None }
+    }
+
+    /// Half of them, at least one, for work that others must not wait for: however much of it there is, it stands in line
+    /// with so much only.
+    #[must_use]
+    pub fn half(&self) -> Self {
+        let count = (self.count / 2).max(1);
+        Self { count, all: Arc::clone(&self.all), share: Some(Arc::new(Semaphore::new(count))) }
+    }
+
+    /// Does this work when its turn has come. Work that nobody waits for any more is not begun; what has begun is ended,
+    /// and has its core until then.
+    ///
+    /// # Errors
+    /// The work panicked.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+        // Neither is ever closed.
+        let share = match &self.share {
+            Some(share) => Arc::clone(share).acquire_owned().await.ok(),
+            None => None,
+        };
+        let core = Arc::clone(&self.all).acquire_owned().await.ok();
+        spawn_blocking(move || {
+            let _held = (share, core);
+            work()
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_than_there_are_cores_at_once_and_in_the_order_of_asking() {
+        let cores = Cores::new(2);
+        let (now, most, order) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let shared = Arc::new((now, most, order));
+        let all = (0..20).map(|number| {
+            let shared = Arc::clone(&shared);
+            cores.run(move || {
+                shared.2.lock().unwrap().push(number);
+                let now = shared.0.fetch_add(1, Ordering::SeqCst) + 1;
+                shared.1.fetch_max(now, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(5));
+                shared.0.fetch_sub(1, Ordering::SeqCst);
+            })
+        });
+        for ended in futures::future::join_all(all).await {
+            ended.unwrap();
+        }
+        assert_eq!(shared.1.load(Ordering::SeqCst), 2);
+        let order = shared.2.lock().unwrap();
+        assert!(order.iter().enumerate().all(|(at, number)| at.abs_diff(*number) <= 1), "{order:?}");
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_in_an_error_and_gives_the_core_back() {
+        let cores = Cores::new(1);
+        for _ in 0..3 {
+            let error = cores.run(|| -> () { panic!("on purpose") }).await.unwrap_err();
+            assert!(error.is_panic() && error.to_string().contains("on purpose"), "{error}");
+        }
+        assert_eq!(cores.run(|| 7).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn what_stands_in_line_with_half_of_them_leaves_the_others_free() {
+        let cores = Cores::new(2);
+        let half = cores.half();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        let slow = (0..10).map(|_| {
+            let (half, wait) = (half.clone(), Arc::clone(&wait));
+            tokio::spawn(async move { half.run(move || wait.lock().unwrap().recv().unwrap()).await })
+        });
+        let slow: Vec<_> = slow.collect();
+        tokio::task::yield_now().await;
+        assert_eq!(cores.run(|| 7).await.unwrap(), 7, "ten pieces of work that do not end are in nobody's way");
+        for _ in &slow {
+            release.send(()).unwrap();
+        }
+        for slow in slow {
+            slow.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_begun() {
+        let cores = Cores::new(1);
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let first = tokio::spawn({
+            let cores = cores.clone();
+            async move { cores.run(move || wait.recv().unwrap()).await }
+        });
+        tokio::task::yield_now().await;
+        let begun = Arc::new(AtomicUsize::new(0));
+        let second = cores.run({
+            let begun = Arc::clone(&begun);
+            move || begun.fetch_add(1, Ordering::SeqCst)
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(20), second).await.is_err());
+        release.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        cores.run(|| ()).await.unwrap();
+        assert_eq!(begun.load(Ordering::SeqCst), 0);
+    }
+}
