@@ -8,18 +8,17 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::Request,
     http::{HeaderValue, StatusCode, header},
     response::Response,
     routing::post,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -31,7 +30,17 @@ use super::{
 };
 use crate::{
     defrag::policy::PolicySnapshot,
-    runtime::{clock::Clock, cores::Cores, limits::ServerLimits, listen},
+    runtime::{
+        bodies::{Bodies, Share, Unread},
+        capacity::Resource,
+        clock::Clock,
+        cores::Cores,
+        holding::Holding,
+        limits::ServerLimits,
+        listen::{self, ValidRequest},
+        peer::Client,
+        slots::Slots,
+    },
 };
 
 /// Everything that an answer needs besides its request.
@@ -45,7 +54,8 @@ pub struct Admission {
     pub metrics: AdmissionMetrics,
     cores: Cores,
     limits: ServerLimits,
-    slots: Arc<Semaphore>,
+    bodies: Bodies,
+    slots: Slots,
 }
 
 impl Admission {
@@ -57,12 +67,14 @@ impl Admission {
         limits: &ServerLimits,
         cores: Cores,
     ) -> Self {
+        let capacity = &metrics.listener.capacity;
         Self {
             snapshots,
             clock: Arc::new(Timestamp::now),
+            bodies: Bodies::new(limits.bodies, capacity.meter(Resource::BodyBytes, limits.bodies)),
+            slots: Slots::new(limits.requests, limits.peer_requests, capacity.meter(Resource::Slots, limits.requests)),
             metrics,
             cores,
-            slots: Arc::new(Semaphore::new(limits.requests)),
             limits: limits.clone(),
         }
     }
@@ -110,12 +122,15 @@ async fn serve(admission: Admission, entry: Entry, request: Request) -> Response
     let started = Instant::now();
     let trace = trace::id(request.headers());
     let (response, outcome, findings) = match respond(&admission, entry, request, started).await {
-        Ok(answer) => {
+        Ok((answer, share)) => {
             log(entry, &answer, trace.as_deref(), started.elapsed());
-            let response = match answer.response.encode() {
-                Ok(body) => json(StatusCode::OK, body),
+            let mut response = match answer.response.encode() {
+                Ok(body) => json(StatusCode::OK, body).map(|body| Holding::body(body, share)),
                 Err(error) => status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()),
             };
+            if answer.outcome != Outcome::Unreadable {
+                response.extensions_mut().insert(ValidRequest);
+            }
             (response, answer.outcome, answer.findings)
         }
         Err((code, reason, message)) => {
@@ -129,17 +144,29 @@ async fn serve(admission: Admission, entry: Entry, request: Request) -> Response
 
 type Rejection = (StatusCode, &'static str, String);
 
-async fn respond(admission: &Admission, entry: Entry, request: Request, started: Instant) -> Result<Answer, Rejection> {
-    let deadline = started + admission.limits.request;
-    let Ok(Ok(slot)) = timeout_at(deadline, Arc::clone(&admission.slots).acquire_owned()).await else {
-        let message = format!("{} requests are under way already; try again", admission.limits.requests);
+/// The answer, and the part of the budget that it keeps until it is sent.
+async fn respond(
+    admission: &Admission,
+    entry: Entry,
+    request: Request,
+    started: Instant,
+) -> Result<(Answer, Option<Share>), Rejection> {
+    let Admission { limits, bodies, slots, .. } = admission;
+    let client = request.extensions().get::<Client>().copied();
+    let deadline = started + limits.request;
+    let body_deadline = deadline.min(started + limits.body_time);
+    let body = bodies.read(request.into_body(), client, limits.body, body_deadline).await;
+    let body = body.map_err(|unread| rejection(unread, limits))?;
+    // Only what is complete takes a slot: whoever stalls is in nobody's way.
+    let slot = tokio::select! {
+        slot = timeout_at(deadline, slots.acquire(client.and_then(Client::capped))) => slot.ok().flatten(),
+        () = body.evicted() => None,
+    };
+    let Some(slot) = slot.filter(|_| body.stay()) else {
+        slots.turned_away();
+        let message = format!("{} requests are under way already; try again", limits.requests);
         return Err((StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
     };
-    let Ok(body) = timeout_at(deadline, read(request.into_body(), admission.limits.body)).await else {
-        let message = format!("the body was not complete within {:?}", admission.limits.request);
-        return Err((StatusCode::REQUEST_TIMEOUT, "Timeout", message));
-    };
-    let body = body?;
     let snapshot = Arc::clone(&admission.snapshots.borrow());
     let clock = Arc::clone(&admission.clock);
     let known_uid = Arc::new(OnceLock::new());
@@ -154,11 +181,11 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
                 (request.object, request.old_object) = (None, None);
             }
             drop(slot);
-            Ok::<_, review::Malformed>(answer)
+            Ok::<_, review::Malformed>((answer, body.into_answer()))
         }
     });
     let (failure, error) = match timeout_at(deadline, assessment).await {
-        Ok(Ok(Ok(answer))) => return Ok(answer),
+        Ok(Ok(Ok((answer, share)))) => return Ok((answer, Some(share))),
         Ok(Ok(Err(malformed))) => return Err((StatusCode::BAD_REQUEST, "BadRequest", malformed.to_string())),
         Ok(Err(error)) => (Failure::Panicked, error.to_string()),
         Err(elapsed) => (Failure::TimedOut, elapsed.to_string()),
@@ -169,22 +196,28 @@ async fn respond(admission: &Admission, entry: Entry, request: Request, started:
         let message = "this review was not read in time, since others came first; try again".to_owned();
         (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
     })?;
-    Ok(failed(entry, uid, failure))
+    Ok((failed(entry, uid, failure), None))
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Rejection> {
-    let too_large = || {
-        let message = format!("the body exceeds {limit} bytes, more than the API server can send for a StatefulSet");
-        (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
-    };
-    let announced = axum::body::HttpBody::size_hint(&body).lower();
-    if usize::try_from(announced).is_ok_and(|announced| announced > limit) {
-        return Err(too_large());
-    }
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err((StatusCode::BAD_REQUEST, "BadRequest", format!("the body broke off: {error}"))),
+fn rejection(unread: Unread, limits: &ServerLimits) -> Rejection {
+    match unread {
+        Unread::TooLarge => {
+            let message =
+                format!("the body exceeds {} bytes, more than the API server can send for a StatefulSet", limits.body);
+            (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+        }
+        Unread::TooSlow => {
+            let message = format!("the body was not complete within {:?}", limits.request.min(limits.body_time));
+            (StatusCode::REQUEST_TIMEOUT, "Timeout", message)
+        }
+        Unread::NoRoom => {
+            let message = format!(
+                "request bodies fill the {} bytes that they may take together, most of them from this address; try again",
+                limits.bodies
+            );
+            (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+        }
+        Unread::Broken(error) => (StatusCode::BAD_REQUEST, "BadRequest", format!("the body broke off: {error}")),
     }
 }
 

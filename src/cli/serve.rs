@@ -32,6 +32,7 @@ use crate::{
         leadership,
         limits::ServerLimits,
         probes::{self, Probes},
+        pulse::Pulse,
         shutdown::Shutdown,
         telemetry::{self, LogFormat, ProcessMetrics},
     },
@@ -42,6 +43,10 @@ const LEASE: &str = "etcd-defrag-webhook";
 
 /// The pause before webhooks that could not be registered are registered again.
 const REGISTER_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long the threads that answer reviews may be stuck before the API server is no longer sent here; twice as long, and the
+/// process is not alive, which restarts it after six probes.
+const PULSE: Duration = Duration::from_secs(5);
 
 /// How this program names itself to the API server, as audit logs show it.
 const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
@@ -125,7 +130,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         tokio::spawn(async move { ended.run_until_cancelled(register(&client, &url, ca)).await });
     }
     let policies = snapshots.clone();
-    let mut probes = Probes::new(metrics).check("tls", move || certificates.check(Timestamp::now()));
+    let mut probes = Probes::new(metrics)
+        .with_pulse(Pulse::start(), PULSE)
+        .check("tls", move || certificates.check(Timestamp::now()));
     if let Some(clients) = clients {
         probes = probes.check("clients", move || clients.check());
     }
@@ -139,7 +146,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let probes = probes.check("policies", move || policies.check());
     // The probes answer until everything else has ended.
     let all_ended = CancellationToken::new();
-    let probes = tokio::spawn(probes::run(probes_listener, Arc::new(probes), all_ended.clone()));
+    let probes = probes::spawn(probes_listener, Arc::new(probes), all_ended.clone()).context("serve the probes")?;
 
     let identity = args.identity.clone().unwrap_or_else(host_name);
     let lease = (!args.no_leader_election).then(|| leadership::Config::new(&args.namespace, LEASE, identity.clone()));
@@ -155,7 +162,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
     webhook.await.context("the webhook")??;
     all_ended.cancel();
-    probes.await.context("the probes")?;
+    // It ends by being dropped.
+    let _ = probes.await;
     info!("ended");
     Ok(())
 }

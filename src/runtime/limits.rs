@@ -11,17 +11,33 @@ pub struct ServerLimits {
     /// How long one request may take, body included; below the `timeoutSeconds` of the registration, so that our own
     /// answer arrives first.
     pub request: Duration,
-    /// Requests that are read or assessed at once; more wait.
+    /// How long a body may take from the headers on.
+    pub body_time: Duration,
+    /// All bodies in memory together, in bytes.
+    pub bodies: usize,
+    /// Requests that are assessed at once, their bodies complete; more wait.
     pub requests: usize,
-    /// Connections at once; more wait in the kernel's queue.
+    /// How many of them may be of one address.
+    pub peer_requests: usize,
+    /// Connections at once, past their handshake; for one more the one that has waited for its client longest is closed.
     pub connections: usize,
+    /// How many of them may be of one address, unless they have shown a certificate.
+    pub peer_connections: usize,
+    /// TLS handshakes at once; for one more the oldest is ended, of the address that has most.
+    pub handshakes: usize,
+    /// How many of them may be of one address.
+    pub peer_handshakes: usize,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
-    /// How long the headers of a request may take from their first byte, and the first request from the handshake.
+    /// How long a client may take over what it owes: the first request from the handshake, headers from their first byte,
+    /// each part of an answer, and the next request as long as none was a valid review.
     pub headers: Duration,
-    /// How long a connection may wait for its next request. Above the 90 s after which Go's client closes an idle
-    /// connection itself: a server that closes first can meet a request half-way, and Go does not repeat a POST.
+    /// How long a connection may wait for its next request once a valid review was answered on it. Above the 90 s after which Go's
+    /// client closes an idle connection itself: a server that closes first can meet a request half-way, and Go does not
+    /// repeat a POST.
     pub idle: Duration,
+    /// Whether a connection carries more than one request.
+    pub reuse: bool,
     /// HTTP/2 requests at once on one connection.
     pub streams: u32,
     /// How long connections are still accepted after shutdown was asked for, until the endpoints have forgotten us.
@@ -35,11 +51,18 @@ impl Default for ServerLimits {
         Self {
             body: 7 << 20,
             request: Duration::from_secs(4),
+            body_time: Duration::from_secs(2),
+            bodies: 48 << 20,
             requests: 64,
-            connections: 512,
-            handshake: Duration::from_secs(5),
-            headers: Duration::from_secs(10),
+            peer_requests: 16,
+            connections: 256,
+            peer_connections: 64,
+            handshakes: 128,
+            peer_handshakes: 32,
+            handshake: Duration::from_secs(3),
+            headers: Duration::from_secs(5),
             idle: Duration::from_mins(2),
+            reuse: true,
             streams: 64,
             drain_delay: Duration::from_secs(3),
             drain: Duration::from_secs(10),

@@ -1,40 +1,45 @@
-//! Connections: accepted within a cap, each with time-outs, drained at the end.
+//! Connections: always accepted, within caps, each with time-outs, drained at the end.
 
 mod activity;
+mod exchange;
 mod handshake_log;
+mod places;
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{self, HeaderValue, header::CONNECTION},
+    body::{Body, Bytes},
+    http::{self, HeaderValue, Response, header::CONNECTION},
 };
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
-    registry::Registry,
-};
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use self::{
-    activity::{Activity, Tap},
+    activity::{Activity, Exchange, Tap},
+    exchange::{Answered, Asked},
     handshake_log::HandshakeLog,
+    places::Places,
 };
-use super::limits::ServerLimits;
+use super::{
+    capacity::CapacityMetrics,
+    limits::ServerLimits,
+    peer::{Client, Peer},
+};
 
 /// The protocols that are offered in a TLS handshake, the preferred one first.
 pub const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -42,11 +47,19 @@ pub const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// The pause after a failure to accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What a connection may keep unread of request bodies in HTTP/2, all of its requests together and one of them, in bytes.
+const WINDOW: u32 = 128 << 10;
+const STREAM_WINDOW: u32 = 64 << 10;
+
+/// As an extension of an answer: the request was valid, so this client may keep its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ValidRequest;
+
 /// What a listener counts; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct ListenerMetrics {
-    /// Connections now.
-    connections: Gauge,
+    /// What is in use of what is limited.
+    pub capacity: CapacityMetrics,
     /// TLS handshakes that failed or took too long.
     handshake_failures: Counter,
 }
@@ -54,7 +67,7 @@ pub struct ListenerMetrics {
 impl ListenerMetrics {
     /// Has `registry` export them.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("connections", "Open connections", self.connections.clone());
+        self.capacity.register(registry);
         registry.register("handshake_failures", "TLS handshakes that failed", self.handshake_failures.clone());
     }
 }
@@ -75,13 +88,13 @@ pub async fn listen(
     let server = Arc::new(Server {
         tls,
         router,
+        places: Places::new(&limits, &metrics.capacity),
         limits,
         metrics,
         leaving: shutdown.clone(),
         closing: CancellationToken::new(),
         handshake_log: HandshakeLog::default(),
     });
-    let slots = Arc::new(Semaphore::new(server.limits.connections));
     let mut connections = JoinSet::new();
     let mut stop = pin!(async {
         shutdown.cancelled().await;
@@ -91,9 +104,9 @@ pub async fn listen(
         tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next() => {}
-            accepted = accept(&listener, &slots) => match accepted {
-                Ok((stream, slot)) => {
-                    connections.spawn(Arc::clone(&server).connection(stream, slot));
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => {
+                    connections.spawn(Arc::clone(&server).connection(stream, address.ip().into()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -111,16 +124,11 @@ pub async fn listen(
     }
 }
 
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, slot))
-}
-
 struct Server {
     tls: Option<Arc<ServerConfig>>,
     router: Router,
     limits: ServerLimits,
+    places: Arc<Places>,
     metrics: ListenerMetrics,
     /// Cancelled when the end was asked for.
     leaving: CancellationToken,
@@ -130,48 +138,77 @@ struct Server {
 }
 
 impl Server {
-    async fn connection(self: Arc<Self>, stream: TcpStream, slot: OwnedSemaphorePermit) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: Peer) {
         // Without it, an answer may wait for the client's acknowledgement; and it is only a wish.
         drop(stream.set_nodelay(true));
-        self.metrics.connections.inc();
         match self.tls.clone() {
-            None => self.http(stream, false).await,
-            Some(config) => match timeout(self.limits.handshake, TlsAcceptor::from(config).accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    self.http(stream, multiplexed).await;
+            None => self.http(stream, false, Client { peer, verified: false }).await,
+            Some(config) => {
+                if let Some(stream) = self.handshake(config, stream, peer).await {
+                    let session = stream.get_ref().1;
+                    let multiplexed = session.alpn_protocol() == Some(b"h2");
+                    // Those that cannot be verified do not come this far.
+                    let verified = session.peer_certificates().is_some();
+                    self.http(stream, multiplexed, Client { peer, verified }).await;
                 }
-                Ok(Err(error)) => {
-                    self.metrics.handshake_failures.inc();
-                    self.handshake_log.handshake(&error);
-                }
-                Err(late) => {
-                    self.metrics.handshake_failures.inc();
-                    tracing::debug!(%late, "a TLS handshake took too long");
-                }
-            },
+            }
         }
-        self.metrics.connections.dec();
-        drop(slot);
     }
 
-    async fn http<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, io: I, multiplexed: bool) {
-        let activity = Activity::new(multiplexed);
-        let service = service_fn(|request: http::Request<Incoming>| {
-            let busy = activity.begin();
-            let router = self.router.clone();
-            let leaving = self.leaving.clone();
-            async move {
-                let mut response = router.oneshot(request).await;
-                if let Ok(response) = &mut response
-                    && !multiplexed
-                    && leaving.is_cancelled()
-                {
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                drop(busy);
-                response
+    async fn handshake(&self, tls: Arc<ServerConfig>, stream: TcpStream, peer: Peer) -> Option<TlsStream<TcpStream>> {
+        let place = self.places.shake(peer);
+        let handshake = timeout(self.limits.handshake, TlsAcceptor::from(tls).accept(stream));
+        let outcome = tokio::select! {
+            biased;
+            outcome = handshake => outcome,
+            () = place.evicted() => {
+                self.metrics.handshake_failures.inc();
+                tracing::debug!("a TLS handshake had to make room for another");
+                return None;
             }
+        };
+        match outcome {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => self.handshake_log.handshake(&error),
+            Err(late) => tracing::debug!(%late, "a TLS handshake took too long"),
+        }
+        self.metrics.handshake_failures.inc();
+        None
+    }
+
+    /// Answers a request of this client.
+    async fn respond(
+        &self,
+        mut request: http::Request<Incoming>,
+        client: Client,
+        multiplexed: bool,
+        activity: &Activity,
+        exchange: Arc<Exchange>,
+    ) -> http::Result<Response<Answered>> {
+        request.extensions_mut().insert(client);
+        let request = request.map(|body| Asked { body, exchange: Arc::clone(&exchange) });
+        let mut response = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+        if response.extensions_mut().remove::<ValidRequest>().is_some() {
+            activity.prove();
+        }
+        if !multiplexed && (self.leaving.is_cancelled() || !self.limits.reuse) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        exchange.answer();
+        Ok(response.map(|body: Body| Answered { body, rest: Bytes::new(), exchange }))
+    }
+
+    async fn http<I>(self: &Arc<Self>, io: I, multiplexed: bool, client: Client)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = Activity::new(multiplexed);
+        let Some(place) = self.places.serve(client, &activity) else {
+            return tracing::debug!("a connection is turned away: an answer is owed on every other");
+        };
+        let service = service_fn(|request: http::Request<Incoming>| {
+            let (server, activity, exchange) = (Arc::clone(self), Arc::clone(&activity), activity.begin());
+            async move { server.respond(request, client, multiplexed, &activity, exchange).await }
         });
         let builder = self.builder(multiplexed);
         let io = TokioIo::new(Tap { io, activity: Arc::clone(&activity) });
@@ -181,6 +218,7 @@ impl Server {
         );
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut closing = false;
+        let mut evicted = false;
         // Whoever connects while we are leaving was sent here a moment ago and may ask once more.
         let mut says_goodbye = multiplexed && !self.leaving.is_cancelled();
         loop {
@@ -197,6 +235,14 @@ impl Server {
                 }
                 () = self.closing.cancelled(), if !closing => {
                     closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = place.evicted(), if !evicted => {
+                    // A client that has called well may be calling again at this moment, and is told not to.
+                    if !activity.is_proven() {
+                        return tracing::debug!("a connection without a valid review has to make room for another");
+                    }
+                    (evicted, closing) = (true, true);
                     connection.as_mut().graceful_shutdown();
                 }
                 _ = watch.tick() => if activity.expired(&self.limits, closing) {
@@ -216,6 +262,8 @@ impl Server {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.streams)
+            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(STREAM_WINDOW)
             .max_header_list_size(16 << 10)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(10));

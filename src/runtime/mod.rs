@@ -3,16 +3,22 @@
 
 pub(crate) mod api_error;
 pub mod backoff;
+pub mod bodies;
+pub mod capacity;
 pub mod clock;
 pub mod cores;
 pub mod exposition;
+pub mod holding;
 pub mod leadership;
 pub mod limits;
 pub mod listen;
 pub mod mtls;
+pub mod peer;
 pub mod probes;
+pub mod pulse;
 pub mod selfsigned;
 pub mod shutdown;
+pub mod slots;
 pub mod telemetry;
 pub mod tls;
 pub(crate) mod watch;

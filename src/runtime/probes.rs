@@ -1,17 +1,25 @@
 //! Liveness, readiness and metrics, over plain HTTP on a port of their own.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, io, sync::Arc, thread, time::Duration};
 
 use axum::{
     Router,
     http::{HeaderMap, StatusCode, header},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, oneshot},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{exposition::Format, limits::ServerLimits, listen, telemetry::ProcessMetrics};
+use super::{
+    exposition::Format, holding::Holding, limits::ServerLimits, listen, pulse::Pulse, telemetry::ProcessMetrics,
+};
+
+/// Metrics that are read at once; they are large, and whoever reads them slowly must not be in the way of probes.
+const METRICS: usize = 4;
 
 /// One condition of readiness: a note for people (or nothing), or the reason why not.
 pub type Check = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -20,13 +28,47 @@ pub type Check = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
 pub struct Probes {
     checks: Vec<(&'static str, Check)>,
     metrics: ProcessMetrics,
+    /// The pulse, and how old its last beat may be while the process is alive.
+    pulse: Option<(Pulse, Duration)>,
 }
 
 impl Probes {
     /// Probes without a condition.
     #[must_use]
     pub const fn new(metrics: ProcessMetrics) -> Self {
-        Self { checks: Vec::new(), metrics }
+        Self { checks: Vec::new(), metrics, pulse: None }
+    }
+
+    /// Probes that fail when this pulse stops: readiness when its last beat is as old as `allowed`, liveness at twice that.
+    #[must_use]
+    pub fn with_pulse(self, pulse: Pulse, allowed: Duration) -> Self {
+        let beats = pulse.clone();
+        let probes = self.check("runtime", move || stopped(&beats, allowed).map_or_else(|| Ok(String::new()), Err));
+        Self { pulse: Some((pulse, 2 * allowed)), ..probes }
+    }
+
+    fn alive(&self) -> (StatusCode, String) {
+        match self.pulse.as_ref().and_then(|(pulse, allowed)| stopped(pulse, *allowed)) {
+            None => (StatusCode::OK, "ok\n".to_owned()),
+            Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        }
+    }
+
+    /// The metrics, for few readers at once.
+    fn expose(&self, headers: &HeaderMap, readers: &Arc<Semaphore>) -> Response {
+        let Ok(reader) = Arc::clone(readers).try_acquire_owned() else {
+            let reason =
+                format!("{METRICS} others are reading the metrics and have not taken all of them; try again\n");
+            return (StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
+        };
+        let format = Format::asked_for(headers);
+        match self.metrics.encode(format) {
+            Ok(text) => {
+                let response = ([(header::CONTENT_TYPE, format.content_type())], text).into_response();
+                response.map(|body| Holding::body(body, reader))
+            }
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        }
     }
 
     /// Adds a condition of readiness.
@@ -61,11 +103,18 @@ impl Probes {
     }
 }
 
+/// Why a pulse is taken to have stopped, where it is that old.
+fn stopped(pulse: &Pulse, allowed: Duration) -> Option<String> {
+    let age = pulse.age();
+    (age >= allowed).then(|| format!("the threads that answer reviews have been busy or stuck for {} s", age.as_secs()))
+}
+
 /// `/healthz`, `/readyz` and `/metrics`.
 pub fn router(probes: Arc<Probes>) -> Router {
-    let metrics = Arc::clone(&probes);
+    let (alive, metrics) = (Arc::clone(&probes), Arc::clone(&probes));
+    let readers = Arc::new(Semaphore::new(METRICS));
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(move || async move { alive.alive() }))
         .route(
             "/readyz",
             get(move || async move {
@@ -73,20 +122,41 @@ pub fn router(probes: Arc<Probes>) -> Router {
                 (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
             }),
         )
-        .route(
-            "/metrics",
-            get(move |headers: HeaderMap| async move {
-                let format = Format::asked_for(&headers);
-                match metrics.metrics.encode(format) {
-                    Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
-                    Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
-                }
-            }),
-        )
+        .route("/metrics", get(move |headers: HeaderMap| async move { metrics.expose(&headers, &readers) }))
 }
 
 /// Serves the probes until `shutdown` is cancelled.
 pub async fn run(listener: TcpListener, probes: Arc<Probes>, shutdown: CancellationToken) {
-    let limits = ServerLimits { connections: 64, drain_delay: std::time::Duration::ZERO, ..ServerLimits::default() };
+    let limits = ServerLimits {
+        connections: 64,
+        peer_connections: 32,
+        headers: Duration::from_secs(2),
+        reuse: false,
+        drain_delay: Duration::ZERO,
+        ..ServerLimits::default()
+    };
     listen::listen(listener, None, router(probes), limits, listen::ListenerMetrics::default(), shutdown).await;
+}
+
+/// Serves the probes from a thread of their own, so that they answer whatever the others do. What is returned ends with them.
+///
+/// # Errors
+/// Where there is no thread or no runtime to be had.
+pub fn spawn(
+    listener: TcpListener,
+    probes: Arc<Probes>,
+    shutdown: CancellationToken,
+) -> io::Result<oneshot::Receiver<()>> {
+    let listener = listener.into_std()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _entered = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    let (ended, end) = oneshot::channel();
+    thread::Builder::new().name("probes".to_owned()).spawn(move || {
+        runtime.block_on(run(listener, probes, shutdown));
+        drop(ended);
+    })?;
+    Ok(end)
 }

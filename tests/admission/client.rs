@@ -1,7 +1,7 @@
 //! A client that shows what was negotiated, and a server to talk to.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
@@ -21,7 +21,7 @@ use rustls::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Notify,
     task::JoinHandle,
     time::timeout,
@@ -46,7 +46,9 @@ pub(crate) fn quick() -> ServerLimits {
         drain_delay: Duration::ZERO,
         drain: PATIENCE,
         request: PATIENCE,
+        body_time: PATIENCE,
         handshake: PATIENCE,
+        headers: PATIENCE,
         ..ServerLimits::default()
     }
 }
@@ -89,6 +91,12 @@ impl Server {
         connect(self.address, &[&self.ca_pem], &rustls::version::TLS13, alpn).await.unwrap()
     }
 
+    /// From another address.
+    pub(crate) async fn connect_from(&self, from: Ipv4Addr, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = socket_from(from, self.address).await?;
+        handshake(stream, &[&self.ca_pem], &rustls::version::TLS13, alpn).await
+    }
+
     pub(crate) async fn client(&self, alpn: &[u8]) -> Client {
         Client::new(self.connect(alpn).await).await
     }
@@ -96,6 +104,22 @@ impl Server {
 
 pub(crate) async fn connect(
     address: SocketAddr,
+    trusted: &[&str],
+    version: &'static SupportedProtocolVersion,
+    alpn: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    handshake(TcpStream::connect(address).await?, trusted, version, alpn).await
+}
+
+/// A connection from one of the many addresses of the loopback interface.
+pub(crate) async fn socket_from(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(to).await
+}
+
+async fn handshake(
+    stream: TcpStream,
     trusted: &[&str],
     version: &'static SupportedProtocolVersion,
     alpn: &[u8],
@@ -110,7 +134,6 @@ pub(crate) async fn connect(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
-    let stream = TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await
 }
 

@@ -108,25 +108,6 @@ async fn an_idle_connection_outlives_the_header_timeout_but_not_the_idle_one() {
 }
 
 #[tokio::test]
-async fn more_connections_than_the_cap_wait_their_turn() {
-    let server = Server::start(ServerLimits { connections: 1, ..quick() }).await;
-    let mut first = server.client(H1).await;
-    first.works().await;
-    let second = tokio::spawn(connect(
-        server.address,
-        Box::leak(vec![&*server.ca_pem.clone().leak()].into_boxed_slice()),
-        &rustls::version::TLS13,
-        H1,
-    ));
-    sleep(Duration::from_millis(200)).await;
-    assert!(!second.is_finished(), "the cap does not hold");
-    first.works().await;
-    drop(first);
-    let second = timeout(PATIENCE, second).await.unwrap().unwrap().unwrap();
-    Client::new(second).await.works().await;
-}
-
-#[tokio::test]
 async fn a_body_without_a_length_is_limited_too() {
     let server = Server::start(ServerLimits { body: 10_000, ..quick() }).await;
     let mut stream = server.connect(H1).await;

@@ -15,6 +15,7 @@ mod breaches;
 mod certificates;
 mod client;
 mod connections;
+mod crowding;
 mod decide;
 mod drain;
 mod enrollment;

@@ -1,8 +1,12 @@
 //! Probes and metrics.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{body::Body, http::Request};
@@ -11,6 +15,7 @@ use etcd_defrag_webhook::{
     runtime::{
         limits::ServerLimits,
         probes::{self, Probes, router},
+        pulse::Pulse,
         telemetry::ProcessMetrics,
     },
 };
@@ -19,7 +24,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -119,4 +124,109 @@ async fn probes_are_served_over_plain_http_until_the_end() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok\n"), "{answer}");
     shutdown.cancel();
     timeout(PATIENCE, running).await.expect("the probes never end").unwrap();
+}
+
+/// Served as by the process, on a thread of their own.
+async fn served(probes: Probes) -> (SocketAddr, CancellationToken, tokio::sync::oneshot::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let ended = probes::spawn(listener, Arc::new(probes), shutdown.clone()).unwrap();
+    (address, shutdown, ended)
+}
+
+/// Asks as the kubelet does, which does not ask to close, and reads until the server closes.
+async fn asked(address: SocketAddr, path: &str) -> String {
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    timeout(PATIENCE, ask).await.expect("no answer, or the connection stays open")
+}
+
+#[tokio::test]
+async fn idle_connections_to_the_probe_port_fail_no_probe() {
+    let (address, shutdown, ended) = served(Probes::new(ProcessMetrics::default())).await;
+    let mut idle = Vec::new();
+    for round in 0..4 {
+        for _ in 0..64 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            let answer = asked(address, path).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "round {round}: {path}: {answer}");
+            assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        }
+    }
+    shutdown.cancel();
+    let _ = timeout(PATIENCE, ended).await.expect("the probes never end");
+}
+
+#[tokio::test]
+async fn readers_of_metrics_that_stall_are_in_nobodys_way() {
+    // More text than sockets and buffers hold.
+    let mut metrics = ProcessMetrics::default();
+    let gauge = prometheus_client::metrics::gauge::Gauge::<i64>::default();
+    metrics.registry_mut().register("long", "x".repeat(24 << 20), gauge);
+    let (address, shutdown, ended) = served(Probes::new(metrics)).await;
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        stalled.push(stream);
+    }
+    assert!(asked(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+    let refused = asked(address, "/metrics").await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{} bytes", refused.len());
+    insta::assert_snapshot!(refused.lines().last().unwrap());
+    // They are let go after a while, and somebody else can read.
+    answers(address, "/metrics", "200").await;
+    shutdown.cancel();
+    let _ = timeout(PATIENCE, ended).await.expect("the probes never end");
+}
+
+/// Asks until the answer has this status.
+async fn answers(address: SocketAddr, path: &str, status: &str) -> String {
+    let since = Instant::now();
+    loop {
+        let answer = asked(address, path).await;
+        if answer.starts_with(&format!("HTTP/1.1 {status}")) {
+            return answer;
+        }
+        assert!(since.elapsed() < PATIENCE, "{path} is never answered by {status}: {answer}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// All threads that answer reviews are stuck: the probes answer, and say so.
+#[test]
+fn probes_answer_while_every_other_thread_is_stuck_and_then_fail() {
+    let workers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let asking = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pulse = workers.block_on(async { tokio::spawn(async { Pulse::start() }).await.unwrap() });
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    asking.block_on(async {
+        let probes = Probes::new(ProcessMetrics::default()).with_pulse(pulse, Duration::from_millis(1500));
+        let (address, shutdown, ended) = served(probes).await;
+        assert!(answers(address, "/readyz", "200").await.contains("[+]runtime ok"));
+        answers(address, "/healthz", "200").await;
+        workers.spawn(async move { held.recv().is_ok() });
+        let said = answers(address, "/readyz", "503").await;
+        assert!(
+            said.contains("[-]runtime failed: the threads that answer reviews have been busy or stuck for"),
+            "{said}"
+        );
+        answers(address, "/healthz", "503").await;
+        drop(release);
+        answers(address, "/readyz", "200").await;
+        answers(address, "/healthz", "200").await;
+        shutdown.cancel();
+        let _ = timeout(PATIENCE, ended).await.expect("the probes never end");
+    });
 }

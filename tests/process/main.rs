@@ -11,6 +11,7 @@
 mod availability;
 mod broken;
 mod client_auth;
+mod crowding;
 mod load;
 mod self_signed;
 mod support;

@@ -128,6 +128,7 @@ fn the_bundle_comes_back_whoever_takes_it_away() {
         both[0].readyz().filter(|(ready, words)| *ready && words.contains("there is no Validating"))
     });
     insta::assert_snapshot!(without_times(&words.1), @r"
+    [+]runtime ok
     [+]tls ok: certificate valid until [TIME]
     [+]ca-bundle ok: there is no ValidatingWebhookConfiguration, so nothing is asked of its webhooks
     [+]policies ok: 0 policies

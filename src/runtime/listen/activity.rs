@@ -28,15 +28,48 @@ pub(super) struct Activity {
 
 #[derive(Debug)]
 struct Progress {
-    in_flight: usize,
+    /// Requests of which the client owes the rest of the body.
+    reading: usize,
+    /// Requests that we owe an answer.
+    working: usize,
+    /// Answers that the client has not taken yet.
+    answering: usize,
     served: bool,
+    proven: bool,
     header_started: bool,
+    /// Since when the client has been owing something, where it does.
     since: Instant,
+    /// When the client last took a part of an answer, where there is one.
+    took: Instant,
+}
+
+impl Progress {
+    fn count(&mut self, stage: Stage) -> &mut usize {
+        match stage {
+            Stage::Reading => &mut self.reading,
+            Stage::Working => &mut self.working,
+            Stage::Answering => &mut self.answering,
+        }
+    }
+
+    const fn in_flight(&self) -> usize {
+        self.reading + self.working + self.answering
+    }
 }
 
 impl Activity {
     pub(super) fn new(multiplexed: bool) -> Arc<Self> {
-        let progress = Progress { in_flight: 0, served: false, header_started: false, since: Instant::now() };
+        let now = Instant::now();
+        let progress = Progress {
+            reading: 0,
+            working: 0,
+            answering: 0,
+            served: false,
+            proven: false,
+            header_started: false,
+            since: now,
+            took: now,
+        };
         Arc::new(Self { multiplexed, progress: Mutex::new(progress) })
     }
 
@@ -44,18 +77,37 @@ impl Activity {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request has begun; it ends when the guard is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+    /// A request has begun; it ends when all clones of the exchange are dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> Arc<Exchange> {
         let mut progress = self.progress();
-        progress.in_flight += 1;
+        if progress.in_flight() == 0 {
+            progress.since = Instant::now();
+        }
+        progress.reading += 1;
         progress.served = true;
         progress.header_started = false;
-        Busy(Arc::clone(self))
+        Arc::new(Exchange { activity: Arc::clone(self), stage: Mutex::new(Stage::Reading) })
+    }
+
+    /// A valid review was answered.
+    pub(super) fn prove(&self) {
+        self.progress().proven = true;
+    }
+
+    /// Whether a valid review was answered.
+    pub(super) fn is_proven(&self) -> bool {
+        self.progress().proven
+    }
+
+    /// Since when nothing is owed to the client; `None` while something is.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        let progress = self.progress();
+        (progress.working == 0).then_some(progress.since)
     }
 
     fn bytes_read(&self) {
         let mut progress = self.progress();
-        if !self.multiplexed && progress.in_flight == 0 && !progress.header_started {
+        if !self.multiplexed && progress.in_flight() == 0 && !progress.header_started {
             progress.header_started = true;
             if progress.served {
                 progress.since = Instant::now();
@@ -63,26 +115,77 @@ impl Activity {
         }
     }
 
-    /// Whether the client has used up its time; never while a request is in flight.
+    /// Whether the client has used up its time; never while we owe it an answer, or a body has time left.
     pub(super) fn expired(&self, limits: &ServerLimits, closing: bool) -> bool {
         let progress = self.progress();
-        let allowed = match (progress.in_flight, progress.served && !progress.header_started) {
-            (0, _) if closing => LINGER,
-            (0, true) => limits.idle,
-            (0, false) => limits.headers,
+        if progress.answering > 0 && progress.took.elapsed() >= limits.headers {
+            return true;
+        }
+        let allowed = match progress.in_flight() {
+            0 if closing => LINGER,
+            0 if progress.proven && !progress.header_started => limits.idle,
+            0 => limits.headers,
             _ => return false,
         };
         progress.since.elapsed() >= allowed
     }
 }
 
-/// A request in flight.
-pub(super) struct Busy(Arc<Activity>);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Reading,
+    Working,
+    Answering,
+}
 
-impl Drop for Busy {
+/// A request in flight, from its headers to the end of its answer.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    activity: Arc<Activity>,
+    stage: Mutex<Stage>,
+}
+
+impl Exchange {
+    /// The body is complete.
+    pub(super) fn complete(&self) {
+        self.go_on(Stage::Reading, Stage::Working);
+    }
+
+    /// There is an answer.
+    pub(super) fn answer(&self) {
+        self.complete();
+        self.go_on(Stage::Working, Stage::Answering);
+    }
+
+    /// The client takes a part of the answer.
+    pub(super) fn taken(&self) {
+        self.activity.progress().took = Instant::now();
+    }
+
+    fn go_on(&self, from: Stage, to: Stage) {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stage != from {
+            return;
+        }
+        *stage = to;
+        let mut progress = self.activity.progress();
+        let now = Instant::now();
+        if to == Stage::Answering && progress.answering == 0 {
+            progress.took = now;
+        }
+        *progress.count(from) -= 1;
+        *progress.count(to) += 1;
+        if progress.working == 0 {
+            progress.since = now;
+        }
+    }
+}
+
+impl Drop for Exchange {
     fn drop(&mut self) {
-        let mut progress = self.0.progress();
-        progress.in_flight = progress.in_flight.saturating_sub(1);
+        let stage = *self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.activity.progress();
+        *progress.count(stage) -= 1;
         progress.since = Instant::now();
     }
 }
