@@ -31,7 +31,7 @@ use super::{
     },
     queue::{LONGEST_PAUSE_REFUSED, Next, Queue},
     reconcile::{Done, look, observe::Task},
-    runs::{Runs, failure_message, run_of},
+    runs::{CronJobId, Runs, failure_message, run_of},
     watch::{
         cache::{Cache, Change},
         observed::Job,
@@ -248,7 +248,7 @@ impl Leading {
             statefulset: self.statefulsets.get(&key).cloned(),
             cronjobs: cronjobs.filter(|live| live.concerns(&key.name, &expected)).cloned().collect(),
             reports: self.reports_of(&key),
-            runs: self.runs.ended(&key).copied().collect(),
+            runs: self.runs.ended(self.runs_of(&key).as_ref()).copied().collect(),
             snapshot: Arc::clone(&self.snapshot),
             state: self.states.get(&key).cloned().unwrap_or_default(),
             key,
@@ -334,11 +334,21 @@ impl Leading {
     fn tell(&self, key: &ObjectKey) {
         let state = self.states.get(key).filter(|state| state.status != EtcdStatus::None);
         let facts = state.map(|state| {
-            let cronjob = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)));
-            let ours = cronjob.filter(|live| statefulset_of_ours(&live.meta) == Some(&key.name));
-            Facts::of(state, ours, self.runs.ended(key))
+            let ours = self.cronjob_of(key).filter(|live| statefulset_of_ours(&live.meta) == Some(&key.name));
+            Facts::of(state, ours, self.runs.ended(self.runs_of(key).as_ref()))
         });
         self.context.metrics.etcds.set(key, facts);
+    }
+
+    /// The CronJob of a StatefulSet, as the watch saw it.
+    fn cronjob_of(&self, key: &ObjectKey) -> Option<&Live> {
+        let cached = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)))?;
+        Some(cached).filter(|cached| statefulset_of(&cached.meta) == Some(&key.name))
+    }
+
+    /// By what the runs of a StatefulSet are known.
+    fn runs_of(&self, key: &ObjectKey) -> Option<CronJobId> {
+        CronJobId::of(&self.cronjob_of(key)?.meta)
     }
 
     fn count(&self, before: EtcdStatus, after: EtcdStatus) {
@@ -424,7 +434,7 @@ impl Leading {
         else {
             return;
         };
-        let Some(key) = run_of(job) else { return };
+        let Some(key) = run_of(job).filter(|key| self.runs_of(key) == CronJobId::controlling(job)) else { return };
         let Some(object) = self.statefulsets.get(&key).cloned() else { return };
         self.context.metrics.failed_runs.inc();
         let reason = failure.reason.as_deref().unwrap_or("no reason given");

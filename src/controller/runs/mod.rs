@@ -4,24 +4,70 @@ pub(super) mod defrag_now;
 pub(super) mod failure_message;
 pub(super) mod readiness;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use jiff::Timestamp;
-use kube::runtime::watcher::Event as Watch;
+use jiff::{SignedDuration, Timestamp};
+use kube::{api::ObjectMeta, runtime::watcher::Event as Watch};
 
-use super::{ObjectKey, on_demand::LAST_ON_DEMAND, watch::observed::Job};
-use crate::defrag::cronjob::{STATEFULSET, budget::Run};
+use super::{
+    ObjectKey,
+    on_demand::{KEPT, LAST_ON_DEMAND, PLACE},
+    watch::observed::Job,
+};
+use crate::defrag::{
+    cronjob::{STATEFULSET, budget::Run, ownership::controlling_cronjob},
+    ondemand::Place,
+};
 
 /// Runs that failed longer ago than this were published by an earlier process.
-const OLD_NEWS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+const OLD_NEWS: SignedDuration = SignedDuration::from_mins(10);
+/// So long after its deadline a Job of ours has ended.
+const GRACE: Duration = Duration::from_mins(1);
 
-/// The runs of all StatefulSets, each by the uid of its Job.
+/// A CronJob, whose runs are the Jobs that it controls. Nothing else makes a Job a run of it: anybody who may create Jobs in a
+/// namespace writes whatever labels and annotations he likes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct CronJobId {
+    namespace: String,
+    uid: String,
+}
+
+impl CronJobId {
+    pub(super) fn new(namespace: &str, uid: &str) -> Self {
+        Self { namespace: namespace.to_owned(), uid: uid.to_owned() }
+    }
+
+    /// That of a CronJob, where it has a uid.
+    pub(super) fn of(cronjob: &ObjectMeta) -> Option<Self> {
+        Some(Self::new(cronjob.namespace.as_deref().unwrap_or_default(), cronjob.uid.as_deref()?))
+    }
+
+    /// The one that controls a Job.
+    pub(super) fn controlling(job: &Job) -> Option<Self> {
+        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
+        Some(Self::new(namespace, controlling_cronjob(&job.metadata)?))
+    }
+}
+
+/// A run that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct UnderWay {
+    /// The place that it takes; `None` where it was not started on demand.
+    place: Option<Place>,
+    /// When its Job was made.
+    began: Timestamp,
+}
+
+/// The runs of all CronJobs, each by the uid of its Job.
 #[derive(Default)]
 pub(super) struct Runs {
     /// Those that have ended and whose Jobs are still there.
-    ended: HashMap<ObjectKey, HashMap<String, Run>>,
-    /// Those under way, and whether they started on demand.
-    active: HashMap<ObjectKey, HashMap<String, bool>>,
+    ended: HashMap<CronJobId, HashMap<String, Run>>,
+    /// Those under way.
+    active: HashMap<CronJobId, HashMap<String, UnderWay>>,
     /// The failed Jobs that were published.
     published: HashSet<String>,
     /// Failed Jobs whose StatefulSets are not known yet.
@@ -43,9 +89,9 @@ impl Runs {
             Watch::Delete(job) => {
                 let uid = job.metadata.uid.as_deref().unwrap_or_default();
                 self.published.remove(uid);
-                let key = run_of(&job)?;
-                forget(&mut self.active, &key, uid);
-                forget(&mut self.ended, &key, uid);
+                let of = CronJobId::controlling(&job)?;
+                forget(&mut self.active, &of, uid);
+                forget(&mut self.ended, &of, uid);
                 None
             }
             // Every Job that is still there follows.
@@ -58,38 +104,55 @@ impl Runs {
     }
 
     fn under_way(&mut self, job: &Job) {
-        let (Some(key), Some(uid)) = (run_of(job), job.metadata.uid.clone()) else { return };
-        if job.finished() {
-            return forget(&mut self.active, &key, &uid);
-        }
-        let on_demand = job.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(LAST_ON_DEMAND));
-        self.active.entry(key).or_default().insert(uid, on_demand);
+        let Some(uid) = &job.metadata.uid else { return };
+        let of = CronJobId::controlling(job).filter(|_| job.under_way());
+        // What controls it can be changed, too.
+        self.active.retain(|id, runs| {
+            if of.as_ref() != Some(id) {
+                runs.remove(uid);
+            }
+            !runs.is_empty()
+        });
+        let Some(of) = of else { return };
+        let note = |key: &str| job.metadata.annotations.as_ref()?.get(key).map(String::as_str);
+        let place = if note(PLACE) == Some(KEPT) { Place::Kept } else { Place::Shared };
+        let run = UnderWay {
+            place: note(LAST_ON_DEMAND).map(|_| place),
+            began: job.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0),
+        };
+        self.active.entry(of).or_default().insert(uid.clone(), run);
     }
 
     fn note_end(&mut self, job: &Job) -> Option<ObjectKey> {
-        let (run, key, uid) = (job.run()?, run_of(job)?, job.metadata.uid.clone()?);
-        let new = self.ended.entry(key.clone()).or_default().insert(uid, run) != Some(run);
-        new.then_some(key)
+        let (run, of, uid) = (job.run()?, CronJobId::controlling(job)?, job.metadata.uid.clone()?);
+        let new = self.ended.entry(of).or_default().insert(uid, run) != Some(run);
+        run_of(job).filter(|_| new)
     }
 
     /// Takes note of a run that was started on demand and that no watch has told of yet.
-    pub(super) fn started(&mut self, key: ObjectKey, uid: String) {
+    pub(super) fn started(&mut self, of: CronJobId, uid: String, place: Place, began: Timestamp) {
         // The watch may already have told of its end.
-        if !self.ended.get(&key).is_some_and(|runs| runs.contains_key(&uid)) {
-            self.active.entry(key).or_default().insert(uid, true);
+        if !self.ended.get(&of).is_some_and(|runs| runs.contains_key(&uid)) {
+            self.active.entry(of).or_default().insert(uid, UnderWay { place: Some(place), began });
         }
     }
 
-    /// The runs of a StatefulSet that have ended and are still known.
-    pub(super) fn ended(&self, key: &ObjectKey) -> impl Iterator<Item = &Run> {
-        self.ended.get(key).into_iter().flat_map(HashMap::values)
+    /// The runs of a CronJob that have ended and are still known.
+    pub(super) fn ended(&self, of: Option<&CronJobId>) -> impl Iterator<Item = &Run> {
+        of.and_then(|of| self.ended.get(of)).into_iter().flat_map(HashMap::values)
     }
 
-    /// How many runs of a StatefulSet are under way, and how many of them started on demand.
-    pub(super) fn active(&self, key: &ObjectKey) -> (usize, usize) {
-        let runs = self.active.get(key);
-        let on_demand = runs.into_iter().flat_map(HashMap::values).filter(|on_demand| **on_demand).count();
-        (runs.map_or(0, HashMap::len), on_demand)
+    /// Whether a run of a CronJob is under way.
+    pub(super) fn is_active(&self, of: &CronJobId) -> bool {
+        self.active.contains_key(of)
+    }
+
+    /// The place that a CronJob takes among the runs on demand: one, whatever Jobs there are, and for no longer than its runs may
+    /// last. A Job of ours has ended by then.
+    pub(super) fn place(&self, of: &CronJobId, longest: Duration, now: Timestamp) -> Option<Place> {
+        let longest = SignedDuration::try_from(longest.saturating_add(GRACE)).unwrap_or(SignedDuration::MAX);
+        let runs = self.active.get(of)?.values().filter(|run| now.duration_since(run.began) < longest);
+        runs.filter_map(|run| Some((run.began, run.place?))).min().map(|(_, place)| place)
     }
 
     /// The failed Jobs that were not published, each once.
@@ -105,16 +168,16 @@ impl Runs {
     }
 }
 
-fn forget<T>(all: &mut HashMap<ObjectKey, HashMap<String, T>>, key: &ObjectKey, uid: &str) {
-    if let Some(runs) = all.get_mut(key) {
+fn forget<T>(all: &mut HashMap<CronJobId, HashMap<String, T>>, of: &CronJobId, uid: &str) {
+    if let Some(runs) = all.get_mut(of) {
         runs.remove(uid);
         if runs.is_empty() {
-            all.remove(key);
+            all.remove(of);
         }
     }
 }
 
-/// The StatefulSet that a Job of ours is for.
+/// The StatefulSet that a Job says it is for. Whether that is so, its controller shows: [`CronJobId::controlling`].
 pub(super) fn run_of(job: &Job) -> Option<ObjectKey> {
     let statefulset = job.metadata.annotations.as_ref()?.get(STATEFULSET)?;
     Some(ObjectKey::new(job.metadata.namespace.as_deref().unwrap_or_default(), statefulset))

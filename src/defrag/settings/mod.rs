@@ -1,5 +1,6 @@
 //! Annotations and policy defaults, parsed strictly into typed settings; every problem becomes a finding.
 
+pub(super) mod length;
 mod overrides;
 
 pub(super) use overrides::{is_secret_key, url_problem};
@@ -266,8 +267,8 @@ fn unknown_key(key: &str, name: &str, place: &str) -> Finding {
 }
 
 /// Where the values stand.
-#[derive(Clone, Copy)]
-enum Place {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
     /// On a StatefulSet.
     Annotations,
     /// In the defaults of a policy.

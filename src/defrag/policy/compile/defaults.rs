@@ -5,20 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::super::{
-    DEFAULT_SCHEDULE, Limits,
+    DEFAULT_SCHEDULE, Job, Limits,
     api::{self, LockableKey},
 };
 use crate::defrag::{
-    assess, etcd,
+    assess, duration, etcd,
     field::Field,
     finding::{Code, Finding, quoted},
     keys::Key,
     rule, schedule,
-    settings::{self, Settings, Trigger},
+    settings::{
+        self, Place, Settings, Trigger,
+        length::{Bounds, Run},
+    },
 };
 
 /// As whose `H` resolves a schedule is judged: it differs from object to object, and these show most of it.
 const SAMPLES: u32 = 24;
+/// For how many members the length of a run is judged: as many as most etcds have.
+const MEMBERS: u32 = 3;
 
 /// The values as annotations have them.
 fn texts(defaults: &api::Defaults) -> BTreeMap<Key, String> {
@@ -47,7 +52,12 @@ fn texts(defaults: &api::Defaults) -> BTreeMap<Key, String> {
 
 /// The defaults in force and what is wrong with those that are written. A value that cannot be understood is left out; one
 /// that only breaks a limit of the same policy stands, since nobody can tell which of the two was meant.
-pub(super) fn check(written: &api::Defaults, limits: &Limits, now: Timestamp) -> (BTreeMap<Key, String>, Vec<Finding>) {
+pub(super) fn check(
+    written: &api::Defaults,
+    limits: &Limits,
+    job: &Job,
+    now: Timestamp,
+) -> (BTreeMap<Key, String>, Vec<Finding>) {
     let mut values = texts(written);
     let own_trigger = Key::TRIGGERS.iter().any(|key| values.contains_key(key));
     if !own_trigger {
@@ -57,6 +67,8 @@ pub(super) fn check(written: &api::Defaults, limits: &Limits, now: Timestamp) ->
     let (settings, mut findings) = settings::parse_defaults(&values, limits);
     let found = trigger_and_schedule(&settings, limits, &findings, now);
     findings.extend(found);
+    let run = Run { settings: &settings, given: &values, members: MEMBERS, quota: Some(etcd::DEFAULT_QUOTA) };
+    findings.extend(bounds(limits, job, &values).judge(run, Place::Policy));
 
     let refused: BTreeSet<Key> = findings
         .iter()
@@ -72,6 +84,28 @@ pub(super) fn check(written: &api::Defaults, limits: &Limits, now: Timestamp) ->
     }
     values.entry(Key::Schedule).or_insert_with(|| DEFAULT_SCHEDULE.to_owned());
     (values, findings)
+}
+
+fn bounds<'a>(limits: &'a Limits, job: &Job, values: &BTreeMap<Key, String>) -> Bounds<'a> {
+    Bounds::new(limits, job.shape.deadline_slack_seconds, values)
+}
+
+/// That not even the shortest run keeps to the longest deadline.
+pub(super) fn no_run_fits(limits: &Limits, job: &Job) -> Option<Finding> {
+    let shortest = bounds(limits, job, &BTreeMap::new()).deadline(1, limits.min_command_timeout, limits.min_wait);
+    (shortest > limits.max_deadline).then(|| {
+        let (most, shortest) = (duration::format_go(limits.max_deadline), duration::format_go(shortest));
+        Finding::new(
+            Code::SettingsConflict,
+            "spec.limits.maxDeadline",
+            format!("is {most}, and the shortest run of one member may take {shortest}"),
+            format!(
+                "{} is shorter than any run: that of one member may take {shortest}, with minCommandTimeout, \
+                 minWaitBetweenMembers and job.deadlineSlackSeconds. Write a longer maxDeadline, such as \"12h\".",
+                quoted(&most)
+            ),
+        )
+    })
 }
 
 fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], now: Timestamp) -> Vec<Finding> {
