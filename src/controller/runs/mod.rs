@@ -68,6 +68,8 @@ pub(super) struct Runs {
     ended: HashMap<CronJobId, HashMap<String, Run>>,
     /// Those under way.
     active: HashMap<CronJobId, HashMap<String, UnderWay>>,
+    /// What controls each Job, by its uid.
+    controllers: HashMap<String, CronJobId>,
     /// The failed Jobs that were published.
     published: HashSet<String>,
     /// Failed Jobs whose StatefulSets are not known yet.
@@ -79,6 +81,8 @@ impl Runs {
     pub(super) fn take(&mut self, event: Watch<Job>) -> Option<ObjectKey> {
         match event {
             Watch::Apply(job) | Watch::InitApply(job) => {
+                let uid = job.metadata.uid.as_deref().unwrap_or_default();
+                self.controlled_by(uid, CronJobId::controlling(&job));
                 self.under_way(&job);
                 let ended = self.note_end(&job);
                 if job.failure().is_some() {
@@ -89,9 +93,7 @@ impl Runs {
             Watch::Delete(job) => {
                 let uid = job.metadata.uid.as_deref().unwrap_or_default();
                 self.published.remove(uid);
-                let of = CronJobId::controlling(&job)?;
-                forget(&mut self.active, &of, uid);
-                forget(&mut self.ended, &of, uid);
+                self.controlled_by(uid, None);
                 None
             }
             // Every Job that is still there follows.
@@ -103,17 +105,23 @@ impl Runs {
         }
     }
 
+    /// Takes note of what controls a Job, and forgets what the Job was to anything else.
+    fn controlled_by(&mut self, job: &str, of: Option<CronJobId>) {
+        let before = match &of {
+            Some(of) => self.controllers.insert(job.to_owned(), of.clone()),
+            None => self.controllers.remove(job),
+        };
+        if let Some(before) = before.filter(|before| Some(before) != of.as_ref()) {
+            forget(&mut self.active, &before, job);
+            forget(&mut self.ended, &before, job);
+        }
+    }
+
     fn under_way(&mut self, job: &Job) {
-        let Some(uid) = &job.metadata.uid else { return };
-        let of = CronJobId::controlling(job).filter(|_| job.under_way());
-        // What controls it can be changed, too.
-        self.active.retain(|id, runs| {
-            if of.as_ref() != Some(id) {
-                runs.remove(uid);
-            }
-            !runs.is_empty()
-        });
-        let Some(of) = of else { return };
+        let (Some(of), Some(uid)) = (CronJobId::controlling(job), &job.metadata.uid) else { return };
+        if !job.under_way() {
+            return forget(&mut self.active, &of, uid);
+        }
         let note = |key: &str| job.metadata.annotations.as_ref()?.get(key).map(String::as_str);
         let place = if note(PLACE) == Some(KEPT) { Place::Kept } else { Place::Shared };
         let run = UnderWay {
@@ -188,33 +196,130 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::controller::watch::observed::JobSpec;
 
-    fn job(uid: &str, condition: Option<(&str, &str)>) -> Job {
+    fn made() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn value(uid: &str, condition: Option<(&str, &str)>) -> Value {
         let conditions: Vec<Value> = condition
             .iter()
             .map(|(type_, time)| json!({"type": type_, "status": "True", "lastTransitionTime": time}))
             .collect();
         let notes = json!({"etcd-defrag.io/statefulset": "etcd", "etcd-defrag.io/last-on-demand": "x"});
-        serde_json::from_value(json!({
-            "metadata": {"name": uid, "namespace": "ns", "uid": uid, "annotations": notes},
+        let owner = json!({"apiVersion": "batch/v1", "kind": "CronJob", "name": "etcd-defrag-job", "uid": "u", "controller": true});
+        json!({
+            "metadata": {"name": uid, "namespace": "ns", "uid": uid, "creationTimestamp": made(), "annotations": notes,
+                "ownerReferences": [owner]},
             "status": {"conditions": conditions},
-        }))
-        .unwrap()
+        })
+    }
+
+    fn job(uid: &str, condition: Option<(&str, &str)>) -> Job {
+        serde_json::from_value(value(uid, condition)).unwrap()
+    }
+
+    /// A Job under way that differs in one value.
+    fn but(uid: &str, pointer: &str, other: Value) -> Job {
+        let mut value = value(uid, None);
+        *value.pointer_mut(pointer).unwrap() = other;
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn ours() -> CronJobId {
+        CronJobId::new("ns", "u")
+    }
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    /// Whether a run is under way, and the place that it takes.
+    fn state(runs: &Runs) -> (bool, Option<Place>) {
+        (runs.is_active(&ours()), runs.place(&ours(), HOUR, made() + SignedDuration::from_mins(1)))
     }
 
     #[test]
     fn a_run_is_under_way_until_it_ends_and_known_until_its_job_goes() {
-        let (mut runs, key) = (Runs::default(), ObjectKey::new("ns", "etcd"));
+        let mut runs = Runs::default();
+        let ended = |runs: &Runs| runs.ended(Some(&ours())).count();
         assert_eq!(runs.take(Watch::Apply(job("a", None))), None);
-        assert_eq!(runs.active(&key), (1, 1));
+        assert_eq!(state(&runs), (true, Some(Place::Shared)));
         let done = job("a", Some(("Complete", "2026-01-01T00:00:00Z")));
-        assert_eq!(runs.take(Watch::Apply(done.clone())).as_ref(), Some(&key));
+        assert_eq!(runs.take(Watch::Apply(done.clone())), Some(ObjectKey::new("ns", "etcd")));
         assert_eq!(runs.take(Watch::Apply(done.clone())), None, "an end is news once");
-        assert_eq!((runs.active(&key), runs.ended(&key).count()), ((0, 0), 1));
-        runs.started(key.clone(), "a".to_owned());
-        assert_eq!(runs.active(&key), (0, 0), "what has ended is not under way");
+        assert_eq!((state(&runs), ended(&runs)), ((false, None), 1));
+        runs.started(ours(), "a".to_owned(), Place::Shared, made());
+        assert_eq!(state(&runs), (false, None), "what has ended is not under way");
         runs.take(Watch::Delete(done));
-        assert_eq!(runs.ended(&key).count(), 0);
+        assert_eq!(ended(&runs), 0);
+        runs.started(ours(), "b".to_owned(), Place::Kept, made());
+        assert_eq!(state(&runs), (true, Some(Place::Kept)));
+    }
+
+    #[test]
+    fn a_job_that_our_cronjob_does_not_control_is_no_run_whatever_it_says_of_itself() {
+        let owner = |field: &str| format!("/metadata/ownerReferences/0/{field}");
+        for forged in [
+            but("f", "/metadata/ownerReferences", json!([])),
+            but(
+                "f",
+                "/metadata/ownerReferences",
+                json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "etcd-defrag-job", "uid": "u"}]),
+            ),
+            but("f", &owner("controller"), json!(false)),
+            but("f", &owner("uid"), json!("another")),
+            but("f", &owner("kind"), json!("Workflow")),
+            but("f", &owner("apiVersion"), json!("example.org/v1")),
+            but("f", "/metadata/namespace", json!("elsewhere")),
+        ] {
+            let mut runs = Runs::default();
+            runs.take(Watch::Apply(forged.clone()));
+            assert_eq!(state(&runs), (false, None), "{forged:?}");
+            let now = Timestamp::now().to_string();
+            let conditions = json!({"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": now}]});
+            let failed = Job { status: serde_json::from_value(conditions).unwrap(), ..forged };
+            runs.take(Watch::Apply(failed));
+            assert_eq!(runs.ended(Some(&ours())).count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_suspended_job_is_no_run_until_it_goes_on() {
+        let mut runs = Runs::default();
+        let with = |suspend: bool| Job { spec: JobSpec { suspend: Some(suspend) }, ..job("a", None) };
+        for (suspend, expected) in [(true, (false, None)), (false, (true, Some(Place::Shared))), (true, (false, None))]
+        {
+            runs.take(Watch::Apply(with(suspend)));
+            assert_eq!(state(&runs), expected);
+        }
+    }
+
+    #[test]
+    fn a_job_that_gets_another_controller_is_a_run_of_that() {
+        let mut runs = Runs::default();
+        runs.take(Watch::Apply(job("a", None)));
+        runs.take(Watch::Apply(but("a", "/metadata/ownerReferences/0/uid", json!("v"))));
+        assert_eq!(state(&runs), (false, None));
+        assert!(runs.is_active(&CronJobId::new("ns", "v")));
+        runs.take(Watch::Apply(but("a", "/metadata/ownerReferences", json!([]))));
+        assert!(!runs.is_active(&CronJobId::new("ns", "v")) && runs.controllers.is_empty());
+    }
+
+    /// Who may create Jobs may also name our CronJob as their controller.
+    #[test]
+    fn a_job_takes_a_place_no_longer_than_a_run_may_last_and_many_take_one() {
+        let mut runs = Runs::default();
+        for uid in ["a", "b", "c"] {
+            runs.take(Watch::Apply(job(uid, None)));
+        }
+        let at = |minutes: i64| runs.place(&ours(), HOUR, made() + SignedDuration::from_mins(minutes));
+        assert_eq!([at(0), at(60), at(61), at(6000)], [Some(Place::Shared), Some(Place::Shared), None, None]);
+        assert!(runs.is_active(&ours()), "nothing is started beside it all the same");
+        let mut scheduled = value("d", None);
+        scheduled["metadata"]["annotations"].as_object_mut().unwrap().remove("etcd-defrag.io/last-on-demand");
+        let mut runs = Runs::default();
+        runs.take(Watch::Apply(serde_json::from_value(scheduled).unwrap()));
+        assert_eq!(state(&runs), (true, None), "a scheduled run takes no place");
     }
 
     #[test]

@@ -298,4 +298,6 @@ fn missing_credentials(overrides: &Overrides, etcd: &Etcd) -> Option<Finding> {
 #[cfg(test)]
 mod in_force_tests;
 #[cfg(test)]
+mod relabel_tests;
+#[cfg(test)]
 mod tests;

@@ -35,7 +35,6 @@ pub fn compile(object: &DefragPolicy, now: Timestamp) -> Compiled {
     let metrics = reader.metrics(&spec.metrics, &limits);
     let mut findings = reader.findings;
     findings.extend(defaults::lock(&spec.limits.locked_keys, &spec.defaults, &mut limits));
-    findings.extend(defaults::no_run_fits(&limits, &job));
     let (defaults, found) = defaults::check(&spec.defaults, &limits, &job, now);
     findings.extend(found);
     let (enrollment, allow_opt_out) = (spec.enrollment, spec.allow_opt_out);

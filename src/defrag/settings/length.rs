@@ -80,12 +80,11 @@ impl<'a> Bounds<'a> {
         Duration::from_secs(steps.saturating_mul(step).saturating_add(self.slack.as_secs()))
     }
 
-    /// The longest time-out with which a run keeps to the longest deadline, in whole minutes.
-    fn fitting(self, members: u32, wait: Duration) -> Option<Duration> {
-        let left = self.limits.max_deadline.as_secs().checked_sub(self.slack.as_secs())?;
-        let step = left / (u64::from(members) + 1);
-        let minutes = step.checked_sub(wait.as_secs() + 1)? / 60;
-        Some(Duration::from_secs(minutes * 60)).filter(|fits| *fits >= self.limits.min_command_timeout)
+    /// What is left of the longest deadline for each member besides this, in whole minutes.
+    fn fitting(self, members: u32, besides: Duration) -> Option<Duration> {
+        let left = self.limits.max_deadline.checked_sub(self.slack)?.as_secs() / (u64::from(members) + 1);
+        let minutes = left.checked_sub(besides.as_secs().saturating_add(1))? / 60;
+        Some(Duration::from_secs(minutes * 60)).filter(|fits| !fits.is_zero())
     }
 
     /// What of a run is too long.
@@ -122,7 +121,7 @@ impl Judged<'_> {
             self.place.field(Key::CommandTimeout),
             format!("{name} is over {short}, the most that the policy allows"),
             format!(
-                "{} is over {short}, the most that the policy allows: a member that hangs keeps the run for as long, and others \
+                "{} is over {short}, the most that the policy allows (limits.maxCommandTimeout): a member that hangs keeps the run for as long, and others \
                  wait for its place. Write \"{short}\" or less, or remove the {noun}: the time-out then scales with the quota \
                  ({scaled}).",
                 self.text(Key::CommandTimeout)
@@ -139,7 +138,7 @@ impl Judged<'_> {
                 self.place.field(Key::WaitBetweenMembers),
                 format!("{} is over {short}, the most that the policy allows", self.place.name(Key::WaitBetweenMembers)),
                 format!(
-                    "{} is over {short}, the most that the policy allows: between two members a run only waits, and others wait \
+                    "{} is over {short}, the most that the policy allows (limits.maxWaitBetweenMembers): between two members a run only waits, and others wait \
                      for its place. Write \"{short}\" or less, or remove the {noun}.",
                     self.text(Key::WaitBetweenMembers)
                 ),
@@ -166,23 +165,41 @@ impl Judged<'_> {
         let blamed = above.into_iter().filter(|(key, above)| self.run.given.contains_key(key) && !above.is_zero());
         let blamed = blamed.max_by_key(|(_, above)| *above).map(|(key, _)| key);
         let (short, most) = (in_seconds(deadline, ""), in_seconds(most, ""));
-        let advice = match (blamed, self.bounds.fitting(members, wait)) {
-            (Some(Key::WaitBetweenMembers), _) => {
-                format!("Write a shorter {}.", self.place.name(Key::WaitBetweenMembers))
+        let (key, fits) = match blamed {
+            Some(Key::WaitBetweenMembers) => {
+                let least = self.bounds.limits.min_wait;
+                (Key::WaitBetweenMembers, self.bounds.fitting(members, timeout).filter(|fits| *fits >= least))
             }
-            (_, Some(fits)) => {
-                format!("Write a {} of \"{}\" or less.", self.place.name(Key::CommandTimeout), in_seconds(fits, ""))
+            _ => {
+                let least = self.bounds.limits.min_command_timeout;
+                (Key::CommandTimeout, self.bounds.fitting(members, wait).filter(|fits| *fits >= least))
             }
-            (_, None) => "Ask those who keep the policy for a longer limits.maxDeadline.".to_owned(),
+        };
+        let advice = match fits {
+            Some(fits) => format!("Write a {} of \"{}\" or less.", self.place.name(key), in_seconds(fits, "")),
+            None if blamed.is_some() => {
+                format!(
+                    "Write a shorter {}, or ask those who keep the policy for a longer limits.maxDeadline.",
+                    self.place.name(key)
+                )
+            }
+            None => match self.place {
+                Place::Annotations => "Ask those who keep the policy for a longer limits.maxDeadline.".to_owned(),
+                Place::Policy => "Write a longer maxDeadline.".to_owned(),
+            },
         };
         let why = if blamed.is_none() && settings.command_timeout.is_none() {
-            format!(", which scales with the quota of {}", human(quota))
+            format!(" (it scales with the quota of {})", human(quota))
         } else {
             String::new()
         };
         Some(Finding::new(
             Code::DeadlineTooLong,
-            blamed.map_or_else(|| "spec.template".into(), |key| self.place.field(key)),
+            match (blamed, self.place) {
+                (Some(key), _) => self.place.field(key),
+                (None, Place::Annotations) => "spec.template".into(),
+                (None, Place::Policy) => "spec.limits.maxDeadline".into(),
+            },
             format!("a run may take {short}; the policy allows {most}"),
             format!(
                 "With {members} members, a time-out of {}{why} and a wait of {}, a run may take up to {short}, and the policy \

@@ -9,7 +9,7 @@ use super::super::{
     api::{self, LockableKey},
 };
 use crate::defrag::{
-    assess, duration, etcd,
+    assess, etcd,
     field::Field,
     finding::{Code, Finding, quoted},
     keys::Key,
@@ -68,7 +68,8 @@ pub(super) fn check(
     let found = trigger_and_schedule(&settings, limits, &findings, now);
     findings.extend(found);
     let run = Run { settings: &settings, given: &values, members: MEMBERS, quota: Some(etcd::DEFAULT_QUOTA) };
-    findings.extend(bounds(limits, job, &values).judge(run, Place::Policy));
+    let bounds = Bounds::new(limits, job.shape.deadline_slack_seconds, &values);
+    findings.extend(bounds.judge(run, Place::Policy));
 
     let refused: BTreeSet<Key> = findings
         .iter()
@@ -84,28 +85,6 @@ pub(super) fn check(
     }
     values.entry(Key::Schedule).or_insert_with(|| DEFAULT_SCHEDULE.to_owned());
     (values, findings)
-}
-
-fn bounds<'a>(limits: &'a Limits, job: &Job, values: &BTreeMap<Key, String>) -> Bounds<'a> {
-    Bounds::new(limits, job.shape.deadline_slack_seconds, values)
-}
-
-/// That not even the shortest run keeps to the longest deadline.
-pub(super) fn no_run_fits(limits: &Limits, job: &Job) -> Option<Finding> {
-    let shortest = bounds(limits, job, &BTreeMap::new()).deadline(1, limits.min_command_timeout, limits.min_wait);
-    (shortest > limits.max_deadline).then(|| {
-        let (most, shortest) = (duration::format_go(limits.max_deadline), duration::format_go(shortest));
-        Finding::new(
-            Code::SettingsConflict,
-            "spec.limits.maxDeadline",
-            format!("is {most}, and the shortest run of one member may take {shortest}"),
-            format!(
-                "{} is shorter than any run: that of one member may take {shortest}, with minCommandTimeout, \
-                 minWaitBetweenMembers and job.deadlineSlackSeconds. Write a longer maxDeadline, such as \"12h\".",
-                quoted(&most)
-            ),
-        )
-    })
 }
 
 fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], now: Timestamp) -> Vec<Finding> {
