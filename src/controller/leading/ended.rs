@@ -10,13 +10,13 @@ use super::{
     },
     Leading, ObjectKey,
 };
-use crate::defrag::cronjob::{self, live::Live, ownership::statefulset_of};
+use crate::defrag::cronjob::{self, live::Live, ownership::statefulset_of_ours};
 
 impl Leading {
-    /// The CronJob of a StatefulSet, as the watch saw it.
+    /// Our CronJob of a StatefulSet, as the watch saw it.
     pub(super) fn cronjob_of(&self, key: &ObjectKey) -> Option<&Live> {
         let cached = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)))?;
-        Some(cached).filter(|cached| statefulset_of(&cached.meta) == Some(&key.name))
+        Some(cached).filter(|cached| statefulset_of_ours(&cached.meta) == Some(&key.name))
     }
 
     /// By what the runs of a StatefulSet are known.
@@ -40,7 +40,8 @@ impl Leading {
         else {
             return;
         };
-        let Some(key) = run_of(job).filter(|key| self.runs_of(key) == CronJobId::controlling(job)) else { return };
+        let Some(of) = CronJobId::controlling(job) else { return };
+        let Some(key) = run_of(job).filter(|key| self.runs_of(key).as_ref() == Some(&of)) else { return };
         let Some(object) = self.statefulsets.get(&key).cloned() else { return };
         self.context.metrics.failed_runs.inc();
         let reason = failure.reason.as_deref().unwrap_or("no reason given");

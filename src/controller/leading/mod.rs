@@ -39,11 +39,7 @@ use super::{
 };
 use crate::{
     defrag::{
-        cronjob::{
-            self,
-            live::Live,
-            ownership::{statefulset_of, statefulset_of_ours},
-        },
+        cronjob::{self, live::Live, ownership::statefulset_of},
         etcd,
         keys::ENABLED,
         policy::{EnrollmentMode, Labels, PolicySnapshot},
@@ -332,10 +328,8 @@ impl Leading {
     /// Has the metrics tell what is known of a StatefulSet, or nothing of one that is not enrolled.
     fn tell(&self, key: &ObjectKey) {
         let state = self.states.get(key).filter(|state| state.status != EtcdStatus::None);
-        let facts = state.map(|state| {
-            let ours = self.cronjob_of(key).filter(|live| statefulset_of_ours(&live.meta) == Some(&key.name));
-            Facts::of(state, ours, self.runs.ended(self.runs_of(key).as_ref()))
-        });
+        let facts =
+            state.map(|state| Facts::of(state, self.cronjob_of(key), self.runs.ended(self.runs_of(key).as_ref())));
         self.context.metrics.etcds.set(key, facts);
     }
 

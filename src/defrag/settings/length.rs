@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::{DEFAULT_WAIT, Given, Place, Settings, in_seconds};
+use super::{DEFAULT_WAIT, Given, Place, Settings};
 use crate::defrag::{
-    duration,
+    duration::{self, in_seconds},
     etcd::default_command_timeout,
     finding::{Code, Finding, quoted},
     keys::Key,
@@ -27,6 +27,12 @@ pub(in crate::defrag) struct Bounds<'a> {
     /// The time-out and the wait that the policy gives: they are not too long where it names no limit.
     timeout: Option<Duration>,
     wait: Option<Duration>,
+}
+
+/// The longest wait between two members under a policy.
+#[must_use]
+pub fn longest_wait(policy: &Policy) -> Duration {
+    Bounds::of(policy).longest_wait()
 }
 
 /// The run of which the length is judged.

@@ -3,6 +3,7 @@
 pub(super) mod length;
 mod overrides;
 
+pub use length::longest_wait;
 pub(super) use overrides::{is_secret_key, url_problem};
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
@@ -191,17 +192,6 @@ impl Parser<'_> {
     }
 }
 
-/// A duration of a policy as a person would write it: in seconds up to ten minutes, with `gap` before the unit.
-fn in_seconds(duration: Duration, gap: &str) -> String {
-    let seconds = duration.as_secs();
-    if duration.subsec_nanos() == 0 && seconds <= 600 {
-        return format!("{seconds}{gap}s");
-    }
-    let whole = duration::format_go(duration);
-    let minutes = whole.strip_suffix("m0s").map_or(whole.clone(), |minutes| format!("{minutes}m"));
-    minutes.strip_suffix("h0m").map_or(minutes.clone(), |hours| format!("{hours}h"))
-}
-
 /// A finding for each locked key that a person set to anything but the policy's value.
 fn locked_keys(object: &StatefulSet, policy: &Policy) -> Vec<Finding> {
     let others = own(object).into_iter().filter(|(key, value)| {
@@ -365,7 +355,7 @@ impl<'a> Parser<'a> {
         let timeout = self.duration(Key::CommandTimeout, "3m")?;
         let least = self.limits.min_command_timeout;
         if timeout < least {
-            let (short, words) = (in_seconds(least, ""), in_seconds(least, " "));
+            let (short, words) = (duration::in_seconds(least, ""), duration::in_seconds(least, " "));
             self.refuse(
                 Code::CommandTimeoutTooShort,
                 Key::CommandTimeout,
@@ -384,7 +374,7 @@ impl<'a> Parser<'a> {
         let least = self.limits.min_wait;
         let Some(wait) = self.duration(Key::WaitBetweenMembers, "30s") else { return DEFAULT_WAIT.max(least) };
         if wait < least {
-            let short = in_seconds(least, "");
+            let short = duration::in_seconds(least, "");
             self.refuse(
                 Code::WaitTooShort,
                 Key::WaitBetweenMembers,
@@ -392,7 +382,7 @@ impl<'a> Parser<'a> {
                 format!(
                     "{} is under {}, the least that the policy allows: a member that has just been defragmented has to catch up before the next one goes away. Write \"{short}\" or more, or remove the {}.",
                     quoted(self.take(Key::WaitBetweenMembers).unwrap_or_default()),
-                    in_seconds(least, " "),
+                    duration::in_seconds(least, " "),
                     self.place.noun()
                 ),
             );
