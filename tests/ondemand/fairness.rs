@@ -1,6 +1,9 @@
 //! Tenants who are after the places of others: with Jobs of their own making, and with many etcds.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -88,9 +91,13 @@ impl Fleet {
     /// Waits until runs of these etcds, and of no others, were started.
     #[track_caller]
     fn started(&self, expected: &[&str]) {
-        slowly(&format!("runs of {expected:?}; there are {:?}", self.names()), 60, || {
-            (self.names() == expected).then_some(())
-        });
+        let mut last = Vec::new();
+        let (deadline, pause) = (Instant::now() + Duration::from_secs(60), Duration::from_millis(250));
+        while Instant::now() < deadline && last != expected {
+            std::thread::sleep(pause);
+            last = self.names();
+        }
+        assert_eq!(last, expected, "{}", self.serve.log());
     }
 
     /// Waits until it is said why an etcd waits, in words that begin so.
