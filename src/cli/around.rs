@@ -66,3 +66,38 @@ impl Around {
 fn namespace(name: Option<&str>) -> String {
     name.unwrap_or("default").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_a_job_that_the_cronjob_controls() {
+        let cronjob: CronJob = serde_json::from_value(json!({
+            "metadata": {"name": "etcd-defrag-job", "namespace": "ns", "uid": "u"},
+            "spec": {"schedule": "@daily", "jobTemplate": {}},
+        }))
+        .unwrap();
+        let job = |namespace: &str, owners: Value| -> Job {
+            serde_json::from_value(json!({
+                "metadata": {"namespace": namespace, "annotations": {"etcd-defrag.io/statefulset": "etcd"}, "ownerReferences": owners},
+                "status": {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": "2026-03-01T01:00:00Z"}]},
+            }))
+            .unwrap()
+        };
+        let owner = |uid: &str, controller: bool| json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "etcd-defrag-job", "uid": uid, "controller": controller}]);
+        let object: StatefulSet =
+            serde_json::from_value(json!({"metadata": {"name": "etcd", "namespace": "ns"}})).unwrap();
+        let runs = |job: Job| {
+            let around = Around::new([cronjob.clone()], &[job]);
+            around.surroundings(&object).runs.map_or(0, <[Run]>::len)
+        };
+        assert_eq!(runs(job("ns", owner("u", true))), 1);
+        for forged in [owner("u", false), owner("v", true), json!([])] {
+            assert_eq!(runs(job("ns", forged)), 0);
+        }
+        assert_eq!(runs(job("elsewhere", owner("u", true))), 0);
+    }
+}

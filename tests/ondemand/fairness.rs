@@ -92,7 +92,7 @@ impl Fleet {
     #[track_caller]
     fn started(&self, expected: &[&str]) {
         let mut last = Vec::new();
-        let (deadline, pause) = (Instant::now() + Duration::from_secs(60), Duration::from_millis(250));
+        let (deadline, pause) = (Instant::now() + Duration::from_mins(1), Duration::from_millis(250));
         while Instant::now() < deadline && last != expected {
             std::thread::sleep(pause);
             last = self.names();

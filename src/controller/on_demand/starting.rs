@@ -135,9 +135,9 @@ fn in_order<'a>(
     pace: &Pace,
     now: Timestamp,
 ) -> impl Iterator<Item = Waiting<'a>> + use<'a> {
-    let wanting: Vec<Wanting<'_>> =
+    let ranked: Vec<Wanting<'_>> =
         waiting.iter().map(|one| Wanting { aim: &one.candidate.aim, usage: one.usage }).collect();
-    let order = places.order(&wanting, pace, now);
+    let order = places.order(&ranked, pace, now);
     let mut waiting: Vec<Option<Waiting<'a>>> = waiting.into_iter().map(Some).collect();
     order.into_iter().filter_map(move |index| waiting.get_mut(index)?.take())
 }

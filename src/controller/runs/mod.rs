@@ -82,7 +82,7 @@ impl Runs {
         match event {
             Watch::Apply(job) | Watch::InitApply(job) => {
                 let uid = job.metadata.uid.as_deref().unwrap_or_default();
-                self.controlled_by(uid, CronJobId::controlling(&job));
+                self.controlled_by(uid, CronJobId::controlling(&job).as_ref());
                 self.under_way(&job);
                 let ended = self.note_end(&job);
                 if job.failure().is_some() {
@@ -106,12 +106,12 @@ impl Runs {
     }
 
     /// Takes note of what controls a Job, and forgets what the Job was to anything else.
-    fn controlled_by(&mut self, job: &str, of: Option<CronJobId>) {
-        let before = match &of {
+    fn controlled_by(&mut self, job: &str, of: Option<&CronJobId>) {
+        let before = match of {
             Some(of) => self.controllers.insert(job.to_owned(), of.clone()),
             None => self.controllers.remove(job),
         };
-        if let Some(before) = before.filter(|before| Some(before) != of.as_ref()) {
+        if let Some(before) = before.filter(|before| Some(before) != of) {
             forget(&mut self.active, &before, job);
             forget(&mut self.ended, &before, job);
         }

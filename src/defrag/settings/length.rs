@@ -171,16 +171,12 @@ impl Judged<'_> {
         let blamed = above.into_iter().filter(|(key, above)| self.run.given.contains_key(key) && !above.is_zero());
         let blamed = blamed.max_by_key(|(_, above)| *above).map(|(key, _)| key);
         let (short, most) = (in_seconds(deadline, ""), in_seconds(most, ""));
-        let (key, fits) = match blamed {
-            Some(Key::WaitBetweenMembers) => {
-                let least = self.bounds.limits.min_wait;
-                (Key::WaitBetweenMembers, self.bounds.fitting(members, timeout).filter(|fits| *fits >= least))
-            }
-            _ => {
-                let least = self.bounds.limits.min_command_timeout;
-                (Key::CommandTimeout, self.bounds.fitting(members, wait).filter(|fits| *fits >= least))
-            }
+        let (key, besides, least) = if blamed == Some(Key::WaitBetweenMembers) {
+            (Key::WaitBetweenMembers, timeout, self.bounds.limits.min_wait)
+        } else {
+            (Key::CommandTimeout, wait, self.bounds.limits.min_command_timeout)
         };
+        let fits = self.bounds.fitting(members, besides).filter(|fits| *fits >= least);
         let advice = match fits {
             Some(fits) => format!("Write a {} of \"{}\" or less.", self.place.name(key), in_seconds(fits, "")),
             None if blamed.is_some() => {
