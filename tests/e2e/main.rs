@@ -22,6 +22,7 @@ mod failures;
 mod jobs;
 mod lifecycle;
 mod matrix;
+mod orphans;
 mod policies;
 mod policies_admission;
 mod policies_controller;

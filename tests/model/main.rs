@@ -25,6 +25,7 @@ mod expected;
 mod fields;
 mod objects;
 mod oracle;
+mod orphans;
 mod real;
 mod sequence;
 mod server;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::observe::Task;
 use crate::{
     controller::{Context, Error, object_state::ObjectState},
@@ -21,6 +19,7 @@ pub(super) async fn assessed(
 ) -> Result<Assessment, Error> {
     let (task, object, governing) = (Arc::clone(task), Arc::clone(object), governing.clone());
     let (served, failed) = (state.served.clone(), state.failed.clone());
+    let now = (context.clock)();
     let assessment = context.cores.run(move || {
         let around = Surroundings {
             cronjobs: Some(cronjobs.as_ref().unwrap_or(&task.cronjobs)),
@@ -28,7 +27,7 @@ pub(super) async fn assessed(
             served: served.as_deref(),
             failed: failed.as_deref(),
         };
-        assess(&object, &governing, &around, Timestamp::now())
+        assess(&object, &governing, &around, now)
     });
     assessment.await.map_err(Error::NotAssessed)
 }

@@ -122,6 +122,11 @@ pub(super) fn applied_by_us(meta: &ObjectMeta) -> bool {
         .any(|entry| entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply"))
 }
 
+/// Whether anything is its controller.
+pub(super) fn has_controller(meta: &ObjectMeta) -> bool {
+    controller(meta).is_some()
+}
+
 fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
