@@ -159,9 +159,13 @@ fn no_look_under_way_hands_an_orphan_to_the_garbage_collector() {
 fn with_every_other_deletion_it_goes_at_once() {
     on_paused_clock(async {
         let mut run = enrolled(5).await;
+        let told = run.server.state().told.len();
         happen(&mut run, &[Event::Delete { slot: SLOT, orphan: false }]).await;
         let took = gone(&mut run).await;
         assert!(took < Duration::from_secs(10), "{took:?}");
+        let state = run.server.state();
+        let marked = state.told[told..].iter().find(|write| write.contains("PATCH cronjobs"));
+        assert_eq!(marked, None, "it was taken for an orphan");
     });
 }
 

@@ -1,5 +1,7 @@
 //! What changes with a CronJob that gets another author, in words.
 
+use std::fmt::Write as _;
+
 use k8s_openapi::api::{batch::v1::CronJob, core::v1::PodSpec};
 
 use super::ownership::flag;
@@ -7,7 +9,7 @@ use crate::defrag::text::shorten;
 
 /// So much is quoted of one value, in characters.
 const QUOTED: usize = 140;
-/// The settings among the engine's flags, as people call them; all but the last ones with their values.
+/// The settings among the engine's flags, as people call them.
 const FLAGS: &[(&str, &str)] = &[
     ("rule", "--defrag-rule"),
     ("quota in bytes", "--etcd-storage-quota-bytes"),
@@ -28,11 +30,12 @@ pub fn in_words(before: &CronJob, after: &CronJob) -> String {
     } else {
         format!("Its schedule was {was} and is now {is}.")
     };
-    let changed = others(before, after);
-    if !changed.is_empty() {
-        words.push_str(" Also changed: ");
-        words.push_str(&changed.join("; "));
-        words.push('.');
+    let Others { changed, set } = Others::between(before, after);
+    for (what, which) in [("Also changed", changed), ("Now set", set)] {
+        if !which.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(words, " {what}: {}.", which.join("; "));
+        }
     }
     words
 }
@@ -46,32 +49,45 @@ fn schedule(cronjob: &CronJob) -> String {
     }
 }
 
-/// What else is another setting now.
-fn others(before: &CronJob, after: &CronJob) -> Vec<String> {
-    let mut changed = Vec::new();
-    let mut differs = |what: &str, was: Option<String>, is: Option<String>| {
-        if was != is {
-            let shown =
-                |value: Option<String>| value.map_or_else(|| "not set".to_owned(), |value| shorten(&value, QUOTED));
-            changed.push(format!("{what} (was {}, is {})", shown(was), shown(is)));
+/// The settings besides the schedule that are others now, and those that were left to the engine before.
+#[derive(Default)]
+struct Others {
+    changed: Vec<String>,
+    set: Vec<String>,
+}
+
+impl Others {
+    fn between(before: &CronJob, after: &CronJob) -> Self {
+        let mut others = Self::default();
+        let suspended = |cronjob: &CronJob| Some(cronjob.spec.suspend.unwrap_or_default().to_string());
+        others.compare("suspend", suspended(before), suspended(after));
+        let (was, is) = (pod(before), pod(after));
+        let (was_args, is_args) = (args(was), args(is));
+        for (what, name) in FLAGS {
+            others.compare(what, value(was_args, name), value(is_args, name));
         }
-    };
-    let suspended = |cronjob: &CronJob| Some(cronjob.spec.suspend.unwrap_or_default().to_string());
-    differs("suspend", suspended(before), suspended(after));
-    let (was, is) = (pod(before), pod(after));
-    let (was_args, is_args) = (args(was), args(is));
-    for (what, name) in FLAGS {
-        differs(what, value(was_args, name), value(is_args, name));
+        others.compare("image", image(was), image(is));
+        if value(was_args, "--endpoints") != value(is_args, "--endpoints") || value(was_args, "--cluster").is_some() {
+            others.changed.push("endpoints".to_owned());
+        }
+        let user = |pod: Option<&PodSpec>| pod?.security_context.as_ref()?.run_as_user;
+        if user(was) != user(is) {
+            others.changed.push("user of the pod".to_owned());
+        }
+        others
     }
-    differs("image", image(was), image(is));
-    if value(was_args, "--endpoints") != value(is_args, "--endpoints") || value(was_args, "--cluster").is_some() {
-        changed.push("endpoints".to_owned());
+
+    fn compare(&mut self, what: &str, was: Option<String>, is: Option<String>) {
+        let shown = |value: &str| shorten(value, QUOTED);
+        match (was, is) {
+            (Some(was), Some(is)) if was != is => {
+                self.changed.push(format!("{what} (was {}, is {})", shown(&was), shown(&is)));
+            }
+            (Some(was), None) => self.changed.push(format!("{what} (was {}, is not set)", shown(&was))),
+            (None, Some(is)) => self.set.push(format!("{what} {}", shown(&is))),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
     }
-    let user = |pod: Option<&PodSpec>| pod?.security_context.as_ref()?.run_as_user;
-    if user(was) != user(is) {
-        changed.push("user of the pod".to_owned());
-    }
-    changed
 }
 
 fn pod(cronjob: &CronJob) -> Option<&PodSpec> {
