@@ -46,6 +46,14 @@ fn an_orphaned_cronjob_goes_on_and_is_taken_over_or_deleted_after_ten_minutes() 
     assert!(managers["metadata"]["managedFields"].as_array().unwrap().iter().any(applied), "{managers:#}");
     assert!(ns.get("job", "run").unwrap()["metadata"]["deletionTimestamp"].is_null(), "a run under way goes on");
 
+    let status = std::process::Command::new(harness::binary())
+        .args(["status", "-n", &ns.name])
+        .env("KUBECONFIG", world.plane.kubeconfig())
+        .output()
+        .unwrap();
+    let said = super::support::stderr(&status);
+    assert!(said.contains(&format!("the StatefulSet {}/e was deleted without its pods", ns.name)), "{said}");
+
     // It is the same etcd when the StatefulSet comes back, with other settings or the same.
     let mut again = etcd(&ns.name, "e", &[("schedule", "15 9 * * 1-5")]);
     again["spec"]["replicas"] = json!(5);
