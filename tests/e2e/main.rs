@@ -15,6 +15,7 @@ mod generated;
 
 mod accepted;
 mod admission;
+mod blocked;
 mod controlplane;
 mod cronjob;
 mod facts;
