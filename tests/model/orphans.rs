@@ -82,10 +82,7 @@ fn an_orphan_goes_on_for_ten_minutes_whoever_leads() {
 
         gone(&mut run).await;
         let took = deleted.elapsed();
-        assert!(
-            took >= Duration::from_mins(10) - Duration::from_secs(1) && took < Duration::from_secs(610),
-            "{took:?}"
-        );
+        assert!(took >= Duration::from_secs(599) && took < Duration::from_secs(610), "{took:?}");
     });
 }
 

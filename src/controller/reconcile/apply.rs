@@ -44,13 +44,13 @@ pub(crate) async fn update(
 ) -> Result<Applied, Error> {
     if adopt {
         let replaced = replace(context, live, desired).await?;
-        let applied = over(context, &replaced, desired).await?;
+        let applied = Box::pin(over(context, &replaced, desired)).await?;
         return finish(context, applied, desired).await;
     }
-    let applied = match over(context, live, desired).await {
+    let applied = match Box::pin(over(context, live, desired)).await {
         Err(Error::Kube(kube::Error::Api(status))) if status.is_invalid() => {
             let replaced = replace(context, live, desired).await?;
-            over(context, &replaced, desired).await?
+            Box::pin(over(context, &replaced, desired)).await?
         }
         other => other?,
     };
