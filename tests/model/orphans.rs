@@ -138,7 +138,7 @@ fn a_statefulset_that_comes_back_without_being_enrolled_has_none() {
 /// The owner reference that the garbage collector took off is not put back by a look that began before.
 #[test]
 fn no_look_under_way_hands_an_orphan_to_the_garbage_collector() {
-    for milliseconds in 0..40 {
+    for milliseconds in 0..24 {
         for last in [Event::EditCronJob { slot: SLOT, edit: 0 }, Event::Annotate { slot: SLOT, setting: 2 }] {
             on_paused_clock(async {
                 let mut run = enrolled(milliseconds).await;
