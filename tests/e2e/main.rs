@@ -15,6 +15,7 @@ mod generated;
 
 mod accepted;
 mod admission;
+mod blocked;
 mod controlplane;
 mod cronjob;
 mod facts;
@@ -22,6 +23,7 @@ mod failures;
 mod jobs;
 mod lifecycle;
 mod matrix;
+mod orphans;
 mod policies;
 mod policies_admission;
 mod policies_controller;
