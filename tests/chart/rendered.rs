@@ -100,7 +100,7 @@ fn the_chart_registers_what_the_code_says() {
         let registration = Registration {
             target: Target::Service { namespace: namespace.to_owned(), name: name.clone(), port: 443 },
             ca_bundle: None,
-            own_namespace: Some(namespace.to_owned()),
+            exempt_namespaces: vec!["kube-system".to_owned(), namespace.to_owned()],
         };
         let said = [
             ("Mutating", serde_json::to_value(registration.mutating()).unwrap()),
