@@ -65,7 +65,9 @@ pub(super) async fn exempt_namespaces(client: &Client) -> anyhow::Result<BTreeSe
     let configurations = Api::<ValidatingWebhookConfiguration>::all(client.clone()).list(&ListParams::default()).await;
     let configurations = match configurations {
         Err(kube::Error::Api(status)) if status.code == 403 => {
-            output::note("you may not list ValidatingWebhookConfigurations, so namespaces that are left out are not seen");
+            output::note(
+                "you may not list ValidatingWebhookConfigurations, so namespaces that are left out are not seen",
+            );
             return Ok(BTreeSet::new());
         }
         other => other.context("cannot list the ValidatingWebhookConfigurations")?.items,

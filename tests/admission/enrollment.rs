@@ -156,21 +156,36 @@ async fn a_create_that_only_a_policy_enrols_is_admitted_with_warnings_under_ever
             let answer = ask(&snapshot, Entry::Create, &enrolled, None).await;
             assert_eq!(answer["allowed"], true, "{} {actions:?}: {answer}", case.code);
             let code = format!("{}: ", case.code);
-            let warned = answer["warnings"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().starts_with(&code));
+            let warned =
+                answer["warnings"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().starts_with(&code));
             assert!(warned, "{} {actions:?}: {answer}", case.code);
             // A word of one's own, and it is judged as a whole.
             let mut asked = object.clone();
             asked["metadata"]["annotations"]["etcd-defrag.io/move-leader"] = json!("true");
             let asked = filled_in(&snapshot, Entry::Enroll, "CREATE", &asked, None).await;
             let deny = actions.contains(&"Deny");
-            assert_eq!(ask(&snapshot, Entry::Create, &asked, None).await["allowed"], !deny, "{} {actions:?}", case.code);
+            assert_eq!(
+                ask(&snapshot, Entry::Create, &asked, None).await["allowed"],
+                !deny,
+                "{} {actions:?}",
+                case.code
+            );
             // Afterwards what stands may stay, and nothing worse comes.
             let better = touched(enrolled.clone());
-            assert_eq!(ask(&snapshot, Entry::Validate, &better, Some(&enrolled)).await["allowed"], true, "{}", case.code);
+            assert_eq!(
+                ask(&snapshot, Entry::Validate, &better, Some(&enrolled)).await["allowed"],
+                true,
+                "{}",
+                case.code
+            );
             let mut worse = enrolled.clone();
             worse["metadata"]["annotations"]["etcd-defrag.io/disalarm-below"] = json!("100%");
             let judged = ask(&snapshot, Entry::Validate, &worse, Some(&enrolled)).await;
-            assert!(judged["allowed"] == !deny || case.code == Code::TooMuchToRead, "{} {actions:?}: {judged}", case.code);
+            assert!(
+                judged["allowed"] == !deny || case.code == Code::TooMuchToRead,
+                "{} {actions:?}: {judged}",
+                case.code
+            );
             seen += 1;
         }
     }

@@ -117,6 +117,38 @@ fn the_chart_registers_what_the_code_says() {
     }
 }
 
+/// One value says which namespaces are left alone, and both sides get it; another one how widely the status is looked at.
+#[test]
+fn webhook_and_reconciler_leave_out_the_same_namespaces() {
+    for (values, names) in [
+        ("", &["kube-system", NAMESPACE][..]),
+        ("exemptNamespaces: [a, b]", &["a", "b"]),
+        ("exemptNamespaces: [kube-system, '{{ .Release.Namespace }}', kube-system]", &["kube-system", NAMESPACE]),
+        ("exemptNamespaces: []", &[]),
+        ("statusWrites: {everyStatefulSet: false}", &["kube-system", NAMESPACE]),
+    ] {
+        let rendered = render(values);
+        let deployment = find(&rendered, &format!("Deployment {RELEASE}"));
+        let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+        assert!(args.contains(&json!(format!("--exempt-namespaces={}", names.join(",")))), "{values}: {args:?}");
+        let served = match names {
+            [] => json!({}),
+            names => json!({"matchExpressions": [
+                {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": names}]}),
+        };
+        for kind in ["Mutating", "Validating"] {
+            let configuration = find(&rendered, &format!("{kind}WebhookConfiguration {RELEASE}"));
+            for webhook in configuration["webhooks"].as_array().unwrap() {
+                let everywhere =
+                    webhook["name"].as_str().unwrap().starts_with("status.") && !values.starts_with("statusWrites");
+                let expected = if everywhere { &json!({}) } else { &served };
+                assert_eq!(&webhook["namespaceSelector"], expected, "{values}: {}", webhook["name"]);
+                assert_eq!(webhook["objectSelector"] == json!({}), everywhere, "{values}: {}", webhook["name"]);
+            }
+        }
+    }
+}
+
 #[test]
 fn the_versions_are_those_of_the_program() {
     let said = helm_ok(&["show", "chart", chart().to_str().unwrap()], "");

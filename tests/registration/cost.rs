@@ -114,7 +114,11 @@ async fn the_conditions_cost_no_write_much_and_never_fail_whatever_an_object_car
     for (name, bytes) in &sizes {
         for write in WRITES {
             let (without, with) = (bare[&(*name, write.0)], median(&client, name, write, 1000).await);
-            let _ = writeln!(table, "{name:<15} {bytes:>8} bytes, {:<29} {without:>7.0?} without, {with:>7.0?} with", write.0);
+            let _ = writeln!(
+                table,
+                "{name:<15} {bytes:>8} bytes, {:<29} {without:>7.0?} without, {with:>7.0?} with",
+                write.0
+            );
         }
     }
     // Lists that a pod template can make long.
@@ -123,7 +127,8 @@ async fn the_conditions_cost_no_write_much_and_never_fail_whatever_an_object_car
     let containers: Value = (0..5_000).map(|number| json!({"name": format!("c{number}"), "image": "x"})).collect();
     let most: Vec<Value> = (0..64)
         .map(|number| {
-            let variables: Vec<Value> = (0..250).map(|number| json!({"name": format!("V{number}"), "value": "x"})).collect();
+            let variables: Vec<Value> =
+                (0..250).map(|number| json!({"name": format!("V{number}"), "value": "x"})).collect();
             json!({"name": format!("c{number}"), "image": "x", "args": vec!["-v"; 250], "env": variables})
         })
         .collect();
@@ -146,8 +151,10 @@ async fn the_conditions_cost_no_write_much_and_never_fail_whatever_an_object_car
     let name = "apiserver_admission_match_condition_evaluation";
     let errors = metric(&client, &format!("{name}_errors_total")).await;
     assert!(errors.values().all(|count| *count == 0.0), "{errors:?}\n{table}");
-    let (sums, counts) =
-        (metric(&client, &format!("{name}_seconds_sum")).await, metric(&client, &format!("{name}_seconds_count")).await);
+    let (sums, counts) = (
+        metric(&client, &format!("{name}_seconds_sum")).await,
+        metric(&client, &format!("{name}_seconds_count")).await,
+    );
     assert_eq!(sums.len(), counts.len());
     for (labels, sum) in &sums {
         println!("{:.6} s for {labels}", sum / counts[labels]);

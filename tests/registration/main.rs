@@ -41,7 +41,11 @@ fn only_writes_of_our_keys_depend_on_the_webhook() {
     let blocked_by = |entry: &str, args: &[&str]| {
         let (done, said) = run(args, "");
         assert!(!done, "{args:?} goes unjudged");
-        assert!(said.contains(&format!("{entry}.etcd-defrag-webhook.etcd-defrag.io")) || entry.is_empty() && said.contains("etcd-defrag-webhook"), "{said}");
+        assert!(
+            said.contains(&format!("{entry}.etcd-defrag-webhook.etcd-defrag.io"))
+                || entry.is_empty() && said.contains("etcd-defrag-webhook"),
+            "{said}"
+        );
     };
     let blocked = |args: &[&str]| blocked_by("validate", args);
     let apply = |manifest: &str| {
@@ -112,7 +116,8 @@ fn secrets_are_not_chosen_unjudged_through_any_status(
     passes: &dyn Fn(&[&str]),
 ) {
     let out = statefulset("out", &json!({"etcd-defrag.io/enabled": "false"}), &json!(null));
-    let away = statefulset("away", &json!({}), &json!({})).replace(r#""namespace":"default""#, r#""namespace":"kube-system""#);
+    let away =
+        statefulset("away", &json!({}), &json!({})).replace(r#""namespace":"default""#, r#""namespace":"kube-system""#);
     for object in [out, away] {
         assert!(plane.kubectl_stdin(["create", "-f", "-"], &object).status.success());
     }

@@ -114,7 +114,8 @@ fn every_bad_value_is_refused_in_words_that_help() {
         ("no-such-thing", "x"),
     ];
     // Kubernetes takes these too.
-    let in_other_letters = ["Etcd-Defrag.io/schedule", "ETCD-DEFRAG.IO/shedule", "etcd-defrag.IO/nothing", "Etcd-defrag.io/enabled"];
+    let in_other_letters =
+        ["Etcd-Defrag.io/schedule", "ETCD-DEFRAG.IO/shedule", "etcd-defrag.IO/nothing", "Etcd-defrag.io/enabled"];
     let mut page = String::new();
     for (key, value) in bad {
         let Asked { findings, .. } = parse(&object(&[(key, value)]), &Policy::built_in());
