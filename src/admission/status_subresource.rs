@@ -17,7 +17,8 @@ pub(super) fn decide(write: Write<'_>, policy: &Policy) -> Decision {
     Decision { findings: refusals.clone(), refusals, ..Decision::default() }
 }
 
-fn through_status(write: Write<'_>, policy: &Policy) -> Vec<Finding> {
+/// What [`decide`] refuses.
+pub(super) fn through_status(write: Write<'_>, policy: &Policy) -> Vec<Finding> {
     let Some(now) = write.object.metadata.annotations.as_ref().filter(|_| write.of_status) else { return Vec::new() };
     let before = write.old.and_then(|old| old.metadata.annotations.as_ref());
     let enrolled = |object: &StatefulSet| Enrollment::of(object, policy) == Enrollment::Enrolled;

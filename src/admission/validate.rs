@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{
     audit,
     review::Operation,
+    status_subresource,
     warnings::{fit, note},
     write::{Decision, Write, govern},
 };
@@ -44,14 +45,16 @@ pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp
     let refuses = |finding: &&Finding| actions.deny && !asked_for_nothing && !stood_before(finding);
     let refusals: Vec<Finding> = assessment.denials().filter(refuses).cloned().collect();
 
+    // What another entry refuses has no effect to tell of.
+    let goes_on = refusals.is_empty() && status_subresource::through_status(write, &governing.policy).is_empty();
     let brief = |finding: &Finding| finding.brief.clone();
     let mut warnings: Vec<String> = Vec::new();
-    if refusals.is_empty() && (actions.deny || actions.warn || asked_for_nothing) {
+    if goes_on && (actions.deny || actions.warn || asked_for_nothing) {
         warnings.extend(assessment.denials().map(brief));
     }
     warnings.extend(assessment.findings.iter().filter(|finding| !finding.denies()).map(brief));
     warnings.extend(who_governs(&governing, snapshot));
-    if refusals.is_empty() {
+    if goes_on {
         if asked_for_nothing && assessment.refused.any {
             warnings.push(note("enrolled by a policy only, so this is not refused; no CronJob until it is corrected"));
         } else if actions.warn && (assessment.refused.settings || assessment.refused.facts.is_some()) {

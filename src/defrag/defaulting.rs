@@ -80,13 +80,12 @@ fn follows(object: &StatefulSet, policy: &Policy) -> bool {
 pub fn is_enrolled_by_policy_only(object: &StatefulSet, policy: &Policy) -> bool {
     let mut labels = object.metadata.labels.iter().flatten().map(|(key, _)| key);
     let mut annotations = object.metadata.annotations.iter().flatten().map(|(key, _)| key);
-    let filled_in = defaulted_keys(object);
-    let is_filled_in = |key: &str| {
-        key == Key::Defaulted.annotation() || filled_in.iter().any(|filled_in| filled_in.annotation() == key)
-    };
+    // As a set, since the list may name one key very often.
+    let filled_in: BTreeSet<&str> =
+        defaulted_keys(object).into_iter().chain([Key::Defaulted]).map(Key::annotation).collect();
     follows(object, policy)
         && labels.all(|key| key == ENABLED || name_of(key).is_none())
-        && annotations.all(|key| name_of(key).is_none() || is_filled_in(key))
+        && annotations.all(|key| name_of(key).is_none() || filled_in.contains(key.as_str()))
 }
 
 /// The list of what was filled in.

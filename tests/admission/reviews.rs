@@ -328,7 +328,10 @@ async fn other_methods_and_paths_are_told_what_is_served() {
     assert_eq!((status, &answer["message"]), (StatusCode::METHOD_NOT_ALLOWED, &json!("only POST is answered here")));
     let (status, answer) = call(service(), Method::POST, "/", Body::empty()).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert_eq!(answer["message"], "nothing is served here; reviews go to /enroll, /mutate, /create, /validate, /unknown-keys, /status, /warn");
+    assert_eq!(
+        answer["message"],
+        "nothing is served here; reviews go to /enroll, /mutate, /create, /validate, /unknown-keys, /status, /warn"
+    );
 }
 
 #[tokio::test]

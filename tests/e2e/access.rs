@@ -9,16 +9,20 @@ use super::{
 use etcd_defrag_webhook::defrag::keys::Key;
 use harness::{ControlPlane, eventually};
 
-/// A service account with the right to write the status of StatefulSets everywhere, as the argument that makes one of it.
+/// A service account that reads StatefulSets and writes their status, everywhere; the argument that makes one of it.
 fn reporter(ns: &Namespace<'_>) -> String {
-    let (name, account) = (format!("reporter-{}", ns.name), format!("{}:reporter", ns.name));
-    ns.run(&["create", "serviceaccount", "reporter"]);
-    let resources = "--resource=statefulsets/status.apps";
-    ns.plane.kubectl_ok(&["create", "clusterrole", &name, "--verb=get,patch,update", resources]);
-    let subject = format!("--serviceaccount={account}");
-    let role = format!("--clusterrole={name}");
-    ns.plane.kubectl_ok(&["create", "clusterrolebinding", &name, &role, &subject]);
-    format!("--as=system:serviceaccount:{account}")
+    let name = format!("reporter-{}", ns.name);
+    let rule = |resource: &str, verbs: &[&str]| json!({"apiGroups": ["apps"], "resources": [resource], "verbs": verbs});
+    let rules = [rule("statefulsets", &["get"]), rule("statefulsets/status", &["get", "patch", "update"])];
+    let subject = json!({"kind": "ServiceAccount", "name": "reporter", "namespace": ns.name});
+    for object in [
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}, "subjects": [subject]}),
+    ] {
+        ns.plane.apply(&object.to_string());
+    }
+    format!("--as=system:serviceaccount:{}:reporter", ns.name)
 }
 
 fn patch(plane: &ControlPlane, who: &str, namespace: &str, name: &str, patch: &Value) -> (bool, String) {
