@@ -83,9 +83,9 @@ async fn main() -> Result {
             ended??;
         }
         let bare = turn(&metrics, &written).await?;
-        configurations.iter().for_each(|configuration| {
+        for configuration in &configurations {
             plane.apply(configuration);
-        });
+        }
         let with = turn(&metrics, &written).await?;
         plane.kubectl_ok(&["delete", "validatingwebhookconfiguration,mutatingwebhookconfiguration", NAME]);
         println!(

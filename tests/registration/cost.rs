@@ -23,12 +23,12 @@ const MOST_SECONDS: f64 = 0.25;
 
 const STATEFULSETS: &str = "/apis/apps/v1/namespaces/default/statefulsets";
 
-/// The writes that are none of our business, by name: path after the object's name, and a body with `#` in place of a number.
+/// The writes that are none of our business, by name: path after the object's name, and a body with `@` in place of a number.
 const WRITES: [(&str, &str, &str); 4] = [
-    ("an edit of the specification", "", r##"{"spec":{"minReadySeconds":#}}"##),
-    ("a write of the status", "/status", r##"{"status":{"observedGeneration":#,"replicas":0}}"##),
-    ("another annotation", "", r##"{"metadata":{"annotations":{"example.com/note":"#"}}}"##),
-    ("another label", "", r##"{"metadata":{"labels":{"example.com/note":"#"}}}"##),
+    ("an edit of the specification", "", r#"{"spec":{"minReadySeconds":@}}"#),
+    ("a write of the status", "/status", r#"{"status":{"observedGeneration":@,"replicas":0}}"#),
+    ("another annotation", "", r#"{"metadata":{"annotations":{"example.com/note":"@"}}}"#),
+    ("another label", "", r#"{"metadata":{"labels":{"example.com/note":"@"}}}"#),
 ];
 
 async fn ask(client: &Client, method: Method, path: &str, kind: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
@@ -55,7 +55,7 @@ async fn metric(client: &Client, name: &str) -> BTreeMap<String, f64> {
 async fn median(client: &Client, object: &str, (what, path, body): (&str, &str, &str), first: u32) -> Duration {
     let mut times = Vec::new();
     for number in first..first + TIMES {
-        let body = body.replace('#', &number.to_string()).into_bytes();
+        let body = body.replace('@', &number.to_string()).into_bytes();
         let path = format!("{STATEFULSETS}/{object}{path}");
         let begun = Instant::now();
         let (status, answer) = ask(client, Method::PATCH, &path, "application/merge-patch+json", body).await;

@@ -81,13 +81,13 @@ fn advice(key: &str, name: &str, place: Place) -> String {
             format!("{} is an annotation: move it to metadata.annotations.", exact.annotation())
         }
         (Some(exact), Place::Annotation) if !small => format!("Write {}.", exact.annotation()),
-        _ => match Key::nearest(name) {
-            Some(near) => format!("Did you mean {}?", near.annotation()),
-            None => {
-                let known = Key::ALL.iter().filter(|key| **key != Key::Defaulted);
-                let known: Vec<&str> = known.map(|key| key.name()).collect();
-                format!("Remove it, or use one of: {}.", known.join(", "))
+        _ => {
+            if let Some(near) = Key::nearest(name) {
+                return format!("Did you mean {}?", near.annotation());
             }
-        },
+            let known = Key::ALL.iter().filter(|key| **key != Key::Defaulted);
+            let known: Vec<&str> = known.map(|key| key.name()).collect();
+            format!("Remove it, or use one of: {}.", known.join(", "))
+        }
     }
 }
