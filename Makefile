@@ -30,6 +30,10 @@ lint: ## Format, clippy, dependencies, documentation
 bench: controlplane ## How quick, quiet and small `serve` is with a fleet of 1,000
 	cargo bench --locked --bench fleet
 
+.PHONY: bench-status
+bench-status: controlplane ## What the entry for statefulsets/status costs the status writes of other StatefulSets, at saturation
+	cargo bench --locked --profile dev --bench status
+
 .PHONY: bench-judge
 bench-judge: ## How long judgements take, beside other crates and the Go modules (needs Go)
 	cargo run --locked --release --manifest-path benches/judge/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)

@@ -161,6 +161,18 @@ fn check_tells_programs_what_is_wrong() {
     assert_eq!(yaml, judged);
 }
 
+/// For Kubernetes it is another annotation; nothing but the settings of its author would be lost.
+#[test]
+fn check_finds_a_prefix_in_other_letters() {
+    let file = annotated(&[("move-leader", "true")]).replace("etcd-defrag.io/move-leader", "Etcd-Defrag.io/schedule");
+    let found = feed(&["check", "-o", "json", "-f", "-"], &file);
+    assert_eq!(found.status.code(), Some(1), "{}", stderr(&found));
+    let found: Value = serde_json::from_str(&stdout(&found)).unwrap();
+    let findings = found[0]["findings"].as_array().unwrap();
+    let field = "metadata.annotations[Etcd-Defrag.io/schedule]";
+    assert!(findings.iter().any(|one| one["code"] == "annotation-unknown" && one["field"] == field), "{found:#}");
+}
+
 #[test]
 fn check_speaks_sarif() {
     let output = feed(&["check", "-o", "sarif", "-f", "-"], &annotated(&[("schedule", "0 3 31 2 *")]));

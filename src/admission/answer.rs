@@ -1,5 +1,5 @@
 //! From the bytes of a review to the answer. Whatever goes wrong once the request's uid is known is answered here, so
-//! that no failure policy has to decide: the refusing entry refuses, the others let the write go on and say so.
+//! that no failure policy has to decide: the entries that fail closed refuse, the others let the write go on and say so.
 
 use jiff::Timestamp;
 
@@ -120,14 +120,11 @@ pub fn failed(entry: Entry, uid: &str, failure: Failure) -> Answer {
 }
 
 fn unassessed(entry: Entry, uid: &str, outcome: Outcome, code: u16, reason: &str, text: &str) -> Answer {
-    let response = match entry {
-        Entry::Validate => {
-            let message = format!("{text}. Nothing was changed: etcd-defrag.io settings are not accepted unjudged.");
-            Response::deny(uid, failure(code, reason, message), Vec::new())
-        }
-        Entry::Enroll | Entry::Mutate | Entry::Warn => {
-            Response::allow(uid, vec![shorten(&format!("etcd-defrag-webhook: not judged: {text}"), WARNING_LIMIT)])
-        }
+    let response = if entry.fails_closed() {
+        let message = format!("{text}. Nothing was changed: etcd-defrag.io settings are not accepted unjudged.");
+        Response::deny(uid, failure(code, reason, message), Vec::new())
+    } else {
+        Response::allow(uid, vec![shorten(&format!("etcd-defrag-webhook: not judged: {text}"), WARNING_LIMIT)])
     };
     Answer { response, outcome, findings: Vec::new(), request: None }
 }

@@ -92,7 +92,7 @@ mod tests {
     fn governing(audit: bool) -> Governing {
         let mut policy = Policy::built_in();
         policy.actions = Actions { deny: true, warn: false, audit };
-        Governing { policy: Arc::new(policy), by: None }
+        Governing { policy: Arc::new(policy), by: None, left_out: false }
     }
 
     #[test]

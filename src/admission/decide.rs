@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 
 pub use super::write::{Decision, Write};
-use super::{Entry, enroll::fill_in, review::Operation, validate, write::govern};
+use super::{Entry, enroll::fill_in, review::Operation, status_subresource, validate, write::govern};
 use crate::defrag::policy::PolicySnapshot;
 
 /// Decides on a write.
@@ -16,10 +16,15 @@ pub fn decide(entry: Entry, write: Write<'_>, snapshot: &PolicySnapshot, now: Ti
         return Decision::default();
     }
     match (entry, write.concerns_us()) {
+        // What is there already is enrolled by the reconciler.
+        (Entry::Enroll, _) if write.operation != Operation::Create => Decision::default(),
         // A change of our keys that the writer did not ask for would turn a rescue into a write that can be refused.
         (Entry::Enroll | Entry::Mutate, true) => fill_in(entry, write, &govern(snapshot, write.object)),
-        (Entry::Validate, true) => validate::change(write, snapshot, now),
-        (Entry::Validate | Entry::Warn, false) => validate::edit_elsewhere(write, snapshot, now),
-        (Entry::Enroll | Entry::Mutate, false) | (Entry::Warn, true) => Decision::default(),
+        (Entry::Create | Entry::Validate | Entry::UnknownKeys, true) => validate::change(write, snapshot, now),
+        (Entry::Status, true) => status_subresource::decide(write, &govern(snapshot, write.object).policy),
+        (Entry::Create | Entry::Validate | Entry::UnknownKeys | Entry::Warn, false) => {
+            validate::edit_elsewhere(write, snapshot, now)
+        }
+        (Entry::Enroll | Entry::Mutate | Entry::Status, false) | (Entry::Warn, true) => Decision::default(),
     }
 }

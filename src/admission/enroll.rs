@@ -18,7 +18,7 @@ use crate::defrag::{
 pub(super) fn fill_in(entry: Entry, write: Write<'_>, governing: &Governing) -> Decision {
     let (object, policy) = (write.object, &governing.policy);
     let labelled = object.label(ENABLED).is_some();
-    if entry == Entry::Enroll && labelled {
+    if governing.left_out || entry == Entry::Enroll && labelled {
         return Decision::default();
     }
     let enrolled = Enrollment::of(object, policy) == Enrollment::Enrolled;

@@ -28,19 +28,26 @@ pub use metrics::AdmissionMetrics;
 /// What the API server asks of us; each is a webhook entry with a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
-    /// Enrols an etcd without the label where its policy enrols all. Fails open.
+    /// Enrols a new etcd without the label where its policy enrols all. Fails open.
     Enroll,
     /// Fills in what the policy gives. Fails open.
     Mutate,
-    /// Refuses harmful settings; matches only writes of our own keys. Fails closed.
+    /// Refuses harmful settings of a new object. Fails open: nothing that it would refuse makes a CronJob.
+    Create,
+    /// Refuses harmful settings; matches only updates of our own keys. Fails closed.
     Validate,
+    /// The same for updates that bring in keys under our prefix which do not exist. Fails open.
+    UnknownKeys,
+    /// Refuses Secrets and addresses that a write of the status brings in, on any StatefulSet. Fails closed.
+    Status,
     /// Warns about edits elsewhere in an enrolled StatefulSet. Fails open.
     Warn,
 }
 
 impl Entry {
     /// Every entry.
-    pub const ALL: [Self; 4] = [Self::Enroll, Self::Mutate, Self::Validate, Self::Warn];
+    pub const ALL: [Self; 7] =
+        [Self::Enroll, Self::Mutate, Self::Create, Self::Validate, Self::UnknownKeys, Self::Status, Self::Warn];
 
     /// The HTTP path.
     #[must_use]
@@ -48,7 +55,10 @@ impl Entry {
         match self {
             Self::Enroll => "/enroll",
             Self::Mutate => "/mutate",
+            Self::Create => "/create",
             Self::Validate => "/validate",
+            Self::UnknownKeys => "/unknown-keys",
+            Self::Status => "/status",
             Self::Warn => "/warn",
         }
     }
@@ -59,9 +69,18 @@ impl Entry {
         match self {
             Self::Enroll => "enroll",
             Self::Mutate => "mutate",
+            Self::Create => "create",
             Self::Validate => "validate",
+            Self::UnknownKeys => "unknown-keys",
+            Self::Status => "status",
             Self::Warn => "warn",
         }
+    }
+
+    /// Whether the API server refuses a write that this entry was asked about and that was not assessed.
+    #[must_use]
+    pub const fn fails_closed(self) -> bool {
+        matches!(self, Self::Validate | Self::Status)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The webhook configurations: what the API server asks us about, and what it does while we are away.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::{
     ByteString,
     api::admissionregistration::v1::{
@@ -11,35 +13,21 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 
 use super::Entry;
-use crate::defrag::keys::ENABLED;
+use crate::defrag::keys::{ENABLED, Key};
+
+pub(super) mod conditions;
+
+use conditions::{NOT_BEING_DELETED, SPEC_CHANGED, change_of, may_be_an_etcd, unknown_keys};
 
 /// The name of both configurations.
 pub const NAME: &str = "etcd-defrag-webhook";
 
+/// The label that every namespace has: its name.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
 /// How long the API server waits for an answer, in seconds; above
 /// [`ServerLimits::request`](crate::runtime::limits::ServerLimits::request).
 pub const TIMEOUT_SECONDS: i32 = 5;
-
-/// True where a write changes a label or an annotation of ours. Looking at both sides finds what was added, changed and
-/// removed; a map that is absent reads as empty.
-const OUR_KEYS_CHANGED: &str = "\
-['labels', 'annotations'].exists(part, [object, oldObject].exists(side,
-  side.metadata[?part].orValue({}).exists(key,
-    key.startsWith('etcd-defrag.io/') && object.metadata[?part][?key] != oldObject.metadata[?part][?key])))";
-
-pub(super) const NOT_BEING_DELETED: &str = "!has(object.metadata.deletionTimestamp)";
-
-const SPEC_CHANGED: &str = "object.spec != oldObject.spec";
-
-const NO_LABEL: &str = "!object.metadata[?'labels'][?'etcd-defrag.io/enabled'].hasValue()";
-
-/// True of every pod template that runs an etcd, and of little else: most StatefulSets of a cluster then cost no call. What
-/// looks like an etcd here is looked at more closely by `etcd::evidence`, which finds none where this is false.
-const MAY_BE_AN_ETCD: &str = "\
-object.spec.template.spec.containers.exists(container,
-  container[?'image'].orValue('').contains('etcd') ||
-  (container[?'command'].orValue([]) + container[?'args'].orValue([])).exists(word, word.contains('etcd')) ||
-  container[?'env'].orValue([]).exists(variable, variable[?'value'].orValue('').contains('etcd')))";
 
 /// Where the API server reaches us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,31 +52,29 @@ pub struct Registration {
     pub target: Target,
     /// The CA of our serving certificate in PEM; `None` where something else fills it in.
     pub ca_bundle: Option<String>,
-    /// The namespace that we run in, where nothing is assessed so that we can never block our own start.
-    pub own_namespace: Option<String>,
+    /// The namespaces that are left alone, by the reconciler too.
+    pub exempt_namespaces: Vec<String>,
 }
 
 impl Registration {
     /// The entry that enrols where a policy asks for it, and the one that fills in what the policy gives.
     #[must_use]
     pub fn mutating(&self) -> MutatingWebhookConfiguration {
-        // The label that the first one adds makes the object one of the second's, within the same request.
+        // The label that the first one adds makes the object one of the second's, within the same request. A label that is taken
+        // off is the second one's, since its selector matches the old object too.
         let enroll = self.mutating_webhook(
             Entry::Enroll,
             selector(ENABLED, "DoesNotExist", None),
-            vec![
-                condition("not-being-deleted", NOT_BEING_DELETED.to_owned()),
-                condition("no-label", NO_LABEL.to_owned()),
-                condition("our-keys-change", create_or_our_keys_changed()),
-                condition("may-be-an-etcd", MAY_BE_AN_ETCD.to_owned()),
-            ],
+            rule(&["CREATE"], &["statefulsets"]),
+            vec![condition("may-be-an-etcd", may_be_an_etcd())],
         );
         let fill_in = self.mutating_webhook(
             Entry::Mutate,
             object_selector(),
+            rule(&["CREATE", "UPDATE"], &["statefulsets", "statefulsets/status"]),
             vec![
                 condition("not-being-deleted", NOT_BEING_DELETED.to_owned()),
-                condition("our-keys-change", create_or_our_keys_changed()),
+                condition("our-keys-change", format!("request.operation == 'CREATE' ||\n{}", change_of(Key::ALL))),
             ],
         );
         MutatingWebhookConfiguration { metadata: metadata(), webhooks: Some(vec![enroll, fill_in]) }
@@ -98,6 +84,7 @@ impl Registration {
         &self,
         entry: Entry,
         object_selector: LabelSelector,
+        rule: RuleWithOperations,
         conditions: Vec<MatchCondition>,
     ) -> MutatingWebhook {
         MutatingWebhook {
@@ -110,35 +97,50 @@ impl Registration {
             namespace_selector: Some(self.namespace_selector()),
             object_selector: Some(object_selector),
             reinvocation_policy: Some("IfNeeded".to_owned()),
-            rules: Some(vec![rule(&["CREATE", "UPDATE"], &["statefulsets", "statefulsets/status"])]),
+            rules: Some(vec![rule]),
             side_effects: "None".to_owned(),
             timeout_seconds: Some(TIMEOUT_SECONDS),
         }
     }
 
-    /// The entry that refuses and the one that warns.
+    /// The entries that refuse and the one that warns. Only two of them fail closed, and only for updates of keys of ours: a
+    /// create that nobody judged makes no CronJob as long as anything of it is refused.
     #[must_use]
     pub fn validating(&self) -> ValidatingWebhookConfiguration {
-        let refuse = self.validating_webhook(
+        let not_being_deleted = || condition("not-being-deleted", NOT_BEING_DELETED.to_owned());
+        let our_keys_stay = || condition("our-keys-stay", format!("!({})", change_of(Key::ALL)));
+        let create = self.validating_webhook(Entry::Create, "Ignore", rule(&["CREATE"], &["statefulsets"]), Vec::new());
+        let validate = self.validating_webhook(
             Entry::Validate,
             "Fail",
-            rule(&["CREATE", "UPDATE"], &["statefulsets", "statefulsets/status"]),
-            vec![
-                condition("not-being-deleted", NOT_BEING_DELETED.to_owned()),
-                condition("our-keys-change", create_or_our_keys_changed()),
-            ],
+            rule(&["UPDATE"], &["statefulsets", "statefulsets/status"]),
+            vec![not_being_deleted(), condition("our-keys-change", change_of(Key::ALL))],
         );
+        let unknown = self.validating_webhook(
+            Entry::UnknownKeys,
+            "Ignore",
+            rule(&["UPDATE"], &["statefulsets", "statefulsets/status"]),
+            vec![not_being_deleted(), our_keys_stay(), condition("unknown-keys", unknown_keys())],
+        );
+        // Of every StatefulSet: keys that are planted where they are not in force wait for somebody who enrols it.
+        let status = ValidatingWebhook {
+            namespace_selector: Some(LabelSelector::default()),
+            object_selector: Some(LabelSelector::default()),
+            ..self.validating_webhook(
+                Entry::Status,
+                "Fail",
+                rule(&["UPDATE"], &["statefulsets/status"]),
+                vec![not_being_deleted(), condition("access-changes", change_of(Key::ACCESS))],
+            )
+        };
         let warn = self.validating_webhook(
             Entry::Warn,
             "Ignore",
             rule(&["UPDATE"], &["statefulsets"]),
-            vec![
-                condition("not-being-deleted", NOT_BEING_DELETED.to_owned()),
-                condition("spec-changes", SPEC_CHANGED.to_owned()),
-                condition("our-keys-stay", format!("!{OUR_KEYS_CHANGED}")),
-            ],
+            vec![not_being_deleted(), our_keys_stay(), condition("spec-changes", SPEC_CHANGED.to_owned())],
         );
-        ValidatingWebhookConfiguration { metadata: metadata(), webhooks: Some(vec![refuse, warn]) }
+        let webhooks = vec![create, validate, unknown, status, warn];
+        ValidatingWebhookConfiguration { metadata: metadata(), webhooks: Some(webhooks) }
     }
 
     fn validating_webhook(
@@ -152,7 +154,7 @@ impl Registration {
             admission_review_versions: vec!["v1".to_owned()],
             client_config: self.client_config(entry),
             failure_policy: Some(failure_policy.to_owned()),
-            match_conditions: Some(conditions),
+            match_conditions: (!conditions.is_empty()).then_some(conditions),
             match_policy: Some("Equivalent".to_owned()),
             name: webhook_name(entry),
             namespace_selector: Some(self.namespace_selector()),
@@ -183,15 +185,16 @@ impl Registration {
     }
 
     fn namespace_selector(&self) -> LabelSelector {
-        let mut namespaces = vec!["kube-system".to_owned()];
-        namespaces.extend(self.own_namespace.clone().filter(|own| own != "kube-system"));
-        not_in(namespaces)
+        not_in(self.exempt_namespaces.clone())
     }
 }
 
 /// Every namespace but these.
 pub(super) fn not_in(namespaces: Vec<String>) -> LabelSelector {
-    selector("kubernetes.io/metadata.name", "NotIn", Some(namespaces))
+    if namespaces.is_empty() {
+        return LabelSelector::default();
+    }
+    selector(NAMESPACE_NAME, "NotIn", Some(namespaces))
 }
 
 /// The API server matches the selector against the old object too, so that removing the label is seen.
@@ -202,10 +205,6 @@ pub(super) fn object_selector() -> LabelSelector {
 fn selector(key: &str, operator: &str, values: Option<Vec<String>>) -> LabelSelector {
     let requirement = LabelSelectorRequirement { key: key.to_owned(), operator: operator.to_owned(), values };
     LabelSelector { match_expressions: Some(vec![requirement]), match_labels: None }
-}
-
-pub(super) fn create_or_our_keys_changed() -> String {
-    format!("request.operation == 'CREATE' || {OUR_KEYS_CHANGED}")
 }
 
 fn condition(name: &str, expression: String) -> MatchCondition {
@@ -221,6 +220,16 @@ fn rule(operations: &[&str], resources: &[&str]) -> RuleWithOperations {
         resources: list(resources),
         scope: Some("Namespaced".to_owned()),
     }
+}
+
+/// The namespaces that a configuration leaves alone; `None` where it is not one of ours, under whatever name.
+#[must_use]
+pub fn exempt_namespaces(configuration: &ValidatingWebhookConfiguration) -> Option<BTreeSet<String>> {
+    let name = webhook_name(Entry::Validate);
+    let entry = configuration.webhooks.iter().flatten().find(|webhook| webhook.name == name)?;
+    let expressions = entry.namespace_selector.iter().flat_map(|selector| &selector.match_expressions).flatten();
+    let left_out = expressions.filter(|expression| expression.key == NAMESPACE_NAME && expression.operator == "NotIn");
+    Some(left_out.flat_map(|expression| &expression.values).flatten().cloned().collect())
 }
 
 /// The name of an entry: what a person sees where it refuses or cannot be reached.
@@ -247,7 +256,7 @@ mod tests {
         let registration = Registration {
             target: service,
             ca_bundle: Some("CA".to_owned()),
-            own_namespace: Some("defrag".to_owned()),
+            exempt_namespaces: vec!["kube-system".to_owned(), "defrag".to_owned()],
         };
         insta::assert_snapshot!("mutating", serde_saphyr::to_string(&registration.mutating()).unwrap());
         insta::assert_snapshot!("validating", serde_saphyr::to_string(&registration.validating()).unwrap());
@@ -258,7 +267,7 @@ mod tests {
         let registration = Registration {
             target: Target::Url("https://127.0.0.1:9443/".to_owned()),
             ca_bundle: None,
-            own_namespace: Some("kube-system".to_owned()),
+            exempt_namespaces: Vec::new(),
         };
         let urls: Vec<_> = registration
             .validating()
@@ -267,9 +276,22 @@ mod tests {
             .into_iter()
             .map(|hook| hook.client_config.url.unwrap())
             .collect();
-        assert_eq!(urls, ["https://127.0.0.1:9443/validate", "https://127.0.0.1:9443/warn"]);
-        let namespaces = registration.namespace_selector().match_expressions.unwrap().remove(0).values.unwrap();
-        assert_eq!(namespaces, ["kube-system"]);
+        let paths = ["create", "validate", "unknown-keys", "status", "warn"];
+        assert_eq!(urls, paths.map(|path| format!("https://127.0.0.1:9443/{path}")));
+        // An empty list after NotIn is refused by the API server.
+        assert_eq!(registration.namespace_selector(), LabelSelector::default());
+        assert_eq!(exempt_namespaces(&registration.validating()), Some(BTreeSet::new()));
+    }
+
+    #[test]
+    fn what_is_left_out_is_read_back() {
+        let names = ["kube-system".to_owned(), "defrag".to_owned()];
+        let target = Target::Url("https://127.0.0.1:9443".to_owned());
+        let registration = Registration { target, ca_bundle: None, exempt_namespaces: names.to_vec() };
+        assert_eq!(exempt_namespaces(&registration.validating()), Some(names.into()));
+        let mut others = registration.validating();
+        others.webhooks.iter_mut().flatten().for_each(|webhook| webhook.name = "validate.example.com".to_owned());
+        assert_eq!(exempt_namespaces(&others), None);
     }
 
     #[test]

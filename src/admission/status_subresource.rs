@@ -1,6 +1,6 @@
 //! Which Secrets and addresses a run gets is not for those to say who may write the status of a StatefulSet only.
 
-use super::write::Write;
+use super::write::{Decision, Write};
 use crate::defrag::{
     Enrollment,
     finding::{Code, Finding, quoted},
@@ -9,20 +9,24 @@ use crate::defrag::{
     statefulset::StatefulSet,
 };
 
-/// A finding for each Secret or address that a write of the status brings in: by setting it, or by enrolling an object
-/// that carries it. Taking one away gives nobody anything.
+/// Refuses each Secret or address that a write of the status brings in: by setting it, or by enrolling an object that
+/// carries it. Whether the object is enrolled when it is set makes no difference: somebody else enrols it later. Taking one
+/// away gives nobody anything. No policy allows it, since it concerns who writes, and not what.
+pub(super) fn decide(write: Write<'_>, policy: &Policy) -> Decision {
+    let refusals = through_status(write, policy);
+    Decision { findings: refusals.clone(), refusals, ..Decision::default() }
+}
+
+/// What [`decide`] refuses.
 pub(super) fn through_status(write: Write<'_>, policy: &Policy) -> Vec<Finding> {
-    if !write.of_status {
-        return Vec::new();
-    }
+    let Some(now) = write.object.metadata.annotations.as_ref().filter(|_| write.of_status) else { return Vec::new() };
+    let before = write.old.and_then(|old| old.metadata.annotations.as_ref());
     let enrolled = |object: &StatefulSet| Enrollment::of(object, policy) == Enrollment::Enrolled;
-    let Some(now) = write.object.metadata.annotations.as_ref().filter(|_| enrolled(write.object)) else {
-        return Vec::new();
-    };
-    let before = write.old.filter(|old| enrolled(old)).and_then(|old| old.metadata.annotations.as_ref());
+    let enrolls = enrolled(write.object) && !write.old.is_some_and(enrolled);
     let brought_in = Key::ACCESS.iter().filter_map(|key| {
         let value = now.get(key.annotation())?;
-        (before.and_then(|before| before.get(key.annotation())) != Some(value)).then(|| finding(*key, value))
+        let stood = before.and_then(|before| before.get(key.annotation())) == Some(value);
+        (enrolls || !stood).then(|| finding(*key, value))
     });
     brought_in.collect()
 }

@@ -3,15 +3,19 @@
 use jiff::Timestamp;
 
 use super::{
-    audit, status_subresource,
+    audit,
+    review::Operation,
+    status_subresource,
     warnings::{fit, note},
     write::{Decision, Write, govern},
 };
 use crate::defrag::{
     Assessment, Enrollment, Surroundings, assess,
+    defaulting::is_enrolled_by_policy_only,
     field::Field,
-    finding::Finding,
-    policy::{Governing, PolicySnapshot},
+    finding::{Finding, quoted},
+    keys::Key,
+    policy::{Governing, Policy, PolicySnapshot},
     settings::defaulted_keys,
     statefulset::StatefulSet,
 };
@@ -25,7 +29,7 @@ fn assess_enrolled(object: &StatefulSet, governing: &Governing, now: Timestamp) 
 /// A create, or an update of our own keys.
 pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
     let governing = govern(snapshot, write.object);
-    let (policy, actions) = (&governing.policy, governing.policy.actions);
+    let actions = governing.policy.actions;
     let Some(assessment) = assess_enrolled(write.object, &governing, now) else { return Decision::default() };
     // The old object is assessed under the policy that governs the new one: neither a policy that has become stricter nor a
     // label that moves the object under a stricter one is a change of our keys, so what they bring in stood before.
@@ -35,21 +39,28 @@ pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp
     let stood_before = |finding: &Finding| {
         old.as_ref().is_some_and(|(old, before)| stood(finding, &before.findings, old, write.object))
     };
-    // Not the policy's to allow: it concerns who writes, and not what.
-    let mut refusals = status_subresource::through_status(write, policy);
-    refusals.extend(assessment.denials().filter(|finding| actions.deny && !stood_before(finding)).cloned());
+    // Whoever creates an etcd that only a policy enrols asked for nothing, and has nothing to take back.
+    let asked_for_nothing =
+        write.operation == Operation::Create && is_enrolled_by_policy_only(write.object, &governing.policy);
+    let refuses = |finding: &&Finding| actions.deny && !asked_for_nothing && !stood_before(finding);
+    let refusals: Vec<Finding> = assessment.denials().filter(refuses).cloned().collect();
 
+    // What another entry refuses has no effect to tell of.
+    let goes_on = refusals.is_empty() && status_subresource::through_status(write, &governing.policy).is_empty();
     let brief = |finding: &Finding| finding.brief.clone();
     let mut warnings: Vec<String> = Vec::new();
-    if refusals.is_empty() && (actions.deny || actions.warn) {
+    if goes_on && (actions.deny || actions.warn || asked_for_nothing) {
         warnings.extend(assessment.denials().map(brief));
     }
     warnings.extend(assessment.findings.iter().filter(|finding| !finding.denies()).map(brief));
     warnings.extend(who_governs(&governing, snapshot));
-    if refusals.is_empty() {
-        if actions.warn && (assessment.refused.settings || assessment.refused.facts.is_some()) {
+    if goes_on {
+        if asked_for_nothing && assessment.refused.any {
+            warnings.push(note("enrolled by a policy only, so this is not refused; no CronJob until it is corrected"));
+        } else if actions.warn && (assessment.refused.settings || assessment.refused.facts.is_some()) {
             warnings.push(note("until this is mended no CronJob is made, and one that is there keeps its settings"));
         }
+        warnings.extend(access_in_force(write, &governing.policy));
         match &assessment.plan {
             Some(plan) => warnings.extend(plan.effective(now)),
             None => warnings.extend(assessment.suspension()),
@@ -62,6 +73,17 @@ pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp
         findings: assessment.findings,
         ..Decision::default()
     }
+}
+
+/// The Secrets and addresses that come into force where a write enrols an etcd: whoever enrols it need not be the one who wrote
+/// them.
+fn access_in_force(write: Write<'_>, policy: &Policy) -> Vec<String> {
+    let enrolled = |object: &StatefulSet| Enrollment::of(object, policy) == Enrollment::Enrolled;
+    let annotations = write.object.metadata.annotations.as_ref();
+    let enrols = enrolled(write.object) && !write.old.is_some_and(enrolled);
+    let Some(annotations) = annotations.filter(|_| enrols) else { return Vec::new() };
+    let in_force = Key::ACCESS.iter().filter_map(|key| Some((key, annotations.get(key.annotation())?)));
+    in_force.map(|(key, value)| note(&format!("in force from now on: {} {}", key.name(), quoted(value)))).collect()
 }
 
 /// An edit elsewhere is told about what is wrong and about risks that were not there before.
@@ -117,10 +139,7 @@ fn value_at<'a>(field: &Field, object: &'a StatefulSet) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defrag::{
-        finding::{Code, Severity},
-        keys::Key,
-    };
+    use crate::defrag::finding::{Code, Severity};
 
     #[test]
     fn a_field_finds_only_what_a_person_wrote_there() {

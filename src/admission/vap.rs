@@ -15,7 +15,10 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
-use super::registration::{self, NOT_BEING_DELETED};
+use super::registration::{
+    self,
+    conditions::{MOST, NOT_BEING_DELETED, change_of, unknown_keys},
+};
 use crate::defrag::{
     duration,
     finding::Code,
@@ -65,7 +68,7 @@ pub fn policy_and_binding(
             failure_policy: Some("Fail".to_owned()),
             match_conditions: Some(vec![
                 condition("not-being-deleted", NOT_BEING_DELETED.to_owned()),
-                condition("our-keys-change", registration::create_or_our_keys_changed()),
+                condition("our-keys-change", create_or_our_keys_change()),
             ]),
             match_constraints: Some(MatchResources {
                 match_policy: Some("Equivalent".to_owned()),
@@ -103,16 +106,35 @@ pub fn policy_and_binding(
     (admission, binding)
 }
 
-/// What every check looks at. A key in the list of defaulted keys follows the policy, whatever its annotation says.
+/// It runs in the API server and fails only where an expression does, so one condition says all that several entries of the
+/// webhook share.
+fn create_or_our_keys_change() -> String {
+    format!("request.operation == 'CREATE' ||\n{} ||\n{}", change_of(Key::ALL), unknown_keys())
+}
+
+/// What every check looks at: nothing that an author of objects can make long, for the reason that
+/// [`conditions`](registration::conditions) give. A key in the list of defaulted keys follows the policy, whatever its annotation says.
 fn common() -> Vec<Variable> {
     let part = |name: &str, side: &str| format!("{side}.metadata[?'{name}'].orValue({{}})");
     let before = |name: &str| format!("oldObject == null ? {{}} : {}", part(name, "oldObject"));
     let own = format!(
-        "variables.enabled != 'true' ? [] : variables.annotations.filter(key, key.startsWith('{PREFIX}') && \
+        "variables.enabled != 'true' ? [] : {}.filter(key, key in variables.annotations && \
          !(key in {} && key.substring({}) in variables.defaulted))",
+        list(Key::ALL),
         list(Key::DEFAULTABLE),
         PREFIX.len()
     );
+    // All of it, where this write also opts in.
+    let brought_in = format!(
+        "variables.labelsBefore[?'{ENABLED}'] != optional.of('true') || \
+         variables.annotationsBefore[?key] != variables.annotations[?key]"
+    );
+    let unknown = |of: &str, known: &str, brought_in: &str| {
+        format!(
+            "variables.enabled != 'true' || variables.{of}.size() > {MOST} ? [] : variables.{of}.filter(key, \
+             key.startsWith('{PREFIX}') && !(key in {known}) && ({brought_in}))"
+        )
+    };
     vec![
         variable("labels", &part("labels", "object")),
         variable("labelsBefore", &before("labels")),
@@ -122,18 +144,17 @@ fn common() -> Vec<Variable> {
         variable(
             "defaulted",
             &format!(
-                "variables.annotations[?'{}'].orValue('').split(',').map(name, name.trim())",
-                Key::Defaulted.annotation()
+                "variables.annotations[?'{}'].orValue('').split(',', {}).map(name, name.trim())",
+                Key::Defaulted.annotation(),
+                Key::ALL.len()
             ),
         ),
         variable("own", &own),
-        // What this write brings in: all of it, where it also opts in.
+        variable("written", &format!("variables.own.filter(key, {brought_in})")),
+        variable("unknownAnnotations", &unknown("annotations", &list(Key::ALL), &brought_in)),
         variable(
-            "written",
-            &format!(
-                "variables.own.filter(key, variables.labelsBefore[?'{ENABLED}'] != optional.of('true') || \
-                 variables.annotationsBefore[?key] != variables.annotations[?key])"
-            ),
+            "unknownLabels",
+            &unknown("labels", &format!("['{ENABLED}']"), "variables.labelsBefore[?key] != variables.labels[?key]"),
         ),
     ]
 }
@@ -151,25 +172,20 @@ fn enabled() -> Validation {
 }
 
 fn unknown_annotations() -> Validation {
-    let wrong = format!("variables.written.filter(key, !(key in {}))", list(Key::ALL));
     let known: Vec<&str> = Key::ALL.iter().filter(|key| **key != Key::Defaulted).map(|key| key.name()).collect();
     validation(
         Code::AnnotationUnknown,
-        &format!("{wrong}.size() == 0"),
-        &format!("'There is no annotation ' + {wrong}.join(', ')"),
+        "variables.unknownAnnotations.size() == 0",
+        "'There is no annotation ' + variables.unknownAnnotations.join(', ')",
         &format!("A setting with a wrong name would be ignored without a word. Use one of: {}.", known.join(", ")),
     )
 }
 
 fn unknown_labels() -> Validation {
-    let wrong = format!(
-        "variables.labels.filter(key, key.startsWith('{PREFIX}') && key != '{ENABLED}' && \
-         variables.labelsBefore[?key] != variables.labels[?key])"
-    );
     validation(
         Code::AnnotationUnknown,
-        &format!("variables.enabled != 'true' || {wrong}.size() == 0"),
-        &format!("'There is no label ' + {wrong}.join(', ')"),
+        "variables.unknownLabels.size() == 0",
+        "'There is no label ' + variables.unknownLabels.join(', ')",
         &format!("The only label is {ENABLED}; every setting is an annotation."),
     )
 }
@@ -191,9 +207,14 @@ fn conflict() -> Validation {
     )
 }
 
-/// A Secret or an address that a write of the status brings in.
+/// A Secret or an address that a write of the status brings in: by setting it, in force or not, or by enrolling an etcd that
+/// carries it.
 fn access_through_status() -> Validation {
-    let wrong = format!("variables.written.filter(key, key in {})", list(Key::ACCESS));
+    let wrong = format!(
+        "{}.filter(key, key in variables.annotations && (variables.annotationsBefore[?key] != variables.annotations[?key] || \
+         variables.enabled == 'true' && variables.labelsBefore[?'{ENABLED}'] != optional.of('true')))",
+        list(Key::ACCESS)
+    );
     validation(
         Code::AccessThroughStatus,
         // The field is not there for a write of the object itself.

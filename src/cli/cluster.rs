@@ -1,16 +1,20 @@
 //! The cluster of the current kubeconfig, for the commands that read from one.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::{admissionregistration::v1::ValidatingWebhookConfiguration, core::v1::Namespace};
 use kube::{
     Client,
     api::{Api, ListParams},
 };
 
 use super::output;
+use crate::admission::registration;
 use crate::defrag::policy::{self, DefragPolicy, Labels, PolicySet, PolicySnapshot};
 
 /// Runs a command that talks to a cluster.
@@ -53,6 +57,23 @@ pub(super) async fn policy_snapshot(
     }
     let labels = if compiled.is_empty() { BTreeMap::new() } else { namespaces(client, namespace).await? };
     Ok(PolicySnapshot::new(PolicySet::new(compiled), Arc::new(labels)))
+}
+
+/// The namespaces that are left alone, as the webhook configurations of the cluster say; the reconciler is given the same. Where
+/// there are several installations, those that all of them leave alone.
+pub(super) async fn exempt_namespaces(client: &Client) -> anyhow::Result<BTreeSet<String>> {
+    let configurations = Api::<ValidatingWebhookConfiguration>::all(client.clone()).list(&ListParams::default()).await;
+    let configurations = match configurations {
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            output::note(
+                "you may not list ValidatingWebhookConfigurations, so namespaces that are left out are not seen",
+            );
+            return Ok(BTreeSet::new());
+        }
+        other => other.context("cannot list the ValidatingWebhookConfigurations")?.items,
+    };
+    let ours = configurations.iter().filter_map(registration::exempt_namespaces);
+    Ok(ours.reduce(|one, other| &one & &other).unwrap_or_default())
 }
 
 async fn namespaces(client: &Client, only: Option<&str>) -> anyhow::Result<BTreeMap<String, Labels>> {

@@ -23,7 +23,7 @@ const ANSWER_LIMIT: usize = 1 << 20;
 /// and filled in. Nothing is stored. Exit 1 says that the webhook does not do its work, and why.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A namespace that the webhook looks at: neither kube-system nor its own
+    /// A namespace that the webhook looks at: none that is left alone, as kube-system and its own are
     #[arg(short, long, default_value = "default")]
     namespace: String,
 }
@@ -89,7 +89,7 @@ impl Answer {
 
 /// The verdict on the answer to a harmful schedule.
 fn refused(answer: &Answer) -> Verdict {
-    if answer.code == StatusCode::UNPROCESSABLE_ENTITY && answer.message().contains(&webhook_name(Entry::Validate)) {
+    if answer.code == StatusCode::UNPROCESSABLE_ENTITY && answer.message().contains(&webhook_name(Entry::Create)) {
         return Ok("a schedule that fires every minute is refused".to_owned());
     }
     if let Some(trouble) = answer.trouble() {
@@ -103,7 +103,7 @@ fn refused(answer: &Answer) -> Verdict {
             "a schedule that fires every minute is warned about; the policy there does not ask for Deny".to_owned()
         );
     }
-    Err("a schedule that fires every minute was accepted without a word. Either the webhook configurations are missing (kubectl get validatingwebhookconfigurations), or the namespace is not looked at, or the policy that governs it only audits".to_owned())
+    Err("a schedule that fires every minute was accepted without a word. Either the webhook configurations are missing (kubectl get validatingwebhookconfigurations), or the API server cannot reach the webhook, which never blocks a create (its audit log says failed-open.validation), or the namespace is left alone, or the policy that governs it only audits".to_owned())
 }
 
 /// The verdict on the answer to an etcd that leaves its schedule to the policy.
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn each_state_of_an_installation_in_words() {
-        let denied = "admission webhook \"validate.etcd-defrag-webhook.etcd-defrag.io\" denied the request: …";
+        let denied = "admission webhook \"create.etcd-defrag-webhook.etcd-defrag.io\" denied the request: …";
         let away = "failed calling webhook \"validate.etcd-defrag-webhook.etcd-defrag.io\": connection refused";
         let forbidden = "statefulsets.apps is forbidden: User \"x\" cannot create resource";
         let filled = json!({"metadata": {"annotations": {

@@ -71,6 +71,10 @@ pub(super) struct Args {
     /// The namespace of this process, in which the Lease is
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
+    /// The namespaces that are left alone, with commas between them; the webhook configurations have to leave out the same, as
+    /// those of the chart do
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "kube-system")]
+    exempt_namespaces: Vec<String>,
     /// The name of this replica in the Lease and in Events; without it the host's name
     #[arg(long, env = "POD_NAME")]
     identity: Option<String>,
@@ -89,6 +93,13 @@ pub(super) struct Args {
     /// The form of log lines: auto, text or json
     #[arg(long, default_value_t)]
     log_format: LogFormat,
+}
+
+impl Args {
+    /// The namespaces that are left alone; an empty argument leaves out none.
+    fn exempt(&self) -> Vec<String> {
+        self.exempt_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect()
+    }
 }
 
 /// Runs the command until a signal ends it.
@@ -113,7 +124,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let tls::Source { certificates, ca, rotation } =
         args.tls.source(&client, &args.namespace, &metrics, &shutdown).await?;
 
-    let snapshots = PolicySnapshots::follow(client.clone());
+    let snapshots = PolicySnapshots::follow(client.clone(), args.exempt().into_iter().collect());
     let cores = Cores::of_this_machine();
     let limits = ServerLimits { drain_delay: args.drain_delay, ..ServerLimits::default() };
     let admission = Admission::new(snapshots.subscribe(), admission_metrics, &limits, cores.clone());
@@ -126,8 +137,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     info!(address = %args.listen, "the webhook serves TLS");
 
     if let Some(url) = args.tls.register_webhooks.clone() {
-        let (client, ended) = (client.clone(), shutdown.token());
-        tokio::spawn(async move { ended.run_until_cancelled(register(&client, &url, ca)).await });
+        let (client, ended, exempt) = (client.clone(), shutdown.token(), args.exempt());
+        tokio::spawn(async move { ended.run_until_cancelled(register(&client, &url, ca, exempt)).await });
     }
     let policies = snapshots.clone();
     let mut probes = Probes::new(metrics)
@@ -185,9 +196,9 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
 }
 
 /// Registers the webhooks, as soon as the API server lets us.
-async fn register(client: &Client, url: &str, ca_bundle: Option<String>) {
+async fn register(client: &Client, url: &str, ca_bundle: Option<String>, exempt_namespaces: Vec<String>) {
     let target = Target::Url(url.trim_end_matches('/').to_owned());
-    let registration = Registration { target, ca_bundle, own_namespace: None };
+    let registration = Registration { target, ca_bundle, exempt_namespaces };
     let register = async || {
         apply(client, registration.mutating()).await?;
         apply(client, registration.validating()).await

@@ -79,7 +79,8 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
     let only = namespace.as_deref();
     let everything = ListParams::default();
     let objects: Vec<StatefulSet> = list(&client, only, &everything, "StatefulSets").await?;
-    let snapshot = cluster::policy_snapshot(&client, only, now).await?;
+    let exempt = cluster::exempt_namespaces(&client).await?;
+    let snapshot = cluster::policy_snapshot(&client, only, now).await?.with_exempt(exempt.into());
     let cronjobs: Vec<CronJob> = list(&client, only, &everything, "CronJobs").await?;
     let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let jobs: Vec<Job> = list(&client, only, &ours, "Jobs").await?;

@@ -23,6 +23,7 @@ pub(super) enum Topic {
     ApplyFailed,
     Pending,
     Budget,
+    LeftOut,
 }
 
 /// What an enrolled StatefulSet counts as in the metrics.
@@ -117,6 +118,12 @@ impl ObjectState {
             Verdict::Taken { .. } => EtcdStatus::Foreign,
             Verdict::Present(_) | Verdict::Withheld => EtcdStatus::Sound,
         };
+    }
+
+    /// What is left of it where there is to be no CronJob: that something was published, while it still holds.
+    pub(super) fn forgotten(&self) -> Self {
+        let published = self.published.iter().filter(|(topic, _)| **topic == Topic::LeftOut);
+        Self { published: published.map(|(topic, digest)| (*topic, *digest)).collect(), ..Self::default() }
     }
 
     /// Whether this has not been published yet; it counts as published from now on.

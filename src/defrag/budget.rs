@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{
     finding::{Code, Finding},
-    keys::{ENABLED, Key, PREFIX},
+    keys::{ENABLED, Key, PREFIX, name_of},
     measure::{MOST_ITEMS, Measure as _, Tally},
     statefulset::{Spec, StatefulSet},
 };
@@ -141,7 +141,7 @@ pub fn size(object: &StatefulSet) -> [(Counted, usize); 4] {
     let items = tally.items;
     let mut keys = 0;
     for (key, value) in metadata.labels.iter().chain(&metadata.annotations).flatten() {
-        if key.starts_with(PREFIX) {
+        if name_of(key).is_some() {
             keys += 1;
             key.measure(&mut tally);
             value.measure(&mut tally);

@@ -1,11 +1,19 @@
 //! What the mutating webhook fills in: values that the policy gives, as visible annotations.
 //!
 //! The keys that it filled in stand in the `defaulted` annotation. Such a key follows the policy; a key that a person
-//! sets leaves the list and is theirs; a key that a person removes is filled in again.
+//! sets leaves the list and is theirs; a key that a person removes is filled in again. The label stands there too, as
+//! `enabled`, where a policy that enrols all put it there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{assess::Enrollment, keys::Key, policy::Policy, settings::defaulted_keys, statefulset::StatefulSet};
+use super::{
+    assess::Enrollment,
+    etcd,
+    keys::{ENABLED, Key, PREFIX, name_of},
+    policy::{EnrollmentMode, Policy},
+    settings::defaulted_keys,
+    statefulset::StatefulSet,
+};
 
 /// A change to one annotation of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +49,8 @@ pub fn changes(object: &StatefulSet, old: Option<&StatefulSet>, policy: &Policy)
         .filter_map(|key| Some((*key, policy.defaults.get(key)?.as_str())))
         .collect();
 
-    let list: Vec<&str> = given.keys().map(|key| key.name()).collect();
+    let label = follows(object, policy).then(|| ENABLED.trim_start_matches(PREFIX));
+    let list: Vec<&str> = label.into_iter().chain(given.keys().map(|key| key.name())).collect();
     let list = (!list.is_empty()).then(|| list.join(","));
     let mut changes: Vec<Change> = Key::DEFAULTABLE
         .iter()
@@ -53,6 +62,35 @@ pub fn changes(object: &StatefulSet, old: Option<&StatefulSet>, policy: &Policy)
         changes.push(Change { annotation: Key::Defaulted.annotation(), value: list });
     }
     changes
+}
+
+/// Whether the label is the policy's: it is to be filled in, or was and nobody changed it.
+fn follows(object: &StatefulSet, policy: &Policy) -> bool {
+    let by_policy = || policy.enrollment == EnrollmentMode::All && etcd::evidence(object).runs_etcd();
+    match object.label(ENABLED) {
+        None => by_policy(),
+        Some("true") => names(object).any(|name| Some(name) == name_of(ENABLED)) && by_policy(),
+        Some(_) => false,
+    }
+}
+
+/// Whether only a policy enrols the object, and nothing else of ours is on it: every key of ours is filled in. Whoever wrote it
+/// asked for nothing.
+#[must_use]
+pub fn is_enrolled_by_policy_only(object: &StatefulSet, policy: &Policy) -> bool {
+    let mut labels = object.metadata.labels.iter().flatten().map(|(key, _)| key);
+    let mut annotations = object.metadata.annotations.iter().flatten().map(|(key, _)| key);
+    // As a set, since the list may name one key very often.
+    let filled_in: BTreeSet<&str> =
+        defaulted_keys(object).into_iter().chain([Key::Defaulted]).map(Key::annotation).collect();
+    follows(object, policy)
+        && labels.all(|key| key == ENABLED || name_of(key).is_none())
+        && annotations.all(|key| name_of(key).is_none() || filled_in.contains(key.as_str()))
+}
+
+/// The list of what was filled in.
+fn names(object: &StatefulSet) -> impl Iterator<Item = &str> {
+    annotation(object, Key::Defaulted).unwrap_or_default().split(',').map(str::trim)
 }
 
 fn annotation(object: &StatefulSet, key: Key) -> Option<&str> {

@@ -179,6 +179,8 @@ codes! {
     AccessThroughStatus = "access-through-status", Deny;
     /// A StatefulSet that holds more than is read.
     TooMuchToRead = "too-much-to-read", Deny;
+    /// An enrolled etcd in a namespace that is left alone.
+    NamespaceLeftOut = "namespace-left-out", Warn;
 }
 
 impl Code {

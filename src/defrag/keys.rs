@@ -6,6 +6,14 @@ pub const PREFIX: &str = "etcd-defrag.io/";
 /// The label that enrols a StatefulSet, prefix included.
 pub const ENABLED: &str = "etcd-defrag.io/enabled";
 
+/// What stands behind our prefix, in whatever letters that is written. Kubernetes takes an annotation whose prefix has capital
+/// letters, and for it that is another annotation.
+#[must_use]
+pub fn name_of(key: &str) -> Option<&str> {
+    let (prefix, name) = key.split_at_checked(PREFIX.len())?;
+    prefix.eq_ignore_ascii_case(PREFIX).then_some(name)
+}
+
 macro_rules! keys {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
         /// An annotation that tunes the defragmentation of one etcd.
@@ -166,6 +174,15 @@ mod tests {
         assert_eq!(Key::nearest("timezone"), Some(Key::TimeZone));
         assert_eq!(Key::nearest("Time_Zone"), Some(Key::TimeZone));
         assert_eq!(Key::nearest("completely-else-where"), None);
+    }
+
+    #[test]
+    fn the_prefix_is_found_in_any_letters() {
+        assert_eq!(name_of("etcd-defrag.io/rule"), Some("rule"));
+        assert_eq!(name_of("Etcd-Defrag.IO/Rule"), Some("Rule"));
+        for other in ["etcd-defrag.io", "etcd-defrag.com/rule", "éééééééé", "x/etcd-defrag.io/rule", ""] {
+            assert_eq!(name_of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -191,3 +191,45 @@ fn an_update_without_its_old_object_is_judged_as_new() {
     let bad = annotated(&[("etcd-defrag.io/shedule", "x")]);
     assert_eq!(codes(&run(Entry::Validate, Operation::Update, &bad, None)), [Code::AnnotationUnknown]);
 }
+
+/// Whoever enrols an etcd reads which Secrets and addresses come into force by it: another may have written them.
+#[test]
+fn enrolling_names_the_access_that_comes_into_force() {
+    let planted = annotated(&[
+        ("etcd-defrag.io/username-secret", "other:user,password"),
+        ("etcd-defrag.io/endpoints", "https://attacker.example:2379"),
+    ]);
+    let mut out = planted.clone();
+    out["metadata"]["labels"]["etcd-defrag.io/enabled"] = json!("false");
+    let mut bare = planted.clone();
+    bare["metadata"]["labels"].as_object_mut().unwrap().remove("etcd-defrag.io/enabled");
+    let named = |decision: &Decision| {
+        let lines = decision.warnings.iter().filter(|line| line.starts_with("etcd-defrag: in force from now on: "));
+        lines.cloned().collect::<Vec<_>>()
+    };
+    let expected = [
+        "etcd-defrag: in force from now on: username-secret \"other:user,password\"",
+        "etcd-defrag: in force from now on: endpoints \"https://attacker.example:2379\"",
+    ];
+    for old in [&out, &bare] {
+        assert_eq!(named(&run(Entry::Validate, Operation::Update, &planted, Some(old))), expected);
+    }
+    assert_eq!(named(&run(Entry::Create, Operation::Create, &planted, None)), expected);
+    // It is no news afterwards.
+    let mut touched = planted.clone();
+    touched["metadata"]["annotations"]["etcd-defrag.io/defrag-now"] = json!("please");
+    assert_eq!(named(&run(Entry::Validate, Operation::Update, &touched, Some(&planted))), [""; 0]);
+}
+
+/// Kubernetes takes the prefix in any letters on annotations. No condition looks for it, and a call that comes anyway refuses it.
+#[test]
+fn a_prefix_in_other_letters_is_refused_and_ratcheted() {
+    let bad = annotated(&[("Etcd-Defrag.io/schedule", "0 3 * * *")]);
+    assert_eq!(codes(&run(Entry::Create, Operation::Create, &bad, None)), [Code::AnnotationUnknown]);
+    let mut worse = bad.clone();
+    worse["metadata"]["annotations"]["etcd-defrag.io/defrag-now"] = json!("please");
+    assert_eq!(codes(&run(Entry::Validate, Operation::Update, &worse, Some(&etcd()))), [Code::AnnotationUnknown]);
+    assert_eq!(codes(&run(Entry::Validate, Operation::Update, &worse, Some(&bad))), NONE);
+    // It is no key of ours, so by itself it is an edit elsewhere.
+    assert_eq!(codes(&run(Entry::Validate, Operation::Update, &bad, Some(&etcd()))), NONE);
+}

@@ -1,9 +1,13 @@
 //! `enrollment: All`: who gets the label, who does not, and who may take it off.
 
-use etcd_defrag_webhook::{admission::Entry, defrag::policy::PolicySnapshot};
+use etcd_defrag_webhook::{
+    admission::Entry,
+    defrag::{finding::Code, policy::PolicySnapshot},
+};
 use serde_json::{Value, json};
 
 use crate::{
+    breaches::{Breach, actions_for, broken, cases, touched},
     fixtures::{cluster, etcd, policy, review, set, with},
     policies::filled_in,
     reviews::answer_under,
@@ -31,6 +35,11 @@ fn labelled(value: Option<&str>) -> Value {
     object
 }
 
+fn unlabelled(mut object: Value) -> Value {
+    object["metadata"]["labels"].as_object_mut().unwrap().remove(LABEL);
+    object
+}
+
 async fn ask(snapshot: &PolicySnapshot, entry: Entry, object: &Value, old: Option<&Value>) -> Value {
     let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
     answer_under(snapshot, entry, &review(operation, "", object.clone(), old.cloned().unwrap_or_default())).await
@@ -45,13 +54,13 @@ async fn an_etcd_without_the_label_gets_it_and_what_the_policy_gives() {
         let enrolled = filled_in(&all(), Entry::Enroll, "CREATE", &object, None).await;
         assert_eq!(enrolled["metadata"]["labels"][LABEL], "true");
         assert_eq!(enrolled["metadata"]["annotations"]["etcd-defrag.io/schedule"], "0 0 * * *");
-        assert_eq!(enrolled["metadata"]["annotations"]["etcd-defrag.io/defaulted"], "schedule,rule");
+        assert_eq!(enrolled["metadata"]["annotations"]["etcd-defrag.io/defaulted"], "enabled,schedule,rule");
         assert_eq!(enrolled["spec"], object["spec"]);
         // The other entries see it now, and there is nothing left to do.
         for entry in [Entry::Enroll, Entry::Mutate] {
             assert_eq!(filled_in(&all(), entry, "CREATE", &enrolled, None).await, enrolled);
         }
-        assert_eq!(ask(&all(), Entry::Validate, &enrolled, None).await["allowed"], true);
+        assert_eq!(ask(&all(), Entry::Create, &enrolled, None).await["allowed"], true);
     }
     let answer = ask(&all(), Entry::Enroll, &labelled(None), None).await;
     insta::assert_snapshot!(
@@ -65,7 +74,7 @@ async fn nobody_is_enrolled_where_no_policy_asks_for_it() {
     let elsewhere = json!({"enrollment": "All", "selector": {"matchLabels": {"tier": "gold"}}});
     let shadowed = [policy("all", json!({"enrollment": "All"})), policy("labeled", json!({"priority": 1}))];
     for snapshot in [cluster([]), cluster([policy("elsewhere", elsewhere)]), cluster(shadowed)] {
-        for entry in [Entry::Enroll, Entry::Mutate, Entry::Validate] {
+        for entry in [Entry::Enroll, Entry::Mutate, Entry::Create] {
             let answer = ask(&snapshot, entry, &labelled(None), None).await;
             assert_eq!(
                 (&answer["allowed"], &answer["patch"], &answer["warnings"]),
@@ -110,10 +119,10 @@ async fn what_only_looks_like_an_etcd_is_left_alone() {
     insta::assert_snapshot!(lines);
 }
 
-/// One that was there before the policy is enrolled by the reconciler; an edit of its pods must not become a write that
-/// can be refused.
+/// One that was there before the policy is enrolled by the reconciler; an edit of it must not become a write that can be
+/// refused.
 #[tokio::test]
-async fn an_update_enrols_only_where_it_changes_our_keys() {
+async fn an_update_enrols_nothing() {
     let old = labelled(None);
     let mut edited = old.clone();
     edited["spec"]["replicas"] = json!(5);
@@ -123,20 +132,105 @@ async fn an_update_enrols_only_where_it_changes_our_keys() {
     }
     let mut tuned = old.clone();
     tuned["metadata"]["annotations"]["etcd-defrag.io/schedule"] = json!("*/2 * * * *");
-    let enrolled = filled_in(&all(), Entry::Enroll, "UPDATE", &tuned, Some(&old)).await;
-    assert_eq!(enrolled["metadata"]["labels"][LABEL], "true");
-    assert_eq!(ask(&all(), Entry::Validate, &enrolled, Some(&old)).await["allowed"], false);
+    assert_eq!(filled_in(&all(), Entry::Enroll, "UPDATE", &tuned, Some(&old)).await, tuned);
+    assert_eq!(ask(&all(), Entry::Validate, &tuned, Some(&old)).await["allowed"], false);
+}
+
+/// What installs today installs under any policy that enrols all: whoever creates it asked for nothing. The reconciler
+/// reports it, and makes no CronJob.
+#[tokio::test]
+async fn a_create_that_only_a_policy_enrols_is_admitted_with_warnings_under_every_action() {
+    let mut seen = 0;
+    for case in cases().into_iter().filter(|case| case.breach.is_in_spec()) {
+        let object = unlabelled(broken(&case.breach));
+        for actions in actions_for(case.code) {
+            let mut spec = case.spec.clone();
+            spec["enrollment"] = json!("All");
+            spec["validationActions"] = json!(actions);
+            let snapshot = cluster([policy("everyone", spec)]);
+            let enrolled = filled_in(&snapshot, Entry::Enroll, "CREATE", &object, None).await;
+            if enrolled == object {
+                // No etcd that could be told from its pod template.
+                continue;
+            }
+            let answer = ask(&snapshot, Entry::Create, &enrolled, None).await;
+            assert_eq!(answer["allowed"], true, "{} {actions:?}: {answer}", case.code);
+            let code = format!("{}: ", case.code);
+            let warned =
+                answer["warnings"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().starts_with(&code));
+            assert!(warned, "{} {actions:?}: {answer}", case.code);
+            // A word of one's own, and it is judged as a whole.
+            let mut asked = object.clone();
+            asked["metadata"]["annotations"]["etcd-defrag.io/move-leader"] = json!("true");
+            let asked = filled_in(&snapshot, Entry::Enroll, "CREATE", &asked, None).await;
+            let deny = actions.contains(&"Deny");
+            assert_eq!(
+                ask(&snapshot, Entry::Create, &asked, None).await["allowed"],
+                !deny,
+                "{} {actions:?}",
+                case.code
+            );
+            // Afterwards what stands may stay, and nothing worse comes.
+            let better = touched(enrolled.clone());
+            assert_eq!(
+                ask(&snapshot, Entry::Validate, &better, Some(&enrolled)).await["allowed"],
+                true,
+                "{}",
+                case.code
+            );
+            let mut worse = enrolled.clone();
+            worse["metadata"]["annotations"]["etcd-defrag.io/disalarm-below"] = json!("100%");
+            let judged = ask(&snapshot, Entry::Validate, &worse, Some(&enrolled)).await;
+            assert!(
+                judged["allowed"] == !deny || case.code == Code::TooMuchToRead,
+                "{} {actions:?}: {judged}",
+                case.code
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}
+
+/// Whoever writes the list by hand gains nothing: what it names follows the policy, and what it does not name is theirs.
+#[tokio::test]
+async fn a_forged_list_of_what_was_filled_in_excuses_nothing_that_somebody_asked_for() {
+    let with_list = |list: &str, annotations: &[(&str, &str)]| {
+        let mut object = unlabelled(broken(&Breach::Quota("17179869184")));
+        object["metadata"]["labels"][LABEL] = json!("true");
+        object["metadata"]["annotations"]["etcd-defrag.io/defaulted"] = json!(list);
+        for (key, value) in annotations {
+            object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
+        }
+        object
+    };
+    let labeled = cluster([policy("some", json!({}))]);
+    for (snapshot, object, allowed) in [
+        (all(), with_list("enabled", &[]), true),
+        (all(), with_list(" enabled , schedule", &[("schedule", "* * * * *")]), true),
+        (all(), with_list("schedule", &[]), false),
+        (all(), with_list("enabled", &[("client-secret", "other")]), false),
+        (all(), with_list("enabled,client-secret", &[("client-secret", "other")]), false),
+        (all(), with_list("enabled,schedule", &[("Schedule", "x")]), false),
+        (labeled, with_list("enabled", &[]), false),
+    ] {
+        let answer = ask(&snapshot, Entry::Create, &object, None).await;
+        assert_eq!(answer["allowed"], allowed, "{object:#}\n{answer:#}");
+    }
+    // A list under a policy that enrols by the label only loses the word.
+    let object = with_list("enabled,schedule", &[("schedule", "0 0 * * *")]);
+    let filled = filled_in(&cluster([]), Entry::Mutate, "CREATE", &object, None).await;
+    assert_eq!(filled["metadata"]["annotations"]["etcd-defrag.io/defaulted"], "schedule,rule");
 }
 
 #[tokio::test]
 async fn a_label_that_is_taken_off_comes_back_and_opting_out_is_refused() {
     for (snapshot, may_opt_out) in [(all(), false), (all_but_those_who_say_no(), true)] {
         for old in [labelled(Some("true")), labelled(Some("false"))] {
-            for entry in [Entry::Enroll, Entry::Mutate] {
-                let back = filled_in(&snapshot, entry, "UPDATE", &labelled(None), Some(&old)).await;
-                assert_eq!(back["metadata"]["labels"][LABEL], "true", "{entry}");
-                assert_eq!(ask(&snapshot, Entry::Validate, &back, Some(&old)).await["allowed"], true);
-            }
+            let back = filled_in(&snapshot, Entry::Mutate, "UPDATE", &labelled(None), Some(&old)).await;
+            assert_eq!(back["metadata"]["labels"][LABEL], "true");
+            assert_eq!(back["metadata"]["annotations"]["etcd-defrag.io/defaulted"], "enabled,schedule,rule");
+            assert_eq!(ask(&snapshot, Entry::Validate, &back, Some(&old)).await["allowed"], true);
             // While the mutating entries are away the label stays off; the policy enrols it all the same.
             assert_eq!(ask(&snapshot, Entry::Validate, &labelled(None), Some(&old)).await["allowed"], true);
         }
@@ -144,7 +238,7 @@ async fn a_label_that_is_taken_off_comes_back_and_opting_out_is_refused() {
             let answer = ask(&snapshot, Entry::Validate, &labelled(Some("false")), old.as_ref()).await;
             assert_eq!(answer["allowed"], may_opt_out, "{answer}");
         }
-        let answer = ask(&snapshot, Entry::Enroll, &labelled(None), Some(&labelled(Some("true")))).await;
+        let answer = ask(&snapshot, Entry::Mutate, &labelled(None), Some(&labelled(Some("true")))).await;
         let out = if may_opt_out { "; \"false\" opts out" } else { "" };
         let line = format!("etcd-defrag: the label {LABEL} is back: DefragPolicy everyone enrols every etcd{out}");
         assert_eq!(answer["warnings"], json!([line]));

@@ -340,7 +340,7 @@ async fn access_through_the_status_is_refused_under_every_policy() {
         let snapshot = with_actions(json!({}), actions);
         let causes = async |sub_resource: &str, old: &Value, object: &Value| -> usize {
             let review = review("UPDATE", sub_resource, object.clone(), old.clone());
-            let answer = answer_under(&snapshot, Entry::Validate, &review).await;
+            let answer = answer_under(&snapshot, Entry::Status, &review).await;
             let causes = answer["status"]["details"]["causes"].as_array().cloned().unwrap_or_default();
             let ours = |cause: &&Value| cause["message"].as_str().unwrap().ends_with("[access-through-status]");
             causes.iter().filter(ours).count()
@@ -359,6 +359,12 @@ async fn access_through_the_status_is_refused_under_every_policy() {
                 }
                 assert_eq!(causes("status", &out, &set).await, 1, "{actions:?} {key}: enrolled through the status");
                 assert_eq!(causes("", &out, &set).await, 0, "{actions:?} {key}: enrolled");
+                // Nor is it planted where it waits for somebody else to enrol it.
+                let mut without = out.clone();
+                without["metadata"]["annotations"].as_object_mut().unwrap().remove(&format!("etcd-defrag.io/{key}"));
+                assert_eq!(causes("status", &without, &out).await, 1, "{actions:?} {key}: planted");
+                assert_eq!(causes("", &without, &out).await, 0, "{actions:?} {key}: on the object itself");
+                assert_eq!(causes("status", &out, &without).await, 0, "{actions:?} {key}: taken away");
             }
         }
         assert_eq!(causes("status", &tame(), &with(tame(), "suspend", json!("true"))).await, 0, "{actions:?}");

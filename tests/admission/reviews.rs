@@ -208,7 +208,9 @@ async fn what_cannot_be_judged_is_still_answered() {
         let mut changed = sound.clone();
         set(&mut changed, pointer, value);
         let refused = answer(Entry::Validate, &changed).await;
-        for entry in [Entry::Enroll, Entry::Mutate, Entry::Warn] {
+        let status = answer(Entry::Status, &changed).await;
+        assert_eq!(status["allowed"], refused["allowed"], "{what}");
+        for entry in Entry::ALL.into_iter().filter(|entry| !entry.fails_closed()) {
             let allowed = answer(entry, &changed).await;
             assert_eq!(allowed["allowed"], true, "{what}");
             if refused["allowed"] == false {
@@ -326,7 +328,10 @@ async fn other_methods_and_paths_are_told_what_is_served() {
     assert_eq!((status, &answer["message"]), (StatusCode::METHOD_NOT_ALLOWED, &json!("only POST is answered here")));
     let (status, answer) = call(service(), Method::POST, "/", Body::empty()).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert_eq!(answer["message"], "nothing is served here; reviews go to /enroll, /mutate, /validate, /warn");
+    assert_eq!(
+        answer["message"],
+        "nothing is served here; reviews go to /enroll, /mutate, /create, /validate, /unknown-keys, /status, /warn"
+    );
 }
 
 #[tokio::test]

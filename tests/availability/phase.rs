@@ -141,7 +141,7 @@ fn duplicates(cronjobs: &Audit, generations: &BTreeMap<String, usize>) -> Vec<St
 struct Figures {
     calls: usize,
     failed: Vec<Call>,
-    /// Calls that the API server let pass since no replica answered, as the entries ask that only fill in or warn.
+    /// Calls that the API server let pass since no replica answered, as the entries ask that fail open.
     skipped: usize,
     slowest: Duration,
     cronjobs: usize,

@@ -100,7 +100,7 @@ fn the_chart_registers_what_the_code_says() {
         let registration = Registration {
             target: Target::Service { namespace: namespace.to_owned(), name: name.clone(), port: 443 },
             ca_bundle: None,
-            own_namespace: Some(namespace.to_owned()),
+            exempt_namespaces: vec!["kube-system".to_owned(), namespace.to_owned()],
         };
         let said = [
             ("Mutating", serde_json::to_value(registration.mutating()).unwrap()),
@@ -113,6 +113,38 @@ fn the_chart_registers_what_the_code_says() {
                 assert_eq!(serde_saphyr::to_string(rendered).unwrap(), serde_saphyr::to_string(&said).unwrap());
             }
             assert_eq!(entries(rendered).len(), entries(&said).len());
+        }
+    }
+}
+
+/// One value says which namespaces are left alone, and both sides get it; another one how widely the status is looked at.
+#[test]
+fn webhook_and_reconciler_leave_out_the_same_namespaces() {
+    for (values, names) in [
+        ("", &["kube-system", NAMESPACE][..]),
+        ("exemptNamespaces: [a, b]", &["a", "b"]),
+        ("exemptNamespaces: [kube-system, '{{ .Release.Namespace }}', kube-system]", &["kube-system", NAMESPACE]),
+        ("exemptNamespaces: []", &[]),
+        ("statusWrites: {everyStatefulSet: false}", &["kube-system", NAMESPACE]),
+    ] {
+        let rendered = render(values);
+        let deployment = find(&rendered, &format!("Deployment {RELEASE}"));
+        let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+        assert!(args.contains(&json!(format!("--exempt-namespaces={}", names.join(",")))), "{values}: {args:?}");
+        let served = match names {
+            [] => json!({}),
+            names => json!({"matchExpressions": [
+                {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": names}]}),
+        };
+        for kind in ["Mutating", "Validating"] {
+            let configuration = find(&rendered, &format!("{kind}WebhookConfiguration {RELEASE}"));
+            for webhook in configuration["webhooks"].as_array().unwrap() {
+                let everywhere =
+                    webhook["name"].as_str().unwrap().starts_with("status.") && !values.starts_with("statusWrites");
+                let expected = if everywhere { &json!({}) } else { &served };
+                assert_eq!(&webhook["namespaceSelector"], expected, "{values}: {}", webhook["name"]);
+                assert_eq!(webhook["objectSelector"] == json!({}), everywhere, "{values}: {}", webhook["name"]);
+            }
         }
     }
 }

@@ -71,7 +71,6 @@ fn with_the_webhook_away_our_keys_wait_and_nothing_else() {
 }
 
 #[test]
-#[ignore = "creates do not fail open yet"]
 fn with_the_webhook_away_an_etcd_can_be_made_again_and_keeps_its_cronjob() {
     let plane = ControlPlane::start();
     let serve = Serve::start(&plane);

@@ -14,6 +14,7 @@ mod breaches;
 mod generated;
 
 mod accepted;
+mod access;
 mod admission;
 mod blocked;
 mod controlplane;

@@ -38,7 +38,7 @@ fn every_etcd_is_enrolled_where_a_policy_says_so() {
     assert!(said.contains(&format!("enrolled by DefragPolicy {name}. The container")), "{said}");
     assert_eq!(label("e"), "true");
     let live = ns.get("statefulset", "e").unwrap();
-    assert_eq!(live["metadata"]["annotations"]["etcd-defrag.io/defaulted"], "schedule,rule");
+    assert_eq!(live["metadata"]["annotations"]["etcd-defrag.io/defaulted"], "enabled,schedule,rule");
     ns.cronjob("e");
 
     let mut web = unlabelled(etcd(&ns.name, "web", &[]));
@@ -55,15 +55,35 @@ fn every_etcd_is_enrolled_where_a_policy_says_so() {
     ns.rejects(&etcd(&ns.name, "bad", &[("schedule", "* * * * *")]));
     ns.rejects(&unlabelled(etcd(&ns.name, "bad", &[("schedule", "* * * * *")])));
 
-    // One that was there before is not enrolled by a rescue, and by a change of our keys it is.
+    // One that was there before never gets the label: the reconciler enrols it without, and judges what nobody was asked about.
     for (what, patch) in RESCUES {
         let output = ns.kubectl(&["patch", "statefulset", "before", "-p", patch]);
         assert!(output.status.success(), "{what} is blocked: {}", stderr(&output));
     }
     assert!(label("before").is_null());
-    ns.refused(&["annotate", "statefulset", "before", "etcd-defrag.io/schedule=* * * * *"]);
-    ns.run(&["annotate", "statefulset", "before", "etcd-defrag.io/schedule=7 7 * * *"]);
-    assert_eq!(label("before"), "true");
+    let sound = ns.cronjob("before")["spec"]["schedule"].clone();
+    ns.run(&["annotate", "statefulset", "before", "etcd-defrag.io/schedule=* * * * *"]);
+    assert!(ns.event("before", "SettingsRefused").contains("schedule-too-often"));
+    assert_eq!(ns.cronjob("before")["spec"]["schedule"], sound);
+    ns.run(&["annotate", "--overwrite", "statefulset", "before", "etcd-defrag.io/schedule=7 7 * * *"]);
+    ns.cronjob_that("before", "follow", |cronjob| cronjob["spec"]["schedule"] == "7 7 * * *");
+    assert!(label("before").is_null());
+
+    // A create by somebody who never heard of us is not refused, whatever is wrong with it: a quota that the volume cannot hold.
+    let unsafe_one = unlabelled(etcd(&ns.name, "unsafe", &[])).to_string().replace("8589934592", "17179869184");
+    let unsafe_one: Value = serde_json::from_str(&unsafe_one).unwrap();
+    let said = ns.accepts(&unsafe_one);
+    assert!(said.contains("Warning: volume-too-small: ") && said.contains("so this is not refused"), "{said}");
+    assert_eq!(label("unsafe"), "true");
+    assert!(ns.event("unsafe", "SettingsRefused").contains("volume-too-small"));
+    assert!(ns.get("cronjob", "unsafe-defrag-job").is_none());
+    // Afterwards it gets better and not worse, and whoever asks for something is judged.
+    ns.run(&["annotate", "statefulset", "unsafe", "etcd-defrag.io/move-leader=true"]);
+    ns.refused(&["annotate", "statefulset", "unsafe", "etcd-defrag.io/disalarm-below=100%"]);
+    let mut asked = unsafe_one;
+    asked["metadata"]["name"] = json!("asked");
+    asked["metadata"]["annotations"]["etcd-defrag.io/move-leader"] = json!("true");
+    assert!(ns.rejects(&asked).contains("[volume-too-small]"));
 
     policy(&ns, 2, json!({"enrollment": "All", "allowOptOut": true}));
     ns.run(&["label", "--overwrite", "statefulset", "e", "etcd-defrag.io/enabled=false"]);

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::support::{etcd, namespace, stderr, world};
+use super::{
+    breaches::{broken, cases},
+    support::{etcd, namespace, stderr, world},
+};
 use harness::{ControlPlane, Serve};
 
 pub(super) const RESCUES: &[(&str, &str)] = &[
@@ -46,11 +49,44 @@ fn with_the_webhook_down_everything_but_our_own_keys_can_be_edited() {
         "-p",
         r#"{"status":{"replicas":3}}"#,
     ]);
+    // What comes back, by a restore or by `replace --force`, and what is new.
+    ns.run(&["delete", "statefulset", "e", "--cascade=orphan"]);
+    ns.accepts(&etcd(&ns.name, "e", &[]));
+    ns.accepts(&etcd(&ns.name, "new", &[]));
     let said = ns.refused(&["annotate", "statefulset", "e", "etcd-defrag.io/schedule=1 1 * * *", "--overwrite"]);
     assert!(said.contains("etcd-defrag-webhook"), "the refusal does not name its source: {said}");
     ns.refused(&["label", "statefulset", "e", "etcd-defrag.io/enabled-"]);
     ns.run(&["delete", "statefulset", "f"]);
     ns.run(&["delete", "cronjob", "f-defrag-job", "--ignore-not-found"]);
+}
+
+/// Nothing unsafe comes of a create that nobody judged: each kind of refusal, and none has a CronJob.
+#[test]
+fn creates_that_nobody_judged_make_no_cronjob_of_what_is_refused() {
+    let plane = ControlPlane::start();
+    let serve = Serve::start(&plane);
+    let ns = namespace(&plane, "open");
+    let port = serve.port;
+    assert!(serve.stop(), "serve did not end cleanly");
+    let mut names = Vec::new();
+    for case in cases().into_iter().filter(|case| case.spec == json!({})) {
+        let mut object = broken(&case.breach);
+        let name = case.code.to_string();
+        object["metadata"]["name"] = json!(name);
+        object["metadata"]["namespace"] = json!(ns.name);
+        ns.accepts(&object);
+        names.push(name);
+    }
+    ns.accepts(&etcd(&ns.name, "sound", &[]));
+    let options = harness::ServeOptions { register: true, port, ..harness::ServeOptions::default() };
+    let _serve = Serve::start_with(&plane, &options);
+    ns.cronjob("sound");
+    for name in &names {
+        let note = ns.event(name, "SettingsRefused");
+        assert!(note.contains(&format!("{name} (")), "{name}: {note}");
+        assert!(ns.get("cronjob", &format!("{name}-defrag-job")).is_none(), "{name} has a CronJob");
+    }
+    assert!(names.len() > 20, "{names:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use etcd_defrag_webhook::{
 };
 use harness::{ControlPlane, binary, eventually, on_terminal};
 
-fn status(ns: &Namespace<'_>, args: &[&str]) -> Output {
+pub(super) fn status(ns: &Namespace<'_>, args: &[&str]) -> Output {
     Command::new(binary()).arg("status").args(args).env("KUBECONFIG", ns.plane.kubeconfig()).output().unwrap()
 }
 

@@ -87,7 +87,7 @@ fn a_whole_assessment_takes_linear_time() {
 fn a_review_is_answered_in_linear_time() {
     let alone = Alone::wait();
     let snapshot = PolicySnapshot::default();
-    for entry in [Entry::Validate, Entry::Mutate] {
+    for entry in [Entry::Validate, Entry::Mutate, Entry::Status] {
         let found = check(
             &alone,
             entry.as_str(),

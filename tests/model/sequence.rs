@@ -2,6 +2,7 @@
 //! waits, so that minutes pass in no time.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -140,7 +141,7 @@ impl Replica {
     fn start(server: &Arc<Server>, identity: String) -> Self {
         let link = Link::new(identity.clone());
         let client = server.client(&link);
-        let snapshots = PolicySnapshots::follow(client.clone());
+        let snapshots = PolicySnapshots::follow(client.clone(), BTreeSet::new());
         let clock = server.state().clock();
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone().drop_guard();

@@ -28,7 +28,7 @@ pub(crate) fn registrations(ports: &[u16]) -> [Value; 2] {
     let of = |port: u16| Registration {
         target: Target::Url(format!("https://127.0.0.1:{port}")),
         ca_bundle: None,
-        own_namespace: Some(NAMESPACE.to_owned()),
+        exempt_namespaces: vec!["kube-system".to_owned(), NAMESPACE.to_owned()],
     };
     let merge = |mut all: Vec<Value>| {
         let mut hooks = Vec::new();

@@ -4,7 +4,7 @@
 //! governs, and the watch begins when it is.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -65,12 +65,15 @@ enum Completeness {
 }
 
 impl PolicySnapshots {
-    /// Watches policies and namespaces until every receiver is gone.
+    /// Watches policies and namespaces until every receiver is gone. The namespaces in `exempt` are left alone.
     #[must_use]
-    pub fn follow(client: Client) -> Self {
-        let (snapshot, snapshots) = watch::channel(Arc::new(PolicySnapshot::default()));
+    pub fn follow(client: Client, exempt: BTreeSet<String>) -> Self {
+        let exempt = Arc::new(exempt);
+        let first = PolicySnapshot::default().with_exempt(Arc::clone(&exempt));
+        let (snapshot, snapshots) = watch::channel(Arc::new(first));
         let (sender, completeness) = watch::channel(Completeness::Waiting("they have not been listed yet".to_owned()));
-        tokio::spawn(run(client, snapshot, sender));
+        let builder = SnapshotBuilder { exempt, ..SnapshotBuilder::default() };
+        tokio::spawn(run(client, builder, snapshot, sender));
         Self { snapshots, completeness }
     }
 
@@ -111,7 +114,12 @@ impl Cached for Labels {
     }
 }
 
-async fn run(client: Client, snapshot: watch::Sender<Arc<PolicySnapshot>>, completeness: watch::Sender<Completeness>) {
+async fn run(
+    client: Client,
+    mut builder: SnapshotBuilder,
+    snapshot: watch::Sender<Arc<PolicySnapshot>>,
+    completeness: watch::Sender<Completeness>,
+) {
     let config = || Config::default().timeout(WATCH_SECONDS);
     // One policy that cannot be decoded must not keep the others from being seen.
     let follow = || {
@@ -121,7 +129,6 @@ async fn run(client: Client, snapshot: watch::Sender<Arc<PolicySnapshot>>, compl
     let mut policies = follow();
     let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config());
     let mut namespaces = namespaces.backoff(pauses()).boxed();
-    let mut builder = SnapshotBuilder::default();
     let mut batch: Option<Batch> = None;
     let mut ask_again: Option<Instant> = None;
     loop {
@@ -201,6 +208,8 @@ struct SnapshotBuilder {
     compiled: HashMap<String, (Version, Arc<Compiled>)>,
     /// The labels of the last snapshot, while they hold.
     labels: Option<Arc<BTreeMap<String, Labels>>>,
+    /// The namespaces that are left alone.
+    exempt: Arc<BTreeSet<String>>,
     /// How often in a row the API server did not know the kind.
     missing: u32,
     absent: bool,
@@ -302,7 +311,7 @@ impl SnapshotBuilder {
             Arc::new(namespaces.iter().map(|(key, labels)| (key.name.clone(), labels.clone())).collect())
         });
         let policies = self.policies.iter().map(|(_, policy)| Arc::clone(policy));
-        PolicySnapshot::new(PolicySet::new(policies), Arc::clone(labels))
+        PolicySnapshot::new(PolicySet::new(policies), Arc::clone(labels)).with_exempt(Arc::clone(&self.exempt))
     }
 }
 

@@ -18,7 +18,7 @@ use self::{
     ensure::Ensure,
     looked::Looked,
     observe::{Observed, Task, observe},
-    record_events::record_events,
+    record_events::{left_out, record_events},
     remove::remove,
 };
 use super::{
@@ -107,7 +107,11 @@ async fn reconcile(context: &Context, task: &Arc<Task>, state: &mut ObjectState)
     task.remember(state);
     let assessment = assessed(context, task, (&object, &governing), None, state).await?;
     if matches!(assessment.verdict, Verdict::Absent) {
-        *state = ObjectState::default();
+        let event = left_out(&assessment, state);
+        *state = state.forgotten();
+        if let Some(event) = event {
+            events::publish(context, &object, event).await;
+        }
         return remove(context, task, Some(&object)).await;
     }
     state.note(&assessment, &governing.policy);

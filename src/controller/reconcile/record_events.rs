@@ -46,6 +46,16 @@ pub(super) async fn record_events(
     keep::keep(context, &task.key, reports, wanted, &mut state.report_writes).await
 }
 
+/// That an etcd is enrolled where nothing is served.
+pub(super) fn left_out(assessment: &Assessment, state: &mut ObjectState) -> Option<Event> {
+    let Some(finding) = assessment.findings.iter().find(|finding| finding.code == Code::NamespaceLeftOut) else {
+        state.over(Topic::LeftOut);
+        return None;
+    };
+    let event = Event::warning("Judge", "NamespaceLeftOut", &finding.message);
+    state.is_news(Topic::LeftOut, &finding.message).then_some(event)
+}
+
 /// What refuses, each time that it changes.
 fn refusals(assessment: &Assessment, state: &mut ObjectState) -> Vec<Event> {
     let denials: Vec<&Finding> = assessment.denials().collect();

@@ -67,3 +67,19 @@ pub(super) fn opted_out(object: &StatefulSet) -> Option<Finding> {
         ),
     ))
 }
+
+/// That an etcd is enrolled where nothing is served.
+pub(super) fn left_out(object: &StatefulSet) -> Finding {
+    let namespace = object.namespace();
+    Finding::new(
+        Code::NamespaceLeftOut,
+        "metadata.namespace",
+        format!("the namespace {namespace} is left out, so this etcd gets no CronJob"),
+        format!(
+            "This etcd is enrolled, but the namespace {} is left out of this installation: its settings are not judged, and no \
+             CronJob is made for it, so nobody defragments it. Take the namespace out of exemptNamespaces, a value of the chart, \
+             or move the etcd to another namespace.",
+            quoted(namespace)
+        ),
+    )
+}

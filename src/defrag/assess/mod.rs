@@ -23,7 +23,7 @@ use k8s_openapi::api::batch::v1::CronJob;
 pub(super) use self::settings::restates;
 pub use self::{enrollment::Enrollment, plan::Plan, settings::Source, surroundings::Surroundings};
 use self::{
-    enrollment::{opted_out, unclear},
+    enrollment::{left_out, opted_out, unclear},
     settings::{Case, concerns_settings},
     surroundings::{foreign, no_facts, no_settings, rival},
 };
@@ -135,6 +135,9 @@ pub fn assess(object: &StatefulSet, governing: &Governing, around: &Surroundings
     }
     match enrollment {
         Enrollment::NotEnrolled | Enrollment::OptedOut => Assessment::without(enrollment, Verdict::Absent),
+        Enrollment::Enrolled | Enrollment::Unclear if governing.left_out => {
+            Assessment { findings: vec![left_out(object)], ..Assessment::without(enrollment, Verdict::Absent) }
+        }
         Enrollment::Enrolled | Enrollment::Unclear => match Excess::of(object).map(|excess| excess.finding()) {
             None => enrolled(object, enrollment, governing, around, now, None),
             unread => enrolled(&budget::rest(object), enrollment, governing, around, now, unread),

@@ -1,4 +1,4 @@
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -7,6 +7,7 @@ use super::*;
 use crate::defrag::{
     finding::WARNING_LIMIT,
     keys::{ENABLED, PREFIX},
+    policy::PolicySnapshot,
 };
 
 fn now() -> Timestamp {
@@ -150,4 +151,25 @@ fn a_constant_of_the_policys_rule_is_nobodys_mistake_on_a_small_etcd() {
     assert_eq!(suspects(&[]), 0, "the built-in rule");
     assert_eq!(suspects(&[("rule", rule), ("defaulted", "rule")]), 0, "filled in by the webhook");
     assert_eq!(suspects(&[("rule", rule)]), 1, "a person's");
+}
+
+/// Where nothing is served, nothing is judged but that it is enrolled, and there is no CronJob, in every caller.
+#[test]
+fn an_enrolled_etcd_in_a_namespace_that_is_left_out_has_one_finding_and_no_cronjob() {
+    let harmful = || serde_json::from_value::<StatefulSet>(annotated(&[("schedule", "* * * * *")])).unwrap();
+    let namespace = harmful().namespace().to_owned();
+    let snapshot = PolicySnapshot::default().with_exempt(BTreeSet::from([namespace.clone()]).into());
+    let assessed = |object: &StatefulSet| {
+        let governing = snapshot.govern(object.namespace(), &object.labels());
+        assess(object, &governing, &Surroundings::nothing(), now())
+    };
+    let assessment = assessed(&harmful());
+    assert!(matches!(assessment.verdict, Verdict::Absent), "{:?}", assessment.verdict);
+    insta::assert_snapshot!(page(&assessment));
+    let mut out = harmful();
+    out.metadata.labels = Some([(ENABLED.to_owned(), "false".to_owned())].into());
+    assert!(assessed(&out).findings.is_empty());
+    let mut elsewhere = harmful();
+    elsewhere.metadata.namespace = Some(format!("{namespace}-2"));
+    assert!(assessed(&elsewhere).findings.iter().any(|finding| finding.code == Code::ScheduleTooOften));
 }

@@ -124,7 +124,7 @@ fn a_policy_that_enrols_every_etcd_enrols_none_that_is_not_read() {
         assert!(evidence.names_etcd() && !evidence.runs_etcd(), "{counted:?}");
         assert!(evidence.sentence().contains("at most"), "{}", evidence.sentence());
         let policy = Policy { enrollment: EnrollmentMode::All, ..Policy::built_in() };
-        let governing = Governing { policy: policy.into(), by: None };
+        let governing = Governing { policy: policy.into(), by: None, left_out: false };
         let assessment = assess(&read(&object), &governing, &Surroundings::nothing(), now());
         assert!(matches!(assessment.verdict, Verdict::Absent), "{counted:?}");
     }

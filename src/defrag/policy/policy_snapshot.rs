@@ -1,6 +1,9 @@
 //! What the assessment has to know of a cluster besides the object: its policies and its namespaces.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Compiled, Governing, Labels, PolicySet};
 
@@ -12,13 +15,20 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 pub struct PolicySnapshot {
     policies: PolicySet,
     namespaces: Arc<BTreeMap<String, Labels>>,
+    exempt: Arc<BTreeSet<String>>,
 }
 
 impl PolicySnapshot {
     /// A snapshot of these policies, and of the labels of each namespace by its name.
     #[must_use]
     pub fn new(policies: PolicySet, namespaces: Arc<BTreeMap<String, Labels>>) -> Self {
-        Self { policies, namespaces }
+        Self { policies, namespaces, exempt: Arc::default() }
+    }
+
+    /// The same, with namespaces that are left alone.
+    #[must_use]
+    pub fn with_exempt(self, exempt: Arc<BTreeSet<String>>) -> Self {
+        Self { exempt, ..self }
     }
 
     /// Every policy.
@@ -50,9 +60,10 @@ impl PolicySnapshot {
     /// one label that every namespace has.
     #[must_use]
     pub fn govern(&self, namespace: &str, labels: &Labels) -> Governing {
-        match self.namespaces.get(namespace) {
+        let governing = match self.namespaces.get(namespace) {
             Some(known) => self.policies.govern(known, labels),
             None => self.policies.govern(&Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())]), labels),
-        }
+        };
+        Governing { left_out: self.exempt.contains(namespace), ..governing }
     }
 }

@@ -177,15 +177,16 @@ pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A rule over the spec: each locked key has a default.
+/// A rule over the spec: each locked key has a default, but for those that are locked to what is discovered.
 pub(super) fn locked_keys_have_defaults() -> String {
     const TRIGGERS: &str =
         "has(self.defaults.rule) || has(self.defaults.quotaUsageAbove) || has(self.defaults.freeAbove)";
     let cases: Vec<String> = LockableKey::ALL
         .iter()
-        .map(|(_, name, field)| match *name {
-            "rule" | "quota-usage-above" | "free-above" => format!("key == '{name}' && ({TRIGGERS})"),
-            _ => format!("key == '{name}' && has(self.defaults.{field})"),
+        .map(|(_, name, field)| match (*name, field) {
+            ("rule" | "quota-usage-above" | "free-above", _) => format!("key == '{name}' && ({TRIGGERS})"),
+            (_, Some(field)) => format!("key == '{name}' && has(self.defaults.{field})"),
+            (_, None) => format!("key == '{name}'"),
         })
         .collect();
     format!("!has(self.limits.lockedKeys) || self.limits.lockedKeys.all(key, {})", cases.join(" || "))

@@ -22,6 +22,8 @@ pub struct Governing {
     pub policy: Arc<Policy>,
     /// The policy object; `None` for the built-in policy.
     pub by: Option<Arc<Compiled>>,
+    /// Whether the namespace is left alone: nothing is judged there, and no CronJob is made.
+    pub left_out: bool,
 }
 
 impl Default for PolicySet {
@@ -46,7 +48,7 @@ impl PolicySet {
     pub fn govern(&self, namespace_labels: &Labels, labels: &Labels) -> Governing {
         let by = self.selecting(namespace_labels, labels).next().map(Arc::clone);
         let policy = by.as_ref().map_or_else(|| Arc::clone(&self.built_in), |by| Arc::clone(&by.policy));
-        Governing { policy, by }
+        Governing { policy, by, left_out: false }
     }
 
     /// Every policy that selects an object, the one that governs it first: the others are shadowed there.
@@ -92,7 +94,7 @@ impl Governing {
     /// This policy, of no policy object.
     #[must_use]
     pub fn of(policy: Policy) -> Self {
-        Self { policy: Arc::new(policy), by: None }
+        Self { policy: Arc::new(policy), by: None, left_out: false }
     }
 
     /// The name of the policy object; `None` for the built-in policy.
@@ -105,7 +107,8 @@ impl Governing {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let reason = |governing: &Self| governing.by.as_ref().map(|by| (by.name.clone(), by.priority));
-        Arc::ptr_eq(&self.policy, &other.policy) || (reason(self) == reason(other) && self.policy == other.policy)
+        let same = || reason(self) == reason(other) && self.policy == other.policy;
+        self.left_out == other.left_out && (Arc::ptr_eq(&self.policy, &other.policy) || same())
     }
 
     /// Which policy governs and why, for a warning or an annotation.

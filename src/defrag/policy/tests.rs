@@ -253,6 +253,18 @@ fn the_default_rule_follows_the_limits() {
     insta::assert_snapshot!(rule(json!({"quotaUsage": {"max": "70%"}})), @"dbSizeFree > 200*1024*1024 || (dbQuotaUsage > 0.7 && dbSizeFree > 32*1024*1024)");
 }
 
+/// The addresses are locked as the Secrets are; there is no value for a whole fleet, so it is what is discovered.
+#[test]
+fn addresses_are_locked_to_what_is_discovered() {
+    let locked = policy(&json!({"limits": {"lockedKeys": ["endpoints", "service"]}}));
+    assert_eq!(locked.limits.locked, [Key::Endpoints, Key::Service].into());
+    let asked = json!({"endpoints": "https://attacker.example:2379", "service": "attacker"});
+    assert_eq!(codes(&assessed(&asked, &locked)), ["key-locked", "key-locked"]);
+    let tolerant = Policy { actions: Actions { deny: false, warn: true, audit: false }, ..locked };
+    let cronjob = format!("{:?}", assessed(&asked, &tolerant).plan);
+    assert!(cronjob.contains("https://") && !cronjob.contains("attacker"), "{cronjob}");
+}
+
 #[test]
 fn a_locked_key_is_the_policys_to_say() {
     let locked = policy(&json!({
@@ -276,12 +288,15 @@ fn lockable_keys_are_the_fields_of_the_defaults() {
     let spec = &fields["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
     let mut fields: Vec<&str> =
         spec["defaults"]["properties"].as_object().unwrap().keys().map(String::as_str).collect();
-    let mut lockable: Vec<&str> = LockableKey::ALL.iter().map(|(_, _, field)| *field).collect();
+    let mut lockable: Vec<&str> = LockableKey::ALL.iter().filter_map(|(_, _, field)| *field).collect();
     fields.sort_unstable();
     lockable.sort_unstable();
+    let unvalued = LockableKey::ALL.iter().filter(|(_, _, field)| field.is_none());
+    assert_eq!(unvalued.map(|(_, name, _)| *name).collect::<Vec<_>>(), ["endpoints", "service"]);
     assert_eq!(fields, lockable);
     for (_, name, field) in LockableKey::ALL {
-        assert_eq!(Key::from_name(name).unwrap().defaults_field(), *field);
+        let key = Key::from_name(name).unwrap();
+        assert!(field.is_none_or(|field| key.defaults_field() == field), "{name}");
     }
 }
 

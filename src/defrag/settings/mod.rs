@@ -2,6 +2,7 @@
 
 pub(super) mod length;
 mod overrides;
+mod unknown;
 
 pub use length::longest_wait;
 pub(super) use overrides::{is_secret_key, url_problem};
@@ -13,7 +14,7 @@ use super::{
     etcd::Overrides,
     field::Field,
     finding::{Code, Finding, quoted},
-    keys::{ENABLED, Key, PREFIX},
+    keys::Key,
     policy::{Limits, Policy},
     quantity, ratio,
     statefulset::StatefulSet,
@@ -139,7 +140,7 @@ pub fn defaulted_keys(object: &StatefulSet) -> Vec<Key> {
 /// read counts as its default, so that every other problem is found too.
 #[must_use]
 pub fn parse(object: &StatefulSet, policy: &Policy) -> Asked {
-    let mut findings = unknown_keys(object);
+    let mut findings = unknown::keys(object);
     findings.extend(locked_keys(object, policy));
     Parser { values: effective(object, policy), place: Place::Annotations, limits: &policy.limits, findings }.all()
 }
@@ -215,45 +216,6 @@ fn locked_keys(object: &StatefulSet, policy: &Policy) -> Vec<Finding> {
             )
         })
         .collect()
-}
-
-/// A finding for each key under our prefix that does not exist, with the nearest that does.
-fn unknown_keys(object: &StatefulSet) -> Vec<Finding> {
-    let annotations = object.metadata.annotations.iter().flat_map(BTreeMap::keys).map(|key| (key, "annotation"));
-    let labels =
-        object.metadata.labels.iter().flat_map(BTreeMap::keys).filter(|key| *key != ENABLED).map(|key| (key, "label"));
-    annotations
-        .chain(labels)
-        .filter_map(|(key, place)| Some((key, key.strip_prefix(PREFIX)?, place)))
-        .filter(|(_, name, place)| *place == "label" || Key::from_name(name).is_none())
-        .map(|(key, name, place)| unknown_key(key, name, place))
-        .collect()
-}
-
-fn unknown_key(key: &str, name: &str, place: &str) -> Finding {
-    let advice = if *key == *ENABLED {
-        format!("{ENABLED} is a label: move it to metadata.labels.")
-    } else if let (Some(exact), "label") = (Key::from_name(name), place) {
-        format!("{} is an annotation: move it to metadata.annotations.", exact.annotation())
-    } else if let Some(near) = Key::nearest(name) {
-        format!("Did you mean {}?", near.annotation())
-    } else {
-        let known: Vec<&str> = Key::ALL.iter().filter(|key| **key != Key::Defaulted).map(|key| key.name()).collect();
-        format!("Remove it, or use one of: {}.", known.join(", "))
-    };
-    let field = match place {
-        "label" => Field::Label(key.to_owned().into()),
-        _ => Field::UnknownAnnotation(key.to_owned()),
-    };
-    Finding::new(
-        Code::AnnotationUnknown,
-        field,
-        format!("{name}: {advice}"),
-        format!(
-            "There is no {place} {}: a setting with a wrong name would be ignored without a word. {advice}",
-            quoted(key)
-        ),
-    )
 }
 
 /// Where the values stand.

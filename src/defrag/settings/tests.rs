@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use proptest::prelude::*;
 
 use super::*;
+use crate::defrag::keys::{ENABLED, PREFIX};
 
 fn object(annotations: &[(&str, &str)]) -> StatefulSet {
     let mut object = StatefulSet::default();
@@ -112,12 +113,24 @@ fn every_bad_value_is_refused_in_words_that_help() {
         ("enabled", "true"),
         ("no-such-thing", "x"),
     ];
+    // Kubernetes takes these too.
+    let in_other_letters =
+        ["Etcd-Defrag.io/schedule", "ETCD-DEFRAG.IO/shedule", "etcd-defrag.IO/nothing", "Etcd-defrag.io/enabled"];
     let mut page = String::new();
     for (key, value) in bad {
         let Asked { findings, .. } = parse(&object(&[(key, value)]), &Policy::built_in());
         assert!(findings.iter().any(Finding::denies), "{key}={value:?} was accepted");
         for finding in findings {
             let _ = writeln!(page, "{key}={value:?}\n  {}\n  {}: {}\n", finding.brief, finding.field, finding.message);
+        }
+    }
+    for key in in_other_letters {
+        let mut object = object(&[]);
+        object.metadata.annotations = Some(BTreeMap::from([(key.to_owned(), "x".to_owned())]));
+        let Asked { findings, .. } = parse(&object, &Policy::built_in());
+        assert!(findings.iter().any(Finding::denies), "{key} was accepted");
+        for finding in findings {
+            let _ = writeln!(page, "{key}\n  {}\n  {}: {}\n", finding.brief, finding.field, finding.message);
         }
     }
     insta::assert_snapshot!(page);

@@ -11,7 +11,7 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::defrag::{keys::PREFIX, measure::MOST_ITEMS};
+use crate::defrag::{keys, measure::MOST_ITEMS};
 
 /// A part of a StatefulSet. `null` reads as the default, as the API server treats it.
 pub(super) trait Part: Sized {
@@ -142,7 +142,7 @@ impl<'de, const OURS: bool> Visitor<'de> for Strings<OURS> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
         while let Some(key) = map.next_key::<String>()? {
-            if OURS && !key.starts_with(PREFIX) {
+            if OURS && keys::name_of(&key).is_none() {
                 map.next_value::<IgnoredAny>()?;
             } else {
                 self.0.push((key, map.next_value()?));
@@ -177,8 +177,9 @@ mod tests {
             let object = json!({"metadata": {"annotations": value, "managedFields": [{"manager": "m"}]}});
             serde_json::from_value::<StatefulSet>(object).unwrap().metadata.annotations
         };
-        let ours = BTreeMap::from([("etcd-defrag.io/rule".to_owned(), "x".to_owned())]);
-        assert_eq!(annotations(json!({"etcd-defrag.io/rule": "x", "a": "b", "c": 1})), Some(ours));
+        let ours = |key: &str| Some(BTreeMap::from([(key.to_owned(), "x".to_owned())]));
+        assert_eq!(annotations(json!({"etcd-defrag.io/rule": "x", "a": "b", "c": 1})), ours("etcd-defrag.io/rule"));
+        assert_eq!(annotations(json!({"Etcd-Defrag.io/rule": "x", "a": "b"})), ours("Etcd-Defrag.io/rule"));
         assert_eq!(annotations(json!({"a": "b"})), Some(BTreeMap::new()), "a patch adds to it and replaces it not");
         assert_eq!(annotations(json!(null)), None);
     }

@@ -31,6 +31,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
+{{- /* The namespaces that webhook and reconciler leave alone, with commas: one value for both. */}}
+{{- define "edw.exemptNamespaces" -}}
+{{- $names := list }}
+{{- range .Values.exemptNamespaces }}
+{{- $names = append $names (tpl . $) }}
+{{- end }}
+{{- $names | uniq | join ", " }}
+{{- end }}
+
 {{- define "edw.serviceAccount" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "edw.fullname" .) .Values.serviceAccount.name }}

@@ -147,7 +147,7 @@ pub(super) fn lock(keys: &[LockableKey], defaults: &api::Defaults, limits: &mut 
     let has_trigger = Key::TRIGGERS.iter().any(|key| written.contains_key(key));
     let open: Vec<String> = LockableKey::ALL
         .iter()
-        .filter(|(key, ..)| keys.contains(key))
+        .filter(|(key, _, field)| keys.contains(key) && field.is_some())
         .filter_map(|(_, name, _)| Key::from_name(name))
         .filter(|key| !(written.contains_key(key) || has_trigger && Key::TRIGGERS.contains(key)))
         .map(|key| key.name().to_owned())

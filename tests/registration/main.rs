@@ -8,16 +8,18 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod cost;
+
 use std::time::Duration;
 
 use etcd_defrag_webhook::{
     admission::registration::{Registration, Target},
-    defrag::{etcd, statefulset::StatefulSet},
+    defrag::{etcd, keys::Key, statefulset::StatefulSet},
 };
 use serde_json::{Value, json};
 
 fn statefulset(name: &str, labels: &Value, annotations: &Value) -> String {
-    let mut object: Value = serde_saphyr::from_str(include_str!("fixtures/charts/kamaji-etcd.yaml")).unwrap();
+    let mut object: Value = serde_saphyr::from_str(include_str!("../fixtures/charts/kamaji-etcd.yaml")).unwrap();
     object["metadata"] = json!({"name": name, "namespace": "default", "labels": labels, "annotations": annotations});
     object["spec"]["selector"] = json!({"matchLabels": {"app": "etcd"}});
     object["spec"]["template"]["metadata"] = json!({"labels": {"app": "etcd"}});
@@ -36,11 +38,16 @@ fn only_writes_of_our_keys_depend_on_the_webhook() {
         let (done, said) = run(args, "");
         assert!(done, "{args:?} is blocked: {said}");
     };
-    let blocked = |args: &[&str]| {
+    let blocked_by = |entry: &str, args: &[&str]| {
         let (done, said) = run(args, "");
         assert!(!done, "{args:?} goes unjudged");
-        assert!(said.contains("validate.etcd-defrag-webhook.etcd-defrag.io"), "{said}");
+        assert!(
+            said.contains(&format!("{entry}.etcd-defrag-webhook.etcd-defrag.io"))
+                || entry.is_empty() && said.contains("etcd-defrag-webhook"),
+            "{said}"
+        );
     };
+    let blocked = |args: &[&str]| blocked_by("validate", args);
     let apply = |manifest: &str| {
         let (applied, said) = run(&["create", "-f", "-"], manifest);
         assert!(applied, "{said}");
@@ -54,7 +61,7 @@ fn only_writes_of_our_keys_depend_on_the_webhook() {
     apply(&statefulset("bare", &enabled, &json!(null)));
     apply(&statefulset("crowded", &enabled, &many));
     let target = Target::Url("https://127.0.0.1:1".to_owned());
-    let registration = Registration { target, ca_bundle: None, own_namespace: None };
+    let registration = Registration { target, ca_bundle: None, exempt_namespaces: vec!["kube-system".to_owned()] };
     let configurations = [
         serde_saphyr::to_string(&registration.mutating()).unwrap(),
         serde_saphyr::to_string(&registration.validating()).unwrap(),
@@ -65,9 +72,15 @@ fn only_writes_of_our_keys_depend_on_the_webhook() {
         assert!(same, "the API server fills in a default: {said}");
     }
     // The API server reads configurations from a cache.
-    harness::eventually("the configurations to be in force", std::time::Duration::from_secs(20), || {
-        (!run(&["create", "--dry-run=server", "-f", "-"], &statefulset("new", &enabled, &json!(null))).0).then_some(())
+    let change = ["annotate", "--dry-run=server", "statefulset/set", "etcd-defrag.io/schedule=1 1 * * *"];
+    harness::eventually("the configurations to be in force", Duration::from_secs(20), || {
+        (!run(&change, "").0).then_some(())
     });
+
+    // Nothing is blocked by our absence but an update of our keys.
+    apply(&statefulset("new", &enabled, &json!({"etcd-defrag.io/schedule": "* * * * *"})));
+    passes(&["annotate", "statefulset/new", "etcd-defrag.io/shedule=1 1 * * *"]);
+    blocked(&["annotate", "--overwrite", "statefulset/new", "etcd-defrag.io/schedule=1 1 * * *"]);
 
     for name in ["set", "bare", "crowded"] {
         let object = format!("statefulset/{name}");
@@ -87,6 +100,7 @@ fn only_writes_of_our_keys_depend_on_the_webhook() {
     apply(&statefulset("foreign", &json!({}), &json!({"etcd-defrag.io/rule": "x"})));
     passes(&["annotate", "statefulset/foreign", "etcd-defrag.io/rule-"]);
     blocked(&["label", "statefulset/foreign", "etcd-defrag.io/enabled=true"]);
+    secrets_are_not_chosen_unjudged_through_any_status(&plane, &blocked_by, &passes);
 
     passes(&["patch", "statefulset/set", "--type=merge", "-p", r#"{"metadata":{"finalizers":["example.com/hold"]}}"#]);
     passes(&["delete", "statefulset/set", "--wait=false"]);
@@ -95,12 +109,54 @@ fn only_writes_of_our_keys_depend_on_the_webhook() {
     passes(&["delete", "statefulset/bare", "--wait=false"]);
 }
 
+/// Also where they are not in force: without the label, opted out, and in a namespace that is left alone.
+fn secrets_are_not_chosen_unjudged_through_any_status(
+    plane: &harness::ControlPlane,
+    blocked_by: &dyn Fn(&str, &[&str]),
+    passes: &dyn Fn(&[&str]),
+) {
+    let out = statefulset("out", &json!({"etcd-defrag.io/enabled": "false"}), &json!(null));
+    let away =
+        statefulset("away", &json!({}), &json!({})).replace(r#""namespace":"default""#, r#""namespace":"kube-system""#);
+    for object in [out, away] {
+        assert!(plane.kubectl_stdin(["create", "-f", "-"], &object).status.success());
+    }
+    for (namespace, name) in [("default", "foreign"), ("default", "out"), ("kube-system", "away")] {
+        let object = format!("statefulset/{name}");
+        let patch = |patch: &str| {
+            let args = ["-n", namespace, "patch", "--type=merge", "--subresource=status", &object, "-p", patch];
+            args.map(ToOwned::to_owned)
+        };
+        for key in Key::ACCESS {
+            let planted = patch(&json!({"metadata": {"annotations": {key.annotation(): "x"}}}).to_string());
+            let planted: Vec<&str> = planted.iter().map(String::as_str).collect();
+            if name == "out" {
+                // Two entries ask; which of them is named is chance.
+                blocked_by("", &planted);
+            } else {
+                blocked_by("status", &planted);
+            }
+        }
+        for other in [r#"{"metadata":{"annotations":{"example.com/a":"x"}}}"#, r#"{"status":{"replicas":1}}"#] {
+            let args = patch(other);
+            passes(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+    }
+    for (namespace, name) in [("default", "foreign"), ("kube-system", "away")] {
+        let label = r#"{"metadata":{"labels":{"etcd-defrag.io/enabled":"true"}}}"#;
+        let object = format!("statefulset/{name}");
+        blocked_by("", &["-n", namespace, "patch", "--type=merge", "--subresource=status", &object, "-p", label]);
+    }
+    // Whoever may edit the object itself may choose, and where it is left alone nobody is asked.
+    passes(&["-n", "kube-system", "annotate", "statefulset/away", "etcd-defrag.io/client-secret=x"]);
+}
+
 /// Nobody answers, so each call of the enrolling entry fails open, which the audit log says.
 #[test]
 fn only_what_may_be_an_etcd_costs_a_call_to_enrol() {
     let plane = harness::ControlPlane::start();
     let target = Target::Url("https://127.0.0.1:1".to_owned());
-    let registration = Registration { target, ca_bundle: None, own_namespace: None };
+    let registration = Registration { target, ca_bundle: None, exempt_namespaces: Vec::new() };
     plane.apply(&serde_saphyr::to_string(&registration.mutating()).unwrap());
     let called = |args: &[&str], stdin: &str| {
         let mark = plane.audit_mark();
@@ -150,6 +206,9 @@ fn only_what_may_be_an_etcd_costs_a_call_to_enrol() {
         ),
         (json!([{"name": "a", "image": "x"}, {"name": "b", "image": "x", "args": ["exec etcd --data-dir=/x"]}]), true),
         (json!([{"name": "a", "image": "quay.io/coreos/etcd:v3.6.1"}]), true),
+        // More than the API server can go through.
+        (json!([{"name": "a", "image": "x", "args": vec!["-v"; 251]}]), true),
+        ((0..65).map(|number| json!({"name": format!("c{number}"), "image": "x"})).collect(), true),
     ] {
         assert_eq!(called(&create, &with(containers.clone())), costs, "{containers}");
     }
@@ -158,8 +217,17 @@ fn only_what_may_be_an_etcd_costs_a_call_to_enrol() {
     plane.apply(&unlabelled);
     assert!(!called(&["set", "image", "statefulset/bare", "etcd=registry.example/etcd:v3"], ""));
     assert!(!called(&["label", "statefulset/bare", "tier=gold"], ""));
-    assert!(called(&["annotate", "statefulset/bare", "etcd-defrag.io/rule=x"], ""));
+    // The rest of its life it costs none. A label that is taken off is the business of the entry that fills in.
+    assert!(!called(&["annotate", "statefulset/bare", "etcd-defrag.io/rule=x"], ""));
     plane.kubectl_ok(&["label", "statefulset/bare", "etcd-defrag.io/enabled=true"]);
     assert!(!called(&["annotate", "--overwrite", "statefulset/bare", "etcd-defrag.io/rule=y"], ""));
-    assert!(called(&["label", "statefulset/bare", "etcd-defrag.io/enabled-"], ""));
+    assert!(!called(&["label", "statefulset/bare", "etcd-defrag.io/enabled-"], ""));
+    plane.kubectl_ok(&["label", "statefulset/bare", "etcd-defrag.io/enabled=true"]);
+    let mark = plane.audit_mark();
+    plane.kubectl_ok(&["label", "statefulset/bare", "etcd-defrag.io/enabled-"]);
+    harness::eventually("the entry that fills in to be asked", Duration::from_secs(20), || {
+        let filled_in = |value: &String| value == "mutate.etcd-defrag-webhook.etcd-defrag.io";
+        let asked = plane.audit_since(mark).count(|event| event.annotations.values().any(filled_in));
+        (asked > 0).then_some(())
+    });
 }

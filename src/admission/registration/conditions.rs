@@ -1,0 +1,88 @@
+//! The conditions in CEL that say which writes are asked about.
+//!
+//! The API server evaluates them for every write that an entry selects, whoever makes it and whatever the object carries: labels have
+//! no limit but that of the object (1.5 MiB), annotations may have 256 KiB. Its CEL library counts costs in a time that is
+//! quadratic in what a macro such as `exists` goes through: 13,000 annotations take a second, and 52,000 the request's whole time. So
+//! known keys are looked up by their names, and nothing is gone through that an author of objects can make long: where there is more
+//! than [`MOST`], unknown keys are not looked for (the reconciler reports them), and whatever has a pod template like that may be an
+//! etcd. `tests/registration/cost.rs` has the times.
+//!
+//! A condition that fails refuses the write where the entry fails closed. So what goes through a map at all is asked by an entry that
+//! fails open.
+
+use std::fmt::Write as _;
+
+use crate::defrag::{
+    budget::Counted,
+    keys::{ENABLED, Key, PREFIX},
+};
+
+pub(in crate::admission) const NOT_BEING_DELETED: &str = "!has(object.metadata.deletionTimestamp)";
+
+pub(super) const SPEC_CHANGED: &str = "object.spec != oldObject.spec";
+
+/// How many labels, annotations, words or variables are gone through: some milliseconds of the API server's time.
+pub(in crate::admission) const MOST: usize = 1000;
+
+/// The same inside of each container, of which as many are gone through as are judged
+/// ([`Counted::Containers`](crate::defrag::budget::Counted::Containers)).
+const MOST_IN_A_CONTAINER: usize = 250;
+
+/// True of every pod template that runs an etcd, and of little else: most StatefulSets of a cluster then cost no call. What
+/// looks like an etcd here is looked at more closely by `etcd::evidence`, which finds none where this is false.
+pub(super) fn may_be_an_etcd() -> String {
+    let containers = "object.spec.template.spec.containers";
+    let words = "(container[?'command'].orValue([]) + container[?'args'].orValue([]))";
+    let variables = "container[?'env'].orValue([])";
+    format!(
+        "{containers}.size() > {} || {containers}.exists(container,\n  \
+         container[?'image'].orValue('').contains('etcd') ||\n  \
+         {words}.size() > {MOST_IN_A_CONTAINER} ||\n  \
+         {variables}.size() > {MOST_IN_A_CONTAINER} ||\n  \
+         {words}.exists(word, word.contains('etcd')) ||\n  \
+         {variables}.exists(variable, variable[?'value'].orValue('').contains('etcd')))",
+        Counted::Containers.most()
+    )
+}
+
+/// True where an update changes the label or one of these annotations. A map that is absent reads as empty.
+pub(in crate::admission) fn change_of(keys: &[Key]) -> String {
+    format!(
+        "object.metadata[?'labels'][?'{ENABLED}'] != oldObject.metadata[?'labels'][?'{ENABLED}'] ||\n\
+         {}.exists(key,\n  object.metadata[?'annotations'][?key] != oldObject.metadata[?'annotations'][?key])",
+        list(keys)
+    )
+}
+
+/// True where an update brings in a label or an annotation under our prefix that does not exist. Taking one away is no
+/// reason to ask.
+pub(in crate::admission) fn unknown_keys() -> String {
+    let brings_in = |part: &str, known: &str| {
+        let (now, before) = (format!("object.metadata[?'{part}']"), format!("oldObject.metadata[?'{part}']"));
+        format!(
+            "{now}.orValue({{}}).size() <= {MOST} && {now} != {before} &&\n  \
+             {now}.orValue({{}}).exists(key, key.startsWith('{PREFIX}') &&\n    \
+             object.metadata.{part}[?key] != {before}[?key] && !(key in {known}))"
+        )
+    };
+    format!(
+        "{} ||\n{}",
+        brings_in("labels", &format!("['{ENABLED}']")),
+        brings_in("annotations", &list(Key::ALL).replace('\n', "\n    "))
+    )
+}
+
+/// A list of annotations, a few on each line.
+fn list(keys: &[Key]) -> String {
+    let mut list = String::from("[");
+    for (at, key) in keys.iter().enumerate() {
+        let gap = match at {
+            0 => "",
+            at if at % 4 == 0 => ",\n  ",
+            _ => ", ",
+        };
+        let _ = write!(list, "{gap}'{}'", key.annotation());
+    }
+    list.push(']');
+    list
+}
