@@ -3,7 +3,7 @@
 //! It is made from the same list of keys and the same bounds as the assessment, matches the same writes as the refusing entry, and
 //! refuses only what the assessment refuses too: a value that this write brings in, on an object that opts in.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use k8s_openapi::{
     api::admissionregistration::v1::{
@@ -25,6 +25,7 @@ use crate::defrag::{
     keys::{ENABLED, Key, PREFIX},
     policy::{DefragPolicy, Policy},
     ratio,
+    settings::{MAX_DURATION, longest_wait},
 };
 
 /// The name without a DefragPolicy; the one of a DefragPolicy ends with its name.
@@ -238,10 +239,11 @@ fn duration_form() -> String {
 fn checks(policy: &Policy) -> Vec<Check> {
     let limits = &policy.limits;
     let form = duration_form();
-    let at_least = |least: std::time::Duration| {
-        let least = duration::format_go(least);
-        format!("{form} && duration(value) >= duration('{least}') && duration(value) <= duration('24h')")
+    let between = |least: Duration, most: Duration| {
+        let [least, most] = [least, most].map(duration::format_go);
+        format!("{form} && duration(value) >= duration('{least}') && duration(value) <= duration('{most}')")
     };
+    let longest_wait = longest_wait(policy).min(MAX_DURATION);
     // No more digits before the point than 100 % has: double() fails on what no number holds.
     let share = "value.matches(r'^0*[0-9]{1,3}(\\.[0-9]+)?%?$')";
     let number = "(value.endsWith('%') ? double(value.replace('%', '')) / 100.0 : double(value))";
@@ -273,14 +275,19 @@ fn checks(policy: &Policy) -> Vec<Check> {
             name: "wrongWait",
             code: Code::DurationInvalid,
             keys: vec![Key::WaitBetweenMembers],
-            good: at_least(limits.min_wait),
-            advice: format!("Write a duration from {} to 24h, such as \"2m30s\".", duration::format_go(limits.min_wait)),
+            good: between(limits.min_wait, longest_wait),
+            advice: format!(
+                "Write a duration from {} to {}, such as \"2m30s\".",
+                duration::format_go(limits.min_wait),
+                duration::in_seconds(longest_wait, "")
+            ),
         },
         Check {
             name: "wrongTimeout",
             code: Code::CommandTimeoutTooShort,
             keys: vec![Key::CommandTimeout],
-            good: at_least(limits.min_command_timeout),
+            // The longest depends on the quota, which CEL does not find.
+            good: between(limits.min_command_timeout, MAX_DURATION),
             advice: format!(
                 "Write a duration from {} to 24h, such as \"3m\": a shorter one ends the client's wait while the member is still blocked.",
                 duration::format_go(limits.min_command_timeout)

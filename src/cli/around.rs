@@ -7,11 +7,11 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use super::input::Document;
 use crate::defrag::{
     Surroundings,
-    cronjob::{STATEFULSET, budget::Run, live::Live},
+    cronjob::{self, budget::Run, live::Live, ownership::controlling_cronjob},
     statefulset::StatefulSet,
 };
 
-/// CronJobs by namespace, and runs by namespace and StatefulSet.
+/// CronJobs by namespace, and runs by namespace and the uid of their CronJob.
 #[derive(Debug, Default)]
 pub(super) struct Around {
     cronjobs: BTreeMap<String, Vec<Live>>,
@@ -27,9 +27,8 @@ impl Around {
         for job in jobs {
             let meta = &job.metadata;
             let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref());
-            let statefulset = meta.annotations.as_ref().and_then(|all| all.get(STATEFULSET));
-            if let (Some(run), Some(name)) = (Run::of(conditions.unwrap_or_default()), statefulset) {
-                around.runs.entry((namespace(meta.namespace.as_deref()), name.clone())).or_default().push(run);
+            if let (Some(run), Some(uid)) = (Run::of(conditions.unwrap_or_default()), controlling_cronjob(meta)) {
+                around.runs.entry((namespace(meta.namespace.as_deref()), uid.to_owned())).or_default().push(run);
             }
         }
         around
@@ -57,11 +56,48 @@ impl Around {
     pub(super) fn surroundings(&self, object: &StatefulSet) -> Surroundings<'_> {
         let namespace = object.namespace().to_owned();
         let cronjobs = self.cronjobs.get(&namespace).map_or(&[][..], Vec::as_slice);
-        let runs = self.runs.get(&(namespace, object.name().to_owned())).map_or(&[][..], Vec::as_slice);
+        let name = cronjob::name(object.name());
+        let uid = cronjobs.iter().find(|live| live.name() == name).and_then(|live| live.meta.uid.clone());
+        let runs = uid.and_then(|uid| self.runs.get(&(namespace, uid))).map_or(&[][..], Vec::as_slice);
         Surroundings { cronjobs: Some(cronjobs), runs: Some(runs), ..Surroundings::default() }
     }
 }
 
 fn namespace(name: Option<&str>) -> String {
     name.unwrap_or("default").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_a_job_that_the_cronjob_controls() {
+        let cronjob: CronJob = serde_json::from_value(json!({
+            "metadata": {"name": "etcd-defrag-job", "namespace": "ns", "uid": "u"},
+            "spec": {"schedule": "@daily", "jobTemplate": {}},
+        }))
+        .unwrap();
+        let job = |namespace: &str, owners: Value| -> Job {
+            serde_json::from_value(json!({
+                "metadata": {"namespace": namespace, "annotations": {"etcd-defrag.io/statefulset": "etcd"}, "ownerReferences": owners},
+                "status": {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": "2026-03-01T01:00:00Z"}]},
+            }))
+            .unwrap()
+        };
+        let owner = |uid: &str, controller: bool| json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "etcd-defrag-job", "uid": uid, "controller": controller}]);
+        let object: StatefulSet =
+            serde_json::from_value(json!({"metadata": {"name": "etcd", "namespace": "ns"}})).unwrap();
+        let runs = |job: Job| {
+            let around = Around::new([cronjob.clone()], &[job]);
+            around.surroundings(&object).runs.map_or(0, <[Run]>::len)
+        };
+        assert_eq!(runs(job("ns", owner("u", true))), 1);
+        for forged in [owner("u", false), owner("v", true), json!([])] {
+            assert_eq!(runs(job("ns", forged)), 0);
+        }
+        assert_eq!(runs(job("elsewhere", owner("u", true))), 0);
+    }
 }

@@ -197,7 +197,7 @@ fn job(plan: &Plan, policy: &Policy, ours: BTreeMap<String, String>) -> JobSpec 
     annotations.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
     JobSpec {
         backoff_limit: Some(0),
-        active_deadline_seconds: Some(i64::try_from(deadline(plan, policy)).unwrap_or(i64::MAX)),
+        active_deadline_seconds: Some(i64::try_from(plan.deadline.as_secs()).unwrap_or(i64::MAX)),
         ttl_seconds_after_finished: Some(shape.ttl_seconds_after_finished),
         template: PodTemplateSpec {
             metadata: Some(ObjectMeta {
@@ -209,14 +209,6 @@ fn job(plan: &Plan, policy: &Policy, ours: BTreeMap<String, String>) -> JobSpec 
         },
         ..JobSpec::default()
     }
-}
-
-/// Seconds until the Job is ended: every member at its time-out and wait, once more for moving the leader and
-/// compacting, and the policy's slack for the start of the pod, pulling the image and the engine's own health check.
-fn deadline(plan: &Plan, policy: &Policy) -> u64 {
-    let steps = u64::from(plan.facts.as_ref().map_or(0, |facts| facts.replicas)) + 1;
-    let step = plan.command_timeout.as_secs() + plan.settings.wait.as_secs() + 1;
-    steps * step + u64::try_from(policy.job.shape.deadline_slack_seconds).unwrap_or(0)
 }
 
 fn pod(plan: &Plan, policy: &Policy) -> PodSpec {

@@ -279,6 +279,17 @@ pub fn in_words(duration: Duration) -> String {
     words.join(" ")
 }
 
+/// A duration of a policy as a person would write it: in seconds up to ten minutes, with `gap` before the unit.
+pub(crate) fn in_seconds(duration: Duration, gap: &str) -> String {
+    let seconds = duration.as_secs();
+    if duration.subsec_nanos() == 0 && seconds <= 600 {
+        return format!("{seconds}{gap}s");
+    }
+    let whole = format_go(duration);
+    let minutes = whole.strip_suffix("m0s").map_or(whole.clone(), |minutes| format!("{minutes}m"));
+    minutes.strip_suffix("h0m").map_or(minutes.clone(), |hours| format!("{hours}h"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

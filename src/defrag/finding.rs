@@ -117,6 +117,8 @@ codes! {
     DisalarmInvalid = "disalarm-invalid", Deny;
     /// A time-out under which two members could be down at once.
     CommandTimeoutTooShort = "command-timeout-too-short", Deny;
+    /// A time-out that is longer than the policy allows.
+    CommandTimeoutTooLong = "command-timeout-too-long", Deny;
     /// No container of the pod template runs an etcd that can be read.
     EtcdNotFound = "etcd-not-found", Deny;
     /// The client endpoints cannot be discovered.
@@ -163,6 +165,10 @@ codes! {
     KeyLocked = "key-locked", Deny;
     /// A wait between two members that is shorter than the policy allows.
     WaitTooShort = "wait-too-short", Deny;
+    /// A wait between two members that is longer than the policy allows.
+    WaitTooLong = "wait-too-long", Deny;
+    /// A run that may take longer than the policy allows.
+    DeadlineTooLong = "deadline-too-long", Deny;
     /// A usage threshold outside the range that the policy allows.
     QuotaUsageOutOfRange = "quota-usage-out-of-range", Deny;
     /// A rule or threshold that fires with less to reclaim than the policy allows.
@@ -190,6 +196,7 @@ impl Code {
                 | Self::RuleFutile
                 | Self::RuleUndecided
                 | Self::CommandTimeoutTooShort
+                | Self::CommandTimeoutTooLong
                 | Self::QuotaAboveSuggested
                 | Self::VolumeTooSmall
                 | Self::VolumeTight
@@ -201,6 +208,8 @@ impl Code {
                 | Self::RivalDefragmenter
                 | Self::KeyLocked
                 | Self::WaitTooShort
+                | Self::WaitTooLong
+                | Self::DeadlineTooLong
                 | Self::QuotaUsageOutOfRange
                 | Self::FreeBelowMinimum
                 | Self::OptOutRefused

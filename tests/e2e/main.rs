@@ -26,6 +26,7 @@ mod matrix;
 mod policies;
 mod policies_admission;
 mod policies_controller;
+mod relabelled;
 mod rendered;
 mod reports;
 mod rescue;

@@ -191,6 +191,20 @@ fn contradictions_are_refused_in_words_that_help() {
         (json!({"limits": {"suggestedQuota": "0"}}), "write a size such as 8Gi"),
         (json!({"limits": {"minCommandTimeout": "0s"}}), "from 1s to 24h"),
         (json!({"limits": {"minWaitBetweenMembers": "48h"}}), "at most 24h"),
+        (
+            json!({"limits": {"minWaitBetweenMembers": "2m", "maxWaitBetweenMembers": "1m"}}),
+            "from minWaitBetweenMembers to 24h",
+        ),
+        (json!({"limits": {"maxCommandTimeout": "30s"}}), "from minCommandTimeout to 24h"),
+        (json!({"limits": {"maxDeadline": "1m"}}), "from 5m to 720h"),
+        (
+            json!({"defaults": {"commandTimeout": "2h"}, "limits": {"maxCommandTimeout": "1h"}}),
+            "maxCommandTimeout excludes this default",
+        ),
+        (
+            json!({"defaults": {"waitBetweenMembers": "2m"}, "limits": {"maxWaitBetweenMembers": "1m"}}),
+            "maxWaitBetweenMembers excludes this default",
+        ),
         (json!({"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}), "add values or remove them"),
         (
             json!({"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["x"]}]}}),

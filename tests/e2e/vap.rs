@@ -30,8 +30,9 @@ const REFUSED: &[(&[(&str, &str)], &str)] = &[
     (&[("command-timeout", "10s")], "Write a duration from 1m0s to 24h"),
     (&[("command-timeout", "5 minutes")], "etcd-defrag.io/command-timeout is \"5 minutes\""),
     (&[("wait-between-members", "-5s")], "[duration-invalid]"),
+    (&[("wait-between-members", "31m")], "Write a duration from 0s to 30m"),
     // More than any duration or number can hold.
-    (&[("wait-between-members", "99999999999999999999h")], "Write a duration from 0s to 24h"),
+    (&[("wait-between-members", "99999999999999999999h")], "Write a duration from 0s to 30m"),
     (&[("command-timeout", "1h9999999999999999999999.5ns")], "Write a duration from 1m0s to 24h"),
     (&[("disalarm-below", "100%")], "strictly between 0 and 1"),
     (&[("quota-usage-above", "95%")], "from 0% to 90%"),
@@ -143,7 +144,7 @@ fn the_floor_of_a_policy_has_its_bounds_and_actions() {
 
     enforced(&deny, &etcd(&deny.name, "e", &[("wait-between-members", "10s")]));
     for (annotations, says) in [
-        (("wait-between-members", "10s"), "from 1m0s to 24h"),
+        (("wait-between-members", "10s"), "from 1m0s to 30m"),
         (("schedule", "0 0 * * *"), "The policy locks this key"),
         (("rule", "dbSizeFree > 1"), "The policy locks this key"),
     ] {
@@ -153,7 +154,7 @@ fn the_floor_of_a_policy_has_its_bounds_and_actions() {
     deny.accepts(&etcd(&deny.name, "e", &[("schedule", "H H(1-3) * * *"), ("free-above", "500Mi")]));
     let said = eventually("a warning", SOON, || {
         let said = warn.accepts(&etcd(&warn.name, "e", &[("wait-between-members", "10s")]));
-        let warned = said.contains("from 1m0s to 24h");
+        let warned = said.contains("from 1m0s to 30m");
         if !warned {
             warn.run(&["delete", "statefulset", "e"]);
         }

@@ -295,3 +295,27 @@ fn what_is_forged_does_not_come_in_force() {
         ]);
     }
 }
+
+/// An etcd leaves a policy that selects by a label, takes a schedule along that is outside of its windows, and comes back.
+#[test]
+fn what_was_good_under_another_policy_is_not_kept() {
+    for between in [vec![], vec![Event::Settle], vec![Event::Scale { slot: 0, members: 1 }, Event::Settle]] {
+        let begin = vec![
+            Event::Policy { policy: 0, priority: 1, selects: 2, says: 7 },
+            Event::Create { slot: 0, label: 1, setting: 1 },
+            Event::Settle,
+            Event::Label { slot: 0, label: 0 },
+            Event::Annotate { slot: 0, setting: 4 },
+        ];
+        let end = [
+            Event::Label { slot: 0, label: 1 },
+            Event::Settle,
+            Event::Scale { slot: 0, members: 0 },
+            Event::Settle,
+            Event::Label { slot: 0, label: 0 },
+            Event::Label { slot: 0, label: 1 },
+            Event::Settle,
+        ];
+        ends_well(begin.into_iter().chain(between).chain(end).collect());
+    }
+}

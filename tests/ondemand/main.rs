@@ -11,6 +11,7 @@
     reason = "the lints know test functions, but not the helpers of tests"
 )]
 
+mod fairness;
 mod fleet;
 mod guards;
 mod lies;

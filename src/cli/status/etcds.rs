@@ -15,7 +15,7 @@ use crate::{
         cronjob::{
             self,
             budget::Run,
-            ownership::{Ownership, ownership},
+            ownership::{Ownership, controlling_cronjob, ownership},
         },
         finding::Finding,
         policy::Governing,
@@ -155,8 +155,8 @@ pub(super) fn failures(jobs: &[Job]) -> BTreeMap<String, Timestamp> {
     for job in jobs {
         let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
         let Some(Run { ended: time, .. }) = Run::of(conditions).filter(|run| run.failed) else { continue };
-        for owner in job.metadata.owner_references.iter().flatten().filter(|owner| owner.kind == "CronJob") {
-            let newest = failures.entry(owner.uid.clone()).or_insert(time);
+        if let Some(uid) = controlling_cronjob(&job.metadata) {
+            let newest = failures.entry(uid.to_owned()).or_insert(time);
             *newest = time.max(*newest);
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     fn the_newest_failure_counts_and_only_of_the_cronjob_itself() {
         let job = |uid: &str, condition: &str, time: &str| -> Job {
             serde_json::from_value(json!({
-                "metadata": {"ownerReferences": [{"apiVersion": "batch/v1", "kind": "CronJob", "name": "c", "uid": uid}]},
+                "metadata": {"ownerReferences": [{"apiVersion": "batch/v1", "kind": "CronJob", "name": "c", "uid": uid, "controller": true}]},
                 "status": {"conditions": [{"type": condition, "status": "True", "lastTransitionTime": time}]},
             }))
             .unwrap()

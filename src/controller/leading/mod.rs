@@ -1,5 +1,6 @@
 //! What a process does from gaining the leadership to losing it. All state is of this time.
 
+mod ended;
 mod requests;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -21,7 +22,6 @@ use super::{
         follow::{News, follow},
         keep::{Reports, clear},
     },
-    events::{self, Event},
     metrics::etcd_metrics::Facts,
     object_state::{EtcdStatus, ObjectState},
     on_demand::OnDemand,
@@ -31,20 +31,15 @@ use super::{
     },
     queue::{LONGEST_PAUSE_REFUSED, Next, Queue},
     reconcile::{Done, look, observe::Task},
-    runs::{Runs, failure_message, run_of},
+    runs::Runs,
     watch::{
         cache::{Cache, Change},
-        observed::Job,
         watches::{self, Watched, Watches},
     },
 };
 use crate::{
     defrag::{
-        cronjob::{
-            self,
-            live::Live,
-            ownership::{statefulset_of, statefulset_of_ours},
-        },
+        cronjob::{self, live::Live, ownership::statefulset_of},
         etcd,
         keys::ENABLED,
         policy::{EnrollmentMode, Labels, PolicySnapshot},
@@ -248,7 +243,7 @@ impl Leading {
             statefulset: self.statefulsets.get(&key).cloned(),
             cronjobs: cronjobs.filter(|live| live.concerns(&key.name, &expected)).cloned().collect(),
             reports: self.reports_of(&key),
-            runs: self.runs.ended(&key).copied().collect(),
+            runs: self.runs.ended(self.runs_of(&key).as_ref()).copied().collect(),
             snapshot: Arc::clone(&self.snapshot),
             state: self.states.get(&key).cloned().unwrap_or_default(),
             key,
@@ -333,11 +328,8 @@ impl Leading {
     /// Has the metrics tell what is known of a StatefulSet, or nothing of one that is not enrolled.
     fn tell(&self, key: &ObjectKey) {
         let state = self.states.get(key).filter(|state| state.status != EtcdStatus::None);
-        let facts = state.map(|state| {
-            let cronjob = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)));
-            let ours = cronjob.filter(|live| statefulset_of_ours(&live.meta) == Some(&key.name));
-            Facts::of(state, ours, self.runs.ended(key))
-        });
+        let facts =
+            state.map(|state| Facts::of(state, self.cronjob_of(key), self.runs.ended(self.runs_of(key).as_ref())));
         self.context.metrics.etcds.set(key, facts);
     }
 
@@ -406,41 +398,6 @@ impl Leading {
                 }
             }
         }
-    }
-
-    /// Tells of a run that has ended, and asks for a look where the policy counts those that fail.
-    fn ran(&mut self, key: &ObjectKey) {
-        self.tell(key);
-        let Some(object) = self.statefulsets.get(key) else { return };
-        let labels = object.metadata.labels.clone().unwrap_or_default();
-        if self.snapshot.govern(&key.namespace, &labels).policy.job.shape.failure_budget.is_some() {
-            self.queue.add(key);
-        }
-    }
-
-    /// Publishes a failed run as an Event of the StatefulSet that it was for.
-    fn publish_failure(&mut self, job: &Job) {
-        let (Some(failure), Some(uid), Some(name)) = (job.failure(), job.metadata.uid.clone(), &job.metadata.name)
-        else {
-            return;
-        };
-        let Some(key) = run_of(job) else { return };
-        let Some(object) = self.statefulsets.get(&key).cloned() else { return };
-        self.context.metrics.failed_runs.inc();
-        let reason = failure.reason.as_deref().unwrap_or("no reason given");
-        let message = failure.message.as_deref().unwrap_or("no message");
-        let what = format!("The defragmentation {name} failed ({reason}: {message}).");
-        let context = Arc::clone(&self.context);
-        self.background.spawn(async move {
-            let why = failure_message::of(context.client.clone(), &key.namespace, &uid).await;
-            let next = "The next run is the next scheduled one.";
-            let note = match why {
-                Some(why) => format!("{what} {next} {why}"),
-                None => format!("{what} {next} The log of the Job's pod may say more."),
-            };
-            let event = Event { unique: Some(uid), ..Event::warning("Defragment", "DefragmentationFailed", note) };
-            events::publish(&context, &object, event).await;
-        });
     }
 
     /// Asks for a look at each StatefulSet whose CronJob is not in a list: one that was made and deleted between two lists

@@ -2,15 +2,18 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    super::on_demand::{Candidate, Governed, LAST_ON_DEMAND},
-    Leading, ObjectKey, statefulset_of,
+    super::{
+        on_demand::{Candidate, Governed, LAST_ON_DEMAND, Started},
+        runs::CronJobId,
+    },
+    Leading,
 };
 use crate::defrag::{
-    cronjob,
-    ondemand::Facts,
+    ondemand::{Facts, Places},
     policy::{Labels, Source},
 };
 
@@ -25,34 +28,39 @@ impl Leading {
 
     /// The etcds that a Prometheus is asked for, and the policies that govern them.
     fn candidates(&self, source: &Source) -> (Vec<Candidate>, HashMap<Arc<str>, Governed>) {
-        let none = Labels::new();
+        let (none, now) = (Labels::new(), Timestamp::now());
         let mut policies: HashMap<Arc<str>, Governed> = HashMap::new();
         let mut candidates = Vec::new();
         for (key, object) in self.statefulsets.iter() {
-            let Some(aim) = self.states.get(key).and_then(|state| state.aim.clone()) else { continue };
             let governing = self.snapshot.govern(&key.namespace, object.metadata.labels.as_ref().unwrap_or(&none));
             let Some(metrics) = governing.policy.metrics.as_ref().filter(|metrics| metrics.source == *source) else {
                 continue;
             };
-            let cached = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)));
-            let Some(cached) = cached.filter(|cached| statefulset_of(&cached.meta) == Some(&key.name)) else {
+            let Some((cached, runs)) = self.cronjob_of(key).and_then(|live| Some((live, CronJobId::of(&live.meta)?)))
+            else {
                 continue;
             };
             let policy: Arc<str> = governing.name().unwrap_or_default().into();
-            let (active, on_demand) = self.runs.active(key);
-            let governed = policies
-                .entry(Arc::clone(&policy))
-                .or_insert_with(|| Governed { on_demand: metrics.clone(), active: 0 });
-            governed.active += on_demand;
-            let ended = self.runs.ended(key).map(|run| run.ended).max();
+            let governed = policies.entry(Arc::clone(&policy)).or_insert_with(|| Governed {
+                on_demand: metrics.clone(),
+                places: Places::new(metrics.max_concurrent),
+            });
+            // A run goes on whatever becomes of the settings, and so it holds its place.
+            let longest = cached.deadline.unwrap_or(governing.policy.limits.max_deadline);
+            if let Some(place) = self.runs.place(&runs, longest, now) {
+                governed.places.take(&key.namespace, place);
+            }
+            let Some(aim) = self.states.get(key).and_then(|state| state.aim.clone()) else { continue };
+            let ended = self.runs.ended(Some(&runs)).map(|run| run.ended).max();
             let started = cached.annotation(LAST_ON_DEMAND);
             let started = started.and_then(|note| note.split(' ').next()?.parse().ok());
+            governed.places.note(&key.namespace, started.max(self.on_demand.served(&policy, &key.namespace)));
             candidates.push(Candidate {
                 key: key.clone(),
                 object: Arc::clone(object),
                 aim,
                 policy,
-                facts: Facts { active: active > 0, last_run: ended.max(started) },
+                facts: Facts { active: self.runs.is_active(&runs), last_run: ended.max(started) },
                 cronjob: cached.meta.clone(),
                 strikes: self.on_demand.strikes(key),
             });
@@ -61,9 +69,10 @@ impl Leading {
     }
 
     /// Takes note of the end of a pass.
-    pub(super) fn passed(&mut self, (started, news): (Vec<(ObjectKey, String)>, bool)) {
-        for (key, uid) in started {
-            self.runs.started(key, uid);
+    pub(super) fn passed(&mut self, (started, news): (Vec<Started>, bool)) {
+        for run in started {
+            let of = CronJobId::new(&run.key.namespace, &run.cronjob);
+            self.runs.started(of, run.job, run.place, run.at);
         }
         if news {
             self.statuses.touch(Instant::now());

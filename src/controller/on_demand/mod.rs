@@ -3,9 +3,11 @@
 //! The leader asks each Prometheus once in each interval for all etcds whose policies name it, in as many queries as there
 //! are metrics, however many etcds there are.
 
+mod candidate;
 pub(crate) mod client;
 pub mod metrics;
 mod pass;
+mod starting;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::{task::JoinSet, time::Instant};
 
 use self::{
@@ -27,8 +29,12 @@ use crate::{
     runtime::backoff,
 };
 
-pub(super) use self::pass::{Candidate, Governed, Reach};
-pub use self::pass::{LAST_ON_DEMAND, ON_DEMAND};
+pub use self::{candidate::LAST_ON_DEMAND, pass::ON_DEMAND};
+pub(super) use self::{
+    candidate::{Candidate, Governed, KEPT, PLACE},
+    pass::Reach,
+    starting::Started,
+};
 
 /// When a new Prometheus is asked first.
 const FIRST: Duration = Duration::from_secs(1);
@@ -36,6 +42,8 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
 /// More failures than these make pauses no longer.
 const MOST_DOUBLED: u32 = 9;
+/// Nothing that happened longer ago matters: no policy has a longer cooldown.
+const LONGEST_COOLDOWN: SignedDuration = SignedDuration::from_hours(720);
 
 /// What is known of one Prometheus.
 #[derive(Debug)]
@@ -56,6 +64,8 @@ pub(super) struct OnDemand {
     sources: HashMap<Source, SourceState>,
     /// Refusals in a row, by etcd.
     strikes: HashMap<ObjectKey, (&'static str, u32)>,
+    /// When a namespace took a place under a policy last, since this process leads.
+    served: HashMap<(Arc<str>, String), Timestamp>,
     passes: JoinSet<Passed>,
 }
 
@@ -99,6 +109,11 @@ impl OnDemand {
         self.strikes.get(key).copied().unwrap_or_default()
     }
 
+    /// When a namespace took a place under a policy last, as far as this process started the run.
+    pub(super) fn served(&self, policy: &Arc<str>, namespace: &str) -> Option<Timestamp> {
+        self.served.get(&(Arc::clone(policy), namespace.to_owned())).copied()
+    }
+
     /// Begins to ask.
     pub(super) fn ask(
         &mut self,
@@ -118,8 +133,8 @@ impl OnDemand {
         !self.passes.is_empty()
     }
 
-    /// Waits for the end of a pass; the Jobs that it started, and whether what is told of a Prometheus became another.
-    pub(super) async fn ended(&mut self, context: &Context) -> (Vec<(ObjectKey, String)>, bool) {
+    /// Waits for the end of a pass; the runs that it started, and whether what is told of a Prometheus became another.
+    pub(super) async fn ended(&mut self, context: &Context) -> (Vec<Started>, bool) {
         let Some(ended) = self.passes.join_next().await else { return (Vec::new(), false) };
         let now = Instant::now();
         let Ok((source, result)) = ended else {
@@ -131,6 +146,10 @@ impl OnDemand {
             return (Vec::new(), false);
         };
         context.metrics.on_demand.pass.set(result.took.as_secs_f64());
+        let long_ago = Timestamp::now() - LONGEST_COOLDOWN;
+        self.served.retain(|_, at| *at > long_ago);
+        let served = |run: &Started| ((Arc::clone(&run.policy), run.key.namespace.clone()), run.at);
+        self.served.extend(result.started.iter().map(served));
         self.strikes.extend(result.strikes);
         self.strikes.retain(|_, (_, count)| *count > 0);
         let Some(state) = self.sources.get_mut(&source) else { return (result.started, false) };

@@ -4,62 +4,32 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
-use kube::api::{Api, ObjectMeta};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     super::{
-        Context, Error, ObjectKey,
+        Context, ObjectKey,
         events::{Event, publish},
         reconcile::apply,
-        runs::{
-            defrag_now::{self, Request, Start},
-            readiness::readiness,
-        },
     },
+    candidate::{Candidate, Governed},
     client::{self, AskError},
+    starting::{Started, start},
 };
 use crate::defrag::{
-    cronjob,
-    cronjob::ownership::{Ownership, ownership},
-    ondemand::{self, Aim, Decision, Facts, Hold, Readings, Refusal, measure, nearest_first, wants},
-    policy::{OnDemand, Source},
-    statefulset::StatefulSet,
+    ondemand::{Decision, Readings, Refusal, measure, wants},
+    policy::Source,
 };
 
 /// The annotation of our CronJob that says why no run is started on demand although it may be required; absent where all is
 /// well. It changes with the reason and never with what was measured.
 pub const ON_DEMAND: &str = "etcd-defrag.io/on-demand";
-/// The annotation of our CronJob with the last run on demand: when, which Job, and why. The Job carries it, too.
-pub const LAST_ON_DEMAND: &str = "etcd-defrag.io/last-on-demand";
 
 /// So many etcds are told of, each on its own, in one pass; of more, the condition of the policy tells.
 const TOLD: usize = 20;
 /// A refusal is told of when it has stood for so many passes in a row: a pod that restarts is missing for a moment.
 const STRIKES: u32 = 3;
-/// So many etcds more than there is room for are tried in one pass, where the first cannot start.
-const TRIED: usize = 20;
-
-/// An etcd to look at.
-pub(crate) struct Candidate {
-    pub(crate) key: ObjectKey,
-    pub(crate) object: Arc<StatefulSet>,
-    pub(crate) aim: Arc<Aim>,
-    /// The name of the policy that governs it.
-    pub(crate) policy: Arc<str>,
-    pub(crate) facts: Facts,
-    /// The metadata of its CronJob as the watch saw it.
-    pub(crate) cronjob: ObjectMeta,
-    /// How often in a row the same refusal was found.
-    pub(crate) strikes: (&'static str, u32),
-}
-
-/// A policy, and how many runs on demand are under way under it.
-pub(crate) struct Governed {
-    pub(crate) on_demand: OnDemand,
-    pub(crate) active: usize,
-}
 
 /// What one pass came to.
 #[derive(Default)]
@@ -67,8 +37,8 @@ pub(super) struct PassResult {
     /// Whether Prometheus answered, and what is to be told of that.
     pub(super) reach: Reach,
     pub(super) strikes: HashMap<ObjectKey, (&'static str, u32)>,
-    /// The etcds whose Job was started, with the uid of the Job.
-    pub(super) started: Vec<(ObjectKey, String)>,
+    /// The runs that were started.
+    pub(super) started: Vec<Started>,
     /// Not required, waiting, unmeasured.
     pub(super) counts: [usize; 3],
     /// How long it took.
@@ -145,9 +115,8 @@ async fn act(
     now: Timestamp,
 ) -> PassResult {
     let mut result = PassResult::default();
-    for (name, policy) in &policies {
-        let room = usize::try_from(policy.on_demand.max_concurrent).unwrap_or(1).saturating_sub(policy.active);
-        start(context, candidates, &mut decided, (name, policy.on_demand.max_concurrent), room, now, &mut result).await;
+    for (name, governed) in policies {
+        result.started.extend(start(context, candidates, &mut decided, (&name, governed), now).await);
     }
     let refused = decided.iter().filter(|one| one.is_err()).count();
     for (candidate, decided) in candidates.iter().zip(&decided) {
@@ -171,96 +140,6 @@ async fn act(
     tell_each(context, candidates, &decided, refused, &result.strikes).await;
     result.reach = reach(source, candidates, &decided, refused, readings);
     result
-}
-
-/// Starts runs under one policy, the etcd nearest to its quota first, as long as there is room.
-async fn start(
-    context: &Context,
-    candidates: &[Candidate],
-    decided: &mut [Result<Decision, Refusal>],
-    (policy, allowed): (&Arc<str>, u32),
-    mut room: usize,
-    now: Timestamp,
-    result: &mut PassResult,
-) {
-    let mut wanting: Vec<(usize, f64, String)> = candidates
-        .iter()
-        .zip(decided.iter())
-        .enumerate()
-        .filter_map(|(index, (candidate, decided))| match decided {
-            Ok(Decision::Start { usage, reason }) if candidate.policy == *policy => {
-                Some((index, *usage, reason.clone()))
-            }
-            _ => None,
-        })
-        .collect();
-    let aim = |index: usize| candidates.get(index).map(|candidate| candidate.aim.as_ref());
-    wanting.sort_by(|a, b| match (aim(a.0), aim(b.0)) {
-        (Some(first), Some(second)) => nearest_first((a.1, first), (b.1, second)),
-        _ => a.0.cmp(&b.0),
-    });
-    let most = room.saturating_add(TRIED);
-    for (position, (index, _, reason)) in wanting.into_iter().enumerate() {
-        let Some(candidate) = candidates.get(index) else { continue };
-        let held = if position >= most {
-            Some(Hold::Crowded { allowed })
-        } else if room == 0 {
-            Some(without_room(context, candidate, allowed).await)
-        } else {
-            match start_one(context, candidate, &reason, now).await {
-                Ok(Start::Started { name, uid }) => {
-                    room -= 1;
-                    context.metrics.on_demand.started.inc();
-                    result.started.extend(uid.map(|uid| (candidate.key.clone(), uid)));
-                    info!(statefulset = %candidate.key, job = name, reason, "a run was started on demand");
-                    let note = format!("The Job {name} was started, because its measured size requires it. {reason}");
-                    publish(context, &candidate.object, Event::normal("Defragment", "DefragOnDemandStarted", note))
-                        .await;
-                    None
-                }
-                Ok(Start::Wait(hold)) => Some(hold),
-                Err(error) => {
-                    warn!(statefulset = %candidate.key, %error, "no run could be started; it is tried again");
-                    continue;
-                }
-            }
-        };
-        if let (Some(hold), Some(slot)) = (held, decided.get_mut(index)) {
-            *slot = Ok(Decision::Hold(hold));
-        }
-    }
-}
-
-/// What holds a run for which there is no room: that members are not ready has to be mended, and room comes by itself.
-async fn without_room(context: &Context, candidate: &Candidate, allowed: u32) -> Hold {
-    match readiness(context, &candidate.key.namespace, &candidate.key.name).await {
-        Ok(members) => ondemand::guard(false, false, members).err().unwrap_or(Hold::Crowded { allowed }),
-        Err(error) => {
-            debug!(statefulset = %candidate.key, %error, "it cannot be told how many members are ready");
-            Hold::Crowded { allowed }
-        }
-    }
-}
-
-async fn start_one(context: &Context, candidate: &Candidate, reason: &str, now: Timestamp) -> Result<Start, Error> {
-    let name = cronjob::name(&candidate.key.name);
-    let api: Api<CronJob> = Api::namespaced(context.client.clone(), &candidate.key.namespace);
-    let Some(live) = api.get_opt(&name).await? else { return Ok(Start::Wait(Hold::Suspended)) };
-    if live.metadata.deletion_timestamp.is_some() || ownership(&live, &candidate.key.name) != Ownership::Ours {
-        return Ok(Start::Wait(Hold::Suspended));
-    }
-    let mark = format!("{now}: {reason}");
-    let request = Request {
-        statefulset: &candidate.key.name,
-        token: &format!("on-demand {now}"),
-        mark: Some((LAST_ON_DEMAND, &mark)),
-    };
-    let started = defrag_now::start(context, &live, &request).await?;
-    if let Start::Started { name, .. } = &started {
-        let note = format!("{now} {name}: {reason}");
-        apply::annotate(context, &live, LAST_ON_DEMAND, Some(&note)).await?;
-    }
-    Ok(started)
 }
 
 /// Brings the annotations up to date where the reason became another, and says so in Events.

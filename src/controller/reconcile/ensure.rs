@@ -259,7 +259,7 @@ impl Ensure<'_> {
         if ownership(&live, &self.task.key.name) != Ownership::Ours || served.is_some_and(|served| served == token) {
             return Ok(Looked::UNCHANGED);
         }
-        let request = defrag_now::Request { statefulset: &self.task.key.name, token, mark: None };
+        let request = defrag_now::Request { statefulset: &self.task.key.name, token, marks: &[] };
         match defrag_now::start(self.context, &live, &request).await? {
             defrag_now::Start::Wait(hold) => {
                 self.pending(&hold.because(), state);

@@ -17,7 +17,7 @@ use super::readiness::readiness;
 use crate::{
     controller::{Context, Error, watch::observed},
     defrag::{
-        cronjob::{MANAGED_BY, MANAGER},
+        cronjob::{MANAGED_BY, MANAGER, ownership::controlling_cronjob},
         keys::Key,
         ondemand::{self, Hold, Readiness},
         statefulset::StatefulSet,
@@ -43,8 +43,8 @@ pub(crate) struct Request<'a> {
     pub(crate) statefulset: &'a str,
     /// What makes it one run, however often it is asked for.
     pub(crate) token: &'a str,
-    /// An annotation for the Job.
-    pub(crate) mark: Option<(&'a str, &'a str)>,
+    /// Annotations for the Job.
+    pub(crate) marks: &'a [(&'a str, &'a str)],
 }
 
 /// The token that was not served yet, if there is one.
@@ -84,12 +84,12 @@ async fn active(context: &Context, live: &CronJob, job: &Job) -> Result<bool, Er
     let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
     let jobs: Api<observed::Job> = Api::namespaced(context.client.clone(), namespace);
     let running = jobs.list(&ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"))).await?;
-    Ok(running.items.iter().any(|other| {
-        let owners = other.metadata.owner_references.as_deref().unwrap_or_default();
-        other.metadata.name != job.metadata.name
-            && !other.finished()
-            && owners.iter().any(|owner| Some(&owner.uid) == live.metadata.uid.as_ref())
-    }))
+    Ok(running.items.iter().any(|other| other.metadata.name != job.metadata.name && is_run(other, live)))
+}
+
+/// Whether a Job is a run of this CronJob and under way.
+fn is_run(job: &observed::Job, live: &CronJob) -> bool {
+    job.under_way() && controlling_cronjob(&job.metadata).is_some_and(|uid| Some(uid) == live.metadata.uid.as_deref())
 }
 
 /// Enters the Job among the active ones of the CronJob: its controller enters only Jobs that it made itself, and would
@@ -121,7 +121,7 @@ fn job(live: &CronJob, request: &Request<'_>) -> Job {
     let given = template.metadata.unwrap_or_default();
     let mut annotations = given.annotations.unwrap_or_default();
     annotations.insert("cronjob.kubernetes.io/instantiate".to_owned(), "manual".to_owned());
-    annotations.extend(request.mark.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    annotations.extend(request.marks.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     let cronjob = live.metadata.name.clone().unwrap_or_default();
     let uid = live.metadata.uid.clone().unwrap_or_default();
     let hash = Sha256::digest(format!("{uid}/{token}"));
@@ -172,12 +172,31 @@ mod tests {
     }
 
     #[test]
+    fn only_a_job_that_the_cronjob_controls_and_that_runs_is_a_run_of_it() {
+        let live = CronJob {
+            metadata: ObjectMeta { uid: Some("u".to_owned()), ..ObjectMeta::default() },
+            ..CronJob::default()
+        };
+        let is_run = |owner: serde_json::Value, suspend: Option<bool>| {
+            let job = json!({"metadata": {"ownerReferences": [owner]}, "spec": {"suspend": suspend}});
+            is_run(&serde_json::from_value(job).unwrap(), &live)
+        };
+        let owner = |kind: &str, uid: &str, controller: Option<bool>| json!({"apiVersion": "batch/v1", "kind": kind, "name": "x", "uid": uid, "controller": controller});
+        assert!(is_run(owner("CronJob", "u", Some(true)), None));
+        assert!(is_run(owner("CronJob", "u", Some(true)), Some(false)));
+        assert!(!is_run(owner("CronJob", "u", Some(true)), Some(true)), "suspended");
+        assert!(!is_run(owner("CronJob", "u", None), None), "an owner that does not control it");
+        assert!(!is_run(owner("CronJob", "v", Some(true)), None), "of another CronJob");
+        assert!(!is_run(owner("Queue", "u", Some(true)), None), "of something else");
+    }
+
+    #[test]
     fn one_token_is_one_job_whatever_happens_between() {
         let live = CronJob {
             metadata: ObjectMeta { name: Some("x".repeat(52)), uid: Some("u".to_owned()), ..ObjectMeta::default() },
             ..CronJob::default()
         };
-        let name = |token: &str| job(&live, &Request { statefulset: "x", token, mark: None }).metadata.name.unwrap();
+        let name = |token: &str| job(&live, &Request { statefulset: "x", token, marks: &[] }).metadata.name.unwrap();
         assert_eq!(name("a"), name("a"));
         assert_ne!(name("a"), name("b"));
         assert_eq!(name("a").len(), 63);

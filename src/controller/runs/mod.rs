@@ -4,24 +4,72 @@ pub(super) mod defrag_now;
 pub(super) mod failure_message;
 pub(super) mod readiness;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use jiff::Timestamp;
-use kube::runtime::watcher::Event as Watch;
+use jiff::{SignedDuration, Timestamp};
+use kube::{api::ObjectMeta, runtime::watcher::Event as Watch};
 
-use super::{ObjectKey, on_demand::LAST_ON_DEMAND, watch::observed::Job};
-use crate::defrag::cronjob::{STATEFULSET, budget::Run};
+use super::{
+    ObjectKey,
+    on_demand::{KEPT, LAST_ON_DEMAND, PLACE},
+    watch::observed::Job,
+};
+use crate::defrag::{
+    cronjob::{STATEFULSET, budget::Run, ownership::controlling_cronjob},
+    ondemand::Place,
+};
 
 /// Runs that failed longer ago than this were published by an earlier process.
-const OLD_NEWS: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+const OLD_NEWS: SignedDuration = SignedDuration::from_mins(10);
+/// So long after its deadline a Job of ours has ended.
+const GRACE: Duration = Duration::from_mins(1);
 
-/// The runs of all StatefulSets, each by the uid of its Job.
+/// A CronJob, whose runs are the Jobs that it controls. Nothing else makes a Job a run of it: anybody who may create Jobs in a
+/// namespace writes whatever labels and annotations he likes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct CronJobId {
+    namespace: String,
+    uid: String,
+}
+
+impl CronJobId {
+    pub(super) fn new(namespace: &str, uid: &str) -> Self {
+        Self { namespace: namespace.to_owned(), uid: uid.to_owned() }
+    }
+
+    /// That of a CronJob, where it has a uid.
+    pub(super) fn of(cronjob: &ObjectMeta) -> Option<Self> {
+        Some(Self::new(cronjob.namespace.as_deref().unwrap_or_default(), cronjob.uid.as_deref()?))
+    }
+
+    /// The one that controls a Job.
+    pub(super) fn controlling(job: &Job) -> Option<Self> {
+        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
+        Some(Self::new(namespace, controlling_cronjob(&job.metadata)?))
+    }
+}
+
+/// A run that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct UnderWay {
+    /// The place that it takes; `None` where it was not started on demand.
+    place: Option<Place>,
+    /// When its Job was made.
+    began: Timestamp,
+}
+
+/// The runs of all CronJobs, each by the uid of its Job.
 #[derive(Default)]
 pub(super) struct Runs {
     /// Those that have ended and whose Jobs are still there.
-    ended: HashMap<ObjectKey, HashMap<String, Run>>,
-    /// Those under way, and whether they started on demand.
-    active: HashMap<ObjectKey, HashMap<String, bool>>,
+    ended: HashMap<CronJobId, HashMap<String, Run>>,
+    /// Those under way.
+    active: HashMap<CronJobId, HashMap<String, UnderWay>>,
+    /// What controls each Job, by its uid.
+    controllers: HashMap<String, CronJobId>,
     /// The failed Jobs that were published.
     published: HashSet<String>,
     /// Failed Jobs whose StatefulSets are not known yet.
@@ -33,6 +81,8 @@ impl Runs {
     pub(super) fn take(&mut self, event: Watch<Job>) -> Option<ObjectKey> {
         match event {
             Watch::Apply(job) | Watch::InitApply(job) => {
+                let uid = job.metadata.uid.as_deref().unwrap_or_default();
+                self.controlled_by(uid, CronJobId::controlling(&job).as_ref());
                 self.under_way(&job);
                 let ended = self.note_end(&job);
                 if job.failure().is_some() {
@@ -43,9 +93,7 @@ impl Runs {
             Watch::Delete(job) => {
                 let uid = job.metadata.uid.as_deref().unwrap_or_default();
                 self.published.remove(uid);
-                let key = run_of(&job)?;
-                forget(&mut self.active, &key, uid);
-                forget(&mut self.ended, &key, uid);
+                self.controlled_by(uid, None);
                 None
             }
             // Every Job that is still there follows.
@@ -57,39 +105,62 @@ impl Runs {
         }
     }
 
-    fn under_way(&mut self, job: &Job) {
-        let (Some(key), Some(uid)) = (run_of(job), job.metadata.uid.clone()) else { return };
-        if job.finished() {
-            return forget(&mut self.active, &key, &uid);
+    /// Takes note of what controls a Job, and forgets what the Job was to anything else.
+    fn controlled_by(&mut self, job: &str, of: Option<&CronJobId>) {
+        let before = match of {
+            Some(of) => self.controllers.insert(job.to_owned(), of.clone()),
+            None => self.controllers.remove(job),
+        };
+        if let Some(before) = before.filter(|before| Some(before) != of) {
+            forget(&mut self.active, &before, job);
+            forget(&mut self.ended, &before, job);
         }
-        let on_demand = job.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(LAST_ON_DEMAND));
-        self.active.entry(key).or_default().insert(uid, on_demand);
+    }
+
+    fn under_way(&mut self, job: &Job) {
+        let (Some(of), Some(uid)) = (CronJobId::controlling(job), &job.metadata.uid) else { return };
+        if !job.under_way() {
+            return forget(&mut self.active, &of, uid);
+        }
+        let note = |key: &str| job.metadata.annotations.as_ref()?.get(key).map(String::as_str);
+        let place = if note(PLACE) == Some(KEPT) { Place::Kept } else { Place::Shared };
+        let run = UnderWay {
+            place: note(LAST_ON_DEMAND).map(|_| place),
+            began: job.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0),
+        };
+        self.active.entry(of).or_default().insert(uid.clone(), run);
     }
 
     fn note_end(&mut self, job: &Job) -> Option<ObjectKey> {
-        let (run, key, uid) = (job.run()?, run_of(job)?, job.metadata.uid.clone()?);
-        let new = self.ended.entry(key.clone()).or_default().insert(uid, run) != Some(run);
-        new.then_some(key)
+        let (run, of, uid) = (job.run()?, CronJobId::controlling(job)?, job.metadata.uid.clone()?);
+        let new = self.ended.entry(of).or_default().insert(uid, run) != Some(run);
+        run_of(job).filter(|_| new)
     }
 
     /// Takes note of a run that was started on demand and that no watch has told of yet.
-    pub(super) fn started(&mut self, key: ObjectKey, uid: String) {
+    pub(super) fn started(&mut self, of: CronJobId, uid: String, place: Place, began: Timestamp) {
         // The watch may already have told of its end.
-        if !self.ended.get(&key).is_some_and(|runs| runs.contains_key(&uid)) {
-            self.active.entry(key).or_default().insert(uid, true);
+        if !self.ended.get(&of).is_some_and(|runs| runs.contains_key(&uid)) {
+            self.active.entry(of).or_default().insert(uid, UnderWay { place: Some(place), began });
         }
     }
 
-    /// The runs of a StatefulSet that have ended and are still known.
-    pub(super) fn ended(&self, key: &ObjectKey) -> impl Iterator<Item = &Run> {
-        self.ended.get(key).into_iter().flat_map(HashMap::values)
+    /// The runs of a CronJob that have ended and are still known.
+    pub(super) fn ended(&self, of: Option<&CronJobId>) -> impl Iterator<Item = &Run> {
+        of.and_then(|of| self.ended.get(of)).into_iter().flat_map(HashMap::values)
     }
 
-    /// How many runs of a StatefulSet are under way, and how many of them started on demand.
-    pub(super) fn active(&self, key: &ObjectKey) -> (usize, usize) {
-        let runs = self.active.get(key);
-        let on_demand = runs.into_iter().flat_map(HashMap::values).filter(|on_demand| **on_demand).count();
-        (runs.map_or(0, HashMap::len), on_demand)
+    /// Whether a run of a CronJob is under way.
+    pub(super) fn is_active(&self, of: &CronJobId) -> bool {
+        self.active.contains_key(of)
+    }
+
+    /// The place that a CronJob takes among the runs on demand: one, whatever Jobs there are, and for no longer than its runs may
+    /// last. A Job of ours has ended by then.
+    pub(super) fn place(&self, of: &CronJobId, longest: Duration, now: Timestamp) -> Option<Place> {
+        let longest = SignedDuration::try_from(longest.saturating_add(GRACE)).unwrap_or(SignedDuration::MAX);
+        let runs = self.active.get(of)?.values().filter(|run| now.duration_since(run.began) < longest);
+        runs.filter_map(|run| Some((run.began, run.place?))).min().map(|(_, place)| place)
     }
 
     /// The failed Jobs that were not published, each once.
@@ -105,16 +176,16 @@ impl Runs {
     }
 }
 
-fn forget<T>(all: &mut HashMap<ObjectKey, HashMap<String, T>>, key: &ObjectKey, uid: &str) {
-    if let Some(runs) = all.get_mut(key) {
+fn forget<T>(all: &mut HashMap<CronJobId, HashMap<String, T>>, of: &CronJobId, uid: &str) {
+    if let Some(runs) = all.get_mut(of) {
         runs.remove(uid);
         if runs.is_empty() {
-            all.remove(key);
+            all.remove(of);
         }
     }
 }
 
-/// The StatefulSet that a Job of ours is for.
+/// The StatefulSet that a Job says it is for. Whether that is so, its controller shows: [`CronJobId::controlling`].
 pub(super) fn run_of(job: &Job) -> Option<ObjectKey> {
     let statefulset = job.metadata.annotations.as_ref()?.get(STATEFULSET)?;
     Some(ObjectKey::new(job.metadata.namespace.as_deref().unwrap_or_default(), statefulset))
@@ -125,33 +196,130 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::controller::watch::observed::JobSpec;
 
-    fn job(uid: &str, condition: Option<(&str, &str)>) -> Job {
+    fn made() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn value(uid: &str, condition: Option<(&str, &str)>) -> Value {
         let conditions: Vec<Value> = condition
             .iter()
             .map(|(type_, time)| json!({"type": type_, "status": "True", "lastTransitionTime": time}))
             .collect();
         let notes = json!({"etcd-defrag.io/statefulset": "etcd", "etcd-defrag.io/last-on-demand": "x"});
-        serde_json::from_value(json!({
-            "metadata": {"name": uid, "namespace": "ns", "uid": uid, "annotations": notes},
+        let owner = json!({"apiVersion": "batch/v1", "kind": "CronJob", "name": "etcd-defrag-job", "uid": "u", "controller": true});
+        json!({
+            "metadata": {"name": uid, "namespace": "ns", "uid": uid, "creationTimestamp": made(), "annotations": notes,
+                "ownerReferences": [owner]},
             "status": {"conditions": conditions},
-        }))
-        .unwrap()
+        })
+    }
+
+    fn job(uid: &str, condition: Option<(&str, &str)>) -> Job {
+        serde_json::from_value(value(uid, condition)).unwrap()
+    }
+
+    /// A Job under way that differs in one value.
+    fn but(uid: &str, pointer: &str, other: Value) -> Job {
+        let mut value = value(uid, None);
+        *value.pointer_mut(pointer).unwrap() = other;
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn ours() -> CronJobId {
+        CronJobId::new("ns", "u")
+    }
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    /// Whether a run is under way, and the place that it takes.
+    fn state(runs: &Runs) -> (bool, Option<Place>) {
+        (runs.is_active(&ours()), runs.place(&ours(), HOUR, made() + SignedDuration::from_mins(1)))
     }
 
     #[test]
     fn a_run_is_under_way_until_it_ends_and_known_until_its_job_goes() {
-        let (mut runs, key) = (Runs::default(), ObjectKey::new("ns", "etcd"));
+        let mut runs = Runs::default();
+        let ended = |runs: &Runs| runs.ended(Some(&ours())).count();
         assert_eq!(runs.take(Watch::Apply(job("a", None))), None);
-        assert_eq!(runs.active(&key), (1, 1));
+        assert_eq!(state(&runs), (true, Some(Place::Shared)));
         let done = job("a", Some(("Complete", "2026-01-01T00:00:00Z")));
-        assert_eq!(runs.take(Watch::Apply(done.clone())).as_ref(), Some(&key));
+        assert_eq!(runs.take(Watch::Apply(done.clone())), Some(ObjectKey::new("ns", "etcd")));
         assert_eq!(runs.take(Watch::Apply(done.clone())), None, "an end is news once");
-        assert_eq!((runs.active(&key), runs.ended(&key).count()), ((0, 0), 1));
-        runs.started(key.clone(), "a".to_owned());
-        assert_eq!(runs.active(&key), (0, 0), "what has ended is not under way");
+        assert_eq!((state(&runs), ended(&runs)), ((false, None), 1));
+        runs.started(ours(), "a".to_owned(), Place::Shared, made());
+        assert_eq!(state(&runs), (false, None), "what has ended is not under way");
         runs.take(Watch::Delete(done));
-        assert_eq!(runs.ended(&key).count(), 0);
+        assert_eq!(ended(&runs), 0);
+        runs.started(ours(), "b".to_owned(), Place::Kept, made());
+        assert_eq!(state(&runs), (true, Some(Place::Kept)));
+    }
+
+    #[test]
+    fn a_job_that_our_cronjob_does_not_control_is_no_run_whatever_it_says_of_itself() {
+        let owner = |field: &str| format!("/metadata/ownerReferences/0/{field}");
+        for forged in [
+            but("f", "/metadata/ownerReferences", json!([])),
+            but(
+                "f",
+                "/metadata/ownerReferences",
+                json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "etcd-defrag-job", "uid": "u"}]),
+            ),
+            but("f", &owner("controller"), json!(false)),
+            but("f", &owner("uid"), json!("another")),
+            but("f", &owner("kind"), json!("Workflow")),
+            but("f", &owner("apiVersion"), json!("example.org/v1")),
+            but("f", "/metadata/namespace", json!("elsewhere")),
+        ] {
+            let mut runs = Runs::default();
+            runs.take(Watch::Apply(forged.clone()));
+            assert_eq!(state(&runs), (false, None), "{forged:?}");
+            let now = Timestamp::now().to_string();
+            let conditions = json!({"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": now}]});
+            let failed = Job { status: serde_json::from_value(conditions).unwrap(), ..forged };
+            runs.take(Watch::Apply(failed));
+            assert_eq!(runs.ended(Some(&ours())).count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_suspended_job_is_no_run_until_it_goes_on() {
+        let mut runs = Runs::default();
+        let with = |suspend: bool| Job { spec: JobSpec { suspend: Some(suspend) }, ..job("a", None) };
+        for (suspend, expected) in [(true, (false, None)), (false, (true, Some(Place::Shared))), (true, (false, None))]
+        {
+            runs.take(Watch::Apply(with(suspend)));
+            assert_eq!(state(&runs), expected);
+        }
+    }
+
+    #[test]
+    fn a_job_that_gets_another_controller_is_a_run_of_that() {
+        let mut runs = Runs::default();
+        runs.take(Watch::Apply(job("a", None)));
+        runs.take(Watch::Apply(but("a", "/metadata/ownerReferences/0/uid", json!("v"))));
+        assert_eq!(state(&runs), (false, None));
+        assert!(runs.is_active(&CronJobId::new("ns", "v")));
+        runs.take(Watch::Apply(but("a", "/metadata/ownerReferences", json!([]))));
+        assert!(!runs.is_active(&CronJobId::new("ns", "v")) && runs.controllers.is_empty());
+    }
+
+    /// Who may create Jobs may also name our CronJob as their controller.
+    #[test]
+    fn a_job_takes_a_place_no_longer_than_a_run_may_last_and_many_take_one() {
+        let mut runs = Runs::default();
+        for uid in ["a", "b", "c"] {
+            runs.take(Watch::Apply(job(uid, None)));
+        }
+        let at = |minutes: i64| runs.place(&ours(), HOUR, made() + SignedDuration::from_mins(minutes));
+        assert_eq!([at(0), at(60), at(61), at(6000)], [Some(Place::Shared), Some(Place::Shared), None, None]);
+        assert!(runs.is_active(&ours()), "nothing is started beside it all the same");
+        let mut scheduled = value("d", None);
+        scheduled["metadata"]["annotations"].as_object_mut().unwrap().remove("etcd-defrag.io/last-on-demand");
+        let mut runs = Runs::default();
+        runs.take(Watch::Apply(serde_json::from_value(scheduled).unwrap()));
+        assert_eq!(state(&runs), (true, None), "a scheduled run takes no place");
     }
 
     #[test]

@@ -35,13 +35,22 @@ impl Cached for Live {
     }
 }
 
-/// A Job, reduced to whether and why it failed.
+/// A Job, reduced to whether it runs, and whether and why it failed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Job {
     #[serde(default)]
     pub(crate) metadata: ObjectMeta,
     #[serde(default)]
+    pub(crate) spec: JobSpec,
+    #[serde(default)]
     pub(crate) status: Option<JobStatus>,
+}
+
+/// `spec` of a Job.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct JobSpec {
+    #[serde(default)]
+    pub(crate) suspend: Option<bool>,
 }
 
 /// `status` of a Job.
@@ -68,8 +77,13 @@ impl Job {
         Run::of(self.status.as_ref()?.conditions.as_deref()?)
     }
 
+    /// Whether it is under way: a suspended one has no pod, and may stay so for ever.
+    pub(crate) fn under_way(&self) -> bool {
+        !self.finished() && self.spec.suspend != Some(true)
+    }
+
     /// Whether it has ended, well or not.
-    pub(crate) fn finished(&self) -> bool {
+    fn finished(&self) -> bool {
         self.failure().is_some() || self.condition("Complete").is_some()
     }
 }

@@ -15,6 +15,8 @@ mod plan;
 mod settings;
 mod surroundings;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 
@@ -27,7 +29,7 @@ use self::{
 };
 use super::{
     budget::{self, Excess},
-    cronjob::{self, Built, ownership::Ownership},
+    cronjob::{self, Built, live::Live, ownership::Ownership, record::Record},
     etcd::{self, Discovery, Etcd, Overrides},
     facts::{self, Facts},
     finding::{Code, Finding, quoted},
@@ -207,6 +209,7 @@ fn enrolled(
         plan.suspend = suspend.unwrap_or_else(|| record.as_ref().is_some_and(|record| record.suspend));
         plan.suspended |= plan.suspend || object.replicas() <= 0;
         plan.defrag_now = defrag_now;
+        plan.deadline = plan.deadline.min(longest_deadline(ours, record.as_ref(), governing));
         plan.quota_source = match etcd.and_then(|etcd| etcd.quota).filter(|_| hidden.is_none()) {
             Some(quota) => quota.source,
             None => "as it was".to_owned(),
@@ -244,6 +247,17 @@ fn enrolled(
         }
     };
     Assessment { enrollment, findings, refused, suspended, plan, source, verdict }
+}
+
+/// How long a run may take at most. More members or a larger quota, which nobody is asked about, do not make it longer than the
+/// policy allows; one that is longer already, under the same policy, stays, and never grows.
+fn longest_deadline(ours: Option<&Live>, record: Option<&Record>, governing: &Governing) -> Duration {
+    if !governing.policy.actions.deny {
+        return Duration::MAX;
+    }
+    let same = record.is_some_and(|record| record.policy.as_deref() == governing.name());
+    let kept = ours.filter(|_| same).and_then(|ours| ours.deadline);
+    governing.policy.limits.max_deadline.max(kept.unwrap_or_default())
 }
 
 /// What follows from the facts alone, or from them and the settings together.
@@ -286,5 +300,7 @@ fn missing_credentials(overrides: &Overrides, etcd: &Etcd) -> Option<Finding> {
 
 #[cfg(test)]
 mod in_force_tests;
+#[cfg(test)]
+mod relabel_tests;
 #[cfg(test)]
 mod tests;

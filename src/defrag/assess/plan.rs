@@ -11,7 +11,7 @@ use crate::defrag::{
     finding::{WARNING_LIMIT, shorten},
     policy, quantity,
     schedule::{Schedule, TimeZone},
-    settings::{Given, Settings},
+    settings::{Given, Settings, length},
 };
 
 /// What is in force.
@@ -39,6 +39,8 @@ pub struct Plan {
     pub rule: String,
     /// How long one member's defragmentation may take.
     pub command_timeout: Duration,
+    /// How long a run may take before it is ended.
+    pub deadline: Duration,
     /// Whether each run compacts first.
     pub compaction: bool,
     /// The longest time between two runs, by the schedule; none for one that never fires.
@@ -63,14 +65,15 @@ impl Plan {
             Some(resolved) => (resolved.text, Some(resolved.schedule), resolved.zone, resolved.intervals),
             None => (policy::DEFAULT_SCHEDULE.to_owned(), None, None, None),
         };
+        let command_timeout =
+            checked.settings.command_timeout.unwrap_or_else(|| etcd::default_command_timeout(quota, limits));
+        let members = facts.as_ref().map_or(0, |facts| facts.replicas);
         Self {
             namespace: object.namespace().to_owned(),
             name: object.name().to_owned(),
             uid: object.metadata.uid.clone(),
-            command_timeout: checked
-                .settings
-                .command_timeout
-                .unwrap_or_else(|| etcd::default_command_timeout(quota, limits)),
+            deadline: length::Bounds::of(case.policy).deadline(members, command_timeout, checked.settings.wait),
+            command_timeout,
             compaction: checked
                 .settings
                 .compaction

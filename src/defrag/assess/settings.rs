@@ -11,7 +11,7 @@ use crate::defrag::{
     policy::{DEFAULT_SCHEDULE, Policy},
     rule,
     schedule::{self, Resolved},
-    settings::{self, Given, Settings, Trigger},
+    settings::{self, Given, Settings, Trigger, length},
     statefulset::StatefulSet,
 };
 
@@ -86,6 +86,9 @@ impl Case<'_> {
             self.now,
         );
         findings.extend(scheduled.findings);
+        let members = u32::try_from(self.object.replicas()).unwrap_or(0);
+        let run = length::Run { settings: &settings, given: &given, members, quota: self.quota };
+        findings.extend(length::Bounds::of(self.policy).judge(run, settings::Place::Annotations));
         // Without a quota there is no state space to judge the rule on, and without a threshold there is no rule; what is
         // missing is refused already.
         let unread = settings.trigger == Trigger::Thresholds { usage_above: None, free_above: None };

@@ -1,6 +1,6 @@
 //! A CronJob of the cluster, reduced to what an assessment reads of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
@@ -38,6 +38,8 @@ pub struct Live {
     pub ours: bool,
     /// What its containers name, where they run a defragmentation that is not ours.
     pub defragments: Option<Arc<Names>>,
+    /// How long a run of it may take before it is ended.
+    pub deadline: Option<Duration>,
     /// When it was made.
     pub made: Option<Timestamp>,
     /// When a run of it last ended well, as its controller says.
@@ -55,6 +57,8 @@ impl Live {
     #[must_use]
     pub fn of(mut live: CronJob) -> Option<Self> {
         let defragments = what_it_defragments(&live);
+        let deadline = live.spec.job_template.spec.as_ref().and_then(|job| job.active_deadline_seconds);
+        let deadline = deadline.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
         let made = live.metadata.creation_timestamp.as_ref().map(|time| time.0);
         let succeeded = live.status.as_ref().and_then(|status| status.last_successful_time.as_ref());
         let last_success = succeeded.map(|time| time.0);
@@ -75,7 +79,7 @@ impl Live {
         // What ours run is known from their StatefulSet.
         let defragments = defragments.filter(|_| !ours).map(|text| Arc::new(Names::of(&text)));
         let spec = drift::fingerprint(&live.spec);
-        Some(Self { meta, spec, ours, defragments, made, last_success, applied, no_script, read_back })
+        Some(Self { meta, spec, ours, defragments, deadline, made, last_success, applied, no_script, read_back })
     }
 
     /// The name.

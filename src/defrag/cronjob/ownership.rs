@@ -122,6 +122,13 @@ pub(super) fn applied_by_us(meta: &ObjectMeta) -> bool {
         .any(|entry| entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply"))
 }
 
+/// The uid of the CronJob that controls a Job. Labels, annotations and other owners make no Job a run of it.
+#[must_use]
+pub fn controlling_cronjob(job: &ObjectMeta) -> Option<&str> {
+    let owner = controller(job).filter(|owner| owner.kind == "CronJob" && owner.api_version.starts_with("batch/"))?;
+    Some(&owner.uid)
+}
+
 fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }

@@ -59,6 +59,11 @@ pub enum Hold {
         /// How many may be.
         allowed: u32,
     },
+    /// Its namespace has all places but the one that is left to other namespaces.
+    NamespaceShare {
+        /// How many there are.
+        allowed: u32,
+    },
     /// The rule cannot be computed at the measured state.
     RuleFails {
         /// Why not.
@@ -79,6 +84,7 @@ impl Hold {
             Self::OutsideWindows => "outside-windows",
             Self::Corrupt { .. } => "member-corrupt",
             Self::Crowded { .. } => "others-first",
+            Self::NamespaceShare { .. } => "namespace-share",
             Self::RuleFails { .. } => "rule-fails",
         }
     }
@@ -115,6 +121,10 @@ impl Hold {
             Self::Crowded { allowed } => format!(
                 "{allowed} at a time are defragmented (the policy's metrics.prometheus.maxConcurrent), and others came first"
             ),
+            Self::NamespaceShare { allowed } => format!(
+                "{allowed} at a time are defragmented (the policy's metrics.prometheus.maxConcurrent), its namespace has all but one \
+                 of these places, and the last one is left to other namespaces"
+            ),
             Self::RuleFails { error } => format!("the rule cannot be computed at the measured state: {error}"),
         }
     }
@@ -129,6 +139,8 @@ pub enum Decision {
     Start {
         /// The share of the quota of the fullest member.
         usage: f64,
+        /// Whether that is too near to the quota to wait for others.
+        urgent: bool,
         /// Why, as a sentence.
         reason: String,
     },
@@ -200,7 +212,7 @@ pub fn wants(aim: &Aim, measured: &Measured, facts: Facts, pace: &Pace, now: Tim
         fullest.pod,
         in_words(&fullest.state)
     );
-    Decision::Start { usage: share, reason }
+    Decision::Start { usage: share, urgent, reason }
 }
 
 /// The one nearest to its quota first; names decide between equals, so that the order is always the same.

@@ -14,6 +14,7 @@ mod answer;
 mod decide;
 mod measure;
 mod pace;
+mod places;
 mod queries;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -25,9 +26,10 @@ use super::{
 };
 
 pub use answer::{AnswerError, Sample, read};
-pub use decide::{Decision, Facts, Hold, Readiness, guard, nearest_first, wants};
+pub use decide::{Decision, Facts, Hold, Readiness, guard, wants};
 pub use measure::{Measured, Member, Reading, Readings, Refusal, Series, measure};
 pub use pace::Pace;
+pub use places::{Place, Places, Wanting};
 pub use queries::{Metric, Queries};
 
 /// What has to be known of an etcd to decide on its measured state: a small part of its [`Plan`].

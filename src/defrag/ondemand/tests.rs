@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::*;
+use super::{decide::nearest_first, *};
 use crate::defrag::{
     quantity::{GIB, MIB},
     schedule::{Weekdays, Window},

@@ -35,7 +35,7 @@ pub fn compile(object: &DefragPolicy, now: Timestamp) -> Compiled {
     let metrics = reader.metrics(&spec.metrics, &limits);
     let mut findings = reader.findings;
     findings.extend(defaults::lock(&spec.limits.locked_keys, &spec.defaults, &mut limits));
-    let (defaults, found) = defaults::check(&spec.defaults, &limits, now);
+    let (defaults, found) = defaults::check(&spec.defaults, &limits, &job, now);
     findings.extend(found);
     let (enrollment, allow_opt_out) = (spec.enrollment, spec.allow_opt_out);
     let policy = Policy { defaults, limits, job, metrics, enrollment, allow_opt_out, actions };

@@ -95,6 +95,12 @@ pub struct Limits {
     pub min_wait: Duration,
     /// The shortest time-out for one member.
     pub min_command_timeout: Duration,
+    /// The longest time-out for one member; `None` for an hour, or three times what scales with the quota.
+    pub max_command_timeout: Option<Duration>,
+    /// The longest wait between two members; `None` for half an hour.
+    pub max_wait: Option<Duration>,
+    /// The longest that a run of all members may take.
+    pub max_deadline: Duration,
     /// What a GiB takes to defragment, in seconds.
     pub seconds_per_gib: u32,
     /// Quotas above this are judged as too large, in bytes (etcd's suggested maximum).
@@ -211,6 +217,9 @@ impl Policy {
                 min_free: 0,
                 min_wait: Duration::ZERO,
                 min_command_timeout: Duration::from_mins(1),
+                max_command_timeout: None,
+                max_wait: None,
+                max_deadline: Duration::from_hours(12),
                 seconds_per_gib: 10,
                 suggested_quota_max: 8 * GIB,
                 volume_refused_below: 100,

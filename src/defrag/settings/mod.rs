@@ -1,8 +1,10 @@
 //! Annotations and policy defaults, parsed strictly into typed settings; every problem becomes a finding.
 
+pub(super) mod length;
 mod overrides;
 mod unknown;
 
+pub use length::longest_wait;
 pub(super) use overrides::{is_secret_key, url_problem};
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
@@ -191,17 +193,6 @@ impl Parser<'_> {
     }
 }
 
-/// A duration of a policy as a person would write it: in seconds up to ten minutes, with `gap` before the unit.
-fn in_seconds(duration: Duration, gap: &str) -> String {
-    let seconds = duration.as_secs();
-    if duration.subsec_nanos() == 0 && seconds <= 600 {
-        return format!("{seconds}{gap}s");
-    }
-    let whole = duration::format_go(duration);
-    let minutes = whole.strip_suffix("m0s").map_or(whole.clone(), |minutes| format!("{minutes}m"));
-    minutes.strip_suffix("h0m").map_or(minutes.clone(), |hours| format!("{hours}h"))
-}
-
 /// A finding for each locked key that a person set to anything but the policy's value.
 fn locked_keys(object: &StatefulSet, policy: &Policy) -> Vec<Finding> {
     let others = own(object).into_iter().filter(|(key, value)| {
@@ -228,8 +219,8 @@ fn locked_keys(object: &StatefulSet, policy: &Policy) -> Vec<Finding> {
 }
 
 /// Where the values stand.
-#[derive(Clone, Copy)]
-enum Place {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
     /// On a StatefulSet.
     Annotations,
     /// In the defaults of a policy.
@@ -326,7 +317,7 @@ impl<'a> Parser<'a> {
         let timeout = self.duration(Key::CommandTimeout, "3m")?;
         let least = self.limits.min_command_timeout;
         if timeout < least {
-            let (short, words) = (in_seconds(least, ""), in_seconds(least, " "));
+            let (short, words) = (duration::in_seconds(least, ""), duration::in_seconds(least, " "));
             self.refuse(
                 Code::CommandTimeoutTooShort,
                 Key::CommandTimeout,
@@ -345,7 +336,7 @@ impl<'a> Parser<'a> {
         let least = self.limits.min_wait;
         let Some(wait) = self.duration(Key::WaitBetweenMembers, "30s") else { return DEFAULT_WAIT.max(least) };
         if wait < least {
-            let short = in_seconds(least, "");
+            let short = duration::in_seconds(least, "");
             self.refuse(
                 Code::WaitTooShort,
                 Key::WaitBetweenMembers,
@@ -353,7 +344,7 @@ impl<'a> Parser<'a> {
                 format!(
                     "{} is under {}, the least that the policy allows: a member that has just been defragmented has to catch up before the next one goes away. Write \"{short}\" or more, or remove the {}.",
                     quoted(self.take(Key::WaitBetweenMembers).unwrap_or_default()),
-                    in_seconds(least, " "),
+                    duration::in_seconds(least, " "),
                     self.place.noun()
                 ),
             );

@@ -38,6 +38,15 @@ pub enum Reaction {
     Rule::new("duration(self.minWaitBetweenMembers) <= duration('24h')").field_path(".minWaitBetweenMembers").message(
         "minWaitBetweenMembers is at most 24h, such as 30s: a longer run would collide with the next",
     ),
+    Rule::new("!has(self.maxCommandTimeout) || (duration(self.maxCommandTimeout) >= duration(self.minCommandTimeout) && duration(self.maxCommandTimeout) <= duration('24h'))").field_path(".maxCommandTimeout").message(
+        "maxCommandTimeout is from minCommandTimeout to 24h, such as 1h: no command-timeout could keep both",
+    ),
+    Rule::new("!has(self.maxWaitBetweenMembers) || (duration(self.maxWaitBetweenMembers) >= duration(self.minWaitBetweenMembers) && duration(self.maxWaitBetweenMembers) <= duration('24h'))").field_path(".maxWaitBetweenMembers").message(
+        "maxWaitBetweenMembers is from minWaitBetweenMembers to 24h, such as 30m: no wait could keep both",
+    ),
+    Rule::new("!has(self.maxDeadline) || (duration(self.maxDeadline) >= duration('5m') && duration(self.maxDeadline) <= duration('720h'))").field_path(".maxDeadline").message(
+        "maxDeadline is from 5m to 720h, such as 12h: no run of a whole etcd is shorter",
+    ),
 ]))]
 pub struct LimitsSpec {
     /// The shortest time between two fire times of a schedule whose rule asks for space to reclaim, a Go duration.
@@ -69,6 +78,20 @@ pub struct LimitsSpec {
     /// Defaults to 60s.
     #[schemars(schema_with = "schema::duration")]
     pub min_command_timeout: String,
+    /// The longest command-timeout, a Go duration. Without it 1h, or where that is longer three times the command-timeout
+    /// that scales with the quota; the scaled one itself is never too long.
+    #[schemars(schema_with = "schema::duration")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_command_timeout: Option<String>,
+    /// The longest wait between two members, a Go duration. Without it 30m, or minWaitBetweenMembers where that is longer.
+    #[schemars(schema_with = "schema::duration")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_wait_between_members: Option<String>,
+    /// The longest time that a whole run may take before it is ended, a Go duration: for each member, and once more,
+    /// command-timeout and wait, and job.deadlineSlackSeconds. Without it 12h.
+    #[schemars(schema_with = "schema::duration")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_deadline: Option<String>,
     /// How long the storage of this cluster takes to defragment a GiB, in seconds. The default command-timeout is three
     /// times that for each GiB of the quota, and liveness probes are judged by it. Defaults to 10.
     #[schemars(range(min = 1, max = 600))]
@@ -192,6 +215,9 @@ impl Default for LimitsSpec {
             min_free: "0".to_owned(),
             min_wait_between_members: "0s".to_owned(),
             min_command_timeout: "60s".to_owned(),
+            max_command_timeout: None,
+            max_wait_between_members: None,
+            max_deadline: None,
             seconds_per_gi_b: 10,
             suggested_quota: "8Gi".to_owned(),
             volume: VolumeLimits::default(),

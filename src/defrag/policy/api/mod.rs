@@ -68,6 +68,12 @@ pub use metrics::{MetricsSource, Prometheus};
     Rule::new("!has(self.defaults.commandTimeout) || duration(self.defaults.commandTimeout) >= duration(self.limits.minCommandTimeout)")
         .field_path(".defaults.commandTimeout")
         .message("spec.limits.minCommandTimeout excludes this default: write at least that, or a lower minCommandTimeout"),
+    Rule::new("!has(self.defaults.waitBetweenMembers) || !has(self.limits.maxWaitBetweenMembers) || duration(self.defaults.waitBetweenMembers) <= duration(self.limits.maxWaitBetweenMembers)")
+        .field_path(".defaults.waitBetweenMembers")
+        .message("spec.limits.maxWaitBetweenMembers excludes this default: write at most that, or a higher maxWaitBetweenMembers"),
+    Rule::new("!has(self.defaults.commandTimeout) || !has(self.limits.maxCommandTimeout) || duration(self.defaults.commandTimeout) <= duration(self.limits.maxCommandTimeout)")
+        .field_path(".defaults.commandTimeout")
+        .message("spec.limits.maxCommandTimeout excludes this default: write at most that, or a higher maxCommandTimeout"),
     Rule::new("!self.allowOptOut || self.enrollment == 'All'").field_path(".allowOptOut").message(
         "allowOptOut speaks of etcds that enrollment: All enrols; with enrollment: Labeled everybody may take the label \
          off. Remove it, or write enrollment: All",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::super::{
-    DEFAULT_SCHEDULE, Limits,
+    DEFAULT_SCHEDULE, Job, Limits,
     api::{self, LockableKey},
 };
 use crate::defrag::{
@@ -14,11 +14,16 @@ use crate::defrag::{
     finding::{Code, Finding, quoted},
     keys::Key,
     rule, schedule,
-    settings::{self, Settings, Trigger},
+    settings::{
+        self, Place, Settings, Trigger,
+        length::{Bounds, Run},
+    },
 };
 
 /// As whose `H` resolves a schedule is judged: it differs from object to object, and these show most of it.
 const SAMPLES: u32 = 24;
+/// For how many members the length of a run is judged: as many as most etcds have.
+const MEMBERS: u32 = 3;
 
 /// The values as annotations have them.
 fn texts(defaults: &api::Defaults) -> BTreeMap<Key, String> {
@@ -47,7 +52,12 @@ fn texts(defaults: &api::Defaults) -> BTreeMap<Key, String> {
 
 /// The defaults in force and what is wrong with those that are written. A value that cannot be understood is left out; one
 /// that only breaks a limit of the same policy stands, since nobody can tell which of the two was meant.
-pub(super) fn check(written: &api::Defaults, limits: &Limits, now: Timestamp) -> (BTreeMap<Key, String>, Vec<Finding>) {
+pub(super) fn check(
+    written: &api::Defaults,
+    limits: &Limits,
+    job: &Job,
+    now: Timestamp,
+) -> (BTreeMap<Key, String>, Vec<Finding>) {
     let mut values = texts(written);
     let own_trigger = Key::TRIGGERS.iter().any(|key| values.contains_key(key));
     if !own_trigger {
@@ -57,6 +67,9 @@ pub(super) fn check(written: &api::Defaults, limits: &Limits, now: Timestamp) ->
     let (settings, mut findings) = settings::parse_defaults(&values, limits);
     let found = trigger_and_schedule(&settings, limits, &findings, now);
     findings.extend(found);
+    let run = Run { settings: &settings, given: &values, members: MEMBERS, quota: Some(etcd::DEFAULT_QUOTA) };
+    let bounds = Bounds::new(limits, job.shape.deadline_slack_seconds, &values);
+    findings.extend(bounds.judge(run, Place::Policy));
 
     let refused: BTreeSet<Key> = findings
         .iter()

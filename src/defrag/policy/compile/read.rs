@@ -83,6 +83,12 @@ impl Reader {
             self.number("spec.limits.volume.refuseBelowPercent", written.volume.refuse_below_percent, 0..=1000, 100);
         let warned =
             self.number("spec.limits.volume.warnBelowPercent", written.volume.warn_below_percent, 0..=1000, 200);
+        let min_wait =
+            self.duration("minWaitBetweenMembers", &written.min_wait_between_members, "30s", built_in.min_wait);
+        let min_command_timeout =
+            self.duration("minCommandTimeout", &written.min_command_timeout, "60s", built_in.min_command_timeout);
+        let timeouts = (written.max_command_timeout.as_deref(), written.min_command_timeout.as_str());
+        let waits = (written.max_wait_between_members.as_deref(), written.min_wait_between_members.as_str());
         let seconds_per_gib = self.number("spec.limits.secondsPerGiB", written.seconds_per_gi_b, 1..=600, 10);
         Limits {
             min_interval,
@@ -92,18 +98,14 @@ impl Reader {
             quota_usage_min,
             quota_ceiling,
             min_free: self.size("minFree", &written.min_free, "64Mi", 0),
-            min_wait: self.duration(
-                "minWaitBetweenMembers",
-                &written.min_wait_between_members,
-                "30s",
-                built_in.min_wait,
-            ),
-            min_command_timeout: self.duration(
-                "minCommandTimeout",
-                &written.min_command_timeout,
-                "60s",
-                built_in.min_command_timeout,
-            ),
+            min_wait,
+            min_command_timeout,
+            max_command_timeout: self.longest("CommandTimeout", timeouts, "1h", min_command_timeout),
+            max_wait: self.longest("WaitBetweenMembers", waits, "30m", min_wait),
+            max_deadline: written
+                .max_deadline
+                .as_ref()
+                .map_or(built_in.max_deadline, |text| self.duration("maxDeadline", text, "12h", built_in.max_deadline)),
             seconds_per_gib: number(seconds_per_gib),
             suggested_quota_max: self.size(
                 "suggestedQuota",
@@ -138,6 +140,23 @@ impl Reader {
             format!("{} is not a Go duration: {found}. Write a number and a unit, such as \"{example}\". Until then the built-in value holds.", quoted(text)),
         );
         otherwise
+    }
+
+    /// The longest `of` that is written beside the shortest, where it can be read and is not shorter than that.
+    fn longest(&mut self, of: &str, written: (Option<&str>, &str), example: &str, least: Duration) -> Option<Duration> {
+        let (text, shortest) = (written.0?, written.1);
+        let name = format!("max{of}");
+        let most = Some(self.duration(&name, text, example, Duration::MAX)).filter(|most| *most != Duration::MAX)?;
+        if most < least {
+            let why = format!(
+                "is shorter than min{of}, {}, so no value could keep both. Write a longer {name} or a shorter min{of}. \
+                 Until then the built-in value holds.",
+                quoted(shortest)
+            );
+            self.conflict(&name, text, &why);
+            return None;
+        }
+        Some(most)
     }
 
     fn share(&mut self, name: &str, text: &str, otherwise: f64) -> f64 {
