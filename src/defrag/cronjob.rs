@@ -47,6 +47,8 @@ use super::{
     policy::{Governing, Policy},
 };
 
+/// That the engine checks the health of its endpoints, and not of what the members advertise.
+const SKIP_HEALTH_CHECK: &str = "--skip-healthcheck-cluster-endpoints";
 const CA_DIR: &str = "/etc/etcd-defrag/ca";
 const CLIENT_DIR: &str = "/etc/etcd-defrag/client";
 /// An unprivileged user that owns nothing, as distroless images have it.
@@ -279,6 +281,9 @@ fn args(plan: &Plan) -> Vec<String> {
     let (settings, facts) = (&plan.settings, plan.facts.as_ref());
     let endpoints = facts.map(|facts| facts.endpoints.join(",")).unwrap_or_default();
     let mut args = vec![format!("--endpoints={endpoints}")];
+    if facts.is_some_and(|facts| facts.skips_health_check) {
+        args.push(SKIP_HEALTH_CHECK.to_owned());
+    }
     if facts.is_some_and(|facts| facts.ca.is_some()) {
         args.push(format!("--cacert={CA_DIR}/ca.crt"));
     }

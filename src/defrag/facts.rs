@@ -20,8 +20,11 @@ pub struct Facts {
     pub endpoints: Vec<String>,
     /// The number of the first pod.
     pub first_ordinal: u32,
-    /// Desired members.
+    /// Members of the cluster.
     pub replicas: u32,
+    /// Whether the engine leaves out the health check that dials what the members advertise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skips_health_check: bool,
     /// The storage quota in bytes.
     pub quota: u64,
     /// The certificate of the members' CA; `None` for plain HTTP.
@@ -42,14 +45,15 @@ impl Facts {
     /// The facts of a discovered etcd; `None` where one that is needed is missing.
     #[must_use]
     pub fn of(etcd: &Etcd, overrides: &Overrides) -> Option<Self> {
-        if etcd.replicas > 0 && etcd.endpoints.is_empty() {
+        if etcd.members > 0 && etcd.endpoints.is_empty() {
             return None;
         }
         let tls = etcd.tls.as_ref();
         Some(Self {
             endpoints: etcd.endpoints.clone(),
             first_ordinal: etcd.first_ordinal,
-            replicas: etcd.replicas,
+            replicas: etcd.members,
+            skips_health_check: etcd.skips_health_check,
             quota: etcd.quota.as_ref()?.bytes,
             ca: tls.and_then(|tls| tls.ca.clone()),
             client: tls.and_then(|tls| tls.client.clone()),
@@ -87,6 +91,8 @@ impl Code {
         matches!(
             self,
             Self::EtcdNotFound
+                | Self::EtcdUnreachable
+                | Self::MembersElsewhere
                 | Self::EndpointsUnknown
                 | Self::TooManyMembers
                 | Self::QuotaUnknown

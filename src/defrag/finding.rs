@@ -119,6 +119,14 @@ codes! {
     CommandTimeoutTooShort = "command-timeout-too-short", Deny;
     /// No container of the pod template runs an etcd that can be read.
     EtcdNotFound = "etcd-not-found", Deny;
+    /// The etcd listens where only its own pod reaches it.
+    EtcdUnreachable = "etcd-unreachable", Deny;
+    /// The etcd has members outside of the StatefulSet.
+    MembersElsewhere = "members-elsewhere", Deny;
+    /// The members advertise a client URL that no run reaches.
+    AdvertisedUnreachable = "advertised-unreachable", Warn;
+    /// A pod runs two etcds, of which one is defragmented.
+    SecondEtcd = "second-etcd", Warn;
     /// The client endpoints cannot be discovered.
     EndpointsUnknown = "endpoints-unknown", Deny;
     /// The quota cannot be seen in the pod template.

@@ -188,7 +188,9 @@ fn enrolled(
             || findings.iter().filter(|finding| prevents(finding)).any(concerns_settings),
         facts: hidden,
     };
-    let suspended = suspend == Some(true) || object.replicas() <= 0;
+    // Members elsewhere go on without the pods of this StatefulSet.
+    let no_member = etcd.as_ref().map_or(object.replicas() <= 0, |etcd| etcd.members == 0);
+    let suspended = suspend == Some(true) || no_member;
 
     let (source, plan) = if refused.any && ours.is_none() {
         (Source::Nothing, None)
@@ -202,7 +204,7 @@ fn enrolled(
         };
         let mut plan = Plan::new(case, checked, facts);
         plan.suspend = suspend.unwrap_or_else(|| record.as_ref().is_some_and(|record| record.suspend));
-        plan.suspended |= plan.suspend || object.replicas() <= 0;
+        plan.suspended |= plan.suspend || no_member;
         plan.defrag_now = defrag_now;
         plan.quota_source = match etcd.and_then(|etcd| etcd.quota).filter(|_| hidden.is_none()) {
             Some(quota) => quota.source,
@@ -220,7 +222,7 @@ fn enrolled(
         }
         // Those of an etcd that had no members say nothing of members that came back.
         let unreachable = plan.facts.as_ref().is_none_or(|facts| facts.endpoints.is_empty());
-        if unreachable && object.replicas() > 0 {
+        if unreachable && !no_member {
             findings.push(no_facts());
         }
     }

@@ -12,6 +12,7 @@ use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    SKIP_HEALTH_CHECK,
     names::{CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, IN_FORCE, MANAGER, PASSWORD, POLICY, USER},
     ownership::flag,
 };
@@ -175,6 +176,7 @@ impl Record {
             first_ordinal: endpoints.first().and_then(|url| ordinal(url)).unwrap_or(0),
             replicas: u32::try_from(endpoints.len()).ok()?,
             endpoints,
+            skips_health_check: args.iter().any(|arg| arg == SKIP_HEALTH_CHECK),
             quota: argument("--etcd-storage-quota-bytes")?.parse().ok()?,
             ca,
             client,

@@ -1,7 +1,7 @@
 //! Which Secrets let a Job talk to an etcd that speaks TLS.
 
 use super::{
-    Context,
+    context::Context,
     profile::Profile,
     setting::Setting,
     types::{Kind, ObjectKey, SecretPair, Tls},
@@ -91,21 +91,21 @@ fn settle_client(
 /// Whether etcd refuses clients without a certificate. A trusted CA alone makes it do so, whatever `--client-cert-auth`
 /// says; where no TLS option is in view it has to be presumed.
 fn asks_for_certificate(context: &Context<'_>) -> bool {
-    let options = context.options;
+    let options = context.options();
     let in_view = options.get("cert-file").is_some() || options.is_on("auto-tls");
     !in_view || options.is_on("client-cert-auth") || options.get("trusted-ca-file").is_some()
 }
 
 /// The certificate of the CA that signed the server certificates.
 fn ca(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
-    let own = |setting: Option<&Setting>| context.files.object(context.container, setting?.known()?);
+    let own = |setting: Option<&Setting>| context.files.object(context.container(), setting?.known()?);
     let sidecars = |flag: &str| {
         context.sidecars.iter().find_map(|s| context.files.object(s.container, s.options.get(flag)?.known()?))
     };
-    own(context.options.env("ETCDCTL_CACERT"))
+    own(context.options().env("ETCDCTL_CACERT"))
         .or_else(|| sidecars("client-cacert-file"))
         .or_else(|| if context.profile == Profile::EtcdDruid { sidecars("cacert") } else { None })
-        .or_else(|| own(context.options.get("trusted-ca-file")))
+        .or_else(|| own(context.options().get("trusted-ca-file")))
         .map(Found::mounted)
         .or_else(|| beside(context, client))
 }
@@ -113,8 +113,8 @@ fn ca(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found
 /// `ca.crt` next to a certificate, where cert-manager and most people put it.
 fn beside(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
     let server = || {
-        let path = context.options.get("cert-file")?.known()?;
-        context.files.object(context.container, path).filter(|object| object.kind == Kind::Secret)
+        let path = context.options().get("cert-file")?.known()?;
+        context.files.object(context.container(), path).filter(|object| object.kind == Kind::Secret)
     };
     let name = client.map(|found| found.what.name.clone()).or_else(|| server().map(|object| object.name))?;
     let why = format!("a certificate's Secret usually holds its CA as {CA_KEY}");
@@ -127,16 +127,16 @@ fn client(context: &Context<'_>) -> Option<Found<SecretPair>> {
     let pair = |container: &Container, cert: Option<&Setting>, key: Option<&Setting>| {
         context.files.pair(container, cert?.known()?, key?.known()?)
     };
-    let options = context.options;
+    let options = context.options();
     let sidecars = |cert: &str, key: &str| {
         context.sidecars.iter().find_map(|s| pair(s.container, s.options.get(cert), s.options.get(key)))
     };
-    pair(context.container, options.env("ETCDCTL_CERT"), options.env("ETCDCTL_KEY"))
+    pair(context.container(), options.env("ETCDCTL_CERT"), options.env("ETCDCTL_KEY"))
         .or_else(|| sidecars("client-cert-file", "client-key-file"))
         .or_else(|| match context.profile {
             Profile::EtcdDruid => sidecars("cert", "key"),
             // The chart's own client tools authenticate with the certificate that etcd serves.
-            Profile::Bitnami => pair(context.container, options.get("cert-file"), options.get("key-file")),
+            Profile::Bitnami => pair(context.container(), options.get("cert-file"), options.get("key-file")),
             _ => None,
         })
         .map(Found::mounted)
@@ -179,7 +179,7 @@ fn listed(items: &[KeyToPath]) -> Option<(&str, &str)> {
 
 /// A Secret that a chart creates but does not mount.
 fn client_by_convention(context: &Context<'_>) -> Option<Found<SecretPair>> {
-    let behind = |flag: &str| context.files.object(context.container, context.options.get(flag)?.known()?);
+    let behind = |flag: &str| context.files.object(context.container(), context.options().get(flag)?.known()?);
     let name = match context.profile {
         Profile::KamajiEtcd => {
             let ca = behind("trusted-ca-file").filter(|object| object.kind == Kind::Secret)?.name;
@@ -211,7 +211,7 @@ fn assumed(key: Key, what: &str, name: &str, value: &str, why: &str) -> Finding 
 
 fn ca_unknown(context: &Context<'_>) -> Finding {
     let annotation = Key::CaSecret.annotation();
-    let self_signed = context.options.is_on("auto-tls") && context.options.get("cert-file").is_none();
+    let self_signed = context.options().is_on("auto-tls") && context.options().get("cert-file").is_none();
     let (brief, why) = if self_signed {
         let why = "--auto-tls makes every member sign its own certificate, so no CA exists by which a client could \
                    verify it. Give etcd a certificate (--cert-file, --key-file) from a Secret, then set";

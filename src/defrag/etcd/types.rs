@@ -83,8 +83,8 @@ pub struct Discovery {
 pub struct Etcd {
     /// The name of the container that runs etcd.
     pub container: String,
-    /// Its place in `spec.template.spec.containers`.
-    pub container_index: usize,
+    /// The field path of that container.
+    pub container_field: String,
     /// Its image.
     pub image: String,
     /// The version that the image's tag shows.
@@ -101,10 +101,16 @@ pub struct Etcd {
     pub port: u16,
     /// The number of the first pod (`spec.ordinals.start`).
     pub first_ordinal: u32,
-    /// Desired members.
+    /// Desired pods of the StatefulSet.
     pub replicas: u32,
+    /// The members of the cluster: as many as pods, unless some of them run elsewhere.
+    pub members: u32,
+    /// Whether members run outside of the StatefulSet, as `--initial-cluster` shows.
+    pub is_spread: bool,
     /// One client URL for each member, by ordinal. Empty where a finding refuses, and with no members.
     pub endpoints: Vec<String>,
+    /// Whether the engine is to leave out the health check that dials what the members advertise.
+    pub skips_health_check: bool,
     /// The storage quota; `None` only along with a finding that refuses.
     pub quota: Option<Quota>,
     /// The compaction that etcd does by itself, where it is seen to.
@@ -119,6 +125,8 @@ pub struct Etcd {
     pub liveness: Option<Liveness>,
     /// What else defragments this etcd, as far as the pod template shows.
     pub rivals: Vec<Rival>,
+    /// The other containers of the pod that run an etcd, by name and field path.
+    pub others: Vec<(String, String)>,
 }
 
 /// How clients connect.
