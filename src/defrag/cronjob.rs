@@ -40,7 +40,7 @@ use self::{
 use super::{
     assess::{Plan, Surroundings},
     duration,
-    etcd::{DEFAULT_QUOTA, Kind},
+    etcd::{DEFAULT_QUOTA, Kind, UserName},
     facts::Facts,
     finding::Finding,
     keys::Key,
@@ -323,7 +323,14 @@ fn credentials(plan: &Plan) -> Vec<EnvVar> {
             ..EnvVarSource::default()
         }),
     };
-    vec![from(USER, &secret.user_key), from(PASSWORD, &secret.password_key)]
+    let user = match &secret.user {
+        UserName::Key(key) => from(USER, key),
+        // The kubelet expands `$(NAME)` in it, too.
+        UserName::Literal(name) => {
+            EnvVar { name: USER.to_owned(), value: Some(name.replace('$', "$$")), value_from: None }
+        }
+    };
+    vec![user, from(PASSWORD, &secret.password_key)]
 }
 
 /// Mounts and volumes for the CA and the client certificate, each under a file name of our own.

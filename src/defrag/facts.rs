@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     dns::is_subdomain,
-    etcd::{Etcd, MAX_MEMBERS, ObjectKey, Overrides, SecretPair, UsernameSecret},
+    etcd::{Etcd, MAX_MEMBERS, ObjectKey, Overrides, SecretPair, UserName, UsernameSecret},
     finding::{Code, Finding},
     policy::Policy,
-    settings::{is_secret_key, url_problem},
+    settings::{is_secret_key, is_user_name, url_problem},
 };
 
 /// The facts about one etcd, as far as its CronJob depends on them.
@@ -74,7 +74,13 @@ impl Facts {
             && self.endpoints.iter().collect::<BTreeSet<_>>().len() == self.endpoints.len()
             && self.ca.as_ref().is_none_or(|ca| keys(&ca.name, [&ca.key, &ca.key]))
             && self.client.as_ref().is_none_or(|pair| keys(&pair.name, [&pair.cert_key, &pair.key_key]))
-            && self.login.as_ref().is_none_or(|login| keys(&login.name, [&login.user_key, &login.password_key]))
+            && self.login.as_ref().is_none_or(|login| {
+                let user = match &login.user {
+                    UserName::Key(key) => is_secret_key(key),
+                    UserName::Literal(name) => is_user_name(name),
+                };
+                user && keys(&login.name, [&login.password_key, &login.password_key])
+            })
     }
 }
 

@@ -181,6 +181,14 @@ codes! {
     AccessThroughStatus = "access-through-status", Deny;
     /// A StatefulSet that holds more than is read.
     TooMuchToRead = "too-much-to-read", Deny;
+    /// A label or annotation of ours where nobody reads it.
+    SettingUnread = "setting-unread", Warn;
+    /// An etcd without the label, judged as if it had it.
+    NotEnrolled = "not-enrolled", Warn;
+    /// The image of a policy's runs is too old for one of their flags.
+    EngineTooOld = "engine-too-old", Deny;
+    /// An image tag from which no version of etcd-defrag can be read.
+    EngineVersionUnknown = "engine-version-unknown", Warn;
 }
 
 impl Code {

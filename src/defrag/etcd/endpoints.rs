@@ -11,7 +11,7 @@ use super::{
     url::{Host, Url, parse_list},
 };
 use crate::defrag::{
-    dns::is_label,
+    dns::{is_label, is_subdomain},
     finding::{Code, Finding, quoted, shorten},
     keys::Key,
 };
@@ -37,8 +37,10 @@ pub(super) struct Address {
 pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<Finding>) -> Address {
     let urls = Urls::of(context);
     let name = context.sts.name();
-    let member = urls.member(name);
-    let form = urls.form(context, name);
+    // One member alone is whatever it advertises, be it the name of a Service.
+    let alone = urls.alone(context, replicas);
+    let member = urls.member(name).or(alone);
+    let form = urls.form(context, alone.is_none());
     let service = context
         .overrides
         .service
@@ -84,7 +86,7 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
     address.scheme = scheme.unwrap_or(Scheme::Http);
     if scheme.is_none() {
         findings.push(scheme_unknown(context, &address));
-    } else if form.is_none() && address.service.is_empty() {
+    } else if form.is_none() && alone.is_none() && address.service.is_empty() {
         findings.push(service_unknown(context));
     } else if replicas <= MAX_MEMBERS {
         if is_spread {
@@ -92,10 +94,13 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         }
         let start = u32::try_from(context.sts.spec.ordinals.start).unwrap_or(0);
         let ordinals = (0..replicas).map(|n| u64::from(start) + u64::from(n));
-        let behind = form.unwrap_or_else(|| address.convention(context));
-        address.endpoints = ordinals
-            .map(|ordinal| format!("{}://{name}-{ordinal}.{behind}:{}", address.scheme, address.port))
-            .collect();
+        address.endpoints = if let (Some(url), None) = (alone, &form) {
+            vec![format!("{}://{}:{}", address.scheme, url.host.trim_end_matches('.'), address.port)]
+        } else {
+            let behind = form.unwrap_or_else(|| address.convention(context));
+            let host = |ordinal| format!("{}://{name}-{ordinal}.{behind}:{}", address.scheme, address.port);
+            ordinals.map(host).collect()
+        };
         address.judge_health_check(context, &urls, !is_spread, findings);
     }
     address
@@ -191,14 +196,28 @@ impl Urls {
     }
 
     /// What stands behind the name of each pod, as the members call themselves; nothing where settings say otherwise. The
-    /// certificate of a member has that name. What they call each other serves where clients are told no such name.
-    fn form(&self, context: &Context<'_>, name: &str) -> Option<String> {
+    /// certificate of a member has that name. What they call each other serves where nothing is known of what clients are told.
+    fn form(&self, context: &Context<'_>, among_peers: bool) -> Option<String> {
         let overrides = context.overrides;
         if overrides.service.is_some() || overrides.cluster_domain.is_some() {
             return None;
         }
-        let forms = self.for_clients().chain(&self.peers).filter_map(|url| url.behind_pod(name));
+        let peers = self.peers.iter().filter(|_| among_peers);
+        let forms = self.for_clients().chain(peers).filter_map(|url| url.behind_pod(context.sts.name()));
         forms.filter(|form| !form.is_empty()).next()
+    }
+
+    /// What the only member advertises, where that is a name or an address that others can dial.
+    fn alone(&self, context: &Context<'_>, replicas: u32) -> Option<&Url> {
+        let overrides = context.overrides;
+        if replicas != 1 || overrides.service.is_some() || overrides.cluster_domain.is_some() {
+            return None;
+        }
+        let named = |url: &&Url| {
+            let host = url.host.trim_end_matches('.');
+            url.host(context.sts.name()) == Host::Named && (is_subdomain(host) || url.is_address())
+        };
+        self.advertised.iter().map(|(url, _)| url).find(named)
     }
 
     /// All of them, those that only the pod itself can use last.

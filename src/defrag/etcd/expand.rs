@@ -16,7 +16,7 @@ use crate::defrag::statefulset::{Container, EnvSource};
 const BUDGET: usize = 1 << 16;
 
 /// The environment of a container.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Environment {
     vars: BTreeMap<String, Setting>,
     /// Whether further variables come from where they cannot be read.
@@ -41,6 +41,11 @@ impl Environment {
 
     pub(super) fn get(&self, name: &str) -> Option<&Setting> {
         self.vars.get(name)
+    }
+
+    /// All variables by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Setting)> {
+        self.vars.iter().map(|(name, setting)| (name.as_str(), setting))
     }
 
     /// Overlays a variable that a script sets.

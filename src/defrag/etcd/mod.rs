@@ -5,6 +5,7 @@
 //! Nothing is guessed in silence. What cannot be seen and is needed becomes a refusing [`Finding`] that names the
 //! annotation to set; what a chart's convention supplies becomes a warning. [`hazards`] checks the facts.
 
+mod clients;
 mod cluster;
 mod config_file;
 mod container;
@@ -21,6 +22,7 @@ mod options;
 mod profile;
 mod quota;
 mod rival;
+mod secrets;
 mod setting;
 mod shell;
 mod storage;
@@ -41,7 +43,8 @@ pub use hazards::{default_command_timeout, hazards, time_budget};
 pub use profile::Profile;
 pub use types::{
     AutoCompaction, CaSecret, ClientSecret, DEFAULT_CLIENT_PORT, DEFAULT_QUOTA, DataVolume, Discovery, Etcd, Kind,
-    Liveness, MAX_MEMBERS, ObjectKey, Overrides, Quota, Rival, Scheme, SecretPair, Tls, UsernameSecret,
+    Liveness, Login, MAX_MEMBERS, ObjectKey, Overrides, Quota, Rival, Scheme, SecretPair, Tls, UserName,
+    UsernameSecret,
 };
 pub use version::Version;
 
@@ -106,7 +109,7 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         quota,
         auto_compaction: quota::auto_compaction(&context),
         tls,
-        rbac: login::is_asked_for(&context),
+        login: login::asked_for(&context),
         data_volume: storage::discover(&context),
         liveness: storage::liveness(&context),
         rivals: rival::find(&context),

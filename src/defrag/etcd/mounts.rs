@@ -58,6 +58,12 @@ impl<'a> Files<'a> {
         Some(ObjectKey { kind, name: name.to_owned(), key: key.to_owned() })
     }
 
+    /// Whether some volume lists a key of an object.
+    pub(super) fn lists(&self, object: &ObjectKey) -> bool {
+        let same = |(kind, name, key): &Object<'_>| *kind == object.kind && *name == object.name && *key == object.key;
+        self.volumes.values().any(|(volume, held)| held.get_or_init(|| Held::by(volume)).listed.values().any(same))
+    }
+
     /// Whether a volume brings a file to `path`, as far as can be told: an empty folder brings none unless an init container fills
     /// it, and a list of keys only those.
     pub(super) fn may_hold(&self, container: &Container, path: &str) -> bool {

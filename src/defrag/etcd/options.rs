@@ -37,6 +37,8 @@ pub(super) struct Options {
     pub(super) of_image: bool,
     /// Whether no option shows how that entry point does.
     sealed: bool,
+    /// Whether etcd reads a configuration file that the image writes from variables in view, and nothing else.
+    by_file_only: bool,
 }
 
 /// Flags of etcd that take no word after them.
@@ -55,6 +57,8 @@ const SWITCHES: [&str; 9] = [
 const NUMBERS: [&str; 2] = ["quota-backend-bytes", "quota-backend-gb"];
 /// The URLs at which clients reach a member. What sets one of them, sets up a member.
 const CLIENT_URLS: [&str; 2] = ["listen-client-urls", "advertise-client-urls"];
+/// The flags by which programs are told of an etcd to talk to.
+const OF_CLIENTS: [&str; 4] = ["endpoints", "etcd-endpoints", "etcd-servers", "etcd-address"];
 /// Programs that only talk to an etcd, or wait.
 const CLIENTS: [&str; 5] = ["etcdctl", "etcdutl", "sleep", "tail", "pause"];
 /// Where Bitnami's image has its entry point, which reads the variables of etcd.
@@ -114,6 +118,8 @@ impl Launch {
                     let does =
                         does.filter(|_| name.starts_with("etcd")).map_or_else(String::new, |does| format!(" {does}"));
                     launch.keeps_no_data = Some(readable(&format!("{name}{does}")));
+                } else if name != LAUNCHER && launch.is_client() {
+                    launch.keeps_no_data = Some(readable(started(at)));
                 } else if name != LAUNCHER && !started(at).starts_with(BITNAMI_SCRIPTS) {
                     launch.hidden = Some(format!("the program {}", quoted(&readable(started(at)))));
                 }
@@ -130,6 +136,12 @@ impl Launch {
             }
         }
         launch
+    }
+
+    /// Whether the flags are those of a program that talks to an etcd, and none of a member.
+    fn is_client(&self) -> bool {
+        let has = |flags: &[&str]| flags.iter().any(|flag| self.flags.contains_key(*flag));
+        has(&OF_CLIENTS) && !has(&CLIENT_URLS) && !has(&["data-dir", "initial-cluster", "name"])
     }
 
     fn by_script(&mut self, text: &str, field: &str, environment: &mut Environment) {
@@ -193,7 +205,11 @@ impl Options {
             started_at: launch.started_at,
             of_image,
             sealed: false,
+            by_file_only: false,
         };
+        if by_entry_point && config_file::is_bitnami(container) {
+            options.configured();
+        }
         if by_entry_point && !CLIENT_URLS.iter().any(|flag| options.get(flag).is_some()) {
             let image = quoted(&container.image);
             options.unreadable.push(format!("the entry point of the image {image}"));
@@ -218,6 +234,20 @@ impl Options {
         self.program.as_deref().is_some_and(|program| base(program) == LAUNCHER)
     }
 
+    /// Bitnami's image writes the variables `ETCD_CFG_…` into a configuration file, and etcd then reads nothing else.
+    fn configured(&mut self) {
+        const PREFIX: &str = "ETCD_CFG_";
+        let written = self.environment.all().filter(|(_, setting)| !setting.value.is_empty());
+        let flags: Vec<(String, Setting)> = written
+            .filter_map(|(name, setting)| {
+                let flag = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace('_', "-");
+                Some((flag, setting.clone()))
+            })
+            .collect();
+        self.by_file_only = !flags.is_empty();
+        self.flags.extend(flags);
+    }
+
     /// What the launcher tells etcd besides what is in view.
     fn launched(&mut self, field: &str, namespace: &str) {
         let urls = format!("https://{POD}.etcd.{}.svc.cluster.local:2379,https://{ADDRESS}:2379", clean(namespace));
@@ -226,13 +256,19 @@ impl Options {
         self.flags.entry("advertise-client-urls".to_owned()).or_insert(setting);
     }
 
+    /// The commands of another script in the same container that talk to an etcd, word by word.
+    pub(super) fn clients_of(&self, script: &str) -> Vec<Vec<String>> {
+        shell::read(script, &mut self.environment.clone(), "").clients
+    }
+
     /// The value that etcd uses for `flag`: flags beat the environment, and a configuration file hides both. Empty
     /// variables count as unset, as they do for etcd.
     pub(super) fn get(&self, flag: &str) -> Option<&Setting> {
         if self.config_file.is_some() {
             return None;
         }
-        self.flags.get(flag).or_else(|| self.env(&variable(flag)).filter(|setting| !setting.value.is_empty()))
+        let variable = || self.env(&variable(flag)).filter(|setting| !self.by_file_only && !setting.value.is_empty());
+        self.flags.get(flag).or_else(variable)
     }
 
     /// Whether a switch is on.

@@ -11,8 +11,12 @@ use crate::defrag::statefulset::{Container, StatefulSet};
 pub enum Profile {
     /// clastix/kamaji-etcd.
     KamajiEtcd,
+    /// The etcd that clastix/kamaji's own chart had.
+    Kamaji,
     /// Bitnami's etcd chart.
     Bitnami,
+    /// The etcd that a virtual cluster of loft-sh/vcluster deploys.
+    Vcluster,
     /// gardener/etcd-druid.
     EtcdDruid,
     /// cozystack's etcd-operator (`etcd.aenix.io/v1alpha1`).
@@ -38,7 +42,9 @@ impl Profile {
     pub const fn project(self) -> &'static str {
         match self {
             Self::KamajiEtcd => "kamaji-etcd",
+            Self::Kamaji => "kamaji",
             Self::Bitnami => "bitnami",
+            Self::Vcluster => "vcluster",
             Self::EtcdDruid => "etcd-druid",
             Self::Cozystack => "cozystack",
             Self::EtcdOperator => "etcd-operator",
@@ -55,7 +61,9 @@ impl Profile {
 pub(super) fn recognise(sts: &StatefulSet, container: &Container, options: &Options) -> Profile {
     let evidence = Evidence { sts, container, options };
     if evidence.option("initial-cluster-token", "kamaji") || evidence.kamaji_certificates() {
-        Profile::KamajiEtcd
+        if evidence.is_kamajis_own() { Profile::Kamaji } else { Profile::KamajiEtcd }
+    } else if evidence.option("cert-file", "/run/config/pki/etcd-server.crt") {
+        Profile::Vcluster
     } else if options.env("ETCD_ON_K8S").is_some() || evidence.mounts("/bitnami/etcd") {
         Profile::Bitnami
     } else if container.args.first().is_some_and(|word| word == "start-etcd") {
@@ -93,6 +101,16 @@ impl Evidence<'_> {
         self.volume("certs")
             && self.option("cert-file", "/etc/etcd/pki/server.pem")
             && self.option("peer-cert-file", "/etc/etcd/pki/peer.pem")
+    }
+
+    /// Kamaji's own etcd is called etcd whatever the release is, and its CA etcd-certs. The other chart of the project can be
+    /// given the same names, and has its own in a label.
+    fn is_kamajis_own(&self) -> bool {
+        let volumes = &self.sts.spec.template.spec.volumes;
+        let ca = volumes.iter().find(|volume| volume.name == "certs").and_then(|volume| volume.secret.as_ref());
+        self.sts.name() == "etcd"
+            && ca.is_some_and(|secret| secret.secret_name == "etcd-certs")
+            && self.sts.label("app.kubernetes.io/name") != Some("kamaji-etcd")
     }
 
     fn mounts(&self, path: &str) -> bool {

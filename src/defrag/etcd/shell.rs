@@ -12,7 +12,7 @@ use self::lex::{Command, Piece, Word, lex};
 use super::{
     expand::Environment,
     launch::{self, Program, base, is_etcd},
-    marks::{POD, UNKNOWN, is_known},
+    marks::{ADDRESS, POD, UNKNOWN, is_known},
 };
 use crate::defrag::budget::Counted;
 
@@ -195,6 +195,7 @@ fn evaluate(word: &Word, environment: &mut Environment) -> (bool, String) {
             Piece::Literal(text) => value.push_str(text),
             Piece::Variable { name, .. } => value.push_str(&environment.shell(name)),
             Piece::Pod => value.push(POD),
+            Piece::Address => value.push(ADDRESS),
             Piece::Unknown => value.push(UNKNOWN),
         }
     }
@@ -246,6 +247,7 @@ mod tests {
             ("# etcd --not=this\netcd --this # --nor-this", vec!["--this"]),
             ("etcd --a > /dev/null 2>&1", vec!["--a"]),
             ("etcd --n=${HOSTNAME} --m=$(hostname)", vec!["--n=\u{E000}", "--m=\u{E000}"]),
+            ("etcd --n=$(hostname -i)", vec!["--n=\u{E002}"]),
             ("etcd --n=$(hostname -f) --m=${SVC:-x} --o=`x y`", vec!["--n=\u{E001}", "--m=\u{E001}", "--o=\u{E001}"]),
             ("etcd --a\\ b=\"c \\\" \\d\" $", vec!["--a b=c \" \\d", "$"]),
             ("exec env A=b etcd --a", vec!["--a"]),

@@ -96,6 +96,12 @@ impl Url {
         known.split('.').all(is_label).then(|| format!("{known}.svc"))
     }
 
+    /// Whether its host is an address and no name.
+    pub(super) fn is_address(&self) -> bool {
+        let bare = self.host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(&self.host);
+        bare.parse::<IpAddr>().is_ok()
+    }
+
     pub(super) fn is_local(&self) -> bool {
         self.host("") == Host::Loopback
     }

@@ -1,8 +1,10 @@
 //! Annotations and policy defaults, parsed strictly into typed settings; every problem becomes a finding.
 
 mod overrides;
+mod unread;
 
-pub(super) use overrides::{is_secret_key, url_problem};
+pub(super) use overrides::{is_secret_key, is_user_name, url_problem};
+pub use unread::{on_pod_template, unread};
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 

@@ -151,6 +151,8 @@ fn what_keeps_no_database_is_named() {
         (vec!["sh", "-c", "etcdctl version; /start.sh"], None),
         (vec!["sh", "-c", "etcdctl version; exec etcd --a"], None),
         (vec!["sleep", "infinity"], Some("sleep")),
+        (vec!["/bin/etcdkeeper", "--endpoints=http://etcd:2379"], Some("/bin/etcdkeeper")),
+        (vec!["/start.sh", "--endpoints=http://etcd:2379", "--data-dir=/x"], None),
     ] {
         assert_eq!(read(&container(&command, &[])).keeps_no_data.as_deref(), expected, "{command:?}");
     }

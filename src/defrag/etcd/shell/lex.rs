@@ -16,6 +16,7 @@ pub(super) enum Piece {
     Literal(String),
     Variable { name: String, quoted: bool },
     Pod,
+    Address,
     Unknown,
 }
 
@@ -205,7 +206,11 @@ impl<'a> Lexer<'a> {
         let piece = if let Some(inner) = self.rest.strip_prefix('(') {
             self.rest = inner;
             let command = self.take_substitution();
-            if matches!(command.trim(), "hostname" | "hostname -s") { Piece::Pod } else { Piece::Unknown }
+            match command.trim() {
+                "hostname" | "hostname -s" => Piece::Pod,
+                "hostname -i" | "hostname -I" | "hostname --ip-address" => Piece::Address,
+                _ => Piece::Unknown,
+            }
         } else if let Some(inner) = self.rest.strip_prefix('{') {
             self.rest = inner;
             let name = self.take_until('}');
