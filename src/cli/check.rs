@@ -103,9 +103,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             },
         });
     }
-    if troubles.is_empty() {
-        Files::note_if_none(statefulsets(&assessed).count());
+    let unreadable = (!troubles.is_empty())
+        .then(|| output::Several(troubles.iter().map(|trouble| format!("{trouble:#}")).collect()));
+    if assessed.is_empty()
+        && let Some(unreadable) = unreadable
+    {
+        return Err(unreadable.into());
     }
+    Files::note_if_none(statefulsets(&assessed).count());
     match args.output {
         Format::Text => output::print(&page(&assessed))?,
         Format::Json => output::write(&output::json(&objects(&assessed))?)?,
@@ -115,8 +120,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         Format::Sarif => output::write(&output::json(&sarif::log(&assessed))?)?,
     }
-    if !troubles.is_empty() {
-        return Err(output::Several(troubles.iter().map(|trouble| format!("{trouble:#}")).collect()).into());
+    if let Some(unreadable) = unreadable {
+        return Err(unreadable.into());
     }
     Ok(if assessed.iter().any(Assessed::refused) { Exit::Refused } else { Exit::Clean })
 }

@@ -33,7 +33,7 @@ use self::{
     live::Live,
     names::{
         CA_VOLUME, CLIENT_VOLUME, FAILED_RUNS, FINDINGS, IN_FORCE, LAST_DEFRAG_NOW, PASSWORD, POLICY, POLICY_REASON,
-        USER,
+        SKIP_HEALTH_CHECK, USER,
     },
     record::Record,
 };
@@ -47,8 +47,6 @@ use super::{
     policy::{Governing, Policy},
 };
 
-/// That the engine checks the health of its endpoints, and not of what the members advertise.
-const SKIP_HEALTH_CHECK: &str = "--skip-healthcheck-cluster-endpoints";
 const CA_DIR: &str = "/etc/etcd-defrag/ca";
 const CLIENT_DIR: &str = "/etc/etcd-defrag/client";
 /// An unprivileged user that owns nothing, as distroless images have it.

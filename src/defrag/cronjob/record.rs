@@ -12,8 +12,9 @@ use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    SKIP_HEALTH_CHECK,
-    names::{CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, IN_FORCE, MANAGER, PASSWORD, POLICY, USER},
+    names::{
+        CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, IN_FORCE, MANAGER, PASSWORD, POLICY, SKIP_HEALTH_CHECK, USER,
+    },
     ownership::flag,
 };
 use crate::defrag::{

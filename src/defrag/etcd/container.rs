@@ -37,10 +37,19 @@ pub(super) fn has_etcd_image(container: &Container) -> bool {
     base(untagged).split(':').next() == Some("etcd")
 }
 
+/// The container that looks like an etcd and keeps no database, and what it runs.
+pub(super) fn in_its_place<'a>(readings: &'a [Reading<'_>]) -> Option<(&'a Reading<'a>, &'a str)> {
+    readings.iter().find_map(|reading| {
+        let container = reading.container;
+        let what = reading.options.keeps_no_data.as_deref()?;
+        let looks_like_etcd = container.name == "etcd" || has_etcd_image(container) || what.starts_with("etcd");
+        looks_like_etcd.then_some((reading, what))
+    })
+}
+
 /// That no container runs an etcd, with what was found in its place.
 pub(super) fn not_found(readings: &[Reading<'_>]) -> Finding {
-    let instead = readings.iter().find_map(|reading| Some((reading, reading.options.keeps_no_data.as_ref()?)));
-    let Some((reading, what)) = instead else { return none(readings) };
+    let Some((reading, what)) = in_its_place(readings) else { return none(readings) };
     let name = quoted(&reading.container.name);
     Finding::new(
         Code::EtcdNotFound,

@@ -88,7 +88,7 @@ pub fn evidence(sts: &StatefulSet) -> Evidence {
         return unread(excess);
     }
     let Some(etcd) = container::find(&readings).and_then(|index| readings.get(index)) else {
-        let instead = readings.iter().find_map(|reading| Some((reading, reading.options.keeps_no_data.as_ref()?)));
+        let instead = container::in_its_place(&readings);
         let sentence = match instead {
             Some((reading, what)) => {
                 let name = quoted(&reading.container.name);

@@ -21,6 +21,7 @@ mod mounts;
 mod options;
 mod profile;
 mod quota;
+mod recognise;
 mod rival;
 mod secrets;
 mod setting;
@@ -75,7 +76,7 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         return Discovery { etcd: None, findings };
     };
     let reading = sidecars.remove(index);
-    let profile = profile::recognise(sts, reading.container, &reading.options);
+    let profile = recognise::profile(sts, reading.container, &reading.options);
     let context = Context { sts, etcd: &reading, sidecars: &sidecars, files: &files, profile, overrides };
 
     let replicas = u32::try_from(sts.replicas()).unwrap_or(0);

@@ -218,7 +218,8 @@ impl Options {
         if options.is_launched() {
             options.launched(field, namespace);
         }
-        options.config_file = config_file::of(&options, container, files);
+        let by_image = options.program.is_none() || !options.starts_etcd;
+        options.config_file = config_file::of(options.get("config-file"), by_image, container, files);
         if let Some(file) = &options.config_file {
             options.unreadable.insert(0, format!("the configuration file {}", quoted(file)));
         }
