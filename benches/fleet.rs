@@ -191,6 +191,11 @@ impl Fleet {
         object["metadata"]["name"] = json!(name);
         object["metadata"]["namespace"] = json!(NAMESPACE);
         object["spec"]["replicas"] = json!(0);
+        // The members of the example have its name.
+        let etcd = &mut object["spec"]["template"]["spec"]["containers"][0];
+        if let Some(words) = etcd["command"].as_array_mut() {
+            words.retain(|word| !word.as_str().is_some_and(|word| word.starts_with("--initial-cluster=")));
+        }
         let mut object: DynamicObject = serde_json::from_value(object)?;
         object.types = Some(kube::core::TypeMeta {
             api_version: self.resource.api_version.clone(),

@@ -36,15 +36,26 @@ impl Around {
 
     /// Those of a stream, such as `kubectl get statefulset,cronjob,job -o yaml` prints it.
     pub(super) fn of(documents: &[Document]) -> anyhow::Result<Self> {
+        let mut troubles = Vec::new();
+        let around = Self::of_readable(documents, &mut troubles);
+        match troubles.into_iter().next() {
+            Some(trouble) => Err(trouble),
+            None => Ok(around),
+        }
+    }
+
+    /// The same of what can be read; what cannot is added to `troubles`.
+    pub(super) fn of_readable(documents: &[Document], troubles: &mut Vec<anyhow::Error>) -> Self {
         let (mut cronjobs, mut jobs) = (Vec::new(), Vec::new());
         for document in documents {
-            match document.kind() {
-                (Some("batch/v1"), Some("CronJob")) => cronjobs.push(document.typed()?),
-                (Some("batch/v1"), Some("Job")) => jobs.push(document.typed()?),
-                _ => {}
-            }
+            let read = match document.kind() {
+                (Some("batch/v1"), Some("CronJob")) => document.typed().map(|cronjob| cronjobs.push(cronjob)),
+                (Some("batch/v1"), Some("Job")) => document.typed().map(|job| jobs.push(job)),
+                _ => Ok(()),
+            };
+            troubles.extend(read.err());
         }
-        Ok(Self::new(cronjobs, &jobs))
+        Self::new(cronjobs, &jobs)
     }
 
     /// Whether there is any CronJob that concerns us.

@@ -16,13 +16,14 @@ use super::{
     output::{self, Page},
     policies::{Policies, as_acted_on},
 };
-use crate::defrag::{Enrollment, Surroundings, assess, finding::Finding};
+use crate::defrag::{Enrollment, Surroundings, assess, assess_before_enrolment, finding::Finding};
 
 /// Judge manifests and print the findings
 ///
-/// No cluster is contacted. With --policy, the policies themselves are judged too. The exit code is 1 where a StatefulSet
-/// would be refused, or where a value of a policy cannot be followed. Where the policy's validationActions do not deny,
-/// findings are warnings.
+/// No cluster is contacted. With --policy, the policies themselves are judged too. An etcd without the label is judged as if it
+/// carried it, which refuses nothing. The exit code is 1 where a StatefulSet would be refused, or where a value of a policy
+/// cannot be followed, and 2 where something cannot be read; what can be read is judged all the same. Where the policy's
+/// validationActions do not deny, findings are warnings.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -65,7 +66,9 @@ struct Governor<'a>(Option<&'a str>);
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
-    let (documents, loaded) = args.policies.load_with(&args.files, false, now)?;
+    args.policies.read_stdin_once(&args.files)?;
+    let (documents, mut troubles) = args.files.read_each();
+    let loaded = args.policies.load(&documents, false, now)?;
     let mut assessed: Vec<Assessed> = loaded
         .policies
         .into_iter()
@@ -75,22 +78,37 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             findings: compiled.findings.clone(),
         })
         .collect();
-    let around = Around::of(&documents)?;
+    let around = Around::of_readable(&documents, &mut troubles);
     for document in documents {
-        let Some(object) = args.files.statefulset(&document)? else { continue };
+        let object = match args.files.statefulset(&document) {
+            Ok(Some(object)) => object,
+            Ok(None) => continue,
+            Err(trouble) => {
+                troubles.push(trouble);
+                continue;
+            }
+        };
         let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
         // Manifests alone say nothing of what else is in the cluster.
         let surroundings = if around.is_empty() { Surroundings::default() } else { around.surroundings(&object) };
         let assessment = assess(&object, &governing, &surroundings, now);
+        let before = assess_before_enrolment(&object, &governing, &surroundings, now);
         assessed.push(Assessed {
             document,
-            findings: as_acted_on(&governing.policy, assessment.findings),
+            findings: as_acted_on(&governing.policy, before.unwrap_or(assessment.findings)),
             subject: Subject::StatefulSet {
                 object: Box::new(object),
-                enrolled: assessment.enrollment == Enrollment::Enrolled,
+                enrolment: assessment.enrollment,
                 governing: args.policies.given().then_some(governing),
             },
         });
+    }
+    let unreadable = (!troubles.is_empty())
+        .then(|| output::Several(troubles.iter().map(|trouble| format!("{trouble:#}")).collect()));
+    if assessed.is_empty()
+        && let Some(unreadable) = unreadable
+    {
+        return Err(unreadable.into());
     }
     Files::note_if_none(statefulsets(&assessed).count());
     match args.output {
@@ -101,6 +119,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             output::write(&output::yaml(&value)?)?;
         }
         Format::Sarif => output::write(&output::json(&sarif::log(&assessed))?)?,
+    }
+    if let Some(unreadable) = unreadable {
+        return Err(unreadable.into());
     }
     Ok(if assessed.iter().any(Assessed::refused) { Exit::Refused } else { Exit::Clean })
 }
@@ -121,11 +142,11 @@ fn objects(assessed: &[Assessed]) -> Vec<CheckedObject<'_>> {
                 policy: None,
                 findings,
             },
-            Subject::StatefulSet { object, enrolled, governing } => CheckedObject {
+            Subject::StatefulSet { object, enrolment, governing } => CheckedObject {
                 kind: governing.as_ref().map(|_| "StatefulSet"),
                 namespace: Some(object.namespace()),
                 name: object.name(),
-                enrolled: Some(*enrolled),
+                enrolled: Some(*enrolment == Enrollment::Enrolled),
                 policy: governing.as_ref().map(|governing| Governor(governing.name())),
                 findings,
             },
@@ -155,17 +176,24 @@ fn summary(assessed: &[Assessed]) -> String {
     let found = statefulsets(assessed).count();
     let enrolled = assessed
         .iter()
-        .filter(|assessed| matches!(assessed.subject, Subject::StatefulSet { enrolled: true, .. }))
+        .filter(|assessed| matches!(assessed.subject, Subject::StatefulSet { enrolment: Enrollment::Enrolled, .. }))
         .count();
     let policies = match assessed.len() - found {
         0 => String::new(),
         1 => "1 DefragPolicy, ".to_owned(),
         more => format!("{more} DefragPolicies, "),
     };
-    let findings = assessed.iter().flat_map(|assessed| &assessed.findings);
+    let acted_on = assessed.iter().filter(|assessed| !assessed.subject.is_only_looked_at());
+    let looked_at =
+        match assessed.iter().filter(|one| one.subject.is_only_looked_at() && !one.findings.is_empty()).count() {
+            0 => String::new(),
+            1 => "; 1 without the label, with what it would get".to_owned(),
+            more => format!("; {more} without the label, with what they would get"),
+        };
+    let findings = acted_on.flat_map(|assessed| &assessed.findings);
     let (denials, warnings): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.denies());
     format!(
-        "{policies}{}, {enrolled} enrolled, {} refused: {}, {}",
+        "{policies}{}, {enrolled} enrolled, {} refused: {}, {}{looked_at}",
         count(found, "StatefulSet"),
         statefulsets(assessed).filter(|assessed| assessed.refused()).count(),
         count(denials.len(), "denial"),

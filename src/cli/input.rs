@@ -66,6 +66,25 @@ impl Files {
         read(&self.files)
     }
 
+    /// Reads what can be read, and says what cannot.
+    pub(super) fn read_each(&self) -> (Vec<Document>, Vec<anyhow::Error>) {
+        let (mut documents, mut troubles) = (Vec::new(), Vec::new());
+        for path in &self.files {
+            match expand(std::slice::from_ref(path)) {
+                Ok(files) => {
+                    for file in files {
+                        match load(&file).and_then(|(name, bytes)| parse(&name, &bytes)) {
+                            Ok(read) => documents.extend(read),
+                            Err(trouble) => troubles.push(trouble),
+                        }
+                    }
+                }
+                Err(trouble) => troubles.push(trouble),
+            }
+        }
+        (documents, troubles)
+    }
+
     /// Whether standard input is one of the files.
     pub(super) fn include_stdin(&self) -> bool {
         self.files.iter().any(|file| file == Path::new("-"))

@@ -56,12 +56,18 @@ impl Policies {
         follow: bool,
         now: Timestamp,
     ) -> anyhow::Result<(Vec<Document>, LoadedPolicies)> {
-        if files.include_stdin() && self.policy.iter().any(|file| file == Path::new("-")) {
-            bail!("standard input can be read once: give either -f or --policy a file");
-        }
+        self.read_stdin_once(files)?;
         let documents = files.read()?;
         let loaded = self.load(&documents, follow, now)?;
         Ok((documents, loaded))
+    }
+
+    /// Refuses what would read standard input twice.
+    pub(super) fn read_stdin_once(&self, files: &Files) -> anyhow::Result<()> {
+        if files.include_stdin() && self.policy.iter().any(|file| file == Path::new("-")) {
+            bail!("standard input can be read once: give either -f or --policy a file");
+        }
+        Ok(())
     }
 
     /// Reads the policies, and the namespaces of them and of `manifests`. Without files, the built-in policy governs.

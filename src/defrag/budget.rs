@@ -148,7 +148,7 @@ pub fn size(object: &StatefulSet) -> [(Counted, usize); 4] {
         }
     }
     [
-        (Counted::Containers, spec.template.spec.containers.len()),
+        (Counted::Containers, spec.template.spec.containers.len() + spec.template.spec.init_containers.len()),
         (Counted::Keys, keys),
         (Counted::Items, items),
         (Counted::Bytes, tally.bytes),

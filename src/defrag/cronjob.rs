@@ -35,14 +35,14 @@ use self::{
     live::Live,
     names::{
         CA_VOLUME, CLIENT_VOLUME, FAILED_RUNS, FINDINGS, IN_FORCE, LAST_DEFRAG_NOW, PASSWORD, POLICY, POLICY_REASON,
-        USER,
+        SKIP_HEALTH_CHECK, USER,
     },
     record::Record,
 };
 use super::{
     assess::{Plan, Surroundings},
     duration,
-    etcd::{DEFAULT_QUOTA, Kind},
+    etcd::{DEFAULT_QUOTA, Kind, UserName},
     facts::Facts,
     finding::Finding,
     keys::Key,
@@ -273,6 +273,9 @@ fn args(plan: &Plan) -> Vec<String> {
     let (settings, facts) = (&plan.settings, plan.facts.as_ref());
     let endpoints = facts.map(|facts| facts.endpoints.join(",")).unwrap_or_default();
     let mut args = vec![format!("--endpoints={endpoints}")];
+    if facts.is_some_and(|facts| facts.skips_health_check) {
+        args.push(SKIP_HEALTH_CHECK.to_owned());
+    }
     if facts.is_some_and(|facts| facts.ca.is_some()) {
         args.push(format!("--cacert={CA_DIR}/ca.crt"));
     }
@@ -312,7 +315,14 @@ fn credentials(plan: &Plan) -> Vec<EnvVar> {
             ..EnvVarSource::default()
         }),
     };
-    vec![from(USER, &secret.user_key), from(PASSWORD, &secret.password_key)]
+    let user = match &secret.user {
+        UserName::Key(key) => from(USER, key),
+        // The kubelet expands `$(NAME)` in it, too.
+        UserName::Literal(name) => {
+            EnvVar { name: USER.to_owned(), value: Some(name.replace('$', "$$")), value_from: None }
+        }
+    };
+    vec![user, from(PASSWORD, &secret.password_key)]
 }
 
 /// Mounts and volumes for the CA and the client certificate, each under a file name of our own.

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     dns::is_subdomain,
-    etcd::{Etcd, MAX_MEMBERS, ObjectKey, Overrides, SecretPair, UsernameSecret},
+    etcd::{Etcd, MAX_MEMBERS, ObjectKey, Overrides, SecretPair, UserName, UsernameSecret},
     finding::{Code, Finding},
     policy::Policy,
-    settings::{is_secret_key, url_problem},
+    settings::{is_secret_key, is_user_name, url_problem},
 };
 
 /// The facts about one etcd, as far as its CronJob depends on them.
@@ -20,8 +20,11 @@ pub struct Facts {
     pub endpoints: Vec<String>,
     /// The number of the first pod.
     pub first_ordinal: u32,
-    /// Desired members.
+    /// Members of the cluster.
     pub replicas: u32,
+    /// Whether the engine leaves out the health check that dials what the members advertise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skips_health_check: bool,
     /// The storage quota in bytes.
     pub quota: u64,
     /// The certificate of the members' CA; `None` for plain HTTP.
@@ -42,14 +45,15 @@ impl Facts {
     /// The facts of a discovered etcd; `None` where one that is needed is missing.
     #[must_use]
     pub fn of(etcd: &Etcd, overrides: &Overrides) -> Option<Self> {
-        if etcd.replicas > 0 && etcd.endpoints.is_empty() {
+        if etcd.members > 0 && etcd.endpoints.is_empty() {
             return None;
         }
         let tls = etcd.tls.as_ref();
         Some(Self {
             endpoints: etcd.endpoints.clone(),
             first_ordinal: etcd.first_ordinal,
-            replicas: etcd.replicas,
+            replicas: etcd.members,
+            skips_health_check: etcd.skips_health_check,
             quota: etcd.quota.as_ref()?.bytes,
             ca: tls.and_then(|tls| tls.ca.clone()),
             client: tls.and_then(|tls| tls.client.clone()),
@@ -70,7 +74,13 @@ impl Facts {
             && self.endpoints.iter().collect::<BTreeSet<_>>().len() == self.endpoints.len()
             && self.ca.as_ref().is_none_or(|ca| keys(&ca.name, [&ca.key, &ca.key]))
             && self.client.as_ref().is_none_or(|pair| keys(&pair.name, [&pair.cert_key, &pair.key_key]))
-            && self.login.as_ref().is_none_or(|login| keys(&login.name, [&login.user_key, &login.password_key]))
+            && self.login.as_ref().is_none_or(|login| {
+                let user = match &login.user {
+                    UserName::Key(key) => is_secret_key(key),
+                    UserName::Literal(name) => is_user_name(name),
+                };
+                user && keys(&login.name, [&login.password_key, &login.password_key])
+            })
     }
 }
 
@@ -87,6 +97,8 @@ impl Code {
         matches!(
             self,
             Self::EtcdNotFound
+                | Self::EtcdUnreachable
+                | Self::MembersElsewhere
                 | Self::EndpointsUnknown
                 | Self::TooManyMembers
                 | Self::QuotaUnknown

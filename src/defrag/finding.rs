@@ -121,6 +121,14 @@ codes! {
     CommandTimeoutTooLong = "command-timeout-too-long", Deny;
     /// No container of the pod template runs an etcd that can be read.
     EtcdNotFound = "etcd-not-found", Deny;
+    /// The etcd listens where only its own pod reaches it.
+    EtcdUnreachable = "etcd-unreachable", Deny;
+    /// The etcd has members outside of the StatefulSet.
+    MembersElsewhere = "members-elsewhere", Deny;
+    /// The members advertise a client URL that no run reaches.
+    AdvertisedUnreachable = "advertised-unreachable", Warn;
+    /// A pod runs two etcds, of which one is defragmented.
+    SecondEtcd = "second-etcd", Warn;
     /// The client endpoints cannot be discovered.
     EndpointsUnknown = "endpoints-unknown", Deny;
     /// The quota cannot be seen in the pod template.
@@ -181,6 +189,14 @@ codes! {
     TooMuchToRead = "too-much-to-read", Deny;
     /// An enrolled etcd in a namespace that is left alone.
     NamespaceLeftOut = "namespace-left-out", Warn;
+    /// A label or annotation of ours where nobody reads it.
+    SettingUnread = "setting-unread", Warn;
+    /// An etcd without the label, judged as if it had it.
+    NotEnrolled = "not-enrolled", Warn;
+    /// The image of a policy's runs is too old for one of their flags.
+    EngineTooOld = "engine-too-old", Deny;
+    /// An image tag from which no version of etcd-defrag can be read.
+    EngineVersionUnknown = "engine-version-unknown", Warn;
 }
 
 impl Code {

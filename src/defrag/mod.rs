@@ -14,6 +14,7 @@ pub mod cronjob;
 pub mod defaulting;
 pub mod dns;
 pub mod duration;
+pub mod engine;
 pub mod etcd;
 pub mod facts;
 pub mod field;
@@ -30,4 +31,4 @@ pub mod settings;
 pub mod statefulset;
 pub mod text;
 
-pub use assess::{Assessment, Enrollment, Plan, Surroundings, Verdict, assess};
+pub use assess::{Assessment, Enrollment, Plan, Surroundings, Verdict, assess, assess_before_enrolment};

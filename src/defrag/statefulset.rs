@@ -11,6 +11,7 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use self::decode::Ours;
 use self::decode::Part;
 use super::measure::{Measure, Tally};
 
@@ -67,13 +68,24 @@ Ordinals {
 });
 part!(/// `spec.template`.
 PodTemplate {
+    /// Labels and annotations of the pods, those of ours.
+    metadata: TemplateMetadata,
     /// The pod's own specification.
     spec: PodSpec,
+});
+part!(/// `spec.template.metadata`. Nobody reads settings there, so what stands there is reported.
+TemplateMetadata {
+    /// The labels under our prefix.
+    labels: Ours,
+    /// The annotations under our prefix.
+    annotations: Ours,
 });
 part!(/// `spec.template.spec`.
 PodSpec {
     /// The containers.
     containers: Vec<Container>,
+    /// Containers that run before the others, or beside them where they restart always.
+    init_containers: Vec<Container>,
     /// The volumes.
     volumes: Vec<Volume>,
 });
@@ -97,6 +109,12 @@ Container {
     volume_mounts: Vec<VolumeMount>,
     /// The probe that restarts it.
     liveness_probe: Option<Probe>,
+    /// The probe that takes it out of Services.
+    readiness_probe: Option<Probe>,
+    /// The probe that the others wait for.
+    startup_probe: Option<Probe>,
+    /// `Always` makes an init container run beside the others.
+    restart_policy: String,
 });
 part!(/// An environment variable.
 EnvVar {
@@ -111,6 +129,22 @@ part!(/// `valueFrom`.
 EnvSource {
     /// A field of the pod, such as `metadata.name`.
     field_ref: Option<FieldRef>,
+    /// A number: what the container asks for.
+    resource_field_ref: Option<ResourceFieldRef>,
+    /// A key of a Secret.
+    secret_key_ref: Option<KeyRef>,
+});
+part!(/// `resourceFieldRef`.
+ResourceFieldRef {
+    /// Such as `limits.memory`.
+    resource: String,
+});
+part!(/// A key of an object.
+KeyRef {
+    /// The object.
+    name: String,
+    /// The key.
+    key: String,
 });
 part!(/// `fieldRef`.
 FieldRef {
@@ -153,6 +187,13 @@ Probe {
     period_seconds: Option<i32>,
     /// Failures in a row that restart the container (default 3).
     failure_threshold: Option<i32>,
+    /// A command in the container.
+    exec: Option<Exec>,
+});
+part!(/// The command of a probe.
+Exec {
+    /// Its words.
+    command: Vec<String>,
 });
 part!(/// A volume.
 Volume {

@@ -73,7 +73,7 @@ fn a_cronjob_is_read_in_linear_time() {
                 black_box(drift(live, &desired));
                 let seen = Live::of(live.clone()).map(|live| [live]);
                 for seen in seen.iter().flatten() {
-                    black_box((seen.rivals("etcd"), seen.in_force(None, &limits)));
+                    black_box((seen.rivals("etcd", "etcd-headless"), seen.in_force(None, &limits)));
                 }
                 let around = Surroundings { cronjobs: seen.as_ref().map(|seen| &seen[..]), ..Surroundings::nothing() };
                 black_box(assess(&object, &governing, &around, NOW));

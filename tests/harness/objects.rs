@@ -12,6 +12,11 @@ pub fn example_etcd(namespace: &str, name: &str, annotations: &[(&str, &str)]) -
         .unwrap_or_else(|error| panic!("examples/kamaji-etcd.yaml: {error}"));
     object["metadata"]["namespace"] = json!(namespace);
     object["metadata"]["name"] = json!(name);
+    // The members of the example have its name.
+    let etcd = &mut object["spec"]["template"]["spec"]["containers"][0];
+    if let Some(words) = etcd["command"].as_array_mut() {
+        words.retain(|word| !word.as_str().is_some_and(|word| word.starts_with("--initial-cluster=")));
+    }
     for (key, value) in annotations {
         object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
     }

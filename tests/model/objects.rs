@@ -57,6 +57,7 @@ pub(crate) fn object(slot: usize, label: usize, setting: usize) -> Value {
     let mut object: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
     let (namespace, name) = SLOTS[slot];
     object["metadata"] = json!({"namespace": namespace, "name": name});
+    under_any_name(&mut object);
     labelled(&mut object, label);
     annotated(&mut object, setting);
     ready(&mut object);
@@ -100,6 +101,7 @@ pub(crate) fn stopped(object: &mut Value, suspension: usize) {
 pub(crate) fn templated(object: &mut Value, template: usize) {
     let sound: Value = serde_saphyr::from_str(include_str!("../../examples/kamaji-etcd.yaml")).unwrap();
     object["spec"] = sound["spec"].clone();
+    under_any_name(object);
     let spec = &mut object["spec"];
     match template {
         1 => spec["replicas"] = json!(0),
@@ -109,6 +111,12 @@ pub(crate) fn templated(object: &mut Value, template: usize) {
         _ => {}
     }
     ready(object);
+}
+
+/// The members of the example have its name, which the objects here have not.
+fn under_any_name(object: &mut Value) {
+    let words = object["spec"]["template"]["spec"]["containers"][0]["command"].as_array_mut().unwrap();
+    words.retain(|word| !word.as_str().unwrap().starts_with("--initial-cluster="));
 }
 
 pub(crate) fn scaled(object: &mut Value, members: usize) {

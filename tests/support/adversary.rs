@@ -103,6 +103,78 @@ pub const KINDS: &[Kind] = &[
         pod["volumes"] = numbers(size, 20, |n| json!({"name": format!("v{n}")})).into();
         object
     }),
+    ("native sidecars", |size| {
+        let mut object = etcd("args", vec!["etcd"]);
+        object["spec"]["template"]["spec"]["initContainers"] = numbers(
+            size,
+            60,
+            |n| json!({"name": format!("i{n}"), "restartPolicy": "Always", "command": ["etcd", "-x"]}),
+        )
+        .into();
+        object
+    }),
+    ("containers that prepare a folder", |size| {
+        let mut object = etcd("volumeMounts", json!([{"name": "v0", "mountPath": "/opt/bitnami/etcd/conf"}]));
+        let pod = &mut object["spec"]["template"]["spec"];
+        pod["containers"][0]["command"] = json!([]);
+        pod["volumes"] = numbers(size / 2, 25, |n| json!({"name": format!("v{n}"), "emptyDir": {}})).into();
+        let mounts = numbers(size / 2, 40, |n| json!({"name": format!("v{n}"), "mountPath": "/a", "subPath": "x"}));
+        pod["initContainers"] = json!([{"name": "i", "volumeMounts": mounts}]);
+        object
+    }),
+    ("the words of a probe", |size| probed(numbers(size, 10, |n| format!("--cert={n}")), "etcdctl")),
+    ("the script of a probe", |size| {
+        probed(vec!["-ec".to_owned(), repeat(size, "etcdctl --cert=/a --key=/b\n")], "sh")
+    }),
+    ("options of a shell", |size| etcd("command", [vec!["sh"], vec!["-eo"; size / 8], vec!["-c", "etcd"]].concat())),
+    ("programs that start each other", |size| {
+        etcd("command", [vec!["env", "a=b"].repeat(size / 14), vec!["etcd"]].concat())
+    }),
+    ("variables that become a configuration file", |size| {
+        let mut object = etcd("env", numbers(size, 40, |n| json!({"name": format!("ETCD_CFG_A{n}"), "value": "x"})));
+        object["spec"]["template"]["spec"]["containers"][0]["command"] = json!([]);
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("bitnami/etcd:3.6.4");
+        object
+    }),
+    ("URLs to listen on", |size| {
+        args(vec![format!("--listen-client-urls={}", numbered(size, |_| "http://127.0.0.1:1,".to_owned()))])
+    }),
+    ("members of the cluster with the same number", |size| {
+        args(vec![format!("--initial-cluster={}", numbered(size, |n| format!("m{n}=http://etcd-0.s{n}:1,")))])
+    }),
+    ("members of the cluster beside endpoints", |size| {
+        let mut object =
+            args(vec![format!("--initial-cluster={}", numbered(size, |n| format!("m{n}=http://h{n}:1,")))]);
+        object["metadata"]["annotations"]["etcd-defrag.io/endpoints"] = "http://a:1,http://b:1,http://c:1".into();
+        object
+    }),
+    ("Secrets to name", |size| {
+        let mut object =
+            args(vec!["--listen-client-urls=https://0.0.0.0:1".to_owned(), "--client-cert-auth".to_owned()]);
+        let items = |n| json!([{"key": format!("a{n}.crt"), "path": "a"}, {"key": format!("a{n}.key"), "path": "b"}]);
+        object["spec"]["template"]["spec"]["volumes"] = numbers(
+            size,
+            140,
+            |n| json!({"name": format!("v{n}"), "secret": {"secretName": format!("s{n}"), "items": items(n)}}),
+        )
+        .into();
+        object
+    }),
+    ("keys of a Secret to name", |size| {
+        let mut object =
+            args(vec!["--listen-client-urls=https://0.0.0.0:1".to_owned(), "--client-cert-auth".to_owned()]);
+        let items = numbers(size, 30, |n| json!({"key": format!("a{n}.crt"), "path": "a"}));
+        object["spec"]["template"]["spec"]["volumes"] =
+            json!([{"name": "v", "secret": {"secretName": "s", "items": items}}]);
+        object
+    }),
+    ("annotations of ours on the pod template", |size| {
+        let mut object = etcd("args", vec!["etcd"]);
+        for n in 0..size / 50 {
+            object["spec"]["template"]["metadata"]["annotations"][format!("etcd-defrag.io/shedule-{n}")] = json!("x");
+        }
+        object
+    }),
     ("labels of ours that do not exist", |size| labels(size, "etcd-defrag.io/shedule-")),
     ("annotations of ours that do not exist", |size| {
         let entries = numbers(size, 40, |n| (format!("etcd-defrag.io/shedule-{n}"), json!("x")));
@@ -211,7 +283,7 @@ pub fn etcd(field: &str, value: impl Into<Value>) -> Value {
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": {"name": "etcd", "namespace": "db", "labels": {"etcd-defrag.io/enabled": "true"}, "annotations": {}},
         "spec": {"replicas": 3, "serviceName": "etcd", "template": {"spec": {"containers": [{
-            "name": "etcd", "image": "quay.io/coreos/etcd:v3.6.1", "command": ["etcd"],
+            "name": "etcd", "image": "quay.io/coreos/etcd:v3.6.1", "command": ["etcd", "--listen-client-urls=http://0.0.0.0:2379"],
             "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         }]}}},
     });
@@ -231,6 +303,13 @@ fn env(values: &[String]) -> Value {
     let variables: Vec<Value> =
         values.iter().enumerate().map(|(n, value)| json!({"name": format!("V{n}"), "value": value})).collect();
     etcd("env", variables)
+}
+
+fn probed(words: Vec<String>, program: &str) -> Value {
+    let command: Vec<String> = std::iter::once(program.to_owned()).chain(words).collect();
+    let mut object = etcd("livenessProbe", json!({"exec": {"command": command}}));
+    secure(&mut object["spec"]["template"]["spec"]["containers"][0]);
+    object
 }
 
 fn secure(container: &mut Value) {

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::input::Document,
-    defrag::{finding::Finding, policy::Governing, statefulset::StatefulSet},
+    defrag::{Enrollment, finding::Finding, policy::Governing, statefulset::StatefulSet},
 };
 
 /// An object of the input, assessed.
@@ -18,7 +18,7 @@ pub(super) enum Subject {
     Policy(String),
     StatefulSet {
         object: Box<StatefulSet>,
-        enrolled: bool,
+        enrolment: Enrollment,
         /// `None` where no policies were named.
         governing: Option<Governing>,
     },
@@ -36,14 +36,19 @@ impl Subject {
     /// What governs it, where that is a question.
     pub(super) fn governing(&self) -> Option<&Governing> {
         match self {
-            Self::StatefulSet { governing, enrolled: true, .. } => governing.as_ref(),
+            Self::StatefulSet { governing, enrolment: Enrollment::Enrolled, .. } => governing.as_ref(),
             Self::StatefulSet { .. } | Self::Policy(_) => None,
         }
+    }
+
+    /// Whether it is judged as if it were enrolled, so that nothing of it is refused.
+    pub(super) const fn is_only_looked_at(&self) -> bool {
+        matches!(self, Self::StatefulSet { enrolment: Enrollment::NotEnrolled, .. })
     }
 }
 
 impl Assessed {
     pub(super) fn refused(&self) -> bool {
-        self.findings.iter().any(Finding::denies)
+        !self.subject.is_only_looked_at() && self.findings.iter().any(Finding::denies)
     }
 }

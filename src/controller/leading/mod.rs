@@ -239,9 +239,11 @@ impl Leading {
     fn task(&mut self, key: ObjectKey) -> Task {
         let expected = cronjob::name(&key.name);
         let cronjobs = self.cronjobs.within(&key.namespace).map(|(_, live)| live);
+        let statefulset = self.statefulsets.get(&key).cloned();
+        let service = statefulset.as_ref().map_or("", |object| object.spec.service_name.as_str());
         Task {
-            statefulset: self.statefulsets.get(&key).cloned(),
-            cronjobs: cronjobs.filter(|live| live.concerns(&key.name, &expected)).cloned().collect(),
+            cronjobs: cronjobs.filter(|live| live.concerns(&key.name, service, &expected)).cloned().collect(),
+            statefulset,
             reports: self.reports_of(&key),
             runs: self.runs.ended(self.runs_of(&key).as_ref()).copied().collect(),
             snapshot: Arc::clone(&self.snapshot),
@@ -419,8 +421,8 @@ impl Leading {
                     continue;
                 }
             }
-            for (key, _) in self.statefulsets.within(&change.key.namespace) {
-                if live.concerns(&key.name, &cronjob::name(&key.name)) {
+            for (key, object) in self.statefulsets.within(&change.key.namespace) {
+                if live.concerns(&key.name, &object.spec.service_name, &cronjob::name(&key.name)) {
                     self.queue.add(key);
                 }
             }

@@ -51,6 +51,19 @@ pub(super) fn unclear(object: &StatefulSet) -> Finding {
     )
 }
 
+/// That an etcd is judged that nobody has enrolled. `evidence` says why it is one.
+pub(super) fn not_enrolled(evidence: &str) -> Finding {
+    Finding::new(
+        Code::NotEnrolled,
+        Field::ENABLED,
+        "an etcd without the label: judged as if it had it",
+        format!(
+            "{evidence} It does not carry the label {ENABLED}, so it has no CronJob. The other findings are those that it would \
+             get with the label: write {ENABLED}: \"true\" in metadata.labels to enrol it, or \"false\" to leave it out."
+        ),
+    )
+}
+
 /// That an etcd opts out where the policy enrols all.
 pub(super) fn opted_out(object: &StatefulSet) -> Option<Finding> {
     let evidence = (object.label(ENABLED) == Some("false")).then(|| etcd::evidence(object))?;

@@ -23,7 +23,7 @@ use k8s_openapi::api::batch::v1::CronJob;
 pub(super) use self::settings::restates;
 pub use self::{enrollment::Enrollment, plan::Plan, settings::Source, surroundings::Surroundings};
 use self::{
-    enrollment::{left_out, opted_out, unclear},
+    enrollment::{left_out, not_enrolled, opted_out, unclear},
     settings::{Case, concerns_settings},
     surroundings::{foreign, no_facts, no_settings, rival},
 };
@@ -33,7 +33,7 @@ use super::{
     etcd::{self, Discovery, Etcd, Overrides},
     facts::{self, Facts},
     finding::{Code, Finding, quoted},
-    keys::Key,
+    keys::{ENABLED, Key},
     policy::{Governing, Policy},
     settings::{self as asking, Asked, Settings},
     statefulset::StatefulSet,
@@ -145,6 +145,31 @@ pub fn assess(object: &StatefulSet, governing: &Governing, around: &Surroundings
     }
 }
 
+/// Assesses a StatefulSet that nobody has enrolled as if it carried the label, where it runs an etcd; and says that, and which
+/// settings nobody reads. What else is found is what it would get. `None` where there is nothing to say.
+#[must_use]
+pub fn assess_before_enrolment(
+    object: &StatefulSet,
+    governing: &Governing,
+    around: &Surroundings<'_>,
+    now: Timestamp,
+) -> Option<Vec<Finding>> {
+    if Enrollment::of(object, &governing.policy) != Enrollment::NotEnrolled {
+        return None;
+    }
+    let mut findings = asking::unread(object);
+    let evidence = etcd::evidence(object);
+    if evidence.runs_etcd() || !findings.is_empty() && evidence.names_etcd() {
+        findings.insert(0, not_enrolled(evidence.sentence()));
+        let mut labelled = object.clone();
+        labelled.metadata.labels.get_or_insert_default().insert(ENABLED.to_owned(), "true".to_owned());
+        let assessment = assess(&labelled, governing, around, now);
+        // What stands on the pod template has been said.
+        findings.extend(assessment.findings.into_iter().filter(|finding| finding.code != Code::SettingUnread));
+    }
+    (!findings.is_empty()).then_some(findings)
+}
+
 /// `unread` says why only the [`budget::rest`] of the object is looked at; it is then all that is to be said of it.
 fn enrolled(
     object: &StatefulSet,
@@ -174,6 +199,7 @@ fn enrolled(
     let case = Case { object, policy, quota: quota.or_else(|| known.map(|facts| facts.quota)), now };
 
     findings.extend(opted_out(object));
+    findings.extend(asking::on_pod_template(object));
     findings.extend(discovered);
     let mut checked = case.check(settings, given, findings, own_trigger, None);
     let mut findings = std::mem::take(&mut checked.findings);
@@ -193,7 +219,9 @@ fn enrolled(
             || findings.iter().filter(|finding| prevents(finding)).any(concerns_settings),
         facts: hidden,
     };
-    let suspended = suspend == Some(true) || object.replicas() <= 0;
+    // Members elsewhere go on without the pods of this StatefulSet.
+    let no_member = etcd.as_ref().map_or(object.replicas() <= 0, |etcd| etcd.members == 0);
+    let suspended = suspend == Some(true) || no_member;
 
     let (source, plan) = if refused.any && ours.is_none() {
         (Source::Nothing, None)
@@ -207,7 +235,7 @@ fn enrolled(
         };
         let mut plan = Plan::new(case, checked, facts);
         plan.suspend = suspend.unwrap_or_else(|| record.as_ref().is_some_and(|record| record.suspend));
-        plan.suspended |= plan.suspend || object.replicas() <= 0;
+        plan.suspended |= plan.suspend || no_member;
         plan.defrag_now = defrag_now;
         plan.deadline = plan.deadline.min(longest_deadline(ours, record.as_ref(), governing));
         plan.quota_source = match etcd.and_then(|etcd| etcd.quota).filter(|_| hidden.is_none()) {
@@ -226,12 +254,12 @@ fn enrolled(
         }
         // Those of an etcd that had no members say nothing of members that came back.
         let unreachable = plan.facts.as_ref().is_none_or(|facts| facts.endpoints.is_empty());
-        if unreachable && object.replicas() > 0 {
+        if unreachable && !no_member {
             findings.push(no_facts());
         }
     }
     if enrollment == Enrollment::Enrolled {
-        let rivals = around.rivals(object.name(), &name);
+        let rivals = around.rivals(object, &name);
         findings.extend(policy.limits.weigh(rivals.into_iter().map(rival).collect()));
     }
     let verdict = match (ownership, &plan) {
@@ -283,19 +311,25 @@ fn redundant_compaction(settings: &Settings, etcd: &Etcd) -> Option<Finding> {
 
 /// An etcd with RBAC refuses a run that does not log in.
 fn missing_credentials(overrides: &Overrides, etcd: &Etcd) -> Option<Finding> {
-    let missing = etcd.rbac && overrides.username_secret.is_none();
-    missing.then(|| {
-        Finding::new(
-            Code::CredentialsUnknown,
-            Key::UsernameSecret.field(),
-            "etcd asks for a login: name its Secret in username-secret",
-            format!(
-                "The container {} sets a root password, so this etcd asks every client to log in, and no Secret for that is named: each run would fail. Write {}: \"name:userKey,passwordKey\".",
-                quoted(&etcd.container),
-                Key::UsernameSecret.annotation()
-            ),
-        )
-    })
+    let login = etcd.login.as_ref().filter(|_| overrides.username_secret.is_none())?;
+    let annotation = Key::UsernameSecret.annotation();
+    let advice = match &login.password {
+        Some((name, key)) => format!(
+            "The password stands in the Secret {name}, key {key}: write {annotation}: \"{name}:user=root,{key}\". For another user, write \"name:userKey,passwordKey\"."
+        ),
+        None => format!(
+            "Write {annotation}: \"name:userKey,passwordKey\", or \"name:user=root,passwordKey\" where the Secret has a password only."
+        ),
+    };
+    Some(Finding::new(
+        Code::CredentialsUnknown,
+        Key::UsernameSecret.field(),
+        "etcd asks for a login: name its Secret in username-secret",
+        format!(
+            "The container {} sets a root password, so this etcd asks every client to log in, and no Secret for that is named: each run would fail. {advice}",
+            quoted(&etcd.container)
+        ),
+    ))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::defrag::{
     cronjob::{budget::Run, live::Live},
     finding::{Code, Finding, quoted},
+    statefulset::StatefulSet,
 };
 
 /// What a caller can see of the cluster besides the StatefulSet and the policies. What it cannot see is `None`.
@@ -31,8 +32,10 @@ impl Surroundings<'_> {
     }
 
     /// The names of the CronJobs that defragment this etcd besides the one of this name, in order.
-    pub(super) fn rivals(&self, statefulset: &str, name: &str) -> Vec<&str> {
-        let others = self.cronjobs.into_iter().flatten().filter(|live| live.name() != name && live.rivals(statefulset));
+    pub(super) fn rivals(&self, object: &StatefulSet, name: &str) -> Vec<&str> {
+        let (statefulset, service) = (object.name(), object.spec.service_name.as_str());
+        let others = self.cronjobs.into_iter().flatten();
+        let others = others.filter(|live| live.name() != name && live.rivals(statefulset, service));
         let mut names: Vec<&str> = others.map(Live::name).collect();
         names.sort_unstable();
         names

@@ -113,18 +113,20 @@ impl Live {
         }
     }
 
-    /// Whether this CronJob concerns a StatefulSet of its namespace, whose CronJob is to be named `expected`.
+    /// Whether this CronJob concerns a StatefulSet of its namespace with this governing Service, whose CronJob is to be named
+    /// `expected`.
     #[must_use]
-    pub fn concerns(&self, statefulset: &str, expected: &str) -> bool {
+    pub fn concerns(&self, statefulset: &str, service: &str, expected: &str) -> bool {
         statefulset_of(&self.meta) == Some(statefulset)
             || self.meta.name.as_deref() == Some(expected)
-            || self.rivals(statefulset)
+            || self.rivals(statefulset, service)
     }
 
-    /// Whether this CronJob, be it whose it may, runs a defragmentation of this StatefulSet's pods.
+    /// Whether this CronJob, be it whose it may, runs a defragmentation of this StatefulSet's pods, which it names or reaches
+    /// by their governing Service.
     #[must_use]
-    pub fn rivals(&self, statefulset: &str) -> bool {
-        self.defragments.as_ref().is_some_and(|names| names.has(statefulset))
+    pub fn rivals(&self, statefulset: &str, service: &str) -> bool {
+        self.defragments.as_ref().is_some_and(|names| names.has(statefulset) || names.has(service))
     }
 
     /// Whether an assessment could come to another result than with `old`. How its runs went is no reason.
@@ -252,21 +254,28 @@ mod tests {
     fn rivals_are_found_in_arguments_scripts_and_variables() {
         let engine =
             json!({"name": "a", "image": "x/etcd-defrag:v1", "args": ["--endpoints=https://etcd-0.etcd.ns.svc:2379"]});
-        assert!(observed("mine", &engine).unwrap().rivals("etcd"));
-        assert!(!observed("mine", &engine).unwrap().rivals("etc"));
-        assert!(!observed("mine", &engine).unwrap().rivals("etcd-1"));
+        assert!(observed("mine", &engine).unwrap().rivals("etcd", ""));
+        assert!(!observed("mine", &engine).unwrap().rivals("etc", ""));
+        assert!(!observed("mine", &engine).unwrap().rivals("etcd-1", ""));
         let script = json!({"name": "a", "image": "etcd", "command": ["bash", "-c", "for e in kamaji-etcd-0.kamaji-etcd:2379; do etcdctl defrag; done"]});
-        assert!(observed("kamaji-defrag", &script).unwrap().rivals("kamaji-etcd"));
+        assert!(observed("kamaji-defrag", &script).unwrap().rivals("kamaji-etcd", ""));
         assert!(
-            !observed("kamaji-defrag", &script).unwrap().rivals("etcd"),
+            !observed("kamaji-defrag", &script).unwrap().rivals("etcd", ""),
             "the end of a longer name is another name"
         );
         let variable = json!({"name": "a", "image": "etcd", "command": ["etcdctl", "defrag"],
             "env": [{"name": "ETCDCTL_ENDPOINTS", "value": "http://my-etcd-10.my-etcd-headless:2379"}]});
-        assert!(observed("my-etcd-defrag", &variable).unwrap().rivals("my-etcd"));
-        assert!(!observed("my-etcd-defrag", &variable).unwrap().rivals("my-etcd-headless"));
+        assert!(observed("my-etcd-defrag", &variable).unwrap().rivals("my-etcd", ""));
+        assert!(!observed("my-etcd-defrag", &variable).unwrap().rivals("my-etcd-headless", ""));
         let service = json!({"name": "a", "image": "etcd", "args": ["etcdctl --endpoints http://etcd.ns.svc:2379 defrag --cluster"]});
-        assert!(observed("x", &service).unwrap().rivals("etcd"));
+        assert!(observed("x", &service).unwrap().rivals("etcd", ""));
+        for url in ["http://db-headless:2379", "http://db-headless.ns.svc:2379", "db-headless.ns.svc.cluster.local"] {
+            let by_service =
+                json!({"name": "a", "image": "etcd", "args": [format!("etcdctl --endpoints={url} defrag --cluster")]});
+            let live = observed("x", &by_service).unwrap();
+            assert!(live.rivals("db", "db-headless") && !live.rivals("db", "headless"), "{url}");
+            assert!(live.concerns("db", "db-headless", "db-defrag-job"));
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub(super) const CLIENT_VOLUME: &str = "etcd-client";
 pub(super) const USER: &str = "ETCD_DEFRAG_USER";
 pub(super) const PASSWORD: &str = "ETCD_DEFRAG_PASSWORD";
 
+/// The engine's flag that it checks the health of its endpoints, and not of what the members advertise.
+pub(super) const SKIP_HEALTH_CHECK: &str = "--skip-healthcheck-cluster-endpoints";
+
 /// The annotation of our CronJob with what is in force.
 pub const IN_FORCE: &str = "etcd-defrag.io/in-force";
 /// The annotation of our CronJob that lists the codes of all findings, separated by commas.

@@ -7,17 +7,19 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::{batch::v1::CronJob, core::v1::EnvVar};
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    names::{CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, IN_FORCE, MANAGER, PASSWORD, POLICY, USER},
+    names::{
+        CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, IN_FORCE, MANAGER, PASSWORD, POLICY, SKIP_HEALTH_CHECK, USER,
+    },
     ownership::flag,
 };
 use crate::defrag::{
     duration,
-    etcd::{Kind, ObjectKey, SecretPair, UsernameSecret, default_command_timeout},
+    etcd::{Kind, ObjectKey, SecretPair, UserName, UsernameSecret, default_command_timeout},
     facts::Facts,
     finding::Code,
     keys::Key,
@@ -160,21 +162,18 @@ impl Record {
             let name = secret.secret_name.clone()?;
             client = Some(SecretPair { name, cert_key: cert.key.clone(), key_key: key.key.clone() });
         }
-        let variable = |name: &str| {
-            let found = container.env.iter().flatten().find(|variable| variable.name == name)?;
-            found.value_from.as_ref()?.secret_key_ref.as_ref()
-        };
-        if let Some((user, password)) = variable(USER).zip(variable(PASSWORD)) {
-            login = Some(UsernameSecret {
-                name: user.name.clone(),
-                user_key: user.key.clone(),
-                password_key: password.key.clone(),
-            });
+        let variable = |name: &str| container.env.iter().flatten().find(|variable| variable.name == name);
+        let reference = |variable: &EnvVar| variable.value_from.as_ref()?.secret_key_ref.clone();
+        let literal = |variable: &EnvVar| variable.value.as_ref().map(|value| value.replace("$$", "$"));
+        if let Some((user, password)) = variable(USER).zip(variable(PASSWORD).and_then(reference)) {
+            let user = reference(user).map(|key| UserName::Key(key.key)).or(literal(user).map(UserName::Literal));
+            login = user.map(|user| UsernameSecret { name: password.name, user, password_key: password.key });
         }
         let facts = Facts {
             first_ordinal: endpoints.first().and_then(|url| ordinal(url)).unwrap_or(0),
             replicas: u32::try_from(endpoints.len()).ok()?,
             endpoints,
+            skips_health_check: args.iter().any(|arg| arg == SKIP_HEALTH_CHECK),
             quota: argument("--etcd-storage-quota-bytes")?.parse().ok()?,
             ca,
             client,

@@ -88,7 +88,7 @@ fn a_policy_shapes_the_job_and_the_pod_stays_restricted() {
     let object: crate::defrag::policy::DefragPolicy = serde_json::from_value(json!({
         "apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "p"},
         "spec": {"job": {
-            "image": "registry.example/etcd-defrag@sha256:00",
+            "image": "registry.example/etcd-defrag:v0.42.0@sha256:00",
             "imagePullPolicy": "Always",
             "imagePullSecrets": [{"name": "pull"}],
             "serviceAccountName": "defrag",

@@ -1,65 +1,74 @@
 //! Which container runs etcd.
 
-use super::{options::Options, shell::is_etcd};
+use super::{
+    context::Reading,
+    launch::{base, is_etcd},
+};
 use crate::defrag::{
     finding::{Code, Finding, quoted},
     statefulset::{Container, PodSpec},
 };
 
-/// The container that runs etcd and its place: the one named `etcd`, else one whose command is etcd, else one whose
-/// image is called etcd, else one that starts etcd by a script or through a program such as tini.
-pub(super) fn find(pod: &PodSpec) -> Option<(usize, &Container)> {
-    named(pod).or_else(|| first(pod, starts_etcd))
+/// The container that runs etcd: the one named `etcd`, else one whose command is etcd, else one whose image is called etcd,
+/// else one that starts etcd by a script or through a program such as tini. What keeps no database is none of them.
+pub(super) fn find(readings: &[Reading<'_>]) -> Option<usize> {
+    let tests: [fn(&Reading<'_>) -> bool; 4] = [
+        |reading| reading.container.name == "etcd",
+        |reading| runs_etcd(reading.container),
+        |reading| has_etcd_image(reading.container),
+        |reading| reading.options.starts_etcd,
+    ];
+    let keeps_data = |reading: &Reading<'_>| reading.options.keeps_no_data.is_none();
+    tests.iter().find_map(|test| readings.iter().position(|reading| keeps_data(reading) && test(reading)))
 }
 
-/// The same as far as it can be told without reading arguments and scripts.
-pub(super) fn named(pod: &PodSpec) -> Option<(usize, &Container)> {
-    first(pod, |container| container.name == "etcd")
-        .or_else(|| first(pod, runs_etcd))
-        .or_else(|| first(pod, has_etcd_image))
-}
-
-fn first(pod: &PodSpec, test: impl Fn(&Container) -> bool) -> Option<(usize, &Container)> {
-    pod.containers.iter().enumerate().find(|(_, container)| test(container))
+/// Whether one has etcd's name, as far as that can be told without reading arguments and scripts.
+pub(super) fn is_named(pod: &PodSpec) -> bool {
+    let named = |container: &Container| container.name == "etcd" || runs_etcd(container) || has_etcd_image(container);
+    pod.containers.iter().any(named)
 }
 
 fn runs_etcd(container: &Container) -> bool {
-    let mut words = container.command.iter().chain(&container.args);
-    words.next().is_some_and(|program| !container.command.is_empty() && is_etcd(program))
-        && !words.next().is_some_and(|word| is_proxy(word))
-}
-
-fn starts_etcd(container: &Container) -> bool {
-    let by_name = container.command.first().is_some_and(|program| is_etcd(program));
-    wraps_etcd(container) || !by_name && Options::read(container, "", "").starts_etcd
-}
-
-/// Whether the command is a program that runs what stands behind it, and that is etcd.
-pub(super) fn wraps_etcd(container: &Container) -> bool {
-    const WRAPPERS: [&str; 10] =
-        ["tini", "dumb-init", "catatonit", "env", "exec", "nice", "ionice", "gosu", "su-exec", "setpriv"];
-    let program = container.command.first().and_then(|program| program.rsplit('/').next());
-    let mut rest = container.command.iter().skip(1).chain(&container.args);
-    program.is_some_and(|program| WRAPPERS.contains(&program))
-        && rest.any(|word| is_etcd(word))
-        && !rest.next().is_some_and(|word| is_proxy(word))
-}
-
-/// Subcommands of the etcd program that run no member.
-pub(super) fn is_proxy(word: &str) -> bool {
-    matches!(word, "grpc-proxy" | "gateway")
+    container.command.first().is_some_and(|program| is_etcd(program))
 }
 
 pub(super) fn has_etcd_image(container: &Container) -> bool {
     let untagged = container.image.split('@').next().unwrap_or_default();
-    untagged.rsplit('/').next().and_then(|last| last.split(':').next()) == Some("etcd")
+    base(untagged).split(':').next() == Some("etcd")
 }
 
-pub(super) fn not_found(pod: &PodSpec) -> Finding {
+/// The container that looks like an etcd and keeps no database, and what it runs.
+pub(super) fn in_its_place<'a>(readings: &'a [Reading<'_>]) -> Option<(&'a Reading<'a>, &'a str)> {
+    readings.iter().find_map(|reading| {
+        let container = reading.container;
+        let what = reading.options.keeps_no_data.as_deref()?;
+        let looks_like_etcd = container.name == "etcd" || has_etcd_image(container) || what.starts_with("etcd");
+        looks_like_etcd.then_some((reading, what))
+    })
+}
+
+/// That no container runs an etcd, with what was found in its place.
+pub(super) fn not_found(readings: &[Reading<'_>]) -> Finding {
+    let Some((reading, what)) = in_its_place(readings) else { return none(readings) };
+    let name = quoted(&reading.container.name);
+    Finding::new(
+        Code::EtcdNotFound,
+        reading.field.clone(),
+        format!("the container {name} runs {}, which keeps no database", quoted(what)),
+        format!(
+            "The container {name} runs {}, which keeps no database: there is nothing to defragment, and a run would fail \
+             or would defragment the members of another etcd. Take the label off, and put it on the StatefulSet whose \
+             pods are the members.",
+            quoted(what)
+        ),
+    )
+}
+
+fn none(readings: &[Reading<'_>]) -> Finding {
     const SHOWN: usize = 5;
-    let mut found: Vec<String> = pod
-        .containers
+    let mut found: Vec<String> = readings
         .iter()
+        .map(|reading| reading.container)
         .take(SHOWN)
         .map(|container| match container.command.first() {
             Some(program) => {
@@ -68,8 +77,8 @@ pub(super) fn not_found(pod: &PodSpec) -> Finding {
             None => format!("{} (image {})", quoted(&container.name), quoted(&container.image)),
         })
         .collect();
-    if pod.containers.len() > SHOWN {
-        found.push(format!("{} more", pod.containers.len() - SHOWN));
+    if readings.len() > SHOWN {
+        found.push(format!("{} more", readings.len() - SHOWN));
     }
     let found =
         if found.is_empty() { "there are no containers".to_owned() } else { format!("found {}", found.join(", ")) };
@@ -88,6 +97,7 @@ pub(super) fn not_found(pod: &PodSpec) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::defrag::etcd::mounts::Files;
 
     fn container(name: &str, image: &str, command: &[&str]) -> Container {
         Container {
@@ -99,7 +109,9 @@ mod tests {
     }
 
     fn found(containers: Vec<Container>) -> Option<usize> {
-        find(&PodSpec { containers, ..PodSpec::default() }).map(|(index, _)| index)
+        let pod = PodSpec { containers, ..PodSpec::default() };
+        let files = Files::of(&pod);
+        find(&Reading::all(&pod, "ns", &files))
     }
 
     #[test]
@@ -115,6 +127,9 @@ mod tests {
         assert_eq!(found(vec![container("m", "x", &["sh", "-c", "exec etcd --data-dir=/x"])]), Some(0));
         assert_eq!(found(vec![container("m", "x", &["/sbin/tini", "--", "etcd", "--data-dir=/x"])]), Some(0));
         assert_eq!(found(vec![container("m", "x", &["tini", "--", "etcd", "gateway", "start"])]), None);
+        let proxy = || container("etcd", "etcd:v3.6.1", &["etcd", "grpc-proxy", "start"]);
+        assert_eq!(found(vec![proxy(), container("m", "x", &["etcd"])]), Some(1), "the member and not the proxy");
+        assert_eq!(found(vec![proxy()]), None);
         assert_eq!(found(Vec::new()), None);
     }
 }

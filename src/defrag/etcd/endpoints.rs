@@ -1,17 +1,23 @@
 //! Where clients reach each member.
 
 use super::{
-    Context, DEFAULT_CLIENT_PORT, MAX_MEMBERS,
-    marks::{POD, UNKNOWN},
+    DEFAULT_CLIENT_PORT, MAX_MEMBERS, cluster,
+    context::Context,
+    marks::{UNKNOWN, VALUE, readable},
+    options::Options,
     profile::Profile,
     setting::Setting,
     types::Scheme,
+    url::{Host, Url, parse_list},
 };
 use crate::defrag::{
-    dns::is_host_label,
-    finding::{Code, Finding},
+    dns::{is_label, is_subdomain},
+    finding::{Code, Finding, quoted, shorten},
     keys::Key,
 };
+
+/// The longest list of URLs that a message shows, in characters.
+const SHOWN: usize = 160;
 
 /// How the members are reached.
 pub(super) struct Address {
@@ -20,93 +26,203 @@ pub(super) struct Address {
     pub(super) domain: Option<String>,
     pub(super) port: u16,
     pub(super) endpoints: Vec<String>,
-}
-
-/// A client URL in its parts, each as far as it can be seen.
-#[derive(Debug, PartialEq, Eq)]
-struct Url {
-    scheme: Option<Scheme>,
-    host: String,
-    port: Option<u16>,
+    /// The members of the cluster, wherever they run.
+    pub(super) members: u32,
+    /// Whether some of them run outside of the StatefulSet.
+    pub(super) is_spread: bool,
+    /// Whether the engine is to leave out the health check that dials the advertised client URLs.
+    pub(super) skips_health_check: bool,
 }
 
 pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<Finding>) -> Address {
     let urls = Urls::of(context);
-    let member = urls.member(context.sts.name());
+    let name = context.sts.name();
+    // One member alone is whatever it advertises, be it the name of a Service.
+    let alone = urls.alone(context, replicas);
+    let member = urls.member(name).or(alone);
+    let form = urls.form(context, alone.is_none());
     let service = context
         .overrides
         .service
         .clone()
         .or_else(|| Some(context.sts.spec.service_name.clone()).filter(|name| !name.is_empty()))
-        .or_else(|| {
-            member.and_then(|url| url.host.split('.').nth(1)).filter(|name| is_host_label(name)).map(str::to_owned)
-        })
+        .or_else(|| form.as_ref()?.split('.').next().filter(|name| is_label(name)).map(str::to_owned))
         .unwrap_or_default();
     let domain = context.overrides.cluster_domain.clone().or_else(|| urls.domain(member));
     let port = context.overrides.client_port.or_else(|| urls.port(member)).unwrap_or_else(|| container_port(context));
+    let cluster = cluster::of(context);
+    let is_spread = !cluster.outside.is_empty();
+    let members = if is_spread { cluster.count } else { replicas };
+    let mut address = Address {
+        scheme: Scheme::Http,
+        service,
+        domain,
+        port,
+        endpoints: Vec::new(),
+        members,
+        is_spread,
+        skips_health_check: false,
+    };
     if let Some(endpoints) = context.overrides.endpoints.clone() {
-        let https = endpoints.iter().any(|url| url.starts_with("https://"));
-        let scheme = if https { Scheme::Https } else { Scheme::Http };
-        return Address { scheme, service, domain, port, endpoints };
+        address.scheme =
+            if endpoints.iter().any(|url| url.starts_with("https://")) { Scheme::Https } else { Scheme::Http };
+        if is_spread {
+            let left_out = cluster.not_named(&endpoints, name);
+            if left_out.is_none() {
+                address.members = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+            }
+            findings.extend(left_out);
+        }
+        let all = endpoints.len() >= usize::try_from(cluster.count.max(replicas)).unwrap_or(usize::MAX);
+        address.endpoints = endpoints;
+        address.judge_health_check(context, &urls, all, findings);
+        return address;
+    }
+    if let Listens::Locally { urls, field } = listens(context.options()) {
+        findings.push(listens_locally(&urls, field));
+        return address;
     }
     let scheme = urls.scheme(member).or_else(|| scheme_by_options(context));
-    let mut address = Address { scheme: scheme.unwrap_or(Scheme::Http), service, domain, port, endpoints: Vec::new() };
+    address.scheme = scheme.unwrap_or(Scheme::Http);
     if scheme.is_none() {
         findings.push(scheme_unknown(context, &address));
-    } else if address.service.is_empty() {
+    } else if form.is_none() && alone.is_none() && address.service.is_empty() {
         findings.push(service_unknown(context));
     } else if replicas <= MAX_MEMBERS {
+        if is_spread {
+            findings.push(cluster.elsewhere(address.scheme, address.port));
+        }
         let start = u32::try_from(context.sts.spec.ordinals.start).unwrap_or(0);
         let ordinals = (0..replicas).map(|n| u64::from(start) + u64::from(n));
-        address.endpoints = ordinals.map(|ordinal| address.endpoint(context, ordinal)).collect();
+        address.endpoints = if let (Some(url), None) = (alone, &form) {
+            vec![format!("{}://{}:{}", address.scheme, url.host.trim_end_matches('.'), address.port)]
+        } else {
+            let behind = form.unwrap_or_else(|| address.convention(context));
+            let host = |ordinal| format!("{}://{name}-{ordinal}.{behind}:{}", address.scheme, address.port);
+            ordinals.map(host).collect()
+        };
+        address.judge_health_check(context, &urls, !is_spread, findings);
     }
     address
 }
 
 impl Address {
-    fn endpoint(&self, context: &Context<'_>, ordinal: u64) -> String {
-        let Self { scheme, service, port, .. } = self;
-        let (name, namespace) = (context.sts.name(), context.sts.namespace());
+    /// What stands behind the name of a pod where nothing shows how the members call themselves.
+    fn convention(&self, context: &Context<'_>) -> String {
         let domain = self.domain.as_ref().map_or_else(String::new, |domain| format!(".{domain}"));
-        format!("{scheme}://{name}-{ordinal}.{service}.{namespace}.svc{domain}:{port}")
+        format!("{}.{}.svc{domain}", self.service, context.sts.namespace())
     }
+
+    /// The engine's first health check dials what the members advertise. Where a run cannot reach one of these URLs, the
+    /// check is left out, as long as `all` members are among the endpoints and are checked by those.
+    fn judge_health_check(&mut self, context: &Context<'_>, urls: &Urls, all: bool, findings: &mut Vec<Finding>) {
+        let Some((setting, url, why)) = urls.unreachable(context) else { return };
+        if self.endpoints.is_empty() {
+            return;
+        }
+        self.skips_health_check = all;
+        let url = quoted(&readable(&url));
+        let finding = Finding::new(
+            Code::AdvertisedUnreachable,
+            setting.field.clone(),
+            format!("the members advertise {url}: {}", why.brief),
+            format!(
+                "The members advertise {url} to clients ({}): {}. The first health check of the engine dials the \
+                 advertised URLs and would end every run. {} To have it checked, advertise the name of the pod under the \
+                 headless Service.",
+                setting.origin,
+                why.sentence,
+                if all {
+                    "So it is left out (--skip-healthcheck-cluster-endpoints), and the endpoints of the run, which name \
+                     every member, are checked instead."
+                } else {
+                    "It cannot be left out, since the endpoints do not name every member: name them all."
+                }
+            ),
+        );
+        let severity = if all { finding.severity } else { crate::defrag::finding::Severity::Deny };
+        findings.push(finding.with_severity(severity));
+    }
+}
+
+/// Why no pod reaches a URL.
+struct Why {
+    brief: &'static str,
+    sentence: &'static str,
 }
 
 /// The client URLs in view, the best evidence first.
 struct Urls {
-    advertised: Vec<Url>,
+    /// What the members advertise, each with its text.
+    advertised: Vec<(Url, String)>,
     listening: Vec<Url>,
     /// What clients inside the pod are told to use.
     used: Vec<Url>,
+    /// What the members tell each other.
+    peers: Vec<Url>,
+    advertising: Option<Setting>,
 }
 
 impl Urls {
     fn of(context: &Context<'_>) -> Self {
+        let options = context.options();
         let list = |setting: Option<&Setting>| setting.map_or_else(Vec::new, |setting| parse_list(&setting.value));
-        let mut used = list(context.options.env("ETCDCTL_ENDPOINTS"));
+        let mut used = list(options.env("ETCDCTL_ENDPOINTS"));
         if context.profile == Profile::EtcdDruid {
             used.extend(context.sidecars.iter().flat_map(|sidecar| list(sidecar.options.get("endpoints"))));
         }
+        let advertising = options.get("advertise-client-urls").cloned();
+        let texts = advertising.iter().flat_map(|setting| setting.value.split(','));
+        let mut peers = list(options.get("initial-advertise-peer-urls"));
+        peers.extend(cluster::entries(context).filter_map(|(_, url)| Url::parse(url)));
         Self {
-            advertised: list(context.options.get("advertise-client-urls")),
-            listening: list(context.options.get("listen-client-urls")),
+            advertised: texts.filter_map(|text| Some((Url::parse(text)?, text.trim().to_owned()))).collect(),
+            listening: list(options.get("listen-client-urls")),
             used: used.into_iter().filter(|url| url.scheme.is_some()).collect(),
+            peers,
+            advertising,
         }
     }
 
-    /// The URL that names a single pod. Others, such as those of a Service in front of all members or of a pod's
-    /// address, say nothing about the name of a member.
+    fn for_clients(&self) -> impl Iterator<Item = &Url> {
+        self.advertised.iter().map(|(url, _)| url).chain(&self.used)
+    }
+
+    /// The URL that names a single pod, one with a domain first. Others, such as those of a Service in front of all members
+    /// or of a pod's address, say nothing about the name of a member.
     fn member(&self, name: &str) -> Option<&Url> {
-        self.advertised.iter().chain(&self.used).find(|url| {
-            let first = url.host.split('.').next().unwrap_or_default();
-            let ordinal = first.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
-            first.chars().eq([POD]) || ordinal.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-        })
+        let named = || self.for_clients().filter(|url| url.behind_pod(name).is_some());
+        named().find(|url| url.host(name) != Host::BarePod).or_else(|| named().next())
+    }
+
+    /// What stands behind the name of each pod, as the members call themselves; nothing where settings say otherwise. The
+    /// certificate of a member has that name. What they call each other serves where nothing is known of what clients are told.
+    fn form(&self, context: &Context<'_>, among_peers: bool) -> Option<String> {
+        let overrides = context.overrides;
+        if overrides.service.is_some() || overrides.cluster_domain.is_some() {
+            return None;
+        }
+        let peers = self.peers.iter().filter(|_| among_peers);
+        let forms = self.for_clients().chain(peers).filter_map(|url| url.behind_pod(context.sts.name()));
+        forms.filter(|form| !form.is_empty()).next()
+    }
+
+    /// What the only member advertises, where that is a name or an address that others can dial.
+    fn alone(&self, context: &Context<'_>, replicas: u32) -> Option<&Url> {
+        let overrides = context.overrides;
+        if replicas != 1 || overrides.service.is_some() || overrides.cluster_domain.is_some() {
+            return None;
+        }
+        let named = |url: &&Url| {
+            let host = url.host.trim_end_matches('.');
+            url.host(context.sts.name()) == Host::Named && (is_subdomain(host) || url.is_address())
+        };
+        self.advertised.iter().map(|(url, _)| url).find(named)
     }
 
     /// All of them, those that only the pod itself can use last.
     fn by_reach(&self) -> impl Iterator<Item = &Url> {
-        let all = || self.advertised.iter().chain(&self.listening).chain(&self.used);
+        let all = || self.advertised.iter().map(|(url, _)| url).chain(&self.listening).chain(&self.used);
         all().filter(|url| !url.is_local()).chain(all().filter(|url| url.is_local()))
     }
 
@@ -119,42 +235,83 @@ impl Urls {
     }
 
     fn domain(&self, member: Option<&Url>) -> Option<String> {
-        member.into_iter().chain(&self.advertised).find_map(|url| {
+        member.into_iter().chain(self.advertised.iter().map(|(url, _)| url)).find_map(|url| {
             let (_, domain) = url.host.trim_end_matches('.').split_once(".svc.")?;
-            domain.split('.').all(is_host_label).then(|| domain.to_owned())
+            domain.split('.').all(is_label).then(|| domain.to_owned())
         })
     }
-}
 
-impl Url {
-    fn parse(text: &str) -> Option<Self> {
-        let (scheme, rest) = text.trim().split_once("://")?;
-        let scheme = match scheme {
-            "http" => Some(Scheme::Http),
-            "https" => Some(Scheme::Https),
-            unknown if unknown.contains(UNKNOWN) => None,
-            _ => return None,
-        };
-        let authority = rest.split(['/', '?']).next()?;
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port.parse().ok().filter(|port| *port > 0)),
-            _ => (authority, None),
-        };
-        Some(Self { scheme, host: host.to_owned(), port })
+    /// The first advertised URL that a run cannot dial, and why.
+    fn unreachable(&self, context: &Context<'_>) -> Option<(&Setting, String, Why)> {
+        let setting = self.advertising.as_ref()?;
+        if self.is_replaced() {
+            return None;
+        }
+        self.advertised.iter().find_map(|(url, text)| {
+            let why = match url.host(context.sts.name()) {
+                Host::Loopback => Why {
+                    brief: "that is another pod's own address",
+                    sentence: "in every other pod that is the pod itself",
+                },
+                Host::Unspecified => Why {
+                    brief: "that is no address of a member",
+                    sentence: "that is an address to listen on, and whoever dials it reaches itself",
+                },
+                Host::BarePod => Why {
+                    brief: "no other pod resolves that name",
+                    sentence: "no other pod resolves the bare name of a pod",
+                },
+                Host::PodAddress if url.scheme != Some(Scheme::Http) => Why {
+                    brief: "no certificate has that address",
+                    sentence: "the address changes with the pod, so no certificate names it, and TLS refuses it",
+                },
+                Host::PodAddress | Host::Named | Host::Unknown => return None,
+            };
+            Some((setting, text.clone(), why))
+        })
     }
 
-    fn is_local(&self) -> bool {
-        self.host == "localhost" || self.host.starts_with("127.") || self.host == "[::1]"
+    /// Whether etcd advertises the address of its pod in place of what it is told: it does so for its own default while it
+    /// listens on all IPv4 interfaces (`embed.Config.UpdateDefaultClusterFromName`).
+    fn is_replaced(&self) -> bool {
+        let default = matches!(self.advertised.as_slice(), [(_, text)] if text == "http://localhost:2379");
+        default && self.listening.first().is_some_and(|url| url.host == "0.0.0.0")
     }
 }
 
-fn parse_list(text: &str) -> Vec<Url> {
-    text.split(',').filter_map(Url::parse).collect()
+/// Where an etcd listens for clients.
+pub(super) enum Listens {
+    /// On these URLs, which only its own pod can dial, as a person reads them.
+    Locally { urls: String, field: String },
+    /// Where others reach it, or where that cannot be seen.
+    Elsewhere,
+}
+
+/// Without a flag an etcd listens on loopback, which is certain where all its options are in view.
+pub(super) fn listens(options: &Options) -> Listens {
+    let Some(setting) = options.get("listen-client-urls") else {
+        return match options.started_at() {
+            Some(field) if options.unreadable().is_none() => {
+                Listens::Locally { urls: "http://localhost:2379, its default".to_owned(), field: field.to_owned() }
+            }
+            _ => Listens::Elsewhere,
+        };
+    };
+    let local = |text: &str| {
+        let socket = text.trim().starts_with("unix://") || text.trim().starts_with("unixs://");
+        socket || Url::parse(text).is_some_and(|url| url.is_local())
+    };
+    let mut urls = setting.value.split(',').filter(|url| !url.trim().is_empty()).peekable();
+    if urls.peek().is_some() && urls.all(local) {
+        Listens::Locally { urls: shorten(&readable(&setting.value), SHOWN), field: setting.field.clone() }
+    } else {
+        Listens::Elsewhere
+    }
 }
 
 /// The port named `client`, else etcd's own.
 fn container_port(context: &Context<'_>) -> u16 {
-    let named = context.container.ports.iter().find(|port| port.name == "client");
+    let named = context.container().ports.iter().find(|port| port.name == "client");
     named
         .and_then(|port| u16::try_from(port.container_port).ok())
         .filter(|port| *port > 0)
@@ -163,17 +320,27 @@ fn container_port(context: &Context<'_>) -> u16 {
 
 /// Without any URL: TLS where a certificate is configured, plain text where all options are in view, else unknown.
 fn scheme_by_options(context: &Context<'_>) -> Option<Scheme> {
-    if context.options.get("cert-file").is_some() || context.options.is_on("auto-tls") {
+    if context.options().get("cert-file").is_some() || context.options().is_on("auto-tls") {
         Some(Scheme::Https)
-    } else if context.options.unreadable().is_none() {
+    } else if hidden(context).is_none() {
         Some(Scheme::Http)
     } else {
         None
     }
 }
 
+/// Where the client URLs may stand that cannot be seen, in words.
+fn hidden(context: &Context<'_>) -> Option<String> {
+    let options = context.options();
+    let behind = |flag: &str| {
+        let setting = options.get(flag).filter(|setting| setting.value.contains([UNKNOWN, VALUE]))?;
+        Some(format!("the object that {} of {} refers to", setting.origin, setting.field))
+    };
+    options.unreadable().or_else(|| ["advertise-client-urls", "listen-client-urls"].into_iter().find_map(behind))
+}
+
 fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
-    let place = context.options.unreadable().unwrap_or_default();
+    let place = hidden(context).unwrap_or_default();
     let service = if address.service.is_empty() { "<service>" } else { &address.service };
     let (name, namespace, port) = (context.sts.name(), context.sts.namespace(), address.port);
     Finding::new(
@@ -205,25 +372,17 @@ fn service_unknown(context: &Context<'_>) -> Finding {
     )
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_come_apart() {
-        for (text, scheme, host, port) in [
-            ("https://a.b:2379", Some(Scheme::Https), "a.b", Some(2379)),
-            ("http://a/", Some(Scheme::Http), "a", None),
-            ("\u{E001}://a:1", None, "a", Some(1)),
-            ("https://[::1]:2379", Some(Scheme::Https), "[::1]", Some(2379)),
-            ("https://[::1]", Some(Scheme::Https), "[::1]", None),
-            ("https://a:99999", Some(Scheme::Https), "a", None),
-            (" https://a:0 ", Some(Scheme::Https), "a", None),
-        ] {
-            assert_eq!(Url::parse(text), Some(Url { scheme, host: host.to_owned(), port }), "{text}");
-        }
-        for text in ["", "a:2379", "unix:///var/run/x", "$(X)://a"] {
-            assert_eq!(Url::parse(text), None, "{text}");
-        }
-    }
+fn listens_locally(urls: &str, field: String) -> Finding {
+    Finding::new(
+        Code::EtcdUnreachable,
+        field,
+        "etcd listens on loopback only: no run reaches it",
+        format!(
+            "This etcd listens for clients on {urls}, which only its own pod can dial, so no run reaches it. To have it \
+             defragmented, add an address that other pods reach to --listen-client-urls, such as \
+             https://0.0.0.0:2379 with TLS and --client-cert-auth. Otherwise take the label off, and defragment it from \
+             inside the pod. Where something in the pod forwards connections to it, set {} to the URL of each member there.",
+            Key::Endpoints.annotation()
+        ),
+    )
 }

@@ -4,11 +4,17 @@
 //! to show an etcd: a container that starts the program or has its image, and the options of a member. A name is no
 //! evidence: a client, a backup or a proxy is called etcd as easily.
 
-use super::{container, container_field, options::Options, shell::is_etcd};
+use super::{
+    container,
+    context::Reading,
+    endpoints::{self, Listens},
+    launch::{base, is_etcd},
+    mounts::Files,
+};
 use crate::defrag::{
     budget::{Counted, Excess},
     finding::quoted,
-    statefulset::{Container, StatefulSet},
+    statefulset::StatefulSet,
 };
 
 /// Options that only a member has. Each is also an environment variable.
@@ -68,83 +74,89 @@ pub fn mentions_etcd(sts: &StatefulSet) -> bool {
 pub fn evidence(sts: &StatefulSet) -> Evidence {
     let pod = &sts.spec.template.spec;
     let unread = |excess: Excess| Evidence {
-        names_etcd: container::named(pod).is_some(),
+        names_etcd: container::is_named(pod),
         runs_etcd: false,
         sentence: format!("Whether it runs an etcd is not known: it {}.", excess.sentence()),
     };
     if let Some(excess) = Excess::of(sts) {
         return unread(excess);
     }
-    let Some((index, container)) = container::find(pod) else {
-        let sentence = "No container of the pod template has etcd as its command or image.".to_owned();
-        return Evidence { names_etcd: false, runs_etcd: false, sentence };
-    };
-    let options = Options::read(container, &container_field(index), sts.namespace());
-    if let Some(excess) = Excess::over(Counted::Invocations, options.invocations) {
+    let files = Files::of(pod);
+    let readings = Reading::all(pod, sts.namespace(), &files);
+    let invocations = readings.iter().map(|reading| reading.options.invocations).max().unwrap_or_default();
+    if let Some(excess) = Excess::over(Counted::Invocations, invocations) {
         return unread(excess);
     }
-    let name = quoted(&container.name);
-    let started = match start(container, &options) {
-        Ok(started) => started,
-        Err(reason) => {
-            return Evidence {
-                names_etcd: true,
-                runs_etcd: false,
-                sentence: format!("The container {name} runs no etcd member: {reason}."),
-            };
-        }
+    let Some(etcd) = container::find(&readings).and_then(|index| readings.get(index)) else {
+        let instead = container::in_its_place(&readings);
+        let sentence = match instead {
+            Some((reading, what)) => {
+                let name = quoted(&reading.container.name);
+                format!("The container {name} runs no etcd member: it runs {}.", quoted(what))
+            }
+            None => "No container of the pod template has etcd as its command or image.".to_owned(),
+        };
+        return Evidence { names_etcd: instead.is_some(), runs_etcd: false, sentence };
     };
-    match member(&options, container) {
-        Some(option) => Evidence {
-            names_etcd: true,
-            runs_etcd: true,
-            sentence: format!("The container {name} {started} with {option}, so it is an etcd."),
-        },
-        None => Evidence {
-            names_etcd: true,
-            runs_etcd: false,
-            sentence: format!(
-                "The container {name} {started}, but with no option of a member, such as --initial-cluster or \
-                 ETCD_INITIAL_CLUSTER."
-            ),
-        },
+    let (runs_etcd, sentence) = match runs(etcd) {
+        Ok(sentence) => (true, sentence),
+        Err(sentence) => (false, sentence),
+    };
+    Evidence { names_etcd: true, runs_etcd, sentence }
+}
+
+/// Whether a container runs a member that others can reach, and why it does or does not, in one sentence.
+fn runs(reading: &Reading<'_>) -> Result<String, String> {
+    let (container, options) = (reading.container, &reading.options);
+    let name = quoted(&container.name);
+    let started = start(reading).map_err(|reason| format!("The container {name} runs no etcd member: {reason}."))?;
+    if let Listens::Locally { urls, .. } = endpoints::listens(options) {
+        return Err(format!("The container {name} {started}, but serves its own pod only: it listens on {urls}."));
+    }
+    match member(reading) {
+        Some(option) => Ok(format!("The container {name} {started} with {option}, so it is an etcd.")),
+        None => Err(format!(
+            "The container {name} {started}, but with no option of a member, such as --initial-cluster or \
+             ETCD_INITIAL_CLUSTER."
+        )),
     }
 }
 
+/// Whether a container runs a member, be it for its own pod only.
+pub(super) fn is_member(reading: &Reading<'_>) -> bool {
+    reading.options.keeps_no_data.is_none() && start(reading).is_ok() && member(reading).is_some()
+}
+
 /// How the container starts etcd, in words; else what it does instead.
-fn start(container: &Container, options: &Options) -> Result<String, String> {
-    let words: Vec<&str> = container.command.iter().chain(&container.args).map(String::as_str).collect();
-    let image = quoted(&container.image);
-    if let Some(subcommand) = words.iter().take(2).find(|word| container::is_proxy(word)) {
-        return Err(format!("it is started as {subcommand}"));
+fn start(reading: &Reading<'_>) -> Result<String, String> {
+    let (container, options) = (reading.container, &reading.options);
+    if let Some(what) = &options.keeps_no_data {
+        return Err(format!("it runs {}", quoted(what)));
     }
+    let image = quoted(&container.image);
     match &options.program {
         _ if options.starts_etcd => Ok("starts etcd".to_owned()),
         // Kubermatic's launcher writes the flags of etcd itself.
-        Some(program) if is_launcher(program) && container::has_etcd_image(container) => {
-            Ok(format!("starts etcd by {}", quoted(program)))
+        Some(program) if options.is_launched() && container::has_etcd_image(container) => {
+            Ok(format!("starts etcd by {}", quoted(base(program))))
         }
-        Some(program) if container::wraps_etcd(container) => Ok(format!("starts etcd by {}", quoted(program))),
-        Some(program) => Err(format!("its command is {}", quoted(program))),
-        None if !container::has_etcd_image(container) => Err(format!("its image is {image}")),
-        None => match words.first().filter(|word| !word.starts_with('-') && !is_etcd(word)) {
+        Some(program) if !options.of_image => Err(format!("its command is {}", quoted(program))),
+        _ if !container::has_etcd_image(container) => Err(format!("its image is {image}")),
+        _ => match container.args.first().filter(|word| !word.starts_with('-') && !is_etcd(word)) {
             Some(word) => Err(format!("its image {image} is run with {}", quoted(word))),
             None => Ok(format!("has the image {image}")),
         },
     }
 }
 
-fn is_launcher(program: &str) -> bool {
-    program.rsplit('/').next() == Some("etcd-launcher")
-}
-
 /// The first option of a member, in words.
-fn member(options: &Options, container: &Container) -> Option<String> {
+fn member(reading: &Reading<'_>) -> Option<String> {
+    let Reading { container, options, .. } = reading;
     if let Some(setting) = MEMBER.iter().find_map(|flag| options.get(flag)) {
         return Some(setting.origin.clone());
     }
     if !options.has_config_file() {
-        return options.unreadable().map(|place| format!("options in {place}"));
+        return options.elsewhere().map(|place| format!("options in {place}"));
     }
     // etcd ignores its environment beside a configuration file, but what a chart sets there still tells what runs.
     let variable = |flag: &str| format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"));

@@ -6,17 +6,17 @@
 use std::collections::BTreeMap;
 
 use super::{
-    marks::{POD, UNKNOWN, clean},
+    marks::{ADDRESS, POD, UNKNOWN, VALUE, clean},
     setting::Setting,
 };
-use crate::defrag::statefulset::Container;
+use crate::defrag::statefulset::{Container, EnvSource};
 
 /// The most characters that all expansions of one container may add up to. Ten variables that each name the one before
 /// ten times would otherwise take gigabytes.
 const BUDGET: usize = 1 << 16;
 
 /// The environment of a container.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Environment {
     vars: BTreeMap<String, Setting>,
     /// Whether further variables come from where they cannot be read.
@@ -30,11 +30,7 @@ impl Environment {
         for (index, var) in container.env.iter().enumerate() {
             let value = match (&var.value, &var.value_from) {
                 (Some(value), _) if !value.is_empty() => environment.expand(value),
-                (_, Some(source)) => match source.field_ref.as_ref().map(|field| field.field_path.as_str()) {
-                    Some("metadata.name") => POD.to_string(),
-                    Some("metadata.namespace") => clean(namespace),
-                    _ => UNKNOWN.to_string(),
-                },
+                (_, Some(source)) => from_elsewhere(source, namespace),
                 _ => String::new(),
             };
             let setting = Setting { value, field: format!("{field}.env[{index}].value"), origin: clean(&var.name) };
@@ -45,6 +41,11 @@ impl Environment {
 
     pub(super) fn get(&self, name: &str) -> Option<&Setting> {
         self.vars.get(name)
+    }
+
+    /// All variables by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Setting)> {
+        self.vars.iter().map(|(name, setting)| (name.as_str(), setting))
     }
 
     /// Overlays a variable that a script sets.
@@ -121,6 +122,21 @@ impl Environment {
     }
 }
 
+/// What stands for a value that the pod template does not hold. No address, number, label or name begins with a dash, so
+/// none of them is a flag; an annotation or the content of a Secret may be.
+fn from_elsewhere(source: &EnvSource, namespace: &str) -> String {
+    let path = source.field_ref.as_ref().map(|field| field.field_path.as_str());
+    match path {
+        Some("metadata.name") => POD.to_string(),
+        Some("metadata.namespace") => clean(namespace),
+        Some("status.podIP" | "status.podIPs" | "status.hostIP" | "status.hostIPs") => ADDRESS.to_string(),
+        Some("spec.nodeName" | "spec.serviceAccountName" | "metadata.uid") => VALUE.to_string(),
+        Some(path) if path.starts_with("metadata.labels[") => VALUE.to_string(),
+        None if source.resource_field_ref.is_some() => VALUE.to_string(),
+        _ => UNKNOWN.to_string(),
+    }
+}
+
 /// Whether this can name a variable.
 pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -138,7 +154,7 @@ mod tests {
 
     fn field(name: &str, path: &str) -> EnvVar {
         let field_ref = Some(FieldRef { field_path: path.to_owned() });
-        EnvVar { name: name.to_owned(), value: None, value_from: Some(EnvSource { field_ref }) }
+        EnvVar { name: name.to_owned(), value: None, value_from: Some(EnvSource { field_ref, ..EnvSource::default() }) }
     }
 
     fn environment(env: Vec<EnvVar>) -> Environment {
@@ -156,6 +172,9 @@ mod tests {
             field("POD", "metadata.name"),
             field("NS", "metadata.namespace"),
             field("IP", "status.podIP"),
+            field("NODE", "spec.nodeName"),
+            field("LABEL", "metadata.labels['zone']"),
+            field("NOTE", "metadata.annotations['flags']"),
         ]);
         for (text, expanded) in [
             ("$(A)", "x"),
@@ -169,7 +188,9 @@ mod tests {
             ("$(A", "$(A"),
             ("$(cat /x $(A))", "$(cat /x $(A))"),
             ("$(POD).$(NS)", "\u{E000}.ns"),
-            ("$(IP)", "\u{E001}"),
+            ("$(IP)", "\u{E002}"),
+            ("$(NODE)$(LABEL)", "\u{E003}\u{E003}"),
+            ("$(NOTE)", "\u{E001}"),
             ("\u{E000}", "\u{FFFD}"),
         ] {
             assert_eq!(env.expand(text), expanded, "{text}");

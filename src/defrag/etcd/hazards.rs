@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::{Etcd, Quota};
 use crate::defrag::{
+    field::Field,
     finding::{Code, Finding, quoted},
+    keys::Key,
     policy::Limits,
     quantity::{GIB, human},
 };
@@ -40,6 +42,7 @@ pub fn hazards(etcd: &Etcd, limits: &Limits) -> Vec<Finding> {
         findings.extend(volume(etcd, quota, limits));
         findings.extend(liveness(etcd, quota, limits));
     }
+    findings.extend(etcd.others.iter().map(|(name, field)| other(name, field)));
     findings.extend(etcd.rivals.iter().map(|rival| {
         Finding::new(
             Code::RivalDefragmenter,
@@ -55,8 +58,22 @@ pub fn hazards(etcd: &Etcd, limits: &Limits) -> Vec<Finding> {
     limits.weigh(findings)
 }
 
+/// That the pod has one etcd more, of which nothing is defragmented.
+fn other(name: &str, field: &str) -> Finding {
+    let name = quoted(name);
+    Finding::new(
+        Code::SecondEtcd,
+        field.to_owned(),
+        format!("the container {name} runs another etcd, which is not defragmented"),
+        format!(
+            "The container {name} of the same pod runs another etcd. A StatefulSet has one CronJob, for the etcd that is read \
+             first, so the one in {name} is never defragmented. Give it a StatefulSet of its own, or see to it yourself."
+        ),
+    )
+}
+
 fn version(etcd: &Etcd) -> Option<Finding> {
-    let field = format!("spec.template.spec.containers[{}].image", etcd.container_index);
+    let field = format!("{}.image", etcd.container_field);
     let Some(version) = etcd.version else {
         return Some(Finding::new(
             Code::EtcdVersionUnknown,
@@ -83,13 +100,19 @@ fn version(etcd: &Etcd) -> Option<Finding> {
 }
 
 fn members(etcd: &Etcd) -> Option<Finding> {
-    let count = etcd.replicas;
+    let count = etcd.members;
+    // How many there are elsewhere, the endpoints say.
+    let (field, place): (Field, _) = if etcd.is_spread {
+        (Key::Endpoints.field(), format!("This etcd has {count} members"))
+    } else {
+        ("spec.replicas".into(), format!("spec.replicas is {count}"))
+    };
     if count == 1 {
         let message = "spec.replicas is 1: while its only member defragments, this etcd answers nobody, and everything \
                        that depends on it stands still. Run 3 members, or schedule runs for a time when an outage of a \
                        minute or more does no harm.";
         let brief = "one member: every run is an outage of the whole etcd";
-        return Some(Finding::new(Code::SingleMember, "spec.replicas", brief, message));
+        return Some(Finding::new(Code::SingleMember, field, brief, message));
     }
     if count == 0 || count % 2 == 1 {
         return None;
@@ -107,9 +130,9 @@ fn members(etcd: &Etcd) -> Option<Finding> {
         );
         (brief, why)
     };
-    let message = format!("spec.replicas is {count}: {why}. Run {better} members, or {}.", (count - 1).max(3));
-    let message = if count == 2 { format!("spec.replicas is 2: {why}. Run 3 members.") } else { message };
-    Some(Finding::new(Code::EvenMembers, "spec.replicas", brief, message))
+    let message = format!("{place}: {why}. Run {better} members, or {}.", (count - 1).max(3));
+    let message = if count == 2 { format!("{place}: {why}. Run 3 members.") } else { message };
+    Some(Finding::new(Code::EvenMembers, field, brief, message))
 }
 
 fn quota_size(quota: &Quota, limits: &Limits) -> Option<Finding> {

@@ -2,20 +2,30 @@
 
 /// Stands for the pod's own name.
 pub(super) const POD: char = '\u{E000}';
-/// Stands for a value that cannot be seen.
+/// Stands for a value that cannot be seen, and that may be anything, a flag too.
 pub(super) const UNKNOWN: char = '\u{E001}';
+/// Stands for the address of the pod or of its node.
+pub(super) const ADDRESS: char = '\u{E002}';
+/// Stands for a value that cannot be seen and that is no flag: a number, the name of a node.
+pub(super) const VALUE: char = '\u{E003}';
+
+const ALL: [char; 4] = [POD, UNKNOWN, ADDRESS, VALUE];
 
 /// `text` without our marks.
 pub(super) fn clean(text: &str) -> String {
-    text.replace([POD, UNKNOWN], "\u{FFFD}")
+    text.replace(ALL, "\u{FFFD}")
 }
 
 /// Whether `value` can be read in full from here.
 pub(super) fn is_known(value: &str) -> bool {
-    !value.contains([POD, UNKNOWN])
+    !value.contains(ALL)
 }
 
 /// `value` for a person, the marks in words.
 pub(super) fn readable(value: &str) -> String {
-    value.replace(POD, "<pod>").replace(UNKNOWN, "<unknown>")
+    value
+        .replace(POD, "<pod>")
+        .replace(UNKNOWN, "<unknown>")
+        .replace(ADDRESS, "<the pod's address>")
+        .replace(VALUE, "<unknown>")
 }

@@ -34,9 +34,12 @@ fn container(args: &[&str]) -> Value {
     json!({
         "name": "etcd",
         "image": "quay.io/coreos/etcd:v3.6.1",
-        "command": ["etcd", "--data-dir=/data", "--advertise-client-urls=http://$(POD).etcd-headless.ns.svc:2379"],
+        "command": ["etcd", "--data-dir=/data", "--listen-client-urls=http://0.0.0.0:2379", "--advertise-client-urls=http://$(POD).etcd-headless.ns.svc:2379"],
         "args": args,
-        "env": [{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "env": [
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
         "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "certs", "mountPath": "/certs"}]
     })
 }
@@ -125,11 +128,14 @@ fn every_message() {
         (0..10).map(|n| json!({"name": format!("c{n}"), "image": "nginx:1", "command": ["run"]})).collect();
     message("ten-containers", &containers(json!(ten)), &none);
     message("too-many-members", &statefulset(json!({"spec": {"replicas": i32::MAX}})), &none);
-    message("no-service", &with_container(json!({"name": "etcd", "image": "etcd:v3.6.1"})).without_service(), &none);
+    let listening =
+        json!({"name": "etcd", "image": "etcd:v3.6.1", "args": ["--listen-client-urls=http://0.0.0.0:2379"]});
+    message("no-service", &with_container(listening).without_service(), &none);
     message(
         "environment-from-elsewhere",
         &with_container(json!({
-            "name": "etcd", "image": "etcd:v3.6.1", "envFrom": [{"configMapRef": {"name": "settings"}}]
+            "name": "etcd", "image": "etcd:v3.6.1", "command": ["etcd"],
+            "envFrom": [{"configMapRef": {"name": "settings"}}]
         })),
         &none,
     );
@@ -137,7 +143,7 @@ fn every_message() {
     message(
         "quota-from-a-secret",
         &with_container(json!({
-            "name": "etcd", "image": "etcd:v3.6.1", "command": ["etcd"],
+            "name": "etcd", "image": "etcd:v3.6.1", "command": ["etcd", "--listen-client-urls=http://0.0.0.0:2379"],
             "env": [{"name": "ETCD_QUOTA_BACKEND_BYTES", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
         })),
         &none,
@@ -177,9 +183,134 @@ fn every_message() {
     ] {
         message(name, &containers(json!([container(&[]), rival])), &none);
     }
+    every_message_of_addresses();
     message("tls-unknown", &with_tls(&["--cert-file=/elsewhere/tls.crt", "--client-cert-auth"]), &none);
     message("tls-assumed-ca", &with_tls(&["--cert-file=/certs/tls.crt"]), &none);
     message("tls-auto", &with_tls(&["--auto-tls"]), &none);
+}
+
+fn every_message_of_addresses() {
+    let none = Overrides::default();
+    for (name, listens) in
+        [("unreachable", "http://127.0.0.1:2379,unix:///run/etcd.sock"), ("unreachable-ipv6", "http://[::1]:2379")]
+    {
+        message(name, &with_args(&[&format!("--listen-client-urls={listens}")]), &none);
+    }
+    message(
+        "unreachable-by-default",
+        &with_container(json!({"name": "etcd", "image": "etcd:v3.6.1", "command": ["etcd"]})),
+        &none,
+    );
+    message("entry-point", &with_container(json!({"name": "etcd", "image": "registry.example/etcd:3.6.1"})), &none);
+    for (name, command) in [
+        ("program-unknown", json!(["/scripts/etcd.sh"])),
+        ("script-file", json!(["bash", "-x", "/scripts/etcd.sh"])),
+        ("proxy", json!(["etcd", "grpc-proxy", "start"])),
+        ("mirror", json!(["etcdctl", "make-mirror", "http://other:2379"])),
+    ] {
+        message(name, &with_container(json!({"name": "etcd", "image": "etcd:v3.6.1", "command": command})), &none);
+    }
+    for (name, url) in [
+        ("advertises-bare", "http://$(POD):2379"),
+        ("advertises-loopback", "http://127.0.0.1:2379"),
+        ("advertises-unspecified", "http://[::]:2379"),
+    ] {
+        message(name, &with_args(&[&format!("--advertise-client-urls={url}")]), &none);
+    }
+    let endpoints = Some(vec!["http://etcd-0.x:2379".to_owned()]);
+    message(
+        "advertises-bare-and-endpoints-are-few",
+        &with_args(&["--advertise-client-urls=http://$(POD):2379"]),
+        &Overrides { endpoints, ..none.clone() },
+    );
+    let cluster = "--initial-cluster=etcd-0=http://etcd-0.etcd-headless.ns.svc:2380,b-0=http://b-0.etcd-headless.ns.svc:2380,c-0=http://c-0.etcd-headless.ns.svc:2380";
+    message("members-elsewhere", &with_args(&[cluster]), &none);
+    let endpoints =
+        Some(vec!["http://etcd-0.etcd-headless:2379".to_owned(), "http://b-0.etcd-headless:2379".to_owned()]);
+    message("members-elsewhere-and-not-all-named", &with_args(&[cluster]), &Overrides { endpoints, ..none.clone() });
+    let mut second = container(&["--listen-client-urls=http://0.0.0.0:2382"]);
+    second["name"] = json!("etcd-events");
+    let pair = json!([container(&["--quota-backend-bytes=2147483648"]), second]);
+    message("second-etcd", &statefulset(json!({"spec": {"template": {"spec": {"containers": pair}}}})), &none);
+}
+
+#[test]
+fn what_the_engine_cannot_dial_is_left_out_of_its_health_check() {
+    let skips = |advertise: &str, listen: &str| {
+        facts(&with_args(&[&format!("--advertise-client-urls={advertise}"), &format!("--listen-client-urls={listen}")]))
+            .skips_health_check
+    };
+    let all = "http://0.0.0.0:2379";
+    for (advertise, listen, expected) in [
+        ("http://$(POD).etcd-headless:2379", all, false),
+        ("http://$(POD):2379", all, true),
+        ("http://127.0.0.1:2379", all, true),
+        ("http://localhost:2379", "http://[::]:2379", true),
+        // etcd replaces its own default by the address of the pod.
+        ("http://localhost:2379", all, false),
+        ("http://localhost:2380", all, true),
+        ("http://localhost:2379,http://$(POD).x:2379", all, true),
+        ("http://0.0.0.0:2379", all, true),
+        ("http://[::]:2379", all, true),
+        ("http://$(IP):2379", all, false),
+        ("https://$(POD).x:2379,https://$(IP):2379", "https://0.0.0.0:2379", true),
+        ("https://$(POD).x:2379,https://etcd:2379", "https://0.0.0.0:2379", false),
+    ] {
+        assert_eq!(skips(advertise, listen), expected, "{advertise} {listen}");
+    }
+}
+
+#[test]
+fn members_elsewhere_are_those_that_are_no_pods_of_the_statefulset() {
+    let outside = |cluster: &str, name: &str| {
+        let sts = with_args(&[&format!("--initial-cluster={cluster}"), &format!("--name={name}")]);
+        codes(&sts, &Overrides::default()).contains(&Code::MembersElsewhere)
+    };
+    for (cluster, name, expected) in [
+        ("etcd-0=http://etcd-0.x:2380,etcd-1=http://etcd-1.x:2380", "$(POD)", false),
+        // Beyond the replicas: the flag may be out of date.
+        ("etcd-0=http://etcd-0.x:2380,etcd-7=http://etcd-7.x:2380", "$(POD)", false),
+        ("$(POD)=http://$(POD).x:2380", "$(POD)", false),
+        ("etcd-0=http://etcd-0.x:2380,b-0=http://b-0.x:2380", "$(POD)", true),
+        ("a=http://etcd:2380", "a", false),
+        ("default=http://etcd:2380,b=http://etcd-b:2380", "default", true),
+        ("a=http://a.ns.svc:2380,b=http://b.ns.svc:2380", "a", true),
+        ("etcd-0=http://10.0.0.1:2380,etcd-1=http://10.0.0.2:2380", "$(POD)", false),
+        ("a=http://$(IP):2380,b=http://b.ns.svc:2380", "a", true),
+        // The same name in three namespaces, or under three Services.
+        ("a=http://etcd-0.x.ns.svc:2380,b=http://etcd-0.x.other.svc:2380", "a", true),
+        ("a=http://etcd-0.etcd-headless:2380,b=http://etcd-0.other:2380", "a", true),
+        // One member, two URLs.
+        ("a=http://etcd-0.x:2380,a=http://other.example:2380", "a", false),
+    ] {
+        assert_eq!(outside(cluster, name), expected, "{cluster} {name}");
+    }
+}
+
+#[test]
+fn endpoints_of_all_members_make_one_etcd_of_several_statefulsets() {
+    let cluster = "--initial-cluster=etcd-0=http://etcd-0.x.ns.svc:2380,b-0=http://b-0.x.ns.svc:2380,c-0=http://c-0.x.ns.svc:2380";
+    let mut sts = with_args(&["--quota-backend-bytes=2147483648", "--name=$(POD)", cluster]);
+    let with = |sts: &StatefulSet, urls: &[&str]| {
+        let endpoints = Some(urls.iter().map(|url| format!("http://{url}:2379")).collect());
+        let overrides = Overrides { endpoints, ..Overrides::default() };
+        (codes(sts, &overrides), discover(sts, &overrides).etcd.unwrap())
+    };
+    sts.spec.replicas = Some(1);
+    for urls in [["etcd-0.x", "b-0.x", "c-0.x"], ["etcd-0.x.ns.svc", "b-0.x.ns.svc.z", "lb.example"]] {
+        let (found, etcd) = with(&sts, &urls);
+        assert_eq!(
+            (found, etcd.members, etcd.replicas),
+            (vec![], 3, 1),
+            "{urls:?}: an odd number, and no single member"
+        );
+    }
+    for urls in [&["etcd-0.x", "b-0.x"][..], &["etcd-0.x", "etcd-1.x", "etcd-2.x"]] {
+        assert!(with(&sts, urls).0.contains(&Code::MembersElsewhere), "{urls:?}");
+    }
+    sts.spec.replicas = Some(0);
+    let (found, etcd) = with(&sts, &["etcd-0.x", "b-0.x", "c-0.x"]);
+    assert_eq!((found, etcd.members), (vec![], 3), "the others go on");
 }
 
 trait WithoutService {
@@ -225,15 +356,20 @@ fn addresses_follow_the_advertised_url() {
         etcd.endpoints[0].clone()
     };
     for (url, expected) in [
-        ("http://$(POD).x.y.svc.cluster.local:2379", "http://etcd-0.etcd-headless.ns.svc.cluster.local:2379"),
-        ("http://$(POD).x.y.svc.a.example:1234", "http://etcd-0.etcd-headless.ns.svc.a.example:1234"),
-        ("http://$(POD).x.y.svc.cluster.local.:2379", "http://etcd-0.etcd-headless.ns.svc.cluster.local:2379"),
-        ("http://$(POD).x.y.svc:2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
-        ("http://$(POD).x:2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
-        ("http://etcd-4.x.y.svc.z:2379", "http://etcd-0.etcd-headless.ns.svc.z:2379"),
-        ("https://svc.ns.svc.z:1,http://$(POD).x:2379", "http://etcd-0.etcd-headless.ns.svc.z:2379"),
+        ("http://$(POD).x.y.svc.cluster.local:2379", "http://etcd-0.x.y.svc.cluster.local:2379"),
+        ("http://$(POD).x.y.svc.a.example:1234", "http://etcd-0.x.y.svc.a.example:1234"),
+        ("http://$(POD).x.y.svc.cluster.local.:2379", "http://etcd-0.x.y.svc.cluster.local:2379"),
+        ("http://$(POD).x.y.svc:2379", "http://etcd-0.x.y.svc:2379"),
+        ("http://$(POD).x.y:2379", "http://etcd-0.x.y:2379"),
+        ("http://$(POD).x:2379", "http://etcd-0.x:2379"),
+        ("http://etcd-4.x.y.svc.z:2379", "http://etcd-0.x.y.svc.z:2379"),
+        ("https://svc.ns.svc.z:1,http://$(POD).x:2379", "http://etcd-0.x:2379"),
+        ("http://$(POD):1,http://$(POD).x:2379", "http://etcd-0.x:2379"),
+        ("http://$(POD).x.y.svc.$(DOMAIN):2379", "http://etcd-0.x.y.svc:2379"),
+        // Where nothing better is in view, the convention.
+        ("http://$(POD):2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
         ("http://10.0.0.1:2380", "http://etcd-0.etcd-headless.ns.svc:2380"),
-        ("http://$(POD).x.y.svc.$(DOMAIN):2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
+        ("http://$(POD).$(NOPE).y:2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
         ("$(NOPE)", "https://etcd-0.etcd-headless.ns.svc:7"),
     ] {
         assert_eq!(endpoint(url), expected, "{url}");
@@ -270,7 +406,9 @@ fn quotas_and_where_they_stand() {
     let overflow = facts(&with_args(&["--quota-backend-gb=9223372036854775807"]));
     assert_eq!(overflow.quota, None);
     // An image's own entry point may set a quota that is not in view, so the annotation is believed.
-    let bare = with_container(json!({"name": "etcd", "image": "etcd:v3.6.1"}));
+    let bare = with_container(json!({
+        "name": "etcd", "image": "etcd:v3.6.1", "args": ["--listen-client-urls=http://0.0.0.0:2379"]
+    }));
     let stated = Overrides { quota: Some(8 * GIB), ..Overrides::default() };
     assert_eq!(codes(&bare, &stated), []);
     assert_eq!(discover(&bare, &stated).etcd.unwrap().quota.unwrap().bytes, 8 * GIB);

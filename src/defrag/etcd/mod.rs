@@ -1,27 +1,35 @@
 //! What a StatefulSet says about its etcd.
 //!
 //! [`discover`] reads a pod template the way Kubernetes and etcd read it: variables are expanded, flags beat the
-//! environment, a configuration file beats both, files are followed through mounts to the Secrets that hold them.
+//! environment, a configuration file beats both (`config_file`), files are followed through mounts to the Secrets that hold them.
 //! Nothing is guessed in silence. What cannot be seen and is needed becomes a refusing [`Finding`] that names the
 //! annotation to set; what a chart's convention supplies becomes a warning. [`hazards`] checks the facts.
 
+mod clients;
+mod cluster;
+mod config_file;
 mod container;
 mod context;
 mod endpoints;
 mod evidence;
 mod expand;
 mod hazards;
+mod launch;
+mod login;
 mod marks;
 mod mounts;
 mod options;
 mod profile;
 mod quota;
+mod recognise;
 mod rival;
+mod secrets;
 mod setting;
 mod shell;
 mod storage;
 mod tls;
 mod types;
+mod url;
 mod version;
 
 #[cfg(test)]
@@ -36,7 +44,8 @@ pub use hazards::{default_command_timeout, hazards, time_budget};
 pub use profile::Profile;
 pub use types::{
     AutoCompaction, CaSecret, ClientSecret, DEFAULT_CLIENT_PORT, DEFAULT_QUOTA, DataVolume, Discovery, Etcd, Kind,
-    Liveness, MAX_MEMBERS, ObjectKey, Overrides, Quota, Rival, Scheme, SecretPair, Tls, UsernameSecret,
+    Liveness, Login, MAX_MEMBERS, ObjectKey, Overrides, Quota, Rival, Scheme, SecretPair, Tls, UserName,
+    UsernameSecret,
 };
 pub use version::Version;
 
@@ -45,9 +54,8 @@ use super::{
     finding::{Code, Finding},
     statefulset::StatefulSet,
 };
-use context::{Context, Sidecar, container_field};
+use context::{Context, Reading};
 use mounts::Files;
-use options::Options;
 
 /// Everything that `sts` says about its etcd, and every reason why that is not enough.
 ///
@@ -57,19 +65,19 @@ use options::Options;
 pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
     let mut findings = Vec::new();
     let pod = &sts.spec.template.spec;
-    let Some((index, container)) = container::find(pod) else {
-        findings.push(container::not_found(pod));
-        return Discovery { etcd: None, findings };
-    };
-    let options = Options::read(container, &container_field(index), sts.namespace());
-    let profile = profile::recognise(sts, container, &options);
-    let sidecars = Sidecar::all(pod, index, sts.namespace());
-    let most = sidecars.iter().map(|sidecar| sidecar.options.invocations).fold(options.invocations, usize::max);
+    let files = Files::of(pod);
+    let mut sidecars = Reading::all(pod, sts.namespace(), &files);
+    let most = sidecars.iter().map(|reading| reading.options.invocations).max().unwrap_or_default();
     if let Some(excess) = Excess::over(Counted::Invocations, most) {
         return Discovery { etcd: None, findings: vec![excess.finding()] };
     }
-    let files = Files::of(pod);
-    let context = Context { sts, container, index, options: &options, sidecars: &sidecars, files, profile, overrides };
+    let Some(index) = container::find(&sidecars) else {
+        findings.push(container::not_found(&sidecars));
+        return Discovery { etcd: None, findings };
+    };
+    let reading = sidecars.remove(index);
+    let profile = recognise::profile(sts, reading.container, &reading.options);
+    let context = Context { sts, etcd: &reading, sidecars: &sidecars, files: &files, profile, overrides };
 
     let replicas = u32::try_from(sts.replicas()).unwrap_or(0);
     if replicas > MAX_MEMBERS {
@@ -81,9 +89,11 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         Scheme::Https => Some(tls::discover(&context, &mut findings)),
         Scheme::Http => None,
     };
+    let container = reading.container;
+    let others = sidecars.iter().filter(|sidecar| evidence::is_member(sidecar));
     let etcd = Etcd {
         container: container.name.clone(),
-        container_index: index,
+        container_field: reading.field.clone(),
         image: container.image.clone(),
         version: version::from_image(&container.image),
         profile,
@@ -93,14 +103,18 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         port: address.port,
         first_ordinal: u32::try_from(sts.spec.ordinals.start).unwrap_or(0),
         replicas,
+        members: address.members,
+        is_spread: address.is_spread,
         endpoints: address.endpoints,
+        skips_health_check: address.skips_health_check,
         quota,
         auto_compaction: quota::auto_compaction(&context),
         tls,
-        rbac: options.env("ETCD_ROOT_PASSWORD").is_some(),
+        login: login::asked_for(&context),
         data_volume: storage::discover(&context),
         liveness: storage::liveness(&context),
         rivals: rival::find(&context),
+        others: others.map(|other| (other.container.name.clone(), other.field.clone())).collect(),
     };
     Discovery { etcd: Some(etcd), findings }
 }

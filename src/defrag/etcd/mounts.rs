@@ -8,12 +8,14 @@ use std::{
 use super::types::{Kind, ObjectKey, SecretPair};
 use crate::defrag::{
     etcd::marks::is_known,
-    statefulset::{Container, KeyToPath, PodSpec, Volume},
+    statefulset::{Container, KeyToPath, PodSpec, Volume, VolumeMount},
 };
 
 /// The files in the volumes of a pod. Each volume is read once, however many containers look something up in it.
 pub(super) struct Files<'a> {
     volumes: BTreeMap<&'a str, (&'a Volume, OnceCell<Held<'a>>)>,
+    /// The volumes that init containers can write to, each with the path inside it.
+    prepared: BTreeSet<(&'a str, &'a str)>,
 }
 
 /// What a volume holds.
@@ -22,6 +24,8 @@ struct Held<'a> {
     listed: BTreeMap<String, Object<'a>>,
     /// The object that may hold any other file under its own name, where only one leaves no doubt which.
     whole: Option<(Kind, &'a str)>,
+    /// Whether some object may hold files that are not listed.
+    open: bool,
 }
 
 /// Kind, name and key.
@@ -33,7 +37,9 @@ impl<'a> Files<'a> {
         for volume in &pod.volumes {
             volumes.entry(volume.name.as_str()).or_insert_with(|| (volume, OnceCell::new()));
         }
-        Self { volumes }
+        let mounts = pod.init_containers.iter().flat_map(|container| &container.volume_mounts);
+        let prepared = mounts.map(|mount| (mount.name.as_str(), mount.sub_path.trim_matches('/'))).collect();
+        Self { volumes, prepared }
     }
 
     /// The object and key behind `path`: longest mount, then the volume, through `subPath` and `items`.
@@ -41,14 +47,7 @@ impl<'a> Files<'a> {
         if !is_known(path) {
             return None;
         }
-        let path = components(path)?;
-        let mounts = container.volume_mounts.iter().filter_map(|mount| {
-            let at = components(&mount.mount_path)?;
-            path.starts_with(&at).then_some((at.len(), mount))
-        });
-        let (depth, mount) = mounts.max_by_key(|(depth, _)| *depth)?;
-        let mut inside = components_or_none(&mount.sub_path)?;
-        inside.extend(path.get(depth..)?);
+        let (mount, inside) = mount_of(container, path)?;
         let (volume, held) = self.volumes.get(mount.name.as_str())?;
         let held = held.get_or_init(|| Held::by(volume));
         let (kind, name, key) = held.listed.get(&inside.join("/")).copied().or_else(|| {
@@ -57,6 +56,27 @@ impl<'a> Files<'a> {
             Some((kind, name, *key))
         })?;
         Some(ObjectKey { kind, name: name.to_owned(), key: key.to_owned() })
+    }
+
+    /// Whether some volume lists a key of an object.
+    pub(super) fn lists(&self, object: &ObjectKey) -> bool {
+        let same = |(kind, name, key): &Object<'_>| *kind == object.kind && *name == object.name && *key == object.key;
+        self.volumes.values().any(|(volume, held)| held.get_or_init(|| Held::by(volume)).listed.values().any(same))
+    }
+
+    /// Whether a volume brings a file to `path`, as far as can be told: an empty folder brings none unless an init container fills
+    /// it, and a list of keys only those.
+    pub(super) fn may_hold(&self, container: &Container, path: &str) -> bool {
+        let Some((mount, inside)) = mount_of(container, path) else { return false };
+        let Some((volume, held)) = self.volumes.get(mount.name.as_str()) else { return true };
+        if volume.empty_dir.is_some() {
+            return self.prepared.contains(&(mount.name.as_str(), mount.sub_path.trim_matches('/')));
+        }
+        if objects(volume).is_empty() {
+            return true;
+        }
+        let held = held.get_or_init(|| Held::by(volume));
+        held.open || held.listed.contains_key(&inside.join("/"))
     }
 
     /// A certificate and a private key in the same Secret, by their paths.
@@ -88,11 +108,12 @@ impl<'a> Held<'a> {
                 }
             }
         }
+        let open = !whole.is_empty();
         let whole = match whole.as_slice() {
             [(kind, name)] if !name.is_empty() => Some((*kind, *name)),
             _ => None,
         };
-        Self { listed, whole }
+        Self { listed, whole, open }
     }
 }
 
@@ -111,6 +132,19 @@ fn objects(volume: &Volume) -> Vec<(Kind, &str, &[KeyToPath])> {
         secret.into_iter().chain(map)
     });
     objects.collect()
+}
+
+/// The mount that `path` lies on, and the names of the path inside its volume.
+fn mount_of<'a>(container: &'a Container, path: &'a str) -> Option<(&'a VolumeMount, Vec<&'a str>)> {
+    let path = components(path)?;
+    let mounts = container.volume_mounts.iter().filter_map(|mount| {
+        let at = components(&mount.mount_path)?;
+        path.starts_with(&at).then_some((at.len(), mount))
+    });
+    let (depth, mount) = mounts.max_by_key(|(depth, _)| *depth)?;
+    let mut inside = components_or_none(&mount.sub_path)?;
+    inside.extend(path.get(depth..)?);
+    Some((mount, inside))
 }
 
 /// The volume that `path` lies on, by name.

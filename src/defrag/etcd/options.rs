@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{
+    config_file,
     expand::Environment,
-    marks::{UNKNOWN, clean, readable},
+    launch::{self, Program, base},
+    marks::{ADDRESS, POD, UNKNOWN, clean, readable},
+    mounts::Files,
     setting::Setting,
     shell,
 };
@@ -21,10 +24,21 @@ pub(super) struct Options {
     pub(super) invocations: usize,
     /// Whether etcd itself is seen to be started, so that an absent flag is known to be absent.
     pub(super) starts_etcd: bool,
+    /// What runs in place of a member, in words: a proxy, a client.
+    pub(super) keeps_no_data: Option<String>,
+    /// The commands of its script that talk to an etcd, word by word.
+    pub(super) clients: Vec<Vec<String>>,
     /// The configuration file, which makes etcd ignore every flag and variable.
     config_file: Option<String>,
     /// Where options may stand that cannot be read from here, in words.
     unreadable: Vec<String>,
+    started_at: Option<String>,
+    /// Whether the image's own entry point starts etcd.
+    pub(super) of_image: bool,
+    /// Whether no option shows how that entry point does.
+    sealed: bool,
+    /// Whether etcd reads a configuration file that the image writes from variables in view, and nothing else.
+    by_file_only: bool,
 }
 
 /// Flags of etcd that take no word after them.
@@ -41,15 +55,123 @@ const SWITCHES: [&str; 9] = [
 ];
 /// Flags whose next word is theirs even if it begins with a dash.
 const NUMBERS: [&str; 2] = ["quota-backend-bytes", "quota-backend-gb"];
-/// Where Bitnami's image looks for a configuration file.
-const BITNAMI_CONFIG: &str = "/opt/bitnami/etcd/conf";
+/// The URLs at which clients reach a member. What sets one of them, sets up a member.
+const CLIENT_URLS: [&str; 2] = ["listen-client-urls", "advertise-client-urls"];
+/// The flags by which programs are told of an etcd to talk to.
+const OF_CLIENTS: [&str; 4] = ["endpoints", "etcd-endpoints", "etcd-servers", "etcd-address"];
+/// Programs that only talk to an etcd, or wait.
+const CLIENTS: [&str; 5] = ["etcdctl", "etcdutl", "sleep", "tail", "pause"];
+/// Where Bitnami's image has its entry point, which reads the variables of etcd.
+const BITNAMI_SCRIPTS: &str = "/opt/bitnami/scripts/etcd/";
+/// Kubermatic's launcher, which computes the flags of etcd from its own.
+const LAUNCHER: &str = "etcd-launcher";
+
+/// What the words of a container are.
+struct Launch {
+    flags: BTreeMap<String, Setting>,
+    starts_etcd: bool,
+    started_at: Option<String>,
+    keeps_no_data: Option<String>,
+    invocations: usize,
+    clients: Vec<Vec<String>>,
+    /// What hides options, in words.
+    hidden: Option<String>,
+}
+
+impl Launch {
+    fn of(words: &[(String, String)], container: &Container, environment: &mut Environment) -> Self {
+        let texts: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
+        let mut launch = Self {
+            flags: BTreeMap::new(),
+            starts_etcd: false,
+            started_at: None,
+            keeps_no_data: None,
+            invocations: 0,
+            clients: Vec::new(),
+            hidden: None,
+        };
+        let started = |at: usize| texts.get(at).copied().unwrap_or_default();
+        match launch::program(&texts, !container.command.is_empty()) {
+            Program::Etcd(at) if launch::is_proxy(started(at)) => {
+                launch.keeps_no_data = Some(format!("etcd {}", started(at)));
+            }
+            Program::Etcd(at) => {
+                launch.starts_etcd = true;
+                let field = words.get(at.saturating_sub(1)).map(|(_, field)| field.clone()).unwrap_or_default();
+                let (flags, doubtful) = parse(words.get(at..).unwrap_or_default());
+                launch.flags = flags;
+                launch.hidden = doubtful.then(|| format!("the object that a variable of {field} refers to"));
+                launch.started_at = Some(field);
+            }
+            Program::Script(at) => {
+                let field = words.get(at).map(|(_, field)| field.as_str()).unwrap_or_default();
+                launch.by_script(started(at), field, environment);
+            }
+            Program::ScriptFile(at) => {
+                launch.hidden = Some(format!("the script {}", quoted(&readable(started(at)))));
+            }
+            Program::Other(at) => {
+                let name = base(started(at));
+                launch.flags = parse(words.get(at + 1..).unwrap_or_default()).0;
+                if CLIENTS.contains(&name) {
+                    let does = texts.get(at + 1..).unwrap_or_default().iter().find(|word| !word.starts_with('-'));
+                    let does =
+                        does.filter(|_| name.starts_with("etcd")).map_or_else(String::new, |does| format!(" {does}"));
+                    launch.keeps_no_data = Some(readable(&format!("{name}{does}")));
+                } else if name != LAUNCHER && launch.is_client() {
+                    launch.keeps_no_data = Some(readable(started(at)));
+                } else if name != LAUNCHER && !started(at).starts_with(BITNAMI_SCRIPTS) {
+                    launch.hidden = Some(format!("the program {}", quoted(&readable(started(at)))));
+                }
+            }
+            Program::EntryPoint => {
+                let (flags, doubtful) = parse(words);
+                launch.flags = flags;
+                launch.hidden = doubtful.then(|| "the object that a variable of args refers to".to_owned());
+                if launch::is_proxy(started(0)) {
+                    launch.keeps_no_data = Some(format!("etcd {}", started(0)));
+                } else if CLIENTS.contains(&base(started(0))) {
+                    launch.keeps_no_data = Some(readable(&format!("{} {}", base(started(0)), started(1))));
+                }
+            }
+        }
+        launch
+    }
+
+    /// Whether the flags are those of a program that talks to an etcd, and none of a member.
+    fn is_client(&self) -> bool {
+        let has = |flags: &[&str]| flags.iter().any(|flag| self.flags.contains_key(*flag));
+        has(&OF_CLIENTS) && !has(&CLIENT_URLS) && !has(&["data-dir", "initial-cluster", "name"])
+    }
+
+    fn by_script(&mut self, text: &str, field: &str, environment: &mut Environment) {
+        let script = shell::read(text, environment, field);
+        self.starts_etcd = !script.invocations.is_empty();
+        self.started_at = self.starts_etcd.then(|| field.to_owned());
+        self.invocations = script.count;
+        let words = |words: &[String]| words.iter().map(|word| (word.clone(), field.to_owned())).collect::<Vec<_>>();
+        self.flags = common_flags(script.invocations.iter().map(|invocation| parse(&words(invocation)).0));
+        let client = || {
+            let client =
+                script.clients.iter().find(|words| words.first().is_some_and(|name| base(name) == "etcdctl"))?;
+            let does = client.iter().skip(1).find(|word| !word.starts_with('-'));
+            Some(format!("etcdctl {}", does.map_or("", String::as_str)))
+        };
+        if !self.starts_etcd && !script.runs_others {
+            self.keeps_no_data = script.proxy.as_ref().map(|proxy| format!("etcd {proxy}")).or_else(client);
+        }
+        self.clients = script.clients;
+        self.hidden = script.opaque.then(|| format!("the script in {field}"));
+    }
+}
 
 impl Options {
-    pub(super) fn read(container: &Container, field: &str, namespace: &str) -> Self {
+    pub(super) fn read(container: &Container, field: &str, namespace: &str, files: &Files<'_>) -> Self {
         let mut environment = Environment::of(container, field, namespace);
-        let mut unreadable: Vec<String> = container
-            .env_from
-            .iter()
+        // Variables of any other prefix are none that etcd reads.
+        let of_etcd = |prefix: &str| "ETCD_".starts_with(prefix) || prefix.starts_with("ETCD_");
+        let sources = container.env_from.iter().filter(|from| of_etcd(&from.prefix));
+        let mut unreadable: Vec<String> = sources
             .map(|from| {
                 let (kind, reference) = match (&from.config_map_ref, &from.secret_ref) {
                     (Some(reference), _) => ("ConfigMap", Some(reference)),
@@ -66,37 +188,78 @@ impl Options {
             .map(|(word, field)| (environment.expand(word), field))
             .collect();
         let program = (!container.command.is_empty()).then(|| words.first().map(|(word, _)| word.clone())).flatten();
-        let mut starts_etcd = program.as_deref().is_some_and(shell::is_etcd);
-        let mut invocations = 0;
-        let flags = if let Some((script, field)) = script_of(&words, program.is_some()) {
-            let script = shell::read(script, &mut environment, field);
-            starts_etcd = !script.invocations.is_empty();
-            invocations = script.count;
-            if script.opaque {
-                unreadable.push(format!("the script in {field}"));
-            }
-            common_flags(
-                script
-                    .invocations
-                    .iter()
-                    .map(|words| parse(&words.iter().map(|word| (word.clone(), field.clone())).collect::<Vec<_>>())),
-            )
-        } else {
-            if words.iter().any(|(word, _)| word.starts_with(UNKNOWN)) {
-                unreadable.push(format!("the object that a variable of {field} refers to"));
-            }
-            parse(&words)
+        let launch = Launch::of(&words, container, &mut environment);
+        let of_image = program.as_deref().is_none_or(|program| program.starts_with(BITNAMI_SCRIPTS));
+        let by_entry_point = of_image && !launch.starts_etcd && launch.keeps_no_data.is_none();
+        unreadable.extend(launch.hidden);
+        let mut options = Self {
+            flags: launch.flags,
+            environment,
+            program,
+            invocations: launch.invocations,
+            starts_etcd: launch.starts_etcd,
+            keeps_no_data: launch.keeps_no_data,
+            clients: launch.clients,
+            config_file: None,
+            unreadable,
+            started_at: launch.started_at,
+            of_image,
+            sealed: false,
+            by_file_only: false,
         };
-        let mut options = Self { flags, environment, program, invocations, starts_etcd, config_file: None, unreadable };
-        options.config_file = options.get("config-file").map(|setting| readable(&setting.value));
-        let bitnami = || container.volume_mounts.iter().any(|m| m.mount_path.trim_end_matches('/') == BITNAMI_CONFIG);
-        if options.config_file.is_none() && bitnami() {
-            options.config_file = Some(format!("{BITNAMI_CONFIG}/etcd.yaml"));
+        if by_entry_point && config_file::is_bitnami(container) {
+            options.configured();
         }
+        if by_entry_point && !CLIENT_URLS.iter().any(|flag| options.get(flag).is_some()) {
+            let image = quoted(&container.image);
+            options.unreadable.push(format!("the entry point of the image {image}"));
+            options.sealed = true;
+        }
+        if options.is_launched() {
+            options.launched(field, namespace);
+        }
+        let by_image = options.program.is_none() || !options.starts_etcd;
+        options.config_file = config_file::of(options.get("config-file"), by_image, container, files);
         if let Some(file) = &options.config_file {
             options.unreadable.insert(0, format!("the configuration file {}", quoted(file)));
         }
+        // A proxy of the second API; 3.6 knows no such flag any more.
+        if let Some(proxy) = options.get("proxy").filter(|proxy| matches!(proxy.value.as_str(), "on" | "readonly")) {
+            options.keeps_no_data = Some(format!("etcd --proxy={}", proxy.value));
+        }
         options
+    }
+
+    /// Whether Kubermatic's launcher starts etcd.
+    pub(super) fn is_launched(&self) -> bool {
+        self.program.as_deref().is_some_and(|program| base(program) == LAUNCHER)
+    }
+
+    /// Bitnami's image writes the variables `ETCD_CFG_…` into a configuration file, and etcd then reads nothing else.
+    fn configured(&mut self) {
+        const PREFIX: &str = "ETCD_CFG_";
+        let written = self.environment.all().filter(|(_, setting)| !setting.value.is_empty());
+        let flags: Vec<(String, Setting)> = written
+            .filter_map(|(name, setting)| {
+                let flag = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace('_', "-");
+                Some((flag, setting.clone()))
+            })
+            .collect();
+        self.by_file_only = !flags.is_empty();
+        self.flags.extend(flags);
+    }
+
+    /// What the launcher tells etcd besides what is in view.
+    fn launched(&mut self, field: &str, namespace: &str) {
+        let urls = format!("https://{POD}.etcd.{}.svc.cluster.local:2379,https://{ADDRESS}:2379", clean(namespace));
+        let field = format!("{field}.command");
+        let setting = Setting { value: urls, field, origin: "the launcher's client URLs".to_owned() };
+        self.flags.entry("advertise-client-urls".to_owned()).or_insert(setting);
+    }
+
+    /// The commands of another script in the same container that talk to an etcd, word by word.
+    pub(super) fn clients_of(&self, script: &str) -> Vec<Vec<String>> {
+        shell::read(script, &mut self.environment.clone(), "").clients
     }
 
     /// The value that etcd uses for `flag`: flags beat the environment, and a configuration file hides both. Empty
@@ -105,7 +268,8 @@ impl Options {
         if self.config_file.is_some() {
             return None;
         }
-        self.flags.get(flag).or_else(|| self.env(&variable(flag)).filter(|setting| !setting.value.is_empty()))
+        let variable = || self.env(&variable(flag)).filter(|setting| !self.by_file_only && !setting.value.is_empty());
+        self.flags.get(flag).or_else(variable)
     }
 
     /// Whether a switch is on.
@@ -124,6 +288,18 @@ impl Options {
         (!self.unreadable.is_empty()).then(|| self.unreadable.iter().take(3).cloned().collect::<Vec<_>>().join(" and "))
     }
 
+    /// The same but for the image's own entry point, which is no sign of an option.
+    pub(super) fn elsewhere(&self) -> Option<String> {
+        let shown =
+            if self.sealed { self.unreadable.split_last().map_or(&[][..], |(_, rest)| rest) } else { &self.unreadable };
+        (!shown.is_empty()).then(|| shown.iter().take(3).cloned().collect::<Vec<_>>().join(" and "))
+    }
+
+    /// Where the words stand that start etcd, where they are seen to.
+    pub(super) fn started_at(&self) -> Option<&str> {
+        self.started_at.as_deref()
+    }
+
     /// Whether a configuration file makes etcd ignore what is in view.
     pub(super) const fn has_config_file(&self) -> bool {
         self.config_file.is_some()
@@ -134,24 +310,14 @@ fn variable(flag: &str) -> String {
     format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// The script behind `sh -c`, and where it stands.
-fn script_of(words: &[(String, String)], has_command: bool) -> Option<(&str, &String)> {
-    let (shell, _) = words.first().filter(|_| has_command)?;
-    if !matches!(shell.rsplit('/').next()?, "sh" | "bash" | "ash" | "dash" | "busybox") {
-        return None;
-    }
-    let option = words.iter().position(|(word, _)| {
-        word.strip_prefix('-')
-            .is_some_and(|letters| letters.ends_with('c') && letters.chars().all(|c| c.is_ascii_alphabetic()))
-    })?;
-    words.get(option + 1).map(|(script, field)| (script.as_str(), field))
-}
-
-/// Reads flags as Go's flag package does, `-k` and `--k`, `k=v` and `k v`; the last one wins.
-fn parse(words: &[(String, String)]) -> BTreeMap<String, Setting> {
+/// Reads flags as Go's flag package does, `-k` and `--k`, `k=v` and `k v`; the last one wins. Tells besides whether a word
+/// may be a flag that cannot be seen.
+fn parse(words: &[(String, String)]) -> (BTreeMap<String, Setting>, bool) {
     let mut flags = BTreeMap::new();
+    let mut doubtful = false;
     let mut words = words.iter().peekable();
     while let Some((word, field)) = words.next() {
+        doubtful |= word.starts_with(UNKNOWN);
         let Some(body) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
             continue;
         };
@@ -169,7 +335,7 @@ fn parse(words: &[(String, String)]) -> BTreeMap<String, Setting> {
         let setting = Setting { value, field: field.clone(), origin: clean(&format!("--{name}")) };
         flags.insert(name.to_owned(), setting);
     }
-    flags
+    (flags, doubtful)
 }
 
 /// The flags that several invocations agree on; where they differ, the value is unknown.
@@ -204,87 +370,4 @@ fn common_flags(invocations: impl Iterator<Item = BTreeMap<String, Setting>>) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::defrag::statefulset::{EnvFrom, EnvVar, NameRef, VolumeMount};
-
-    fn container(command: &[&str], args: &[&str]) -> Container {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Container { command: words(command), args: words(args), ..Container::default() }
-    }
-
-    fn value(container: &Container, flag: &str) -> Option<(String, String)> {
-        let options = Options::read(container, "c", "ns");
-        options.get(flag).map(|setting| (setting.value.clone(), setting.field.clone()))
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "compared with an Option")]
-    fn found(value: &str, field: &str) -> Option<(String, String)> {
-        Some((value.to_owned(), field.to_owned()))
-    }
-
-    #[test]
-    fn flags_in_all_their_forms() {
-        for (command, args, expected) in [
-            (vec!["etcd", "--x=1"], vec![], found("1", "c.command")),
-            (vec!["etcd", "-x=1"], vec![], found("1", "c.command")),
-            (vec!["etcd", "--x", "1"], vec![], found("1", "c.command")),
-            (vec!["etcd"], vec!["-x", "1"], found("1", "c.args")),
-            (vec!["etcd", "--x=1"], vec!["--x=2"], found("2", "c.args")),
-            (vec!["etcd", "--x"], vec!["--y=2"], found("true", "c.command")),
-            (vec!["etcd", "--x="], vec![], found("", "c.command")),
-            (vec!["etcd", "--x=a=b"], vec![], found("a=b", "c.command")),
-            (vec!["etcd", "--client-cert-auth", "--x", "1"], vec![], found("1", "c.command")),
-            (vec!["tini", "--", "etcd", "--x=1"], vec![], found("1", "c.command")),
-            (vec!["sh", "-c", "exec etcd --x=1"], vec![], found("1", "c.command")),
-            (vec!["/bin/bash"], vec!["-ec", "etcd --x 1"], found("1", "c.args")),
-            (vec!["sh", "-c", "if a; then etcd --x=1; else etcd --x=2; fi"], vec![], found("\u{E001}", "c.command")),
-            (vec!["etcd"], vec!["x=1"], None),
-            (vec![], vec![], None),
-        ] {
-            assert_eq!(value(&container(&command, &args), "x"), expected, "{command:?} {args:?}");
-        }
-        assert_eq!(
-            value(&container(&["etcd", "--quota-backend-bytes", "-1"], &[]), "quota-backend-bytes"),
-            found("-1", "c.command")
-        );
-    }
-
-    #[test]
-    fn flags_beat_the_environment_and_empty_variables_are_unset() {
-        let mut etcd = container(&["etcd"], &[]);
-        let var =
-            |value: &str| EnvVar { name: "ETCD_DATA_DIR".to_owned(), value: Some(value.to_owned()), value_from: None };
-        etcd.env = vec![var("/env")];
-        assert_eq!(value(&etcd, "data-dir"), found("/env", "c.env[0].value"));
-        etcd.args = vec!["--data-dir=/flag".to_owned()];
-        assert_eq!(value(&etcd, "data-dir"), found("/flag", "c.args"));
-        etcd.args.clear();
-        etcd.env = vec![var("")];
-        assert_eq!(value(&etcd, "data-dir"), None);
-    }
-
-    #[test]
-    fn a_configuration_file_hides_everything() {
-        let options = Options::read(&container(&["etcd", "--config-file=/etc/e.yml", "--x=1"], &[]), "c", "ns");
-        assert_eq!(options.get("x"), None);
-        assert_eq!(options.unreadable().as_deref(), Some("the configuration file \"/etc/e.yml\""));
-        let mount = VolumeMount { mount_path: "/opt/bitnami/etcd/conf/".to_owned(), ..VolumeMount::default() };
-        let bitnami = Container { volume_mounts: vec![mount], ..Container::default() };
-        assert!(Options::read(&bitnami, "c", "ns").has_config_file());
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_named() {
-        let mut etcd = container(&["sh", "-c", "/start.sh"], &[]);
-        let reference = |name: &str| Some(NameRef { name: name.to_owned() });
-        etcd.env_from = vec![
-            EnvFrom { config_map_ref: reference("conf"), ..EnvFrom::default() },
-            EnvFrom { secret_ref: reference("pass"), ..EnvFrom::default() },
-        ];
-        assert_eq!(
-            Options::read(&etcd, "c", "ns").unreadable().as_deref(),
-            Some("ConfigMap \"conf\" (envFrom) and Secret \"pass\" (envFrom) and the script in c.command")
-        );
-    }
-}
+mod tests;

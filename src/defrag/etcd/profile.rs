@@ -1,9 +1,6 @@
-//! The charts and operators whose conventions are known, recognised by what only they write.
+//! The charts and operators whose conventions are known.
 
 use serde::Serialize;
-
-use super::options::Options;
-use crate::defrag::statefulset::{Container, StatefulSet};
 
 /// A chart or operator whose conventions fill in what the pod template does not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -11,8 +8,12 @@ use crate::defrag::statefulset::{Container, StatefulSet};
 pub enum Profile {
     /// clastix/kamaji-etcd.
     KamajiEtcd,
+    /// The etcd that clastix/kamaji's own chart had.
+    Kamaji,
     /// Bitnami's etcd chart.
     Bitnami,
+    /// The etcd that a virtual cluster of loft-sh/vcluster deploys.
+    Vcluster,
     /// gardener/etcd-druid.
     EtcdDruid,
     /// cozystack's etcd-operator (`etcd.aenix.io/v1alpha1`).
@@ -38,7 +39,9 @@ impl Profile {
     pub const fn project(self) -> &'static str {
         match self {
             Self::KamajiEtcd => "kamaji-etcd",
+            Self::Kamaji => "kamaji",
             Self::Bitnami => "bitnami",
+            Self::Vcluster => "vcluster",
             Self::EtcdDruid => "etcd-druid",
             Self::Cozystack => "cozystack",
             Self::EtcdOperator => "etcd-operator",
@@ -47,67 +50,6 @@ impl Profile {
             Self::K0smotron => "k0smotron",
             Self::Kubermatic => "Kubermatic",
             Self::Generic => "generic",
-        }
-    }
-}
-
-/// The profile that the evidence is for.
-pub(super) fn recognise(sts: &StatefulSet, container: &Container, options: &Options) -> Profile {
-    let evidence = Evidence { sts, container, options };
-    if evidence.option("initial-cluster-token", "kamaji") || evidence.kamaji_certificates() {
-        Profile::KamajiEtcd
-    } else if options.env("ETCD_ON_K8S").is_some() || evidence.mounts("/bitnami/etcd") {
-        Profile::Bitnami
-    } else if container.args.first().is_some_and(|word| word == "start-etcd") {
-        Profile::EtcdDruid
-    } else if evidence.environment_from("-cluster-state") {
-        Profile::Cozystack
-    } else if evidence.environment_from("-state") {
-        Profile::EtcdOperator
-    } else if sts.spec.service_name == "etcd-discovery" {
-        Profile::HyperShift
-    } else if evidence.mounts("/var/lib/k0s/pki/etcd") {
-        Profile::K0smotron
-    } else if evidence.volume("apiserver-etcd-client-certificate") {
-        Profile::Kubermatic
-    } else if ["URI_SCHEME", "SERVICE_NAME", "K8S_NAMESPACE"].iter().all(|name| options.env(name).is_some()) {
-        Profile::EtcdExample
-    } else {
-        Profile::Generic
-    }
-}
-
-struct Evidence<'a> {
-    sts: &'a StatefulSet,
-    container: &'a Container,
-    options: &'a Options,
-}
-
-impl Evidence<'_> {
-    fn option(&self, flag: &str, value: &str) -> bool {
-        self.options.get(flag).is_some_and(|setting| setting.value == value)
-    }
-
-    /// The chart's own file names, for a release that changed the cluster token.
-    fn kamaji_certificates(&self) -> bool {
-        self.volume("certs")
-            && self.option("cert-file", "/etc/etcd/pki/server.pem")
-            && self.option("peer-cert-file", "/etc/etcd/pki/peer.pem")
-    }
-
-    fn mounts(&self, path: &str) -> bool {
-        self.container.volume_mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path)
-    }
-
-    fn volume(&self, name: &str) -> bool {
-        self.sts.spec.template.spec.volumes.iter().any(|volume| volume.name == name)
-    }
-
-    /// Whether the only foreign environment is a ConfigMap named after the StatefulSet.
-    fn environment_from(&self, suffix: &str) -> bool {
-        match self.container.env_from.as_slice() {
-            [only] => only.config_map_ref.as_ref().is_some_and(|r| r.name == format!("{}{suffix}", self.sts.name())),
-            _ => false,
         }
     }
 }

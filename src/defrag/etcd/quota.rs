@@ -1,7 +1,8 @@
 //! The storage quota and the compaction that etcd does by itself.
 
 use super::{
-    Context, DEFAULT_QUOTA,
+    DEFAULT_QUOTA,
+    context::Context,
     marks::readable,
     profile::Profile,
     setting::Setting,
@@ -52,17 +53,17 @@ fn observe(context: &Context<'_>) -> Observed {
         let druid = (context.profile == Profile::EtcdDruid).then_some("embedded-etcd-quota-bytes")?;
         context.sidecars.iter().find_map(|sidecar| sidecar.options.get(druid))
     };
-    if let Some(setting) = context.options.get("quota-backend-bytes").or_else(sidecar) {
+    if let Some(setting) = context.options().get("quota-backend-bytes").or_else(sidecar) {
         return read(setting, 1);
     }
-    if let Some(setting) = context.options.get("quota-backend-gb") {
+    if let Some(setting) = context.options().get("quota-backend-gb") {
         return read(setting, GIB);
     }
     // These operators write the ConfigMap themselves, and no quota into it.
     let harmless = matches!(context.profile, Profile::Cozystack | Profile::EtcdOperator);
-    match context.options.unreadable() {
-        Some(place) if !harmless || context.options.has_config_file() => Observed::Hidden(place),
-        _ if context.options.starts_etcd => Observed::Bytes(default(context)),
+    match context.options().unreadable() {
+        Some(place) if !harmless || context.options().has_config_file() => Observed::Hidden(place),
+        _ if context.options().starts_etcd => Observed::Bytes(default(context)),
         _ if context.profile == Profile::EtcdDruid => {
             Observed::Hidden("the ConfigMap that etcd-druid writes".to_owned())
         }
@@ -195,13 +196,12 @@ pub(super) fn auto_compaction(context: &Context<'_>) -> Option<AutoCompaction> {
     let druid = context.profile == Profile::EtcdDruid;
     let get = |flag: &str| {
         let sidecar = || context.sidecars.iter().find_map(|sidecar| sidecar.options.get(flag)).filter(|_| druid);
-        context.options.get(flag).or_else(sidecar).map(|setting| readable(&setting.value))
+        context.options().get(flag).or_else(sidecar).map(|setting| readable(&setting.value))
     };
     let mode = get("auto-compaction-mode").filter(|mode| !mode.is_empty()).unwrap_or_else(|| "periodic".to_owned());
     let retention = get("auto-compaction-retention").or_else(|| {
         // Kubermatic's launcher always adds this flag.
-        let launcher = context.options.program.as_deref().is_some_and(|program| program.ends_with("/etcd-launcher"));
-        launcher.then(|| "8".to_owned())
+        context.options().is_launched().then(|| "8".to_owned())
     })?;
     let off = retention.chars().all(|c| c == '0' || c == '.' || c.is_ascii_alphabetic());
     (!off).then_some(AutoCompaction { mode, retention })

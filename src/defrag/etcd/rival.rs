@@ -1,6 +1,10 @@
 //! What else in the pod defragments the same etcd.
 
-use super::{Context, Sidecar, marks::readable, types::Rival};
+use super::{
+    context::{Context, Reading},
+    marks::readable,
+    types::Rival,
+};
 use crate::defrag::finding::quoted;
 
 /// The schedule on which etcd-backup-restore defragments when it is told none.
@@ -11,7 +15,7 @@ pub(super) fn find(context: &Context<'_>) -> Vec<Rival> {
     context.sidecars.iter().filter_map(rival).collect()
 }
 
-fn rival(sidecar: &Sidecar<'_>) -> Option<Rival> {
+fn rival(sidecar: &Reading<'_>) -> Option<Rival> {
     let name = quoted(&sidecar.container.name);
     if let Some(schedule) = sidecar.options.get("defragmentation-schedule") {
         return Some(Rival {

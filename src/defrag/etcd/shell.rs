@@ -4,9 +4,15 @@
 //! up their words, and whatever could change those words from afar (`eval`, `source`, `"$@"`, here-documents) makes
 //! the script opaque: then what is absent may yet be set.
 
+mod lex;
+
+use std::collections::BTreeSet;
+
+use self::lex::{Command, Piece, Word, lex};
 use super::{
     expand::Environment,
-    marks::{POD, UNKNOWN, clean, is_known},
+    launch::{self, Program, base, is_etcd},
+    marks::{ADDRESS, POD, UNKNOWN, is_known},
 };
 use crate::defrag::budget::Counted;
 
@@ -19,111 +25,162 @@ pub(super) struct Script {
     pub(super) count: usize,
     /// Whether the script may do more than can be seen.
     pub(super) opaque: bool,
+    /// The words of each command that talks to an etcd, of not more than are read.
+    pub(super) clients: Vec<Vec<String>>,
+    /// What of etcd's program it starts that is no member, such as `grpc-proxy`.
+    pub(super) proxy: Option<String>,
+    /// Whether it runs a program that might start an etcd.
+    pub(super) runs_others: bool,
 }
 
-/// A part of a word.
-#[derive(Debug)]
-enum Piece {
-    Literal(String),
-    Variable { name: String, quoted: bool },
-    Pod,
-    Unknown,
-}
+/// Programs that talk to an etcd, or may do so.
+const CLIENTS: [&str; 4] = ["etcdctl", "etcdutl", "curl", "wget"];
+/// Programs that start no etcd.
+const HARMLESS: [&str; 52] = [
+    "set", "echo", "printf", "sleep", "date", "true", "false", "test", "[", "[[", ":", "cd", "mkdir", "chmod", "chown",
+    "cp", "mv", "rm", "ls", "cat", "grep", "awk", "sed", "cut", "tr", "head", "tail", "sort", "hostname", "seq",
+    "exit", "return", "wait", "trap", "ping", "nslookup", "nc", "tar", "gzip", "aws", "gsutil", "mc", "break",
+    "continue", "shift", "touch", "tee", "find", "export", "sync", "jq", "id",
+];
 
-#[derive(Debug, Default)]
-struct Word {
-    pieces: Vec<Piece>,
-    /// Whether any of it was quoted: a quoted word is neither a keyword nor an assignment.
-    quoted: bool,
-}
-
-impl Word {
-    fn literal(&self) -> Option<&str> {
-        match self.pieces.as_slice() {
-            [Piece::Literal(text)] if !self.quoted => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The name in front of `=`, where this is an assignment.
-    fn assigned(&self) -> Option<&str> {
-        let Some(Piece::Literal(text)) = self.pieces.first() else {
-            return None;
-        };
-        let (name, _) = text.split_once('=')?;
-        (!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')).then_some(name)
-    }
-
-    fn push(&mut self, text: &str) {
-        if let Some(Piece::Literal(last)) = self.pieces.last_mut() {
-            last.push_str(text);
-        } else {
-            self.pieces.push(Piece::Literal(text.to_owned()));
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.pieces.is_empty() && !self.quoted
-    }
-}
-
-const KEYWORDS: [&str; 15] =
-    ["if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "{", "!"];
+const KEYWORDS: [&str; 16] = [
+    "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "{", "}",
+    "!",
+];
 const PREFIXES: [&str; 5] = ["exec", "command", "nohup", "env", "export"];
 const OPAQUE: [&str; 12] =
     [".", "source", "eval", "read", "unset", "declare", "typeset", "readonly", "local", "mapfile", "getopts", "alias"];
 
-/// Reads `script`, which runs in `environment`; what it sets unconditionally is set there.
+/// Reads `script`, which runs in `environment`; what it sets whatever happens is set there.
 pub(super) fn read(script: &str, environment: &mut Environment, field: &str) -> Script {
-    let (commands, mut opaque) = lex(script);
-    let conditional = commands
-        .iter()
-        .filter_map(|words| words.first()?.literal())
-        .any(|word| KEYWORDS.contains(&word) || word.ends_with("()"));
-    let (mut invocations, mut count) = (Vec::new(), 0);
-    for words in &commands {
-        let mut words = words.as_slice();
+    let (commands, opaque) = lex(script);
+    let unsure = set_conditionally(&commands);
+    let mut script = Script { opaque, ..Script::default() };
+    let mut depth = 0_usize;
+    for command in &commands {
+        let mut words = command.words.as_slice();
         let mut prefixed = false;
         while let [first, rest @ ..] = words {
+            let word = first.literal();
             if let Some(name) = first.assigned() {
                 let (_, value) = evaluate(first, environment);
-                let value = if conditional { UNKNOWN.to_string() } else { after_equals(&value).to_owned() };
+                let sure = depth == 0 && !command.conditional && !unsure.contains(name);
+                let value = if sure { after_equals(&value).to_owned() } else { UNKNOWN.to_string() };
                 environment.set(name, value, field);
-            } else if !first.literal().is_some_and(|w| {
-                PREFIXES.contains(&w) || (!prefixed && KEYWORDS.contains(&w)) || (prefixed && w.starts_with('-'))
-            }) {
+            } else if !prefixed && word.is_some_and(|w| KEYWORDS.contains(&w)) {
+                depth = deeper(depth, word);
+                if let (Some("for"), Some(name)) = (word, rest.first().and_then(Word::literal)) {
+                    environment.set(name, UNKNOWN.to_string(), field);
+                }
+                if matches!(word, Some("for" | "case" | "function")) {
+                    words = &[];
+                    break;
+                }
+            } else if !word
+                .is_some_and(|w| PREFIXES.contains(&w) || if prefixed { w.starts_with('-') } else { w.ends_with("()") })
+            {
                 break;
             }
-            prefixed |= first.literal().is_some_and(|w| PREFIXES.contains(&w));
+            prefixed |= word.is_some_and(|w| PREFIXES.contains(&w));
             words = rest;
         }
-        let [name, arguments @ ..] = words else { continue };
+        script.run(words, environment);
+    }
+    script.opaque |= script.invocations.is_empty();
+    script
+}
+
+impl Script {
+    /// Takes in one command that runs a program.
+    fn run(&mut self, words: &[Word], environment: &mut Environment) {
+        let Some(name) = words.first() else { return };
+        let (_, program) = evaluate(name, environment);
+        let words = if launch::wraps(&program) {
+            let known: Vec<String> = words.iter().map(|word| evaluate(word, environment).1).collect();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            match launch::program(&known, true) {
+                Program::Etcd(at) => words.get(at.saturating_sub(1)..).unwrap_or_default(),
+                Program::Other(at) => words.get(at..).unwrap_or_default(),
+                Program::EntryPoint | Program::Script(_) | Program::ScriptFile(_) => &[],
+            }
+        } else {
+            words
+        };
+        let [name, arguments @ ..] = words else {
+            self.runs_others = true;
+            return;
+        };
         let (_, program) = evaluate(name, environment);
         if OPAQUE.contains(&program.as_str()) || !is_known(&program) {
-            opaque = true;
-        } else if is_etcd(&program) && !starts_proxy(arguments) {
-            count += 1;
-            if count > Counted::Invocations.most() {
-                continue;
+            self.opaque = true;
+        } else if is_etcd(&program) {
+            match starts_proxy(arguments) {
+                Some(proxy) => self.proxy = Some(proxy.to_owned()),
+                None => self.start(arguments, environment),
             }
-            let mut invocation = Vec::new();
-            for argument in arguments {
-                opaque |= expand(argument, environment, &mut invocation);
+        } else if CLIENTS.contains(&base(&program)) {
+            if self.clients.len() < Counted::Invocations.most() {
+                let mut words = vec![program];
+                for argument in arguments {
+                    expand(argument, environment, &mut words);
+                }
+                self.clients.push(words);
             }
-            invocations.push(invocation);
+        } else if !HARMLESS.contains(&base(&program)) {
+            self.runs_others = true;
         }
     }
-    opaque |= invocations.is_empty();
-    Script { invocations, count, opaque }
+
+    /// Takes in one start of etcd.
+    fn start(&mut self, arguments: &[Word], environment: &mut Environment) {
+        self.count += 1;
+        if self.count > Counted::Invocations.most() {
+            return;
+        }
+        let mut invocation = Vec::new();
+        for argument in arguments {
+            self.opaque |= expand(argument, environment, &mut invocation);
+        }
+        self.invocations.push(invocation);
+    }
 }
 
-/// Whether a program is etcd itself.
-pub(super) fn is_etcd(program: &str) -> bool {
-    program.rsplit('/').next() == Some("etcd")
+/// The depth of conditions, loops and functions behind a keyword.
+fn deeper(depth: usize, keyword: Option<&str>) -> usize {
+    match keyword {
+        Some("if" | "for" | "while" | "until" | "case" | "{" | "function") => depth + 1,
+        Some("fi" | "done" | "esac" | "}") => depth.saturating_sub(1),
+        _ => depth,
+    }
 }
 
-fn starts_proxy(arguments: &[Word]) -> bool {
-    arguments.first().and_then(Word::literal).is_some_and(|word| matches!(word, "grpc-proxy" | "gateway"))
+/// The variables that are set somewhere inside a condition, a loop or a function.
+fn set_conditionally(commands: &[Command]) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    let mut depth = 0;
+    for Command { words, conditional } in commands {
+        let mut prefixed = false;
+        for word in words {
+            let text = word.literal();
+            if let Some(name) = word.assigned() {
+                if depth > 0 || *conditional {
+                    names.insert(name);
+                }
+            } else if text.is_some_and(|w| PREFIXES.contains(&w)) {
+                prefixed = true;
+            } else if text.is_some_and(|w| !prefixed && KEYWORDS.contains(&w)) {
+                depth = deeper(depth, text);
+            } else if !text.is_some_and(|w| w.ends_with("()") || (prefixed && w.starts_with('-'))) {
+                break;
+            }
+        }
+    }
+    names
+}
+
+/// The subcommand of etcd's program that runs no member.
+fn starts_proxy(arguments: &[Word]) -> Option<&str> {
+    arguments.first().and_then(Word::literal).filter(|word| launch::is_proxy(word))
 }
 
 fn after_equals(text: &str) -> &str {
@@ -138,6 +195,7 @@ fn evaluate(word: &Word, environment: &mut Environment) -> (bool, String) {
             Piece::Literal(text) => value.push_str(text),
             Piece::Variable { name, .. } => value.push_str(&environment.shell(name)),
             Piece::Pod => value.push(POD),
+            Piece::Address => value.push(ADDRESS),
             Piece::Unknown => value.push(UNKNOWN),
         }
     }
@@ -155,186 +213,6 @@ fn expand(word: &Word, environment: &mut Environment, out: &mut Vec<String>) -> 
         out.push(value);
     }
     hidden
-}
-
-/// Cuts a script into the words of its simple commands. The flag tells that it holds what is not understood.
-fn lex(script: &str) -> (Vec<Vec<Word>>, bool) {
-    let mut lexer = Lexer { rest: script, ..Lexer::default() };
-    while lexer.step() {}
-    lexer.end_command();
-    (lexer.commands, lexer.opaque)
-}
-
-#[derive(Default)]
-struct Lexer<'a> {
-    rest: &'a str,
-    commands: Vec<Vec<Word>>,
-    words: Vec<Word>,
-    word: Word,
-    double_quoted: bool,
-    /// The next word is the target of a redirection.
-    redirected: bool,
-    opaque: bool,
-}
-
-impl<'a> Lexer<'a> {
-    fn end_word(&mut self) {
-        let word = std::mem::take(&mut self.word);
-        if word.is_empty() {
-            return;
-        }
-        if std::mem::take(&mut self.redirected) {
-            return;
-        }
-        self.words.push(word);
-    }
-
-    fn end_command(&mut self) {
-        self.end_word();
-        self.redirected = false;
-        let words = std::mem::take(&mut self.words);
-        if !words.is_empty() {
-            self.commands.push(words);
-        }
-    }
-
-    /// Takes the text up to `end`, which is dropped too. Without it the script is not understood.
-    fn take_until(&mut self, end: char) -> &'a str {
-        if let Some((taken, rest)) = self.rest.split_once(end) {
-            self.rest = rest;
-            taken
-        } else {
-            self.opaque = true;
-            std::mem::take(&mut self.rest)
-        }
-    }
-
-    fn step(&mut self) -> bool {
-        let mut chars = self.rest.chars();
-        let Some(c) = chars.next() else {
-            self.opaque |= self.double_quoted;
-            return false;
-        };
-        let plain_until = |text: &str| text.find(|c: char| " \t\r\n\\'\"$`;&|()<>#".contains(c)).unwrap_or(text.len());
-        let plain = if self.double_quoted {
-            self.rest.find(['\\', '"', '$', '`']).unwrap_or(self.rest.len())
-        } else {
-            plain_until(self.rest)
-        };
-        if plain > 0 {
-            let (taken, rest) = self.rest.split_at(plain);
-            self.word.push(&clean(taken));
-            self.rest = rest;
-            return true;
-        }
-        self.rest = chars.as_str();
-        match c {
-            '\\' => self.escape(),
-            '"' => {
-                self.double_quoted = !self.double_quoted;
-                self.word.quoted = true;
-            }
-            '$' => self.dollar(),
-            '`' => {
-                self.take_until('`');
-                self.word.pieces.push(Piece::Unknown);
-            }
-            '\'' => {
-                let text = self.take_until('\'');
-                self.word.push(&clean(text));
-                self.word.quoted = true;
-            }
-            ' ' | '\t' | '\r' => self.end_word(),
-            '#' if self.word.is_empty() => {
-                let end = self.rest.find('\n').unwrap_or(self.rest.len());
-                self.rest = self.rest.get(end..).unwrap_or_default();
-            }
-            '#' => self.word.push("#"),
-            '<' | '>' => self.redirect(c),
-            // `name()` opens a function: the parentheses stay with the word for the caller to see.
-            '(' if !self.word.is_empty() && self.rest.starts_with(')') => self.word.push("()"),
-            _ => self.end_command(),
-        }
-        true
-    }
-
-    fn escape(&mut self) {
-        let mut chars = self.rest.chars();
-        let Some(c) = chars.next() else { return };
-        self.rest = chars.as_str();
-        if c == '\n' {
-            return;
-        }
-        if self.double_quoted && !"$`\"\\".contains(c) {
-            self.word.push("\\");
-        }
-        self.word.push(&clean(c.encode_utf8(&mut [0; 4])));
-    }
-
-    fn redirect(&mut self, c: char) {
-        if c == '<' && self.rest.starts_with('<') {
-            self.opaque = true;
-        }
-        let descriptor = self.word.literal().is_some_and(|word| word.bytes().all(|b| b.is_ascii_digit()));
-        if descriptor {
-            self.word = Word::default();
-        }
-        self.end_word();
-        self.rest = self.rest.trim_start_matches(['<', '>', '&', '|']);
-        self.redirected = true;
-    }
-
-    fn dollar(&mut self) {
-        let quoted = self.double_quoted;
-        let name_end = self.rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(self.rest.len());
-        let piece = if let Some(inner) = self.rest.strip_prefix('(') {
-            self.rest = inner;
-            let command = self.take_substitution();
-            if matches!(command.trim(), "hostname" | "hostname -s") { Piece::Pod } else { Piece::Unknown }
-        } else if let Some(inner) = self.rest.strip_prefix('{') {
-            self.rest = inner;
-            let name = self.take_until('}');
-            let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            if plain && !name.starts_with(|c: char| c.is_ascii_digit()) {
-                Piece::Variable { name: name.to_owned(), quoted }
-            } else {
-                Piece::Unknown
-            }
-        } else if name_end > 0 && !self.rest.starts_with(|c: char| c.is_ascii_digit()) {
-            let (name, rest) = self.rest.split_at(name_end);
-            self.rest = rest;
-            Piece::Variable { name: name.to_owned(), quoted }
-        } else if self.rest.starts_with(|c: char| c.is_ascii_digit() || "@*#?-$!".contains(c)) {
-            self.rest = self.rest.get(1..).unwrap_or_default();
-            Piece::Unknown
-        } else {
-            self.word.push("$");
-            return;
-        };
-        self.word.pieces.push(piece);
-    }
-
-    /// Takes the text up to the parenthesis that closes `$(`.
-    fn take_substitution(&mut self) -> &'a str {
-        let mut depth = 1_usize;
-        let mut quote = None;
-        for (at, c) in self.rest.char_indices() {
-            match (quote, c) {
-                (Some(open), c) if open == c => quote = None,
-                (None, '\'' | '"') => quote = Some(c),
-                (None, '(') => depth += 1,
-                (None, ')') => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                let (taken, rest) = self.rest.split_at(at);
-                self.rest = rest.get(1..).unwrap_or_default();
-                return taken;
-            }
-        }
-        self.opaque = true;
-        std::mem::take(&mut self.rest)
-    }
 }
 
 #[cfg(test)]
@@ -369,6 +247,7 @@ mod tests {
             ("# etcd --not=this\netcd --this # --nor-this", vec!["--this"]),
             ("etcd --a > /dev/null 2>&1", vec!["--a"]),
             ("etcd --n=${HOSTNAME} --m=$(hostname)", vec!["--n=\u{E000}", "--m=\u{E000}"]),
+            ("etcd --n=$(hostname -i)", vec!["--n=\u{E002}"]),
             ("etcd --n=$(hostname -f) --m=${SVC:-x} --o=`x y`", vec!["--n=\u{E001}", "--m=\u{E001}", "--o=\u{E001}"]),
             ("etcd --a\\ b=\"c \\\" \\d\" $", vec!["--a b=c \" \\d", "$"]),
             ("exec env A=b etcd --a", vec!["--a"]),
@@ -384,6 +263,34 @@ mod tests {
         assert_eq!(run(script), (vec![vec!["--q=\u{E001}".to_owned(), "--s=etcd".to_owned()]], false));
         let (both, opaque) = run("if x; then exec etcd --a=1; else exec etcd --a=2; fi");
         assert_eq!((both.len(), opaque), (2, false));
+    }
+
+    #[test]
+    fn what_is_set_whatever_happens_is_known_beside_conditions() {
+        for (script, value) in [
+            ("A=1; if x; then B=2; fi; etcd --a=$A", "--a=1"),
+            ("if x; then A=2; fi; A=1; etcd --a=$A", "--a=\u{E001}"),
+            ("f() { A=2; }; A=1; f; etcd --a=$A", "--a=\u{E001}"),
+            ("A=1; case $x in y) B=1;; esac; etcd --a=$A", "--a=1"),
+            ("for A in 1 2; do x; done; etcd --a=$A", "--a=\u{E001}"),
+            ("A=1; [ -f /x ] && A=2; etcd --a=$A", "--a=\u{E001}"),
+            ("A=1; x || A=2; etcd --a=$A", "--a=\u{E001}"),
+            ("mkdir /x && A=1 && etcd --a=$A", "--a=1"),
+            ("HOST=$(hostname); for i in 1; do ping x; done; etcd --a=$HOST", "--a=\u{E000}"),
+        ] {
+            assert_eq!(run(script).0, vec![vec![value.to_owned()]], "{script}");
+        }
+    }
+
+    #[test]
+    fn programs_behind_others_and_clients() {
+        assert_eq!(run("exec gosu etcd etcd --a").0, vec![vec!["--a".to_owned()]]);
+        let mut environment = Environment::of(&Container::default(), "c", "ns");
+        let script = read("while true; do etcdctl --cert=/x snapshot save y; sleep 9; done", &mut environment, "f");
+        assert_eq!(script.clients, [["etcdctl", "--cert=/x", "snapshot", "save", "y"]]);
+        assert!(script.opaque && !script.runs_others);
+        assert!(read("etcdctl get x; /start.sh", &mut environment, "f").runs_others);
+        assert_eq!(read("exec etcd gateway start", &mut environment, "f").proxy.as_deref(), Some("gateway"));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Context, mounts,
+    context::Context,
+    mounts,
     types::{DataVolume, Liveness},
 };
 use crate::defrag::quantity;
@@ -11,9 +12,9 @@ use crate::defrag::quantity;
 /// The volume that holds the database: where the data directory is mounted, or else the only volume claim template
 /// that the container mounts.
 pub(super) fn discover(context: &Context<'_>) -> Option<DataVolume> {
-    let directory = context.options.get("data-dir").map(|setting| setting.value.as_str());
+    let directory = context.options().get("data-dir").map(|setting| setting.value.as_str());
     let name = match directory {
-        Some(directory) => mounts::volume_of(context.container, directory)?,
+        Some(directory) => mounts::volume_of(context.container(), directory)?,
         None => only_claim(context)?,
     };
     let spec = &context.sts.spec;
@@ -36,7 +37,7 @@ pub(super) fn discover(context: &Context<'_>) -> Option<DataVolume> {
 }
 
 fn only_claim<'a>(context: &Context<'a>) -> Option<&'a str> {
-    let mounted: BTreeSet<&str> = context.container.volume_mounts.iter().map(|mount| mount.name.as_str()).collect();
+    let mounted: BTreeSet<&str> = context.container().volume_mounts.iter().map(|mount| mount.name.as_str()).collect();
     let mut claims = context
         .sts
         .spec
@@ -52,10 +53,10 @@ fn only_claim<'a>(context: &Context<'a>) -> Option<&'a str> {
 
 /// The liveness probe, with Kubernetes' defaults for what it leaves open.
 pub(super) fn liveness(context: &Context<'_>) -> Option<Liveness> {
-    let probe = context.container.liveness_probe.as_ref()?;
+    let probe = context.container().liveness_probe.as_ref()?;
     let at_least_one =
         |value: Option<i32>, default| value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default);
     let period = at_least_one(probe.period_seconds, 10);
     let threshold = at_least_one(probe.failure_threshold, 3);
-    Some(Liveness { seconds: period * threshold, period, threshold, field: context.field("livenessProbe") })
+    Some(Liveness { seconds: period * threshold, period, threshold, field: context.etcd.part("livenessProbe") })
 }

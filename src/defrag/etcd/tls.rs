@@ -1,15 +1,16 @@
 //! Which Secrets let a Job talk to an etcd that speaks TLS.
 
 use super::{
-    Context,
+    clients::Clients,
+    context::Context,
     profile::Profile,
-    setting::Setting,
+    secrets,
     types::{Kind, ObjectKey, SecretPair, Tls},
 };
 use crate::defrag::{
     finding::{Code, Finding},
     keys::Key,
-    statefulset::{Container, KeyToPath},
+    statefulset::KeyToPath,
 };
 
 /// Volumes that hold a client certificate by their name, in the charts and operators that were looked at.
@@ -39,8 +40,9 @@ impl<T> Found<T> {
 }
 
 pub(super) fn discover(context: &Context<'_>, findings: &mut Vec<Finding>) -> Tls {
-    let client = client(context);
-    let ca = ca(context, client.as_ref());
+    let clients = Clients::of(context);
+    let client = client(context, &clients);
+    let ca = ca(context, &clients, client.as_ref());
     Tls { ca: settle_ca(context, ca, findings), client: settle_client(context, client, findings) }
 }
 
@@ -91,57 +93,67 @@ fn settle_client(
 /// Whether etcd refuses clients without a certificate. A trusted CA alone makes it do so, whatever `--client-cert-auth`
 /// says; where no TLS option is in view it has to be presumed.
 fn asks_for_certificate(context: &Context<'_>) -> bool {
-    let options = context.options;
+    let options = context.options();
     let in_view = options.get("cert-file").is_some() || options.is_on("auto-tls");
     !in_view || options.is_on("client-cert-auth") || options.get("trusted-ca-file").is_some()
 }
 
-/// The certificate of the CA that signed the server certificates.
-fn ca(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
-    let own = |setting: Option<&Setting>| context.files.object(context.container, setting?.known()?);
-    let sidecars = |flag: &str| {
-        context.sidecars.iter().find_map(|s| context.files.object(s.container, s.options.get(flag)?.known()?))
-    };
-    own(context.options.env("ETCDCTL_CACERT"))
-        .or_else(|| sidecars("client-cacert-file"))
-        .or_else(|| if context.profile == Profile::EtcdDruid { sidecars("cacert") } else { None })
-        .or_else(|| own(context.options.get("trusted-ca-file")))
-        .map(Found::mounted)
-        .or_else(|| beside(context, client))
+/// The certificate of the CA that signed the server certificates. `--trusted-ca-file` verifies clients, so it is that one only
+/// where something shows that one authority serves both.
+fn ca(context: &Context<'_>, clients: &Clients<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
+    clients.ca(context).or_else(|| of_both(context)).map(Found::mounted).or_else(|| beside(context, client))
 }
 
-/// `ca.crt` next to a certificate, where cert-manager and most people put it.
+/// The file behind a flag of etcd.
+fn behind(context: &Context<'_>, flag: &str) -> Option<ObjectKey> {
+    context.files.object(context.container(), context.options().get(flag)?.known()?)
+}
+
+/// The authority that signs for clients, where it signs for servers too: it is kept with the server's certificate, or the
+/// members show that certificate to each other and verify it with the authority of peers.
+fn of_both(context: &Context<'_>) -> Option<ObjectKey> {
+    let server = behind(context, "cert-file")?;
+    let kept_together = |ca: &ObjectKey| ca.kind == server.kind && ca.name == server.name;
+    let trusted = behind(context, "trusted-ca-file");
+    if let Some(trusted) = trusted.filter(kept_together) {
+        return Some(trusted);
+    }
+    let of_peers = behind(context, "peer-trusted-ca-file")?;
+    let shown_to_peers = behind(context, "peer-cert-file").is_some_and(|peer| peer == server);
+    (shown_to_peers || kept_together(&of_peers)).then_some(of_peers)
+}
+
+/// `ca.crt` next to the server's certificate, where cert-manager puts the authority that signed it.
 fn beside(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
-    let server = || {
-        let path = context.options.get("cert-file")?.known()?;
-        context.files.object(context.container, path).filter(|object| object.kind == Kind::Secret)
-    };
-    let name = client.map(|found| found.what.name.clone()).or_else(|| server().map(|object| object.name))?;
-    let why = format!("a certificate's Secret usually holds its CA as {CA_KEY}");
-    let what = ObjectKey { kind: Kind::Secret, name, key: CA_KEY.to_owned() };
-    Some(Found { what, assumed: Some(why) })
+    let of = |name: String| ObjectKey { kind: Kind::Secret, name, key: CA_KEY.to_owned() };
+    let why = || Some(format!("a certificate's Secret usually holds its CA as {CA_KEY}"));
+    if context.options().get("cert-file").is_none() {
+        return client.map(|found| Found { what: of(found.what.name.clone()), assumed: why() });
+    }
+    let server = behind(context, "cert-file").filter(|object| object.kind == Kind::Secret)?;
+    let what = of(server.name);
+    if context.files.lists(&what) {
+        return Some(Found::mounted(what));
+    }
+    let one_authority = context.options().get("trusted-ca-file").is_none();
+    (one_authority || server.key == CERT_KEY).then(|| Found { what, assumed: why() })
 }
 
 /// A certificate that etcd accepts from a client.
-fn client(context: &Context<'_>) -> Option<Found<SecretPair>> {
-    let pair = |container: &Container, cert: Option<&Setting>, key: Option<&Setting>| {
-        context.files.pair(container, cert?.known()?, key?.known()?)
-    };
-    let options = context.options;
-    let sidecars = |cert: &str, key: &str| {
-        context.sidecars.iter().find_map(|s| pair(s.container, s.options.get(cert), s.options.get(key)))
-    };
-    pair(context.container, options.env("ETCDCTL_CERT"), options.env("ETCDCTL_KEY"))
-        .or_else(|| sidecars("client-cert-file", "client-key-file"))
-        .or_else(|| match context.profile {
-            Profile::EtcdDruid => sidecars("cert", "key"),
-            // The chart's own client tools authenticate with the certificate that etcd serves.
-            Profile::Bitnami => pair(context.container, options.get("cert-file"), options.get("key-file")),
-            _ => None,
-        })
+fn client(context: &Context<'_>, clients: &Clients<'_>) -> Option<Found<SecretPair>> {
+    clients
+        .pair(context)
+        // The chart's own client tools authenticate with the certificate that etcd serves.
+        .or_else(|| if context.profile == Profile::Bitnami { own_pair(context) } else { None })
         .map(Found::mounted)
         .or_else(|| client_volume(context))
         .or_else(|| client_by_convention(context))
+}
+
+/// The certificate that etcd serves.
+fn own_pair(context: &Context<'_>) -> Option<SecretPair> {
+    let path = |flag: &str| context.options().get(flag)?.known();
+    context.files.pair(context.container(), path("cert-file")?, path("key-file")?)
 }
 
 /// The volume whose name says that it holds a client certificate.
@@ -150,19 +162,24 @@ fn client_volume(context: &Context<'_>) -> Option<Found<SecretPair>> {
     let named = CLIENT_VOLUMES.iter().find_map(|name| volumes.iter().find(|volume| volume.name == *name))?;
     let secret = named.secret.as_ref().filter(|secret| !secret.secret_name.is_empty())?;
     let (cert_key, key_key, sure) = if secret.items.is_empty() {
-        let (cert, key) = match context.profile {
-            Profile::Bitnami => ("cert.pem", "key.pem"),
-            _ => (CERT_KEY, KEY_KEY),
-        };
+        let (cert, key) = names_of_files(context, &secret.secret_name);
         (cert, key, false)
     } else {
         let (cert, key) = listed(&secret.items)?;
-        (cert, key, true)
+        (cert.to_owned(), key.to_owned(), true)
     };
     let why = format!("the volume {} is named like one, and its keys are not listed", named.name);
-    let what =
-        SecretPair { name: secret.secret_name.clone(), cert_key: cert_key.to_owned(), key_key: key_key.to_owned() };
+    let what = SecretPair { name: secret.secret_name.clone(), cert_key, key_key };
     Some(Found { what, assumed: (!sure).then_some(why) })
+}
+
+/// How certificate and key of a client are called whose Secret lists no keys: as those that etcd serves from the same Secret,
+/// or as those from any other where that is no name of a server.
+fn names_of_files(context: &Context<'_>, secret: &str) -> (String, String) {
+    let usual = || (CERT_KEY.to_owned(), KEY_KEY.to_owned());
+    let Some(SecretPair { name, cert_key, key_key }) = own_pair(context) else { return usual() };
+    let of_a_server = ["server", "peer", "etcd"].iter().any(|word| cert_key.contains(word));
+    if name == secret || !of_a_server { (cert_key, key_key) } else { usual() }
 }
 
 /// The certificate and the private key among a volume's items.
@@ -177,22 +194,33 @@ fn listed(items: &[KeyToPath]) -> Option<(&str, &str)> {
     Some((&cert.key, &key.key))
 }
 
-/// A Secret that a chart creates but does not mount.
+/// A Secret that a chart creates but does not mount, or of whose keys it mounts one that no flag names.
 fn client_by_convention(context: &Context<'_>) -> Option<Found<SecretPair>> {
-    let behind = |flag: &str| context.files.object(context.container, context.options.get(flag)?.known()?);
-    let name = match context.profile {
+    let project = context.profile.project();
+    let unmounted = format!("{project} creates it under this name and mounts it nowhere");
+    let usual = |name: String| SecretPair { name, cert_key: CERT_KEY.to_owned(), key_key: KEY_KEY.to_owned() };
+    let secret_of_ca = || behind(context, "trusted-ca-file").filter(|object| object.kind == Kind::Secret);
+    let (what, why) = match context.profile {
         Profile::KamajiEtcd => {
-            let ca = behind("trusted-ca-file").filter(|object| object.kind == Kind::Secret)?.name;
-            match ca.strip_suffix("-server-certs") {
+            let ca = secret_of_ca()?.name;
+            let name = match ca.strip_suffix("-server-certs") {
                 Some(release) => format!("{release}-client-certs"),
                 None => format!("{}-root-client-certs", ca.strip_suffix("-certs")?),
-            }
+            };
+            (usual(name), unmounted)
         }
-        Profile::EtcdOperator => format!("{}-client-tls", context.sts.name()),
+        Profile::Kamaji => (usual("root-client-certs".to_owned()), unmounted),
+        Profile::EtcdOperator => (usual(format!("{}-client-tls", context.sts.name())), unmounted),
+        Profile::Vcluster => {
+            let pair = SecretPair {
+                name: secret_of_ca()?.name,
+                cert_key: "apiserver-etcd-client.crt".to_owned(),
+                key_key: "apiserver-etcd-client.key".to_owned(),
+            };
+            (pair, format!("{project} keeps the certificate of its API server there, beside that of etcd"))
+        }
         _ => return None,
     };
-    let why = format!("{} creates it under this name and mounts it nowhere", context.profile.project());
-    let what = SecretPair { name, cert_key: CERT_KEY.to_owned(), key_key: KEY_KEY.to_owned() };
     Some(Found { what, assumed: Some(why) })
 }
 
@@ -211,11 +239,19 @@ fn assumed(key: Key, what: &str, name: &str, value: &str, why: &str) -> Finding 
 
 fn ca_unknown(context: &Context<'_>) -> Finding {
     let annotation = Key::CaSecret.annotation();
-    let self_signed = context.options.is_on("auto-tls") && context.options.get("cert-file").is_none();
+    let options = context.options();
+    let self_signed = options.is_on("auto-tls") && options.get("cert-file").is_none();
     let (brief, why) = if self_signed {
         let why = "--auto-tls makes every member sign its own certificate, so no CA exists by which a client could \
                    verify it. Give etcd a certificate (--cert-file, --key-file) from a Secret, then set";
         ("auto-tls signs each member's own certificate, no client can verify it".to_owned(), why.to_owned())
+    } else if let Some(trusted) = behind(context, "trusted-ca-file") {
+        let ObjectKey { kind, name, key } = trusted;
+        let why = format!(
+            "--trusted-ca-file ({kind:?} {name}, key {key}) verifies clients, and nothing shows that it signed the \
+             certificate of the server, too. If it did, name it; else set"
+        );
+        (format!("the CA of the servers was not found; set {annotation}"), why)
     } else {
         let looked = "ETCDCTL_CACERT, --trusted-ca-file and the Secret of --cert-file";
         let why = format!("no mounted Secret or ConfigMap could be found by {looked}. Set");
@@ -227,8 +263,9 @@ fn ca_unknown(context: &Context<'_>) -> Finding {
         brief,
         format!(
             "This etcd speaks TLS, but the CA certificate that verifies its members is not known: {why} {annotation} \
-             to the Secret that holds it, such as {}-ca:ca.crt (the key may be left out if it is ca.crt).",
-            context.sts.name()
+             to the Secret that holds it, such as {}-ca:ca.crt (the key may be left out if it is ca.crt).{}",
+            context.sts.name(),
+            secrets::in_words(context)
         ),
     )
 }
@@ -242,8 +279,9 @@ fn client_unknown(context: &Context<'_>) -> Finding {
         format!(
             "This etcd accepts only clients with a certificate, and the pod template mounts none that is known to be a \
              client's; none is guessed. Set {annotation} to the Secret that holds one which etcd trusts, such as \
-             {}-client-certs:tls.crt,tls.key (the keys may be left out if they are tls.crt and tls.key).",
-            context.sts.name()
+             {}-client-certs:tls.crt,tls.key (the keys may be left out if they are tls.crt and tls.key).{}",
+            context.sts.name(),
+            secrets::in_words(context)
         ),
     )
 }

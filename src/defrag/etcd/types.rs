@@ -56,16 +56,56 @@ pub struct ClientSecret {
     pub keys: Option<(String, String)>,
 }
 
-/// `name:userKey,passwordKey`.
+/// `name:userKey,passwordKey`, or `name:user=root,passwordKey`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UsernameSecret {
     /// The Secret.
     pub name: String,
-    /// The key of the user name.
-    pub user_key: String,
+    /// The user name, or its key.
+    #[serde(rename = "userKey")]
+    pub user: UserName,
     /// The key of the password.
     pub password_key: String,
+}
+
+/// Where the name of a user stands. As text, a name itself is `user=root`: no key of a Secret has an equals sign.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "String", into = "String")]
+pub enum UserName {
+    /// In this key of the Secret.
+    Key(String),
+    /// Here.
+    Literal(String),
+}
+
+impl UserName {
+    const LITERAL: &str = "user=";
+}
+
+impl From<String> for UserName {
+    fn from(text: String) -> Self {
+        match text.strip_prefix(Self::LITERAL) {
+            Some(name) => Self::Literal(name.to_owned()),
+            None => Self::Key(text),
+        }
+    }
+}
+
+impl From<UserName> for String {
+    fn from(user: UserName) -> Self {
+        match user {
+            UserName::Key(key) => key,
+            UserName::Literal(name) => format!("{}{name}", UserName::LITERAL),
+        }
+    }
+}
+
+/// That clients have to log in, as the pod template shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Login {
+    /// The Secret and its key that hold the password of root, where they can be seen.
+    pub password: Option<(String, String)>,
 }
 
 /// What [`discover`](super::discover) found.
@@ -83,8 +123,8 @@ pub struct Discovery {
 pub struct Etcd {
     /// The name of the container that runs etcd.
     pub container: String,
-    /// Its place in `spec.template.spec.containers`.
-    pub container_index: usize,
+    /// The field path of that container.
+    pub container_field: String,
     /// Its image.
     pub image: String,
     /// The version that the image's tag shows.
@@ -101,24 +141,32 @@ pub struct Etcd {
     pub port: u16,
     /// The number of the first pod (`spec.ordinals.start`).
     pub first_ordinal: u32,
-    /// Desired members.
+    /// Desired pods of the StatefulSet.
     pub replicas: u32,
+    /// The members of the cluster: as many as pods, unless some of them run elsewhere.
+    pub members: u32,
+    /// Whether members run outside of the StatefulSet, as `--initial-cluster` shows.
+    pub is_spread: bool,
     /// One client URL for each member, by ordinal. Empty where a finding refuses, and with no members.
     pub endpoints: Vec<String>,
+    /// Whether the engine is to leave out the health check that dials what the members advertise.
+    pub skips_health_check: bool,
     /// The storage quota; `None` only along with a finding that refuses.
     pub quota: Option<Quota>,
     /// The compaction that etcd does by itself, where it is seen to.
     pub auto_compaction: Option<AutoCompaction>,
     /// What a client needs to connect by TLS; `None` for plain HTTP.
     pub tls: Option<Tls>,
-    /// Whether the pod template sets a root password, so that clients have to log in.
-    pub rbac: bool,
+    /// That the pod template sets a root password, so that clients have to log in.
+    pub login: Option<Login>,
     /// The volume that holds the database.
     pub data_volume: Option<DataVolume>,
     /// The probe that restarts a member.
     pub liveness: Option<Liveness>,
     /// What else defragments this etcd, as far as the pod template shows.
     pub rivals: Vec<Rival>,
+    /// The other containers of the pod that run an etcd, by name and field path.
+    pub others: Vec<(String, String)>,
 }
 
 /// How clients connect.

@@ -3,9 +3,11 @@
 pub(super) mod length;
 mod overrides;
 mod unknown;
+mod unread;
 
 pub use length::longest_wait;
-pub(super) use overrides::{is_secret_key, url_problem};
+pub(super) use overrides::{is_secret_key, is_user_name, url_problem};
+pub use unread::{on_pod_template, unread};
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 

@@ -3,7 +3,7 @@
 use super::{
     super::{
         dns::{is_label, is_subdomain},
-        etcd::{CaSecret, ClientSecret, MAX_MEMBERS, Overrides, UsernameSecret},
+        etcd::{CaSecret, ClientSecret, MAX_MEMBERS, Overrides, UserName, UsernameSecret},
         finding::{Code, quoted},
         keys::Key,
         quantity,
@@ -132,7 +132,7 @@ impl Parser<'_> {
 
     fn username_secret(&mut self) -> Option<UsernameSecret> {
         let (name, keys) = self.secret(Key::UsernameSecret, "etcd-root:username,password", 2, true)?;
-        pair(keys).map(|(user_key, password_key)| UsernameSecret { name, user_key, password_key })
+        pair(keys).map(|(user, password_key)| UsernameSecret { name, user: user.into(), password_key })
     }
 
     /// `name` or `name:key[,key]` with exactly `count` keys.
@@ -148,14 +148,24 @@ impl Parser<'_> {
             let wanted = if count == 1 { "one key" } else { "two keys with a comma between them" };
             Some(format!("{} names {} of its keys where {wanted} is wanted", quoted(value), keys.len()))
         } else {
-            keys.iter().find(|key| !is_secret_key(key)).map(|bad| format!("{} is not a key of a Secret", quoted(bad)))
+            keys.iter().enumerate().find_map(|(index, part)| match UserName::from(part.clone()) {
+                // The first of a login may be the name itself.
+                UserName::Literal(user) if key == Key::UsernameSecret && index == 0 => {
+                    (!is_user_name(&user)).then(|| format!("{} is not the name of a user", quoted(&user)))
+                }
+                _ => (!is_secret_key(part)).then(|| format!("{} is not a key of a Secret", quoted(part))),
+            })
         };
         let Some(problem) = problem else { return Some((name.to_owned(), keys)) };
+        let or = match key {
+            Key::UsernameSecret => ", or \"etcd-root:user=root,password\" where the Secret has no user name",
+            _ => "",
+        };
         self.refuse(
             Code::SecretReferenceInvalid,
             key,
             &format!("is not of the form {example}"),
-            format!("{problem}: the run would wait for ever for a Secret that cannot exist. Write the name, a colon and the keys, such as \"{example}\"."),
+            format!("{problem}: the run would wait for ever for a Secret that cannot exist. Write the name, a colon and the keys, such as \"{example}\"{or}."),
         );
         None
     }
@@ -164,6 +174,12 @@ impl Parser<'_> {
 fn pair(keys: Vec<String>) -> Option<(String, String)> {
     let mut keys = keys.into_iter();
     keys.next().zip(keys.next())
+}
+
+/// A user of etcd whose name the engine can be told beside a password: it parts the two at a colon.
+pub(crate) fn is_user_name(value: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+');
+    !value.is_empty() && value.len() <= 253 && value.chars().all(allowed)
 }
 
 /// A key of a Secret (Kubernetes' own validation).

@@ -7,11 +7,14 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::defrag::{keys, measure::MOST_ITEMS};
+use crate::defrag::{
+    keys,
+    measure::{MOST_ITEMS, Measure, Tally},
+};
 
 /// A part of a StatefulSet. `null` reads as the default, as the API server treats it.
 pub(super) trait Part: Sized {
@@ -124,6 +127,28 @@ struct Strings<const OURS: bool>(Vec<(String, String)>);
 impl<const OURS: bool> From<Strings<OURS>> for BTreeMap<String, String> {
     fn from(Strings(list): Strings<OURS>) -> Self {
         list.into_iter().collect()
+    }
+}
+
+/// Labels or annotations under our prefix; the others are never kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ours(pub BTreeMap<String, String>);
+
+impl Part for Ours {
+    fn part<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        nullable(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ours {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Strings::<true>::deserialize(deserializer).map(|ours| Self(ours.into()))
+    }
+}
+
+impl Measure for Ours {
+    fn measure(&self, tally: &mut Tally) {
+        self.0.measure(tally);
     }
 }
 

@@ -54,6 +54,28 @@ fn what_a_version_without_records_made_is_read_back() {
 }
 
 #[test]
+fn a_literal_user_and_a_health_check_that_is_left_out_are_kept_and_read_back() {
+    let cronjob = built(&[("username-secret", "root:user=r.oot@x,password")]);
+    let pod = cronjob.spec.job_template.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+    let user = pod.containers[0].env.as_ref().unwrap().iter().find(|variable| variable.name == USER).unwrap();
+    assert_eq!((user.value.as_deref(), user.value_from.as_ref()), (Some("r.oot@x"), None));
+    let record = in_force(cronjob.clone());
+    assert_eq!(Record::read(&record.write().unwrap()), Some(record.clone()));
+    assert_eq!(in_force(without_record(cronjob)).facts, record.facts);
+    let Facts { login: Some(login), .. } = record.facts.clone().unwrap() else { panic!() };
+    assert_eq!(login.user, UserName::Literal("r.oot@x".to_owned()));
+    for forged in ["user=a b", "user=", "user=a,b", "a b"] {
+        let mut record = record.clone();
+        record.facts.as_mut().unwrap().login.as_mut().unwrap().user = forged.to_owned().into();
+        assert_eq!(Record::read(&record.write().unwrap()), None, "{forged}");
+    }
+    let mut skipping = built(&[]);
+    let pod = skipping.spec.job_template.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+    pod.containers[0].args.as_mut().unwrap().push(SKIP_HEALTH_CHECK.to_owned());
+    assert!(in_force(without_record(skipping)).facts.unwrap().skips_health_check);
+}
+
+#[test]
 fn what_nobody_of_ours_wrote_is_ignored() {
     let cronjob = built(&[]);
     let text = cronjob.metadata.annotations.as_ref().unwrap()[IN_FORCE].clone();

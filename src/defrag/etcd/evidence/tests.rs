@@ -52,6 +52,10 @@ fn what_only_looks_like_an_etcd_is_left_alone() {
         json!({"name": "kube-apiserver", "image": "registry.k8s.io/kube-apiserver:v1.36.0", "command": ["kube-apiserver", "--etcd-servers=https://etcd:2379"]}),
         json!({"name": "backup", "image": "etcdbrctl:v0.40", "args": ["server", "--embedded-etcd-quota-bytes=1", "--data-dir=/x"]}),
         json!({"name": "manager", "image": "etcd-operator:v1", "command": ["/manager", "--initial-cluster=x"]}),
+        json!({"name": "etcd", "image": "quay.io/coreos/etcd:v3.6.1", "command": ["etcd", "--listen-client-urls=http://127.0.0.1:2379,unix:///run/etcd.sock"]}),
+        json!({"name": "etcd", "image": "quay.io/coreos/etcd:v3.6.1", "command": ["etcd", "--data-dir=/x"]}),
+        json!({"name": "etcd", "image": "quay.io/coreos/etcd:v3.5.1", "command": ["etcd", "--proxy=on", "--listen-client-urls=http://0.0.0.0:2379"]}),
+        json!({"name": "etcd", "image": "quay.io/coreos/etcd:v3.6.1", "command": ["/run.sh"], "env": [{"name": "ETCD_DATA_DIR", "value": "/x"}]}),
         json!({"name": "copy", "image": "x:1", "command": ["cp", "/usr/local/bin/etcd", "--data-dir=/x"]}),
     ] {
         let evidence = evidence(&pod(&json!([container])));
@@ -65,11 +69,11 @@ fn what_only_looks_like_an_etcd_is_left_alone() {
 #[test]
 fn a_member_is_recognised_under_any_name() {
     for container in [
-        json!({"name": "db", "image": "mirror.local/x:1", "command": ["/opt/etcd", "--initial-cluster", "a=b"]}),
-        json!({"name": "db", "image": "x:1", "command": ["tini", "--", "etcd", "--data-dir=/x"]}),
+        json!({"name": "db", "image": "mirror.local/x:1", "command": ["/opt/etcd", "--initial-cluster", "a=b", "--listen-client-urls=http://0.0.0.0:2379"]}),
+        json!({"name": "db", "image": "x:1", "command": ["tini", "--", "etcd", "--data-dir=/x", "--listen-client-urls=http://[::]:2379"]}),
         json!({"name": "db", "image": "x:1", "command": ["sh", "-ec", "exec etcd --listen-client-urls=http://0.0.0.0:2379"]}),
         json!({"name": "db", "image": "x:1", "command": ["etcd", "--config-file=/etc/etcd.yaml"]}),
-        json!({"name": "db", "image": "x:1", "command": ["etcd"], "env": [{"name": "ETCD_INITIAL_CLUSTER", "value": "a=b"}]}),
+        json!({"name": "db", "image": "x:1", "command": ["etcd"], "env": [{"name": "ETCD_LISTEN_CLIENT_URLS", "value": "http://$(IP):2379"}]}),
         json!({"name": "db", "image": "x:1", "command": ["etcd"], "envFrom": [{"configMapRef": {"name": "etcd"}}]}),
         json!({"name": "db", "image": "registry:5000/etcd@sha256:00", "args": ["--advertise-client-urls=http://a:2379"]}),
         json!({"name": "db", "image": "bitnami/etcd:3.6", "env": [{"name": "ETCD_ADVERTISE_CLIENT_URLS", "value": "http://a:2379"}]}),

@@ -220,7 +220,7 @@ pub struct Defaults {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<String>,
     /// The Secret with the user name and password of etcd RBAC, in the namespace of the StatefulSet:
-    /// name:userKey,passwordKey.
+    /// name:userKey,passwordKey, or name:user=root,passwordKey where it holds no user name.
     #[schemars(length(min = 1, max = 761))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_secret: Option<String>,

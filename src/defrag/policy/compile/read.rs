@@ -9,7 +9,7 @@ use super::super::{
     api::{self, Day},
 };
 use crate::defrag::{
-    duration,
+    duration, engine,
     field::Field,
     finding::{Code, Finding, quoted},
     quantity, ratio,
@@ -248,6 +248,7 @@ impl Reader {
     pub(super) fn job(&mut self, written: &api::Job) -> Job {
         let built_in = api::Job::default();
         let mut shape = written.clone();
+        self.findings.extend(engine::judge_image(&written.image, "spec.job.image"));
         let mut bound = |name: &str, value: &mut i32, range, otherwise| {
             *value = self.number(format!("spec.job.{name}"), *value, range, otherwise);
         };

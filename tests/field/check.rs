@@ -1,0 +1,120 @@
+//! `check` on what nobody has enrolled, and on input of which a part cannot be read.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use serde_json::Value;
+
+const ETCD: &str = "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: meta, namespace: db}
+spec:
+  serviceName: meta
+  replicas: 3
+  template:
+    metadata:
+      labels: {app: meta}
+    spec:
+      containers:
+      - name: etcd
+        image: quay.io/coreos/etcd:v3.6.5
+        env: [{name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+        command: [etcd, '--listen-client-urls=http://0.0.0.0:2379', '--advertise-client-urls=http://$(POD):2379']
+";
+
+struct Checked {
+    code: i32,
+    objects: Value,
+    screen: String,
+    errors: String,
+}
+
+/// What `check` makes of files with these texts; the last of several names is the folder.
+fn check(test: &str, files: &[(&str, &str)]) -> Checked {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{test}"));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    let mut arguments = Vec::new();
+    for (name, text) in files {
+        let path = folder.join(name);
+        if !text.is_empty() {
+            fs::write(&path, text).unwrap();
+        }
+        arguments.extend(["-f".to_owned(), path.display().to_string()]);
+    }
+    let run = |output: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-defrag-webhook"));
+        command.arg("check").args(&arguments).args(["-o", output]).env_clear().output().unwrap()
+    };
+    let (json, text) = (run("json"), run("text"));
+    assert_eq!(json.status.code(), text.status.code());
+    Checked {
+        code: json.status.code().unwrap(),
+        objects: serde_json::from_slice(&json.stdout).unwrap_or_default(),
+        screen: String::from_utf8(text.stdout).unwrap(),
+        errors: String::from_utf8(json.stderr).unwrap(),
+    }
+}
+
+fn codes(object: &Value) -> Vec<String> {
+    let findings = object["findings"].as_array().unwrap();
+    findings.iter().map(|f| format!("{} {}", f["severity"].as_str().unwrap(), f["code"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn an_etcd_without_the_label_is_judged_as_if_it_had_it() {
+    let refused = ETCD.replace(
+        "--listen-client-urls=http://0.0.0.0:2379",
+        "--quota-backend-bytes=8Gi','--listen-client-urls=http://0.0.0.0:2379",
+    );
+    let checked = check("unlabelled", &[("a.yaml", ETCD), ("b.yaml", &refused)]);
+    assert_eq!(codes(&checked.objects[0]), ["warn not-enrolled", "warn advertised-unreachable"]);
+    assert_eq!(codes(&checked.objects[1]), ["warn not-enrolled", "warn advertised-unreachable", "deny quota-invalid"]);
+    assert_eq!(checked.objects[1]["enrolled"], false);
+    // Nothing is refused that nobody asked for.
+    assert_eq!(checked.code, 0);
+    assert!(
+        checked
+            .screen
+            .ends_with("0 enrolled, 0 refused: 0 denials, 0 warnings; 2 without the label, with what they would get\n"),
+        "{}",
+        checked.screen
+    );
+    let out = ETCD.replace("namespace: db", "namespace: db, labels: {etcd-defrag.io/enabled: 'false'}");
+    let other = ETCD.replace("[etcd, ", "[other, ").replace("name: etcd", "name: app").replace("coreos/etcd", "x/y");
+    let silent = check("opted-out", &[("a.yaml", &out), ("b.yaml", &other)]);
+    assert_eq!((codes(&silent.objects[0]), codes(&silent.objects[1])), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn settings_that_nobody_reads_are_named() {
+    let on_pods = ETCD.replace("labels: {app: meta}", "labels: {etcd-defrag.io/enabled: 'true'}");
+    let without = ETCD.replace("namespace: db", "namespace: db, annotations: {etcd-defrag.io/schedule: '0 3 * * *'}");
+    let both = on_pods.replace("namespace: db", "namespace: db, labels: {etcd-defrag.io/enabled: 'true'}");
+    let elsewhere =
+        without.replace("[etcd, ", "[other, ").replace("name: etcd", "name: app").replace("coreos/etcd", "x/y");
+    let checked =
+        check("unread", &[("a.yaml", &on_pods), ("b.yaml", &without), ("c.yaml", &both), ("d.yaml", &elsewhere)]);
+    for index in [0, 1] {
+        let found = codes(&checked.objects[index]);
+        assert_eq!(found, ["warn not-enrolled", "warn setting-unread", "warn advertised-unreachable"], "{index}");
+    }
+    assert_eq!(codes(&checked.objects[2]), ["warn setting-unread", "warn advertised-unreachable"]);
+    assert_eq!(codes(&checked.objects[3]), ["warn setting-unread"]);
+    assert_eq!(checked.code, 0);
+}
+
+#[test]
+fn what_cannot_be_read_does_not_end_the_judgement_of_the_rest() {
+    let labelled = ETCD.replace("namespace: db", "namespace: db, labels: {etcd-defrag.io/enabled: 'true'}");
+    let old = labelled.replace("apps/v1", "apps/v1beta1");
+    let typed = labelled.replace("replicas: 3", "replicas: three");
+    let stream = format!("{old}---{typed}---{labelled}");
+    let checked = check("unreadable", &[("a.yaml", "a: [\n"), ("gone.yaml", ""), ("b.yaml", &stream)]);
+    assert_eq!(checked.code, 2);
+    assert_eq!(checked.objects.as_array().map(Vec::len), Some(1));
+    assert_eq!(codes(&checked.objects[0]), ["warn advertised-unreachable"]);
+    for part in ["a.yaml:", "gone.yaml", "apiVersion \"apps/v1beta1\"", "spec.replicas"] {
+        assert!(checked.errors.contains(part), "{part} in {}", checked.errors);
+    }
+}
