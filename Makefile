@@ -69,6 +69,11 @@ drills: controlplane ## The long form of tests: load through restarts with the r
 	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) AVAILABILITY_SECONDS=8 ONDEMAND_ETCDS=2000 NODE_STARTS=20 \
 	  scripts/test.sh --test availability --test ondemand --test node_lifecycle
 
+.PHONY: attack
+attack: controlplane ## Two replicas with the release image on a node, attacked by a tenant and by a pod (root, half an hour): ATTACK_SECONDS=20 each
+	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) ATTACK_SECONDS=$${ATTACK_SECONDS:-20} \
+	  cargo test --locked --test attack -- --nocapture --test-threads 1
+
 .PHONY: oracle
 oracle: ## Millions of schedules and rules against the Go modules that decide in a cluster
 	ORACLE_REQUIRED=1 ORACLE_SCHEDULES=2000000 ORACLE_FIRES=200000 ORACLE_RULES=2000000 \

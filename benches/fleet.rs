@@ -18,9 +18,8 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace},
 };
 use kube::{
-    Api, Client, Config, ResourceExt as _,
+    Api, Client, ResourceExt as _,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, GroupVersionKind},
     runtime::watcher,
 };
@@ -52,8 +51,7 @@ async fn main() -> Result {
     println!("binary                          {:>9.1} MiB", mib(std::fs::metadata(binary())?.len()));
     println!("resident, idle                  {:>9.1} MiB", mib(serve.resident()));
 
-    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
-    let client = Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?;
+    let client = harness::client(plane.kubeconfig()).await;
     let namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
     Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await?;
     let fleet = Fleet::new(&client);
@@ -105,7 +103,7 @@ async fn main() -> Result {
 /// written.
 async fn policy_change(plane: &ControlPlane, client: &Client) -> Result {
     plane.apply(&serde_json::to_string(&policy::crd())?);
-    plane.kubectl_ok(&["wait", "--for=condition=Established", "crd/defragpolicies.etcd-defrag.io"]);
+    plane.wait_established("defragpolicies.etcd-defrag.io");
     let policies = Api::<DefragPolicy>::all(client.clone());
     let spec = |schedule: &str| json!({"spec": {"defaults": {"schedule": schedule}}});
     let mut fleet = DefragPolicy::new("fleet", policy::api::DefragPolicySpec::default());

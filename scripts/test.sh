@@ -22,7 +22,7 @@ readonly lanes=${TEST_LANES:-2}
 export CARGO_TERM_COLOR=never
 # Nothing runs beside them: a node and its etcds need the processors, how soon answers come is measured, or what the machine has
 # is counted.
-readonly alone=(node install availability node_lifecycle upgrade)
+readonly alone=(node install availability node_lifecycle upgrade attack)
 # First, for they take longest.
 readonly longest=(e2e ondemand process model chart)
 # Where most of the time is waiting, more than one test for each processor makes sense.

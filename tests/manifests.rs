@@ -123,3 +123,42 @@ fn in_step(file: &str, expected: &str) {
     let found = std::fs::read_to_string(&file).unwrap_or_default();
     assert_eq!(found, expected, "run UPDATE_MANIFESTS=1 cargo test --test manifests --test chart");
 }
+
+/// Documents say what holds and name the test that shows it; a test that was renamed would leave a promise without one.
+#[test]
+fn each_test_that_the_documents_name_is_there() {
+    let mut code = String::new();
+    for folder in ["src", "tests", "examples"] {
+        gather(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut code);
+    }
+    let (mut seen, mut missing) = (0, Vec::new());
+    for document in ["docs/architecture.md", "docs/break-glass.md", "docs/policies.md", "docs/threat-model.md"] {
+        let text = read(document);
+        // Every other part is between backquotes.
+        for name in text.split('`').skip(1).step_by(2) {
+            // Names of tests are sentences; metrics are not functions.
+            let sentence = name.matches('_').count() > 2
+                && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+            if !sentence || name.starts_with("etcd_") || name.starts_with("apiserver_") {
+                continue;
+            }
+            seen += 1;
+            if !code.contains(&format!("fn {name}(")) {
+                missing.push(format!("{document}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(seen > 50, "{seen} tests");
+}
+
+fn gather(folder: &std::path::Path, code: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            gather(&path, code);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            code.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}

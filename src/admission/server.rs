@@ -53,6 +53,8 @@ pub struct Admission {
     /// What is counted.
     pub metrics: AdmissionMetrics,
     cores: Cores,
+    /// Half of them, for bodies from `ServerLimits::large` on.
+    cores_for_large: Cores,
     limits: ServerLimits,
     bodies: Bodies,
     slots: Slots,
@@ -74,6 +76,7 @@ impl Admission {
             bodies: Bodies::new(limits.bodies, capacity.meter(Resource::BodyBytes, limits.bodies)),
             slots: Slots::new(limits.requests, limits.peer_requests, capacity.meter(Resource::Slots, limits.requests)),
             metrics,
+            cores_for_large: cores.half(),
             cores,
             limits: limits.clone(),
         }
@@ -172,7 +175,8 @@ async fn respond(
     let known_uid = Arc::new(OnceLock::new());
     // A review is read and assessed where that delays nobody, and what is large is freed there too. A panic ends in an
     // answer, and an assessment that outlives its request keeps its slot until it is through.
-    let assessment = admission.cores.run({
+    let cores = if body.len() < limits.large { &admission.cores } else { &admission.cores_for_large };
+    let assessment = cores.run({
         let known_uid = Arc::clone(&known_uid);
         move || {
             let uid = review::uid(&body)?;

@@ -168,6 +168,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         prometheus_files: args.prometheus_files.clone(),
         // Whoever waits for an answer to a write does not wait for a whole fleet.
         cores: cores.half(),
+        clock: Arc::new(Timestamp::now),
     };
     controller::run(client, snapshots, options, lease, reconciler_metrics, shutdown.token()).await;
 

@@ -85,6 +85,9 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
     let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let jobs: Vec<Job> = list(&client, only, &ours, "Jobs").await?;
 
+    for said in etcds::orphans(&objects, &cronjobs) {
+        output::note(&said);
+    }
     let around = Around::new(cronjobs.iter().cloned(), &jobs);
     let cronjobs: BTreeMap<(String, String), CronJob> = cronjobs
         .into_iter()

@@ -6,10 +6,10 @@ use kube::Client;
 use tokio::task::JoinError;
 
 use super::metrics::ReconcileMetrics;
-use crate::runtime::{api_error, cores::Cores, leadership::Leadership};
+use crate::runtime::{api_error, clock::Clock, cores::Cores, leadership::Leadership};
 
 /// How the reconciler runs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// How many StatefulSets are looked at at once; at least one.
     pub concurrency: usize,
@@ -21,6 +21,8 @@ pub struct Options {
     pub prometheus_files: PathBuf,
     /// Where assessments are made.
     pub cores: Cores,
+    /// The time of an assessment, and by which an orphaned CronJob is deleted.
+    pub clock: Clock,
 }
 
 /// Why a look at a StatefulSet ended early.
@@ -46,6 +48,7 @@ pub(super) struct Context {
     pub(super) metrics: ReconcileMetrics,
     pub(super) prometheus_files: PathBuf,
     pub(super) cores: Cores,
+    pub(super) clock: Clock,
 }
 
 impl Context {

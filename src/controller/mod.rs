@@ -77,6 +77,7 @@ pub async fn run(
         metrics: metrics.clone(),
         prometheus_files: options.prometheus_files.clone(),
         cores: options.cores.clone(),
+        clock: Arc::clone(&options.clock),
     });
     loop {
         tokio::select! {

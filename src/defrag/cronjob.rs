@@ -4,9 +4,11 @@
 //! when nobody has changed it.
 
 pub mod budget;
+pub mod changes;
 pub mod drift;
 pub mod live;
 pub mod names;
+pub mod orphan;
 pub mod ownership;
 pub mod record;
 

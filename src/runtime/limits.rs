@@ -15,6 +15,9 @@ pub struct ServerLimits {
     pub body_time: Duration,
     /// All bodies in memory together, in bytes.
     pub bodies: usize,
+    /// From how many bytes on a body is read beside others of its kind on half of the cores only. Reviews of nearly all
+    /// StatefulSets are smaller, and never wait for a row of large ones.
+    pub large: usize,
     /// Requests that are assessed at once, their bodies complete; more wait.
     pub requests: usize,
     /// How many of them may be of one address.
@@ -53,6 +56,7 @@ impl Default for ServerLimits {
             request: Duration::from_secs(4),
             body_time: Duration::from_secs(2),
             bodies: 48 << 20,
+            large: 64 << 10,
             requests: 64,
             peer_requests: 16,
             connections: 256,

@@ -154,6 +154,11 @@ impl Gate {
         *self.closed.lock().unwrap() = true;
     }
 
+    /// Lets pass who comes from now on, and holds who waits.
+    pub(crate) fn open_for_others(&self) {
+        *self.closed.lock().unwrap() = false;
+    }
+
     pub(crate) fn release(&self) {
         *self.closed.lock().unwrap() = false;
         self.opened.notify_all();

@@ -378,6 +378,38 @@ async fn a_body_that_never_ends_is_told_so_and_takes_no_slot() {
 }
 
 #[tokio::test]
+async fn a_review_of_usual_size_waits_for_no_row_of_large_ones() {
+    let gate = Gate::open();
+    gate.close();
+    let admission = admission(&ServerLimits::default(), AdmissionMetrics::default()).with_clock(Arc::new({
+        let gate = Arc::clone(&gate);
+        move || {
+            gate.pass();
+            Timestamp::UNIX_EPOCH
+        }
+    }));
+    let service = router(&admission);
+    let large = annotated(&[("example.com/notes", &"x".repeat(ServerLimits::default().large))]);
+    let large = review("CREATE", "", large, json!(null)).to_string();
+    let row: Vec<_> =
+        (0..4).map(|_| tokio::spawn(call(service.clone(), Method::POST, "/warn", large.clone().into()))).collect();
+    gate.reached().await;
+    // Time for another one to begin too, which none should.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    gate.open_for_others();
+    let usual = review("CREATE", "", etcd(), json!(null)).to_string();
+    let (status, answer) = call(service, Method::POST, "/warn", usual.into()).await;
+    let held = !row.iter().any(tokio::task::JoinHandle::is_finished);
+    // Before anything is judged, or a failure would leave threads behind that wait for ever.
+    gate.release();
+    assert!(held, "a large one was not held");
+    assert_eq!((status, &answer["response"]["allowed"]), (StatusCode::OK, &json!(true)), "{answer}");
+    for large in row {
+        assert_eq!(large.await.unwrap().0, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn a_full_house_is_told_so() {
     let limits = ServerLimits { request: Duration::from_millis(500), requests: 1, ..ServerLimits::default() };
     let gate = Gate::open();

@@ -13,14 +13,13 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{
-    Api, Client, Config,
+    Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
 use tokio::{sync::oneshot, time::timeout};
 
-use harness::ControlPlane;
+use harness::{ControlPlane, client};
 
 /// The namespace of the StatefulSets.
 pub(crate) const NAMESPACE: &str = "fleet";
@@ -91,9 +90,7 @@ impl Load {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
-                let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-                let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-                let api = Api::namespaced(Client::try_from(config).unwrap(), NAMESPACE);
+                let api = Api::namespaced(client(&kubeconfig).await, NAMESPACE);
                 run.drive(&api, stopped).await;
             });
         });

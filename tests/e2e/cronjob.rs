@@ -59,6 +59,8 @@ fn what_it_applies_stays_and_is_taken_over_by_a_label() {
     let kept = ns.cronjob_that("e", "be kept", |live| live["metadata"]["labels"][MANAGED_BY] == "etcd-defrag-webhook");
     assert_eq!(kept["metadata"]["ownerReferences"][0]["uid"], ns.get("statefulset", "e").unwrap()["metadata"]["uid"]);
     assert_eq!(kept["metadata"]["uid"], made["metadata"]["uid"], "it was taken over, not made anew");
+    let note = ns.event("e", "Adopted");
+    assert!(note.contains("Its schedule was 5 4 * * * and is now 0 0 * * *."), "{note}");
     let refused = ends_with(2, &ns, &["-e", "e", "-j", "5 4 * * *"]);
     assert!(refused.contains("is enrolled"), "{refused}");
 }

@@ -190,13 +190,13 @@ fn the_cronjob_of_defrag_sh_is_adopted() {
     let ns = namespace(&world.plane, "adopt");
     ns.plane.apply(&defrag_sh_cronjob(&ns.name, "kamaji-etcd", "kamaji-etcd").to_string());
     let theirs = ns.cronjob("kamaji-etcd");
-    let object = etcd(&ns.name, "kamaji-etcd", &[]);
+    let object = etcd(&ns.name, "kamaji-etcd", &[("schedule", "14 9 * * 1-5"), ("time-zone", "Europe/Rome")]);
     ns.accepts(&object);
     let ours = ns.cronjob_that("kamaji-etcd", "be adopted", |cronjob| {
         cronjob["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet" && cronjob["spec"] == render(&object)["spec"]
     });
     assert_eq!(ours["metadata"]["uid"], theirs["metadata"]["uid"], "adopted means kept, with its history");
-    ns.event("kamaji-etcd", "Adopted");
+    insta::assert_snapshot!(ns.event("kamaji-etcd", "Adopted"));
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(super) fn define(world: &World) {
     let crd = serde_json::to_string(&policy::crd()).unwrap();
     let applied = world.plane.kubectl_stdin(["apply", "--server-side", "-f", "-"], &crd);
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
-    world.plane.kubectl_ok(&["wait", "--for=condition=Established", "crd/defragpolicies.etcd-defrag.io"]);
+    world.plane.wait_established("defragpolicies.etcd-defrag.io");
     // The API server serves a new kind a moment after it is established.
     for _ in 0..100 {
         if world.plane.kubectl(["get", "defragpolicies"]).status.success() {

@@ -343,7 +343,7 @@ fn without_the_definition_the_built_in_policy_governs_until_it_is_installed() {
     version["schema"]["openAPIV3Schema"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     version.as_object_mut().unwrap().remove("selectableFields");
     plane.apply(&loose.to_string());
-    plane.kubectl_ok(&["wait", "--for=condition=Established", "crd/defragpolicies.etcd-defrag.io"]);
+    plane.wait_established("defragpolicies.etcd-defrag.io");
     eventually("the new kind to be served", SOON, || {
         plane.kubectl(["get", "defragpolicies"]).status.success().then_some(())
     });

@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_secs(3);
 
 fn install(plane: &ControlPlane, definition: &str, kind: &str) {
     plane.apply(definition);
-    plane.kubectl_ok(&["wait", "--for=condition=Established", &format!("crd/{kind}")]);
+    plane.wait_established(kind);
 }
 
 /// Waits until the report about a StatefulSet is as wanted.

@@ -19,7 +19,7 @@ fn the_process_reads_no_secret_writes_no_statefulset_and_people_edit_policies_by
     plane.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
     plane.apply(include_str!("../../deploy/manifests/10-rbac.yaml"));
     plane.apply(&serde_json::to_string(&policy::crd()).unwrap());
-    plane.kubectl_ok(&["wait", "--for=condition=Established", "crd/defragpolicies.etcd-defrag.io"]);
+    plane.wait_established("defragpolicies.etcd-defrag.io");
 
     let default: &[&str] = &["-n", "default"];
     for allowed in [

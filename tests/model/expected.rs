@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     events::{self, SLOTS},
-    objects::{IN_FORCE, MANAGED_BY, MANAGER, STATEFULSET},
+    objects::{IN_FORCE, MANAGED_BY, MANAGER, ORPHANED_SINCE, STATEFULSET},
     oracle::{self, Candidate, Expected, Oracle},
     server::State,
     store::{CRONJOBS, Class, Key, POLICIES, Stored},
@@ -85,6 +85,7 @@ fn cronjob(wrong: &mut Vec<String>, state: &State, slot: usize, live: &Value, ex
     }]);
     expect(wrong, &at, "the controllers", &controllers, &owner);
     expect(wrong, &at, "its StatefulSet", &notes[STATEFULSET], &json!(name));
+    expect(wrong, &at, "since when it is orphaned", &notes[ORPHANED_SINCE], &Value::Null);
 
     let rival = (has_rival(state, slot) && oracle::is_clear(&expected.look)).then_some("rival-defragmenter");
     let listed = |codes: &BTreeSet<&'static str>| {

@@ -25,6 +25,7 @@ mod expected;
 mod fields;
 mod objects;
 mod oracle;
+mod orphans;
 mod real;
 mod sequence;
 mod server;
@@ -193,6 +194,17 @@ fn a_hundred_changes_a_second_end_in_one_write() {
         let writes = sequence::writes_after_changes(changes, Duration::from_millis(pause)).unwrap();
         assert_eq!(writes, ["the controller: PATCH cronjobs a/etcd-defrag-job"], "{changes} changes");
     }
+}
+
+/// The message about the schedule quotes the next fire times, and somebody else's CronJob is looked at every five minutes.
+#[test]
+fn what_is_refused_is_published_once_however_often_it_is_looked_at() {
+    ends_well(vec![
+        Event::Create { slot: 0, label: 0, setting: 1 },
+        Event::Foreign { slot: 0, kind: 2 },
+        Event::Annotate { slot: 0, setting: 5 },
+        Event::Settle,
+    ]);
 }
 
 /// Until the policy became stricter everything was accepted, and what was accepted stays in force. The members are facts.

@@ -13,6 +13,8 @@ pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) const MANAGER: &str = "etcd-defrag-webhook";
 /// Names the StatefulSet of our CronJob.
 pub(crate) const STATEFULSET: &str = "etcd-defrag.io/statefulset";
+/// Since when the StatefulSet of our CronJob is gone without it.
+pub(crate) const ORPHANED_SINCE: &str = "etcd-defrag.io/orphaned-since";
 /// A rule for a quota of 8 GiB, which no database under a quota of 4 GiB makes true.
 pub(crate) const LARGE_RULE: &str = "dbSize > 5*1024*1024*1024 && dbSizeFree > 200*1024*1024";
 
@@ -45,7 +47,9 @@ pub(crate) const QUOTAS: &[&str] = &["8589934592", "4294967296", "$(QUOTA)"];
 /// The Secret behind the volume of certificates. From the last name nobody can tell which one holds a client's.
 pub(crate) const SECRETS: &[&str] = &["kamaji-etcd-certs", "renewed-certs", "renamed"];
 pub(crate) const SUSPENSIONS: &[Option<&str>] = &[Some("true"), None, Some("false"), Some("yes")];
-pub(crate) const EDITS: usize = 11;
+pub(crate) const EDITS: usize = 14;
+/// The edits that say when a CronJob was orphaned: long ago, in times to come, at no time.
+pub(crate) const MARKS: [usize; 3] = [11, 12, 13];
 pub(crate) const FORGERIES: usize = 4;
 pub(crate) const POLICIES_SAY: usize = 10;
 
@@ -149,6 +153,9 @@ pub(crate) fn edited(object: &mut Value, edit: usize) {
         7 => meta["annotations"]["etcd-defrag.io/findings"] = json!("stale"),
         8 => object.pointer_mut(pod).unwrap()[0]["args"] = json!(["--cluster"]),
         9 => object.pointer_mut(pod).unwrap().as_array_mut().unwrap().push(json!({"name": "sidecar", "image": "x"})),
+        11 => meta["annotations"][ORPHANED_SINCE] = json!("2020-01-01T00:00:00Z"),
+        12 => meta["annotations"][ORPHANED_SINCE] = json!("2999-01-01T00:00:00Z"),
+        13 => meta["annotations"][ORPHANED_SINCE] = json!("soon"),
         _ => object["status"]["lastScheduleTime"] = json!("2026-01-01T00:00:00Z"),
     }
 }

@@ -21,7 +21,7 @@ use super::{
     events::{self, Event, SLOTS},
     expected,
     oracle::Oracle,
-    server::{Counts, Faults, Link, Server},
+    server::{self, Counts, Faults, Link, Server},
 };
 use harness::random::Random;
 
@@ -37,7 +37,9 @@ pub(crate) struct Sequence {
 const REST: Duration = Duration::from_secs(150);
 /// So much longer may it take, for pauses between attempts have grown.
 const LATEST: Duration = Duration::from_secs(330);
-/// Longer than any pause after which the controller looks again.
+/// And so much longer, where a CronJob was orphaned.
+const KEPT: Duration = Duration::from_secs(server::KEPT.cast_unsigned());
+/// Longer than any other pause after which the controller looks again.
 const QUIET: Duration = Duration::from_secs(400);
 const STEP: Duration = Duration::from_secs(5);
 
@@ -140,6 +142,7 @@ impl Replica {
         let link = Link::new(identity.clone());
         let client = server.client(&link);
         let snapshots = PolicySnapshots::follow(client.clone(), BTreeSet::new());
+        let clock = server.state().clock();
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone().drop_guard();
         let options = Options {
@@ -148,6 +151,7 @@ impl Replica {
             identity: identity.clone(),
             prometheus_files: std::path::PathBuf::new(),
             cores: Cores::new(1),
+            clock,
         };
         let lease = leadership::Config::new("system", "lease", identity);
         let task = tokio::spawn(controller::run(
@@ -162,8 +166,9 @@ impl Replica {
     }
 }
 
-struct Run {
-    server: Arc<Server>,
+/// A sequence under way.
+pub(crate) struct Run {
+    pub(crate) server: Arc<Server>,
     oracle: Oracle,
     replicas: Vec<Replica>,
     started: usize,
@@ -171,7 +176,7 @@ struct Run {
 }
 
 impl Run {
-    fn start(seed: u64, faults: Faults) -> Self {
+    pub(crate) fn start(seed: u64, faults: Faults) -> Self {
         let server = Server::new(seed ^ 0x5eed);
         server.with(events::begin);
         let mut run = Self { server, oracle: Oracle::default(), replicas: Vec::new(), started: 0, faults };
@@ -198,7 +203,7 @@ impl Run {
         Replica::start(&self.server, format!("replica-{}", self.started))
     }
 
-    async fn happen(&mut self, event: &Event) -> Result<(), String> {
+    pub(crate) async fn happen(&mut self, event: &Event) -> Result<(), String> {
         match *event {
             Event::Restart { replica } => {
                 // The new process begins before the old one has ended, as with a rolling update.
@@ -241,7 +246,7 @@ impl Run {
             if wrong.is_empty() {
                 break;
             }
-            if begun.elapsed() > REST + LATEST {
+            if begun.elapsed() > REST + KEPT + LATEST {
                 return Err(wrong.join("\n    "));
             }
         }

@@ -19,6 +19,7 @@ use axum::{
     http::{Method, Request, Response, Uri, header::CONTENT_TYPE},
 };
 use http_body_util::BodyExt as _;
+use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::{
@@ -26,11 +27,20 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
+use etcd_defrag_webhook::runtime::clock::Clock;
+
 use super::{
+    events::{self, SLOTS},
+    objects::{MANAGED_BY, MANAGER, ORPHANED_SINCE, STATEFULSET},
     store::{self, Class, Key, Patch, Refusal, Store, refusal, uid_of},
     watching,
 };
 use harness::random::Random;
+
+/// So many seconds does a CronJob stay that was orphaned.
+pub(crate) const KEPT: i64 = 600;
+/// Later than this no request arrives.
+const LATE: Duration = Duration::from_mins(2);
 
 /// What goes wrong, and how often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +100,8 @@ pub(crate) struct State {
     pub(crate) told: Vec<String>,
     /// StatefulSets that the controller was told to be there, by its own question and not by a watch.
     pub(crate) confirmed: HashSet<Key>,
+    /// When the sequence began, on the clock that stands still and on the one that people read.
+    begun: (Instant, Timestamp),
 }
 
 pub(crate) struct Server {
@@ -277,6 +289,15 @@ pub(crate) fn unknown() -> Refusal {
     refusal(404, "", "404 page not found\n")
 }
 
+/// The StatefulSet of a CronJob of ours that nothing controls.
+fn orphaned(key: &Key, cronjob: &Value) -> Option<Key> {
+    let meta = &cronjob["metadata"];
+    let slot = (0..SLOTS.len()).find(|slot| events::cronjob(*slot) == *key)?;
+    let controlled = meta["ownerReferences"].as_array().into_iter().flatten().any(|owner| owner["controller"] == true);
+    let ours = meta["labels"][MANAGED_BY] == MANAGER && meta["annotations"][STATEFULSET] == SLOTS[slot].1;
+    (ours && !controlled).then(|| events::statefulset(slot))
+}
+
 impl State {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
@@ -289,7 +310,15 @@ impl State {
             violations: Vec::new(),
             told: Vec::new(),
             confirmed: HashSet::new(),
+            // Long before the end of a day, with which texts may change.
+            begun: (Instant::now(), "2026-03-02T00:10:00Z".parse().unwrap()),
         }
+    }
+
+    /// The clock that the controller reads.
+    pub(crate) fn clock(&self) -> Clock {
+        let (begun, time) = self.begun;
+        Arc::new(move || time + begun.elapsed())
     }
 
     /// Who holds the Lease.
@@ -354,7 +383,7 @@ impl State {
         }
         let Some(before) = before else { return };
         match before.class {
-            Class::Plain => {}
+            Class::Plain => self.violations.extend(self.too_early(key, &before.object)),
             Class::Foreign if before.object.as_ref() == now => {}
             Class::Foreign => {
                 self.violations.push(format!("wrote to the foreign CronJob {}/{}", key.namespace, key.name));
@@ -378,6 +407,21 @@ impl State {
                 }
             }
         }
+    }
+
+    /// That a CronJob was deleted which had been orphaned and was to stay.
+    fn too_early(&self, key: &Key, before: &Value) -> Option<String> {
+        if key.resource != store::CRONJOBS || self.store.get(key).is_some_and(|now| uid_of(now) == uid_of(before)) {
+            return None;
+        }
+        let statefulset = orphaned(key, before)?;
+        // A decision from when there was one may arrive late.
+        let gone = self.store.gone.get(&statefulset).filter(|_| self.store.get(&statefulset).is_none())?;
+        let since = before["metadata"]["annotations"][ORPHANED_SINCE].as_str();
+        let since = since.and_then(|since| since.parse::<Timestamp>().ok());
+        let kept = since.is_some_and(|since| (self.clock())().duration_since(since).as_secs() >= KEPT);
+        (gone.elapsed() > LATE && !kept)
+            .then(|| format!("deleted {}/{}, orphaned since {since:?}, too early", key.namespace, key.name))
     }
 
     fn list(&self, key: &Key, selector: Option<&String>) -> Value {

@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::fields::{self, Owners};
 
@@ -93,6 +94,8 @@ pub(crate) struct Store {
     pub(crate) version: u64,
     /// Watches from before this version are told that it is gone.
     pub(crate) oldest: u64,
+    /// When what is not there any more went.
+    pub(crate) gone: BTreeMap<Key, Instant>,
     uids: u64,
 }
 
@@ -150,6 +153,7 @@ impl Store {
     pub(crate) fn remove(&mut self, key: &Key) {
         let Some(stored) = self.objects.remove(key) else { return };
         self.version += 1;
+        self.gone.insert(key.clone(), Instant::now());
         let Stored { object, class, .. } = stored;
         self.log.push(Change { version: self.version, key: key.clone(), class, before: Some(object), after: None });
     }
@@ -222,10 +226,12 @@ impl Store {
     }
 
     fn apply(&mut self, key: &Key, force: bool, manager: &str, desired: &Value) -> Result<Arc<Value>, Refusal> {
-        let uid = &desired["metadata"]["uid"];
         let live = self.objects.get(key);
-        if !uid.is_null() && live.is_none_or(|live| live.object["metadata"]["uid"] != *uid) {
-            return Err(refusal(409, "Conflict", "uid mismatch"));
+        for field in ["uid", "resourceVersion"] {
+            let given = &desired["metadata"][field];
+            if !given.is_null() && live.is_none_or(|live| live.object["metadata"][field] != *given) {
+                return Err(refusal(409, "Conflict", format!("the {field} is another one")));
+            }
         }
         let class = live.map_or(Class::Plain, |live| live.class);
         let live = live.map(|stored| (&*stored.object, &stored.owners));

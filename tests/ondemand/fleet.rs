@@ -9,15 +9,13 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use super::{GIB, etcd, jobs, policy, reachable, ready, reason, slowly, world};
-use harness::{ControlPlane, Exported, Exporter, Prometheus, PrometheusOptions, Serve, Target, binary, prometheus};
+use harness::{
+    ControlPlane, Exported, Exporter, Prometheus, PrometheusOptions, Serve, Target, binary, client, prometheus,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -120,9 +118,7 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
     let (plane, serve) = world();
     let resident_alone = serve.resident();
     plane.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fleet"}}).to_string());
-    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    let api = Api::<StatefulSet>::namespaced(Client::try_from(config).unwrap(), "fleet");
+    let api = Api::<StatefulSet>::namespaced(client(plane.kubeconfig()).await, "fleet");
     let objects =
         (0..size).map(|index| serde_json::from_value::<StatefulSet>(etcd("fleet", &format!("etcd-{index}"))).unwrap());
     futures::stream::iter(objects)

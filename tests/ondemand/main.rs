@@ -29,7 +29,7 @@ const GIB: u64 = 1 << 30;
 fn world() -> (ControlPlane, Serve) {
     let plane = ControlPlane::start_with(&[(CONTROLLER_MANAGER, "--controllers=*,-statefulset-controller")]);
     plane.apply(&serde_json::to_string(&policy::crd()).unwrap());
-    plane.kubectl_ok(&["wait", "--for=condition=Established", "crd/defragpolicies.etcd-defrag.io"]);
+    plane.wait_established("defragpolicies.etcd-defrag.io");
     let serve = Serve::start_with(&plane, &ServeOptions::default());
     (plane, serve)
 }

@@ -1,28 +1,19 @@
 //! Attacks on the ports of the real binary by somebody who can merely reach them: what they cost in memory, and what becomes of
 //! the calls and probes of others meanwhile. Everything is on loopback: the attackers have addresses of their own there.
 
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, net::Ipv4Addr, time::Duration};
 
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
     task::JoinSet,
-    time::{Instant, interval, sleep, timeout},
+    time::{Instant, interval, timeout},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::support::etcd;
+use crate::{
+    crowd::{BODY, Ports, half_a_body, idle_at_the_probes, silence},
+    support::etcd,
+};
 use harness::{ControlPlane, Serve};
 
 /// How long an API server waits for an answer (`timeoutSeconds` of the registration).
@@ -30,9 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an attack goes on: longer than every time-out that it plays with.
 const ATTACK: Duration = Duration::from_secs(8);
-
-const MIB: usize = 1 << 20;
-const BODY: usize = 7 * MIB;
 
 /// Who calls: an address for those who are attacked, and others for those who attack.
 const VICTIM: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -43,74 +31,45 @@ fn attacker(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, 2 + number % 8)
 }
 
-/// The ports of a running `serve`, and the CA of its certificate.
-#[derive(Clone)]
-struct Ports {
-    webhook: u16,
-    probes: u16,
-    tls: TlsConnector,
+fn ports(plane: &ControlPlane, serve: &Serve) -> Ports {
+    let ca = fs::read(plane.dir().join("webhook-certs/ca.crt")).unwrap();
+    Ports::new(Ipv4Addr::LOCALHOST, serve.port, serve.probes, "127.0.0.1", &ca)
 }
 
-impl Ports {
-    fn of(plane: &ControlPlane, serve: &Serve) -> Self {
-        let ca = fs::read(plane.dir().join("webhook-certs/ca.crt")).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&ca).unwrap()).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self { webhook: serve.port, probes: serve.probes, tls: TlsConnector::from(Arc::new(config)) }
-    }
-
-    async fn tls(&self, from: Ipv4Addr) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = connect(from, self.webhook).await?;
-        self.tls.connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await
-    }
-
-    /// A call from a new connection, as an API server makes it that has none.
-    async fn call(&self, review: &str) -> Result<(), String> {
-        let call = async {
-            let mut stream = self.tls(VICTIM).await.map_err(|error| error.to_string())?;
-            let head = format!(
-                "POST /validate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-                review.len()
-            );
-            stream.write_all(head.as_bytes()).await.map_err(|error| error.to_string())?;
-            stream.write_all(review.as_bytes()).await.map_err(|error| error.to_string())?;
-            let mut answer = Vec::new();
-            // Some servers end without close_notify; what was answered counts.
-            let ended = stream.read_to_end(&mut answer).await;
-            let answer = String::from_utf8_lossy(&answer).into_owned();
-            match answer.lines().next() {
-                Some("HTTP/1.1 200 OK") => Ok(()),
-                Some(line) => Err(line.to_owned()),
-                None => Err(format!("no answer: {ended:?}")),
-            }
-        };
-        timeout(PATIENCE, call).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
-    }
-
-    /// A probe as the kubelet makes it, with the second that readiness probes get by default.
-    async fn probe(&self, path: &str) -> Result<(), String> {
-        let probe = async {
-            let mut stream = connect(VICTIM, self.probes).await.map_err(|error| error.to_string())?;
-            let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-            stream.write_all(head.as_bytes()).await.map_err(|error| error.to_string())?;
-            let mut answer = vec![0; 12];
-            stream.read_exact(&mut answer).await.map_err(|error| error.to_string())?;
-            if answer == b"HTTP/1.1 200" { Ok(()) } else { Err(String::from_utf8_lossy(&answer).into_owned()) }
-        };
-        timeout(PATIENCE, probe).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
-    }
+/// A call from a new connection, as an API server makes it that has none.
+async fn call(ports: &Ports, review: &str) -> Result<(), String> {
+    let call = async {
+        let mut stream = ports.tls(VICTIM).await.map_err(|error| error.to_string())?;
+        let head = format!(
+            "POST /validate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            review.len()
+        );
+        stream.write_all(head.as_bytes()).await.map_err(|error| error.to_string())?;
+        stream.write_all(review.as_bytes()).await.map_err(|error| error.to_string())?;
+        let mut answer = Vec::new();
+        // Some servers end without close_notify; what was answered counts.
+        let ended = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        match answer.lines().next() {
+            Some("HTTP/1.1 200 OK") => Ok(()),
+            Some(line) => Err(line.to_owned()),
+            None => Err(format!("no answer: {ended:?}")),
+        }
+    };
+    timeout(PATIENCE, call).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
-async fn connect(from: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_nodelay(true)?;
-    socket.bind(SocketAddr::new(IpAddr::V4(from), 0))?;
-    socket.connect(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).await
+/// A probe as the kubelet makes it, with the second that readiness probes get by default.
+async fn probe(ports: &Ports, path: &str) -> Result<(), String> {
+    let probe = async {
+        let mut stream = ports.connect(VICTIM, ports.probes).await.map_err(|error| error.to_string())?;
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.map_err(|error| error.to_string())?;
+        let mut answer = vec![0; 12];
+        stream.read_exact(&mut answer).await.map_err(|error| error.to_string())?;
+        if answer == b"HTTP/1.1 200" { Ok(()) } else { Err(String::from_utf8_lossy(&answer).into_owned()) }
+    };
+    timeout(PATIENCE, probe).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
 
 /// What others saw during an attack.
@@ -155,8 +114,8 @@ async fn meanwhile(ports: &Ports, lasts: Duration) -> (Seen, Seen) {
     while Instant::now() < until {
         pace.tick().await;
         let begun = Instant::now();
-        let (called, (took, probe)) = tokio::join!(ports.call(&review), async {
-            let outcome = ports.probe("/healthz").await;
+        let (called, (took, probe)) = tokio::join!(call(ports, &review), async {
+            let outcome = probe(ports, "/healthz").await;
             (begun.elapsed(), outcome)
         });
         calls.note(begun, called);
@@ -175,27 +134,6 @@ fn review() -> String {
         "name": "attacked", "namespace": "default", "operation": "CREATE", "object": object, "oldObject": null,
     }})
     .to_string()
-}
-
-/// Announces a body, sends a part of it and waits for what comes; again and again.
-async fn half_a_body(ports: Ports, from: Ipv4Addr, sent: usize) {
-    let block = vec![b' '; MIB];
-    let head = format!("POST /validate HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY}\r\n\r\n");
-    loop {
-        let Ok(mut stream) = ports.tls(from).await else {
-            sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        let _ = stream.write_all(head.as_bytes()).await;
-        let mut left = sent;
-        while let Some(part) = block.get(..left.min(MIB)).filter(|part| !part.is_empty()) {
-            if stream.write_all(part).await.is_err() {
-                break;
-            }
-            left -= part.len();
-        }
-        let _ = stream.read_to_end(&mut Vec::new()).await;
-    }
 }
 
 /// The peak of the resident memory, in MiB.
@@ -224,7 +162,7 @@ async fn under(attack: JoinSet<()>, ports: &Ports, what: &str) -> (Seen, Seen) {
 fn whoever_reaches_the_ports_takes_neither_memory_nor_places_from_others() {
     let plane = ControlPlane::start();
     let serve = Serve::start_with(&plane, &harness::ServeOptions::default());
-    let ports = Ports::of(&plane, &serve);
+    let ports = ports(&plane, &serve);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // Those who attack have a thread of their own, so that figures are not of waiting for them.
     let attackers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -255,32 +193,14 @@ fn whoever_reaches_the_ports_takes_neither_memory_nor_places_from_others() {
 
         // 300 connections a second that say nothing.
         let mut attack = JoinSet::new();
-        let port = ports.webhook;
-        let silent = async move {
-            let mut pace = interval(Duration::from_micros(1_000_000 / 300));
-            let mut open = Vec::new();
-            loop {
-                pace.tick().await;
-                open.push(connect(ATTACKER, port).await);
-            }
-        };
-        attack.spawn_on(silent, attackers.handle());
+        attack.spawn_on(silence(ports.clone(), ATTACKER, 300), attackers.handle());
         let (calls, probes) = under(attack, &ports, "300 silent connections a second").await;
         seen.extend([calls, probes]);
 
         // 64 connections to the probe port that say nothing, and are opened again when they are closed.
         let mut attack = JoinSet::new();
         for _ in 0..64 {
-            let port = ports.probes;
-            let idle = async move {
-                loop {
-                    if let Ok(mut stream) = connect(ATTACKER, port).await {
-                        let _ = stream.read_to_end(&mut Vec::new()).await;
-                    }
-                    sleep(Duration::from_millis(20)).await;
-                }
-            };
-            attack.spawn_on(idle, attackers.handle());
+            attack.spawn_on(idle_at_the_probes(ports.clone(), ATTACKER), attackers.handle());
         }
         let (calls, probes) = under(attack, &ports, "64 idle connections to the probe port").await;
         seen.extend([calls, probes]);

@@ -10,14 +10,10 @@ use std::{
 };
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, api::PostParams};
 
 use crate::support::etcd;
-use harness::ControlPlane;
+use harness::{ControlPlane, client};
 
 /// Between the starts of two writes.
 const PACE: Duration = Duration::from_millis(50);
@@ -35,15 +31,13 @@ impl Load {
     pub(crate) fn start(plane: &ControlPlane) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let failed = Arc::new(Mutex::new(Vec::new()));
-        let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+        let kubeconfig = plane.kubeconfig().to_owned();
         let running = thread::spawn({
             let (stop, done, failed) = (Arc::clone(&stop), Arc::clone(&done), Arc::clone(&failed));
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
-                    let options = KubeConfigOptions::default();
-                    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-                    let api: Api<StatefulSet> = Api::namespaced(Client::try_from(config).unwrap(), "default");
+                    let api: Api<StatefulSet> = Api::namespaced(client(&kubeconfig).await, "default");
                     let object: StatefulSet = serde_json::from_value(etcd("default", "load", &[])).unwrap();
                     let parameters = PostParams { dry_run: true, ..PostParams::default() };
                     while !stop.load(Ordering::Relaxed) {

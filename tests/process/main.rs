@@ -10,7 +10,11 @@
 
 mod availability;
 mod broken;
+#[path = "../support/caller.rs"]
+mod caller;
 mod client_auth;
+#[path = "../support/crowd.rs"]
+mod crowd;
 mod crowding;
 mod load;
 mod self_signed;

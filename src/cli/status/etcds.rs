@@ -15,7 +15,8 @@ use crate::{
         cronjob::{
             self,
             budget::Run,
-            ownership::{Ownership, controlling_cronjob, ownership},
+            orphan,
+            ownership::{Ownership, controlling_cronjob, ownership, statefulset_of_ours},
         },
         finding::Finding,
         policy::Governing,
@@ -149,6 +150,23 @@ fn next_run(live: &CronJob, now: Timestamp) -> Option<Timestamp> {
     schedule.fire_times(from, &zone).find(|time| *time > now)
 }
 
+/// What is to be said of each CronJob whose StatefulSet was deleted without its pods.
+pub(super) fn orphans(objects: &[StatefulSet], cronjobs: &[CronJob]) -> Vec<String> {
+    let said = |live: &CronJob| {
+        let (name, since) = (statefulset_of_ours(&live.metadata)?, orphan::since(&live.metadata)?);
+        let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
+        if objects.iter().any(|object| object.namespace() == namespace && object.name() == name) {
+            return None;
+        }
+        Some(format!(
+            "the StatefulSet {namespace}/{name} was deleted without its pods, and its CronJob goes on until {}; a StatefulSet of \
+             the same name takes it over",
+            since.saturating_add(orphan::KEPT).unwrap_or(since)
+        ))
+    };
+    cronjobs.iter().filter_map(said).collect()
+}
+
 /// When the newest failed Job of each CronJob failed, by the CronJob's uid.
 pub(super) fn failures(jobs: &[Job]) -> BTreeMap<String, Timestamp> {
     let mut failures: BTreeMap<String, Timestamp> = BTreeMap::new();
@@ -195,6 +213,35 @@ mod tests {
         let mut paused = spec("0 3 * * *");
         paused["suspend"] = json!(true);
         assert_eq!(next(paused, json!({})), None);
+    }
+
+    #[test]
+    fn a_cronjob_that_is_kept_without_its_statefulset_is_said() {
+        let orphan = |mark: &str| {
+            serde_json::from_value(json!({
+                "metadata": {"name": "e-defrag-job", "namespace": "n",
+                    "labels": {"app.kubernetes.io/managed-by": "etcd-defrag-webhook"},
+                    "annotations": {"etcd-defrag.io/statefulset": "e", "etcd-defrag.io/orphaned-since": mark}},
+                "spec": {"schedule": "@daily", "jobTemplate": {}},
+            }))
+            .unwrap()
+        };
+        let object = |name: &str| {
+            let mut object = StatefulSet::default();
+            object.metadata.namespace = Some("n".to_owned());
+            object.metadata.name = Some(name.to_owned());
+            object
+        };
+        let said = |mark: &str, name: &str| orphans(&[object(name)], &[orphan(mark)]);
+        assert_eq!(
+            said("2026-03-01T12:00:00Z", "other"),
+            [
+                "the StatefulSet n/e was deleted without its pods, and its CronJob goes on until 2026-03-01T12:10:00Z; a StatefulSet of \
+              the same name takes it over"
+            ]
+        );
+        assert!(said("2026-03-01T12:00:00Z", "e").is_empty(), "it came back");
+        assert!(said("\u{1b}[2J", "other").is_empty(), "no time");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// So many versions that somebody else wrote meanwhile are followed; then the whole look is taken again.
+const VERSIONS: u32 = 3;
+
 /// What an application came to.
 #[derive(Debug)]
 pub(crate) struct Applied {
@@ -39,20 +42,45 @@ pub(crate) async fn update(
     desired: &CronJob,
     adopt: bool,
 ) -> Result<Applied, Error> {
-    let mut pinned = desired.clone();
-    // A CronJob that was deleted and made again by somebody else has another uid, and the API server then refuses.
-    pinned.metadata.uid.clone_from(&live.metadata.uid);
     if adopt {
-        replace(context, live, desired).await?;
+        let replaced = replace(context, live, desired).await?;
+        let applied = Box::pin(over(context, &replaced, desired)).await?;
+        return finish(context, applied, desired).await;
     }
-    let applied = match server_side(context, &pinned, true).await {
-        Err(Error::Kube(kube::Error::Api(status))) if status.is_invalid() && !adopt => {
-            replace(context, live, desired).await?;
-            server_side(context, &pinned, true).await?
+    let applied = match Box::pin(over(context, live, desired)).await {
+        Err(Error::Kube(kube::Error::Api(status))) if status.is_invalid() => {
+            let replaced = replace(context, live, desired).await?;
+            Box::pin(over(context, &replaced, desired)).await?
         }
         other => other?,
     };
     finish(context, applied, desired).await
+}
+
+/// Applies over the version that was looked at, or a later one of the same CronJob whose owners are the same.
+///
+/// One that was deleted and made again by somebody else has another uid. And where the garbage collector took the owner
+/// reference off, because the StatefulSet is deleted with `--cascade=orphan`, an application that puts it back would have
+/// the CronJob deleted as garbage a moment later.
+async fn over(context: &Context, live: &CronJob, desired: &CronJob) -> Result<CronJob, Error> {
+    let mut pinned = desired.clone();
+    pinned.metadata.uid.clone_from(&live.metadata.uid);
+    pinned.metadata.resource_version.clone_from(&live.metadata.resource_version);
+    for _ in 0..VERSIONS {
+        match server_side(context, &pinned, true).await {
+            Err(Error::Kube(kube::Error::Api(status))) if status.is_conflict() => {
+                let (api, name) = api(context, &desired.metadata);
+                let now = api.get_metadata_opt(&name).await?.map(|now| now.metadata);
+                let same = |now: &ObjectMeta| {
+                    now.uid == live.metadata.uid && now.owner_references == live.metadata.owner_references
+                };
+                let Some(now) = now.filter(same) else { return Err(kube::Error::Api(status).into()) };
+                pinned.metadata.resource_version = now.resource_version;
+            }
+            other => return other,
+        }
+    }
+    server_side(context, &pinned, true).await
 }
 
 /// Replaces what an application left over, once; what is different even then is what the cluster insists on.

@@ -21,6 +21,7 @@ pub(super) async fn assessed(
 ) -> Result<Assessment, Error> {
     let (task, object, governing) = (Arc::clone(task), Arc::clone(object), governing.clone());
     let (served, failed) = (state.served.clone(), state.failed.clone());
+    let now = beginning_of_day((context.clock)());
     let assessment = context.cores.run(move || {
         let around = Surroundings {
             cronjobs: Some(cronjobs.as_ref().unwrap_or(&task.cronjobs)),
@@ -28,7 +29,14 @@ pub(super) async fn assessed(
             served: served.as_deref(),
             failed: failed.as_deref(),
         };
-        assess(&object, &governing, &around, Timestamp::now())
+        assess(&object, &governing, &around, now)
     });
     assessment.await.map_err(Error::NotAssessed)
+}
+
+/// The beginning of a day in UTC, as the time of each assessment in it. Messages quote fire times to come: with the minute
+/// they would be news at each look, and be published again in Events, statuses and reports.
+fn beginning_of_day(now: Timestamp) -> Timestamp {
+    const DAY: i64 = 24 * 60 * 60;
+    Timestamp::from_second(now.as_second().div_euclid(DAY) * DAY).unwrap_or(now)
 }

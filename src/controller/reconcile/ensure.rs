@@ -25,9 +25,10 @@ use crate::{
     defrag::{
         Assessment, Verdict,
         cronjob::{
-            self, Built, drift,
+            self, Built, changes, drift,
             live::Live,
             names::{FAILED_RUNS, LAST_DEFRAG_NOW},
+            orphan,
             ownership::{Ownership, ownership, statefulset_of_ours},
         },
         finding::Code,
@@ -103,7 +104,7 @@ impl Ensure<'_> {
                 return Ok(Looked::UNCHANGED);
             }
         };
-        if adopts && !self.is_there().await? {
+        if (adopts || !self.owns(&live)) && !self.is_there().await? {
             return Ok(Looked::UNCHANGED.again(GOING_AGAIN));
         }
         state.over(Topic::Foreign);
@@ -116,10 +117,18 @@ impl Ensure<'_> {
             return Ok(looked);
         }
         let applied = apply::update(self.context, &live, &desired, adopts).await?;
+        let changes = changes::in_words(&live, &desired);
         let (reason, note) = if adopts {
-            let note =
-                format!("The CronJob {name}, made by defrag.sh, is kept by us from now on; put right: {fields}.");
+            let note = format!(
+                "The CronJob {name}, which defrag.sh or the command cronjob made, is kept by us from now on. {changes}"
+            );
             ("Adopted", note)
+        } else if let Some(since) = orphan::since(&live.metadata).filter(|_| !self.owns(&live)) {
+            let note = format!(
+                "The CronJob {name} went on while there was no StatefulSet of this name, since {since}. This one takes it \
+                 over. {changes}"
+            );
+            ("TakenOver", note)
         } else if unasked || state.in_place.is_none() && !drift::only_in_our_annotations(&live, &desired) {
             let note = format!("The CronJob {name} differed from what this StatefulSet asks for; put right: {fields}.");
             ("Repaired", note)
@@ -174,12 +183,20 @@ impl Ensure<'_> {
         self.events.push(Event { unique, ..Event::warning("Defragment", "FailureBudgetSpent", note) });
     }
 
-    /// Whether the StatefulSet still exists, asked for where the watch may be too late: a CronJob of somebody else that got an
-    /// owner that is gone would be deleted with it.
+    /// Whether the CronJob names this StatefulSet among its owners.
+    fn owns(&self, live: &CronJob) -> bool {
+        let uid = self.object.metadata.uid.as_ref();
+        live.metadata.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == uid)
+    }
+
+    /// Whether the StatefulSet exists and stays, asked for where the watch may be too late: a CronJob of somebody else, or
+    /// one that was orphaned just now, would be deleted with an owner that is gone.
     async fn is_there(&self) -> Result<bool, Error> {
         let api: Api<StatefulSet> = Api::namespaced(self.context.client.clone(), &self.task.key.namespace);
         let live = api.get_metadata_opt(&self.task.key.name).await?;
-        Ok(live.is_some_and(|live| live.metadata.uid == self.object.metadata.uid))
+        Ok(live.is_some_and(|live| {
+            live.metadata.uid == self.object.metadata.uid && live.metadata.deletion_timestamp.is_none()
+        }))
     }
 
     /// Notes what was written, and an Event about it.

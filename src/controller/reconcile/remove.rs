@@ -1,4 +1,5 @@
-//! What takes the place of the last steps where a StatefulSet is to have no CronJob: ours are deleted.
+//! What takes the place of the last steps where a StatefulSet is to have no CronJob: ours are deleted, one that was orphaned
+//! with its pods ten minutes later.
 
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::api::Api;
@@ -10,52 +11,92 @@ use crate::{
         Context, Error,
         compliance::keep,
         events::{Event, publish},
-        queue::Next,
     },
     defrag::{
         cronjob::{
             live::Live,
+            names::ORPHANED_SINCE,
+            orphan::{self, Fate, KEPT},
             ownership::{Ownership, ownership, statefulset_of, statefulset_of_ours},
         },
         statefulset::StatefulSet,
     },
 };
 
-/// Deletes every CronJob and report of ours for this StatefulSet.
+/// Deletes every CronJob and report of ours for this StatefulSet, `None` where there is none of that name. An orphaned
+/// CronJob is marked instead, and looked at again when its time is over.
 pub(super) async fn remove(context: &Context, task: &Task, object: Option<&StatefulSet>) -> Result<Looked, Error> {
-    let mut changed = false;
-    for live in task.cronjobs.iter().filter(|live| statefulset_of(&live.meta) == Some(&task.key.name)) {
-        let Some(name) = delete(context, task, live).await? else { continue };
-        changed = true;
-        info!(statefulset = %task.key, cronjob = name, "removed");
+    let mut looked = Looked::UNCHANGED;
+    for cached in task.cronjobs.iter().filter(|live| statefulset_of(&live.meta) == Some(&task.key.name)) {
+        let Some(live) = ours(context, task, cached).await? else { continue };
+        let name = cached.name();
+        let why = match object {
+            Some(_) => "this StatefulSet is not enrolled any more",
+            None => match orphan::fate(&live, &task.key.name, (context.clock)()) {
+                Fate::Goes => "its StatefulSet was deleted",
+                Fate::Expired => "its StatefulSet was deleted, and none of that name came back within ten minutes",
+                Fate::Stays(left) => {
+                    looked = looked.again_at_the_latest(left);
+                    continue;
+                }
+                Fate::Unmarked => {
+                    looked.changed |= mark(context, task, &live).await?;
+                    looked = looked.again_at_the_latest(KEPT);
+                    continue;
+                }
+            },
+        };
+        if !apply::delete(context, &live).await? {
+            continue;
+        }
+        looked.changed = true;
+        info!(statefulset = %task.key, cronjob = name, why, "removed");
         if let Some(object) = object {
-            let note = format!("The CronJob {name} was removed, because this StatefulSet is not enrolled any more.");
+            let note = format!("The CronJob {name} was removed, because {why}.");
             publish(context, object, Event::normal("Remove", "Removed", note)).await;
         }
     }
     if let Some(reports) = &task.reports {
         keep::remove(context, &task.key, reports).await;
     }
-    Ok(Looked { changed, next: Next::Wait })
+    Ok(looked)
 }
 
-/// Deletes a CronJob if it is ours as it stands on the API server, not only in the cache.
-async fn delete(context: &Context, task: &Task, live: &Live) -> Result<Option<String>, Error> {
-    let name = live.name();
-    let api: Api<CronJob> = Api::namespaced(context.client.clone(), &task.key.namespace);
-    let Some(live) = api.get_opt(name).await? else { return Ok(None) };
-    if live.metadata.deletion_timestamp.is_some() || ownership(&live, &task.key.name) != Ownership::Ours {
-        return Ok(None);
+/// Notes on an orphaned CronJob since when it is one, for whoever leads when its time is over. Whether it is still there.
+async fn mark(context: &Context, task: &Task, live: &CronJob) -> Result<bool, Error> {
+    let since = orphan::mark((context.clock)());
+    match apply::annotate(context, live, ORPHANED_SINCE, Some(&since)).await {
+        Ok(_) => {}
+        Err(Error::Kube(kube::Error::Api(status))) if status.is_not_found() => return Ok(false),
+        Err(error) => return Err(error),
     }
-    Ok(apply::delete(context, &live).await?.then(|| name.to_owned()))
+    let cronjob = live.metadata.name.as_deref().unwrap_or_default();
+    info!(
+        statefulset = %task.key, cronjob, since,
+        "the StatefulSet was deleted without its pods (--cascade=orphan): the CronJob goes on, and is deleted after ten \
+         minutes unless a StatefulSet of that name comes back"
+    );
+    Ok(true)
+}
+
+/// The CronJob as the API server shows it, where it is ours there, too, and not being deleted.
+async fn ours(context: &Context, task: &Task, cached: &Live) -> Result<Option<CronJob>, Error> {
+    let api: Api<CronJob> = Api::namespaced(context.client.clone(), &task.key.namespace);
+    let live = api.get_opt(cached.name()).await?;
+    Ok(live.filter(|live| {
+        live.metadata.deletion_timestamp.is_none() && ownership(live, &task.key.name) == Ownership::Ours
+    }))
 }
 
 /// Deletes CronJobs of ours for this StatefulSet under any other name: there is exactly one.
 pub(super) async fn remove_strays(context: &Context, task: &Task, name: &str) -> Result<bool, Error> {
     let mut removed = false;
     for live in &task.cronjobs {
-        if live.name() != name && statefulset_of_ours(&live.meta) == Some(&task.key.name) {
-            removed |= delete(context, task, live).await?.is_some();
+        if live.name() != name
+            && statefulset_of_ours(&live.meta) == Some(&task.key.name)
+            && let Some(live) = ours(context, task, live).await?
+        {
+            removed |= apply::delete(context, &live).await?;
         }
     }
     Ok(removed)

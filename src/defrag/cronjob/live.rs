@@ -56,13 +56,15 @@ impl Live {
     /// The part of a CronJob that is kept; `None` for one that has nothing to do with defragmentation.
     #[must_use]
     pub fn of(mut live: CronJob) -> Option<Self> {
-        let defragments = what_it_defragments(&live);
         let deadline = live.spec.job_template.spec.as_ref().and_then(|job| job.active_deadline_seconds);
         let deadline = deadline.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
         let made = live.metadata.creation_timestamp.as_ref().map(|time| time.0);
         let succeeded = live.status.as_ref().and_then(|status| status.last_successful_time.as_ref());
         let last_success = succeeded.map(|time| time.0);
         let (ours, applied) = (is_ours(&live.metadata), applied_by_us(&live.metadata));
+        // What ours run is known from their StatefulSet.
+        let text = if ours { None } else { what_it_defragments(&live) };
+        let defragments = text.map(|text| Arc::new(Names::of(&text)));
         let no_script = if ours { None } else { ownership::made_by_defrag_sh(&live).err().map(String::into_boxed_str) };
         let recorded = record::written_by_us(&live.metadata) && record::of(&live.metadata).is_some();
         let read_back = if ours && !recorded { Record::read_back(&live).map(Arc::new) } else { None };
@@ -76,8 +78,6 @@ impl Live {
         if !ours && !named && defragments.is_none() {
             return None;
         }
-        // What ours run is known from their StatefulSet.
-        let defragments = defragments.filter(|_| !ours).map(|text| Arc::new(Names::of(&text)));
         let spec = drift::fingerprint(&live.spec);
         Some(Self { meta, spec, ours, defragments, deadline, made, last_success, applied, no_script, read_back })
     }

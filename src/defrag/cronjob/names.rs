@@ -30,5 +30,7 @@ pub const POLICY: &str = "etcd-defrag.io/policy";
 pub const POLICY_REASON: &str = "etcd-defrag.io/policy-reason";
 /// The annotation of our CronJob with the runs that failed in a row, where the policy sets a failure budget.
 pub const FAILED_RUNS: &str = "etcd-defrag.io/failed-runs";
+/// The annotation of our CronJob that says since when its StatefulSet is gone without it, in RFC 3339.
+pub const ORPHANED_SINCE: &str = "etcd-defrag.io/orphaned-since";
 /// The annotations that are ours alone: one that is not desired must not be there.
-pub const OURS: &[&str] = &[FINDINGS, LAST_DEFRAG_NOW, POLICY, POLICY_REASON, FAILED_RUNS, IN_FORCE];
+pub const OURS: &[&str] = &[FINDINGS, LAST_DEFRAG_NOW, POLICY, POLICY_REASON, FAILED_RUNS, IN_FORCE, ORPHANED_SINCE];

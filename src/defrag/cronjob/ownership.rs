@@ -129,6 +129,11 @@ pub fn controlling_cronjob(job: &ObjectMeta) -> Option<&str> {
     Some(&owner.uid)
 }
 
+/// Whether anything is its controller.
+pub(super) fn has_controller(meta: &ObjectMeta) -> bool {
+    controller(meta).is_some()
+}
+
 fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }

@@ -17,6 +17,7 @@ use self::cluster::{Cluster, Hitch};
 use crate::{
     events::{self, Event},
     expected,
+    objects::{MARKS, ORPHANED_SINCE},
     oracle::Oracle,
     server::State,
     setting,
@@ -212,6 +213,7 @@ impl Run {
         let begun = Instant::now();
         loop {
             self.change(&Event::FinishJobs { failed: false }).await?;
+            self.age_orphans().await?;
             let state = self.cluster.look().await;
             let wrong = self.wrong(&state);
             if wrong.is_empty() {
@@ -238,6 +240,21 @@ impl Run {
         }
         if let Some(replica) = self.replicas.iter().find(|replica| replica.serve.readyz().is_none()) {
             return Err(format!("a replica ended by itself:\n{}", replica.serve.log()));
+        }
+        Ok(())
+    }
+
+    /// Makes the ten minutes pass for which a CronJob stays that was orphaned.
+    async fn age_orphans(&mut self) -> Result<(), String> {
+        let state = self.cluster.look().await;
+        for slot in 0..events::SLOTS.len() {
+            let marked = state
+                .store
+                .get(&events::cronjob(slot))
+                .is_some_and(|live| !live["metadata"]["annotations"][ORPHANED_SINCE].is_null());
+            if marked && state.store.get(&events::statefulset(slot)).is_none() {
+                self.change(&Event::EditCronJob { slot, edit: MARKS[0] }).await?;
+            }
         }
         Ok(())
     }
