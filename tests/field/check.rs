@@ -30,13 +30,13 @@ struct Checked {
 }
 
 /// What `check` makes of files with these texts; the last of several names is the folder.
-fn check(test: &str, files: &[(&str, &str)]) -> Checked {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{test}"));
+fn check(name: &str, files: &[(&str, &str)]) -> Checked {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{name}"));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     let mut arguments = Vec::new();
-    for (name, text) in files {
-        let path = folder.join(name);
+    for (file, text) in files {
+        let path = folder.join(file);
         if !text.is_empty() {
             fs::write(&path, text).unwrap();
         }
@@ -46,12 +46,12 @@ fn check(test: &str, files: &[(&str, &str)]) -> Checked {
         let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-defrag-webhook"));
         command.arg("check").args(&arguments).args(["-o", output]).env_clear().output().unwrap()
     };
-    let (json, text) = (run("json"), run("text"));
-    assert_eq!(json.status.code(), text.status.code());
+    let (json, page) = (run("json"), run("text"));
+    assert_eq!(json.status.code(), page.status.code());
     Checked {
         code: json.status.code().unwrap(),
         objects: serde_json::from_slice(&json.stdout).unwrap_or_default(),
-        screen: String::from_utf8(text.stdout).unwrap(),
+        screen: String::from_utf8(page.stdout).unwrap(),
         errors: String::from_utf8(json.stderr).unwrap(),
     }
 }

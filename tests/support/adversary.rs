@@ -128,7 +128,7 @@ pub const KINDS: &[Kind] = &[
     }),
     ("options of a shell", |size| etcd("command", [vec!["sh"], vec!["-eo"; size / 8], vec!["-c", "etcd"]].concat())),
     ("programs that start each other", |size| {
-        etcd("command", [vec!["env", "a=b"].repeat(size / 14), vec!["etcd"]].concat())
+        etcd("command", [["env", "a=b"].repeat(size / 14), vec!["etcd"]].concat())
     }),
     ("variables that become a configuration file", |size| {
         let mut object = etcd("env", numbers(size, 40, |n| json!({"name": format!("ETCD_CFG_A{n}"), "value": "x"})));

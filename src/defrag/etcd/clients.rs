@@ -29,7 +29,7 @@ type Names = [&'static str; 3];
 
 /// The variables of etcdctl.
 const VARIABLES: Names = ["ETCDCTL_CERT", "ETCDCTL_KEY", "ETCDCTL_CACERT"];
-/// Flags that mean nothing but a client of etcd: HyperShift's health check, a kube-apiserver.
+/// Flags that mean nothing but a client of etcd: `HyperShift`'s health check, a kube-apiserver.
 const OF_CLIENTS: [Names; 2] =
     [["client-cert-file", "client-key-file", "client-cacert-file"], ["etcd-certfile", "etcd-keyfile", "etcd-cafile"]];
 /// The flags of etcdctl, of its second API, of curl and of wget.

@@ -16,7 +16,7 @@ pub(super) fn find(readings: &[Reading<'_>]) -> Option<usize> {
         |reading| reading.container.name == "etcd",
         |reading| runs_etcd(reading.container),
         |reading| has_etcd_image(reading.container),
-        |reading| reading.options.starts_etcd,
+        |reading| reading.options.starts_etcd(),
     ];
     let keeps_data = |reading: &Reading<'_>| reading.options.keeps_no_data.is_none();
     tests.iter().find_map(|test| readings.iter().position(|reading| keeps_data(reading) && test(reading)))

@@ -203,8 +203,8 @@ impl Urls {
             return None;
         }
         let peers = self.peers.iter().filter(|_| among_peers);
-        let forms = self.for_clients().chain(peers).filter_map(|url| url.behind_pod(context.sts.name()));
-        forms.filter(|form| !form.is_empty()).next()
+        let mut forms = self.for_clients().chain(peers).filter_map(|url| url.behind_pod(context.sts.name()));
+        forms.find(|form| !form.is_empty())
     }
 
     /// What the only member advertises, where that is a name or an address that others can dial.

@@ -135,7 +135,7 @@ fn start(reading: &Reading<'_>) -> Result<String, String> {
     }
     let image = quoted(&container.image);
     match &options.program {
-        _ if options.starts_etcd => Ok("starts etcd".to_owned()),
+        _ if options.starts_etcd() => Ok("starts etcd".to_owned()),
         // Kubermatic's launcher writes the flags of etcd itself.
         Some(program) if options.is_launched() && container::has_etcd_image(container) => {
             Ok(format!("starts etcd by {}", quoted(base(program))))

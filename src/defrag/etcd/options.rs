@@ -22,8 +22,6 @@ pub(super) struct Options {
     pub(super) program: Option<String>,
     /// How often a script starts etcd.
     pub(super) invocations: usize,
-    /// Whether etcd itself is seen to be started, so that an absent flag is known to be absent.
-    pub(super) starts_etcd: bool,
     /// What runs in place of a member, in words: a proxy, a client.
     pub(super) keeps_no_data: Option<String>,
     /// The commands of its script that talk to an etcd, word by word.
@@ -197,7 +195,6 @@ impl Options {
             environment,
             program,
             invocations: launch.invocations,
-            starts_etcd: launch.starts_etcd,
             keeps_no_data: launch.keeps_no_data,
             clients: launch.clients,
             config_file: None,
@@ -218,7 +215,7 @@ impl Options {
         if options.is_launched() {
             options.launched(field, namespace);
         }
-        let by_image = options.program.is_none() || !options.starts_etcd;
+        let by_image = options.program.is_none() || !options.starts_etcd();
         options.config_file = config_file::of(options.get("config-file"), by_image, container, files);
         if let Some(file) = &options.config_file {
             options.unreadable.insert(0, format!("the configuration file {}", quoted(file)));
@@ -293,6 +290,11 @@ impl Options {
         let shown =
             if self.sealed { self.unreadable.split_last().map_or(&[][..], |(_, rest)| rest) } else { &self.unreadable };
         (!shown.is_empty()).then(|| shown.iter().take(3).cloned().collect::<Vec<_>>().join(" and "))
+    }
+
+    /// Whether etcd itself is seen to be started, so that an absent flag is known to be absent.
+    pub(super) const fn starts_etcd(&self) -> bool {
+        self.started_at.is_some()
     }
 
     /// Where the words stand that start etcd, where they are seen to.

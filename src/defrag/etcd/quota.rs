@@ -63,7 +63,7 @@ fn observe(context: &Context<'_>) -> Observed {
     let harmless = matches!(context.profile, Profile::Cozystack | Profile::EtcdOperator);
     match context.options().unreadable() {
         Some(place) if !harmless || context.options().has_config_file() => Observed::Hidden(place),
-        _ if context.options().starts_etcd => Observed::Bytes(default(context)),
+        _ if context.options().starts_etcd() => Observed::Bytes(default(context)),
         _ if context.profile == Profile::EtcdDruid => {
             Observed::Hidden("the ConfigMap that etcd-druid writes".to_owned())
         }

@@ -70,6 +70,8 @@ fn named(keys: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn page(yaml: &str) -> String {
@@ -88,7 +90,7 @@ mod tests {
             "{metadata: {name: e, annotations: {etcd-defrag.io/schedule: x, other: z}}}",
             "{metadata: {name: e, labels: {etcd-defrag.io/enable: 'true'}}}",
         ] {
-            all += &format!("{yaml}\n{}", page(yaml));
+            let _ = write!(all, "{yaml}\n{}", page(yaml));
         }
         insta::assert_snapshot!(all);
         for yaml in [

@@ -66,6 +66,7 @@ pub(super) fn lex(script: &str) -> (Vec<Command>, bool) {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own, in any combination")]
 struct Lexer<'a> {
     rest: &'a str,
     commands: Vec<Command>,
