@@ -9,7 +9,7 @@ use crate::{
     RATIO,
     installation::{Installation, NAME, NAMESPACE},
     pod::{Attacker, Crowd},
-    tenant::Tenant,
+    tenant::{Tenant, clear},
     victim::{Seen, Victim},
 };
 
@@ -80,7 +80,7 @@ impl<'a> Stage<'a> {
         let without = self.under(|stage| attack.begin(&stage.runtime));
         self.restore(&configurations);
         let with = self.under(|stage| attack.begin(&stage.runtime));
-        attack.clear(self.installation.node);
+        clear(self.installation.node);
         let (own, bare) = (with.seen.percentile(99), without.seen.percentile(99));
         let ratio = own.as_secs_f64() / bare.as_secs_f64();
         self.print(attack.name, &with, Some(ratio));

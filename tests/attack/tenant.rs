@@ -127,16 +127,17 @@ pub(crate) fn attacks(plane: &ControlPlane, runtime: &Runtime) -> Vec<Tenant> {
     ]
 }
 
+/// Takes away what an attack has left.
+pub(crate) fn clear(node: &Node) {
+    node.kubectl_ok(&["-n", NAMESPACE, "delete", "statefulsets", "--all"]);
+}
+
 impl Tenant {
     pub(crate) fn prepare(&self, node: &Node) {
         for object in &self.objects {
             let made = node.kubectl_stdin(["create", "-f", "-"], &object.to_string());
             assert!(made.status.success(), "{}: {}", self.name, String::from_utf8_lossy(&made.stderr));
         }
-    }
-
-    pub(crate) fn clear(&self, node: &Node) {
-        node.kubectl_ok(&["-n", NAMESPACE, "delete", "statefulsets", "--all"]);
     }
 
     /// Goes on until it is dropped.
