@@ -36,9 +36,9 @@ pub struct Facts {
     /// User name and password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<UsernameSecret>,
-    /// Whether etcd compacts itself.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub compacts_itself: bool,
+    /// Whether no run compacts where nobody says so: etcd or a kube-apiserver does it, or this version can lose revisions by it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", rename = "compactsItself")]
+    pub no_compaction: bool,
 }
 
 impl Facts {
@@ -58,7 +58,7 @@ impl Facts {
             ca: tls.and_then(|tls| tls.ca.clone()),
             client: tls.and_then(|tls| tls.client.clone()),
             login: overrides.username_secret.clone(),
-            compacts_itself: etcd.auto_compaction.is_some(),
+            no_compaction: etcd.no_compaction().is_some(),
         })
     }
 

@@ -153,9 +153,9 @@ codes! {
     LivenessTooEager = "liveness-too-eager", Warn;
     /// A headless Service that hides the members while they are out of space.
     MembersHidden = "members-hidden", Warn;
-    /// Compaction on every run although the etcd compacts itself.
+    /// Compaction on every run although somebody compacts already.
     CompactionRedundant = "compaction-redundant", Warn;
-    /// An etcd version with a known defragmentation bug.
+    /// An etcd version with a known bug of defragmentation or compaction, or too old for the engine.
     EtcdVersionUnsafe = "etcd-version-unsafe", Deny;
     /// An image tag from which no etcd version can be read.
     EtcdVersionUnknown = "etcd-version-unknown", Warn;

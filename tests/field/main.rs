@@ -26,7 +26,7 @@ const NOW: Timestamp = Timestamp::constant(1_795_478_400, 0);
 
 /// What a row says about: how the etcd is found, reached and logged in to, and the hazards that
 /// follow from what it is. What else is said of a shape is not this table's.
-const CODES: [Code; 18] = [
+const CODES: [Code; 20] = [
     Code::EtcdNotFound,
     Code::EtcdUnreachable,
     Code::MembersElsewhere,
@@ -45,6 +45,8 @@ const CODES: [Code; 18] = [
     Code::VolumeTight,
     Code::LivenessTooEager,
     Code::MembersHidden,
+    Code::CompactionRedundant,
+    Code::EtcdVersionUnsafe,
 ];
 
 fn rows() -> Vec<Row> {
@@ -56,8 +58,9 @@ fn said(object: &StatefulSet, assessment: &Assessment) -> BTreeSet<String> {
     let of_table = assessment.findings.iter().filter(|finding| CODES.contains(&finding.code));
     let mut said: BTreeSet<String> = of_table.map(|finding| format!("{} {}", finding.severity, finding.code)).collect();
     let overrides = settings::parse(object, &Policy::built_in()).overrides;
-    let facts = etcd::discover(object, &overrides).etcd.and_then(|etcd| Facts::of(&etcd, &overrides));
-    let Some(facts) = facts else { return said };
+    let etcd = etcd::discover(object, &overrides).etcd;
+    let facts = etcd.as_ref().and_then(|etcd| Facts::of(etcd, &overrides));
+    let Some((etcd, facts)) = etcd.zip(facts) else { return said };
     said.insert(format!("quota {}", facts.quota));
     said.insert(format!("members {}", facts.replicas));
     said.extend(facts.endpoints.iter().map(|url| format!("to {url}")));
@@ -73,9 +76,10 @@ fn said(object: &StatefulSet, assessment: &Assessment) -> BTreeSet<String> {
     if let Some(client) = &facts.client {
         said.insert(format!("client {}:{},{}", client.name, client.cert_key, client.key_key));
     }
-    if facts.compacts_itself {
+    if etcd.auto_compaction.is_some() {
         said.insert("compacts itself".to_owned());
     }
+    said.insert(if facts.no_compaction { "no compaction" } else { "compaction" }.to_owned());
     said
 }
 
@@ -109,8 +113,10 @@ fn each_shape_is_judged_as_it_is_in_truth() {
             let _ = writeln!(wrong, "{}: not said {missing:?}, said besides {besides:?}", row.source);
         }
         for part in &row.tells {
-            if !assessment.findings.iter().any(|finding| finding.message.contains(part.as_str())) {
-                let _ = writeln!(wrong, "{}: no finding tells {part:?}", row.source);
+            let effective = assessment.plan.iter().flat_map(|plan| plan.effective(NOW));
+            let mut all = assessment.findings.iter().map(|finding| finding.message.clone()).chain(effective);
+            if !all.any(|text| text.contains(part.as_str())) {
+                let _ = writeln!(wrong, "{}: nothing tells {part:?}", row.source);
             }
         }
         if row.enrolled_by_all.is_some_and(|expected| enrolled_by_policy(&row) != expected) {

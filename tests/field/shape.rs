@@ -18,7 +18,7 @@ pub struct Row {
     pub truth: String,
     /// What is said of it; each finding has to be named.
     pub says: Vec<String>,
-    /// Parts of messages.
+    /// Parts of messages, or of the effective settings.
     #[serde(default)]
     pub tells: Vec<String>,
     /// Whether a policy that enrols all enrols it.

@@ -10,6 +10,7 @@
 //! are followed whatever is refused. Settings (when and how to defragment) are in force only where they are accepted;
 //! else the last good ones stay, or what the policy gives takes their place.
 
+mod compaction;
 mod enrollment;
 mod plan;
 mod settings;
@@ -35,7 +36,7 @@ use self::{
 use super::{
     budget::{self, Excess},
     cronjob::{self, Built, live::Live, ownership::Ownership, record::Record},
-    etcd::{self, Discovery, Etcd, Overrides},
+    etcd::{self, Discovery, Etcd, NoCompaction, Overrides},
     facts::{self, Facts},
     finding::{Code, Finding, quoted},
     keys::{ENABLED, Key},
@@ -244,6 +245,10 @@ fn enrolled(
         plan.suspended |= plan.suspend || no_member;
         plan.defrag_now = defrag_now;
         plan.deadline = plan.deadline.min(longest_deadline(ours, record.as_ref(), governing));
+        let reason = etcd.as_ref().and_then(Etcd::no_compaction);
+        // That etcd compacts itself, its own flags say.
+        let reason = reason.filter(|reason| !matches!(reason, NoCompaction::Itself(_)));
+        plan.no_compaction = reason.map(|reason| reason.to_string());
         plan.quota_source = match etcd.and_then(|etcd| etcd.quota).filter(|_| hidden.is_none()) {
             Some(quota) => quota.source,
             None => "as it was".to_owned(),
@@ -297,22 +302,9 @@ fn longest_deadline(ours: Option<&Live>, record: Option<&Record>, governing: &Go
 /// What follows from the facts alone, or from them and the settings together.
 fn hazards(etcd: &Etcd, settings: &Settings, overrides: &Overrides, policy: &Policy) -> Vec<Finding> {
     let mut findings = etcd::hazards(etcd, &policy.limits);
-    findings.extend(policy.limits.weigh(redundant_compaction(settings, etcd).into_iter().collect()));
+    findings.extend(policy.limits.weigh(compaction::judge(settings, etcd)));
     findings.extend(missing_credentials(overrides, etcd));
     findings
-}
-
-/// Compaction before each run drops history that watchers may still need, for nothing where etcd compacts itself.
-fn redundant_compaction(settings: &Settings, etcd: &Etcd) -> Option<Finding> {
-    let own = etcd.auto_compaction.as_ref().filter(|_| settings.compaction == Some(true))?;
-    Some(Finding::new(
-        Code::CompactionRedundant,
-        Key::Compaction.field(),
-        "etcd compacts itself; compacting on each run makes watchers relist",
-        format!(
-            "compaction is \"true\" although this etcd compacts itself ({own}): each run would compact to the newest revision even when nothing is defragmented, and every watcher further back has to list again. Remove the annotation or write \"false\"."
-        ),
-    ))
 }
 
 /// An etcd with RBAC refuses a run that does not log in.

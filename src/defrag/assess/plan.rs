@@ -49,6 +49,8 @@ pub struct Plan {
     pub defrag_now: Option<String>,
     /// Where the quota was found, in words.
     pub(super) quota_source: String,
+    /// Why no run compacts, in words, where that is worth a line.
+    pub(super) no_compaction: Option<String>,
     parsed: Option<Schedule>,
     zone: TimeZone,
     fires_above: Option<u64>,
@@ -74,10 +76,7 @@ impl Plan {
             uid: object.metadata.uid.clone(),
             deadline: length::Bounds::of(case.policy).deadline(members, command_timeout, checked.settings.wait),
             command_timeout,
-            compaction: checked
-                .settings
-                .compaction
-                .unwrap_or(!facts.as_ref().is_some_and(|facts| facts.compacts_itself)),
+            compaction: checked.settings.compaction.unwrap_or(!facts.as_ref().is_some_and(|facts| facts.no_compaction)),
             settings: checked.settings,
             given: acceptable.then_some(checked.given),
             longest_pause: intervals.map(|intervals| intervals.longest),
@@ -91,6 +90,7 @@ impl Plan {
             facts,
             defrag_now: None,
             quota_source: String::new(),
+            no_compaction: None,
         }
     }
 
@@ -106,7 +106,8 @@ impl Plan {
         self.parsed.iter().flat_map(|schedule| schedule.fire_times(now, &self.zone)).take(count).collect()
     }
 
-    /// The settings in force, a line of at most [`WARNING_LIMIT`] characters each: next runs, quota, when the rule fires.
+    /// The settings in force, a line of at most [`WARNING_LIMIT`] characters each: next runs, quota, when the
+    /// rule fires, and what becomes of old revisions unless etcd compacts itself.
     #[must_use]
     pub fn effective(&self, now: Timestamp) -> Vec<String> {
         let next: Vec<String> = self
@@ -125,7 +126,15 @@ impl Plan {
             Some(bytes) => format!("a run defragments a mostly free database {}", from(bytes)),
             None => "no database size makes the rule fire".to_owned(),
         };
-        [runs, quota, fires].into_iter().map(|line| shorten(&format!("etcd-defrag: {line}"), WARNING_LIMIT)).collect()
+        let compacts = match &self.no_compaction {
+            _ if self.compaction => {
+                Some("each run compacts first, so watchers at older revisions list again".to_owned())
+            }
+            Some(reason) if self.settings.compaction.is_none() => Some(format!("no run compacts: {reason}")),
+            _ => None,
+        };
+        let lines = [runs, quota, fires].into_iter().chain(compacts);
+        lines.map(|line| shorten(&format!("etcd-defrag: {line}"), WARNING_LIMIT)).collect()
     }
 }
 

@@ -109,7 +109,7 @@ impl Record {
         let mut record = self.clone();
         let (Some(settings), Some(then)) = (&mut record.settings, &record.facts) else { return record };
         let timeout = duration::format_go(default_command_timeout(then.quota, limits));
-        let compaction = (!now.unwrap_or(then).compacts_itself).to_string();
+        let compaction = (!now.unwrap_or(then).no_compaction).to_string();
         settings.retain(|key, value| match key {
             Key::CommandTimeout => *value != timeout,
             Key::Compaction => *value != compaction,
@@ -178,7 +178,7 @@ impl Record {
             ca,
             client,
             login,
-            compacts_itself: argument("--compaction").as_deref() == Some("false"),
+            no_compaction: argument("--compaction").as_deref() == Some("false"),
         };
         let note = |key: &str| live.metadata.annotations.as_ref()?.get(key);
         let nothing = Code::NothingInForce.as_str();

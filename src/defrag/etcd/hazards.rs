@@ -90,6 +90,18 @@ fn version(etcd: &Etcd) -> Option<Finding> {
         ));
     };
     let repaired = version.repaired_by()?;
+    if !version.is_supported() {
+        return Some(Finding::new(
+            Code::EtcdVersionUnsafe,
+            field,
+            format!("the engine does not support etcd {version}; run {repaired} or newer"),
+            format!(
+                "The image {} is etcd {version}, a line that gets no fixes any more and that etcd-defrag, the engine of the runs, does \
+                 not support: it supports 3.4 and newer. Upgrade to {repaired} or newer first.",
+                quoted(&etcd.image)
+            ),
+        ));
+    }
     Some(Finding::new(
         Code::EtcdVersionUnsafe,
         field,

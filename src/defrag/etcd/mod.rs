@@ -7,6 +7,7 @@
 
 mod clients;
 mod cluster;
+mod compaction;
 mod config_file;
 mod container;
 mod context;
@@ -40,6 +41,7 @@ mod message_tests;
 #[cfg(test)]
 mod property_tests;
 
+pub use compaction::NoCompaction;
 pub use evidence::{Evidence, evidence, mentions_etcd};
 pub use hazards::{default_command_timeout, hazards, time_budget};
 pub use profile::Profile;
@@ -110,6 +112,7 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         skips_health_check: address.skips_health_check,
         quota,
         auto_compaction: quota::auto_compaction(&context),
+        serves_apiserver: recognise::serves_apiserver(profile, sts, container, &reading.options),
         tls,
         login: login::asked_for(&context),
         data_volume: storage::discover(&context),

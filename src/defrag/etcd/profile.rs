@@ -52,4 +52,22 @@ impl Profile {
             Self::Generic => "generic",
         }
     }
+
+    /// Whether what this writes serves a kube-apiserver, which compacts it every five minutes.
+    pub(super) const fn serves_apiserver(self) -> bool {
+        match self {
+            Self::KamajiEtcd
+            | Self::Kamaji
+            | Self::Vcluster
+            | Self::HyperShift
+            | Self::K0smotron
+            | Self::Kubermatic => true,
+            Self::Bitnami
+            | Self::EtcdDruid
+            | Self::Cozystack
+            | Self::EtcdOperator
+            | Self::EtcdExample
+            | Self::Generic => false,
+        }
+    }
 }

@@ -31,6 +31,50 @@ pub(super) fn profile(sts: &StatefulSet, container: &Container, options: &Option
     }
 }
 
+/// What shows that the etcd serves a kube-apiserver, in words.
+pub(super) fn serves_apiserver(
+    profile: Profile,
+    sts: &StatefulSet,
+    container: &Container,
+    options: &Options,
+) -> Option<String> {
+    let evidence = Evidence { sts, container, options };
+    if profile.serves_apiserver() {
+        return Some(format!("it is {}'s", profile.project()));
+    }
+    let shown = if is_of_kubernetes(&container.image) {
+        "its image is that of Kubernetes"
+    } else if options.env("KARMADA_ETCD_NAME").is_some() || evidence.mounts_below("/etc/karmada/pki") {
+        "it is karmada's"
+    } else if evidence.option("trusted-ca-file", "/etc/etcd/tls/client-ca/tls.crt")
+        && evidence.option("cert-file", "/etc/etcd/tls/server/tls.crt")
+    {
+        "it is kcp's"
+    } else if evidence.mounts_below("/etc/kubernetes/pki") {
+        "it mounts /etc/kubernetes/pki"
+    } else if evidence.mounts_pair_of_apiserver() {
+        "it mounts the API server's client pair"
+    } else {
+        return None;
+    };
+    Some(shown.to_owned())
+}
+
+/// Whether an image is the etcd that Kubernetes builds for its control planes: by its registry, or on a mirror by its tag, which
+/// has the number of the build behind a dash.
+fn is_of_kubernetes(image: &str) -> bool {
+    let untagged = image.split('@').next().unwrap_or_default();
+    let (folder, last) = untagged.rsplit_once('/').unwrap_or(("", untagged));
+    let (name, tag) = last.split_once(':').unwrap_or((last, ""));
+    let numbers = |text: &str, count: usize| {
+        text.split('.').count() == count
+            && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let built = tag.split_once('-').is_some_and(|(version, build)| numbers(version, 3) && numbers(build, 1));
+    let folders = ["registry.k8s.io", "k8s.gcr.io", "google_containers", "google-containers"];
+    name == "etcd" && (built || folder.split('/').any(|part| folders.contains(&part)))
+}
+
 struct Evidence<'a> {
     sts: &'a StatefulSet,
     container: &'a Container,
@@ -63,6 +107,27 @@ impl Evidence<'_> {
         self.container.volume_mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path)
     }
 
+    fn mounts_below(&self, path: &str) -> bool {
+        let behind =
+            |mount: &str| mount.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.container.volume_mounts.iter().any(|mount| behind(&mount.mount_path))
+    }
+
+    /// Whether a volume has the pair with which kubeadm lets the API server in: by the name of the Secret, or by a key of it.
+    fn mounts_pair_of_apiserver(&self) -> bool {
+        const PAIR: &str = "apiserver-etcd-client";
+        self.sts.spec.template.spec.volumes.iter().any(|volume| {
+            let secret = volume.secret.iter().any(|secret| {
+                secret.secret_name.contains(PAIR) || secret.items.iter().any(|item| item.key.contains(PAIR))
+            });
+            let sources = volume.projected.iter().flat_map(|projected| &projected.sources);
+            secret
+                || sources
+                    .filter_map(|source| source.secret.as_ref())
+                    .any(|secret| secret.name.contains(PAIR) || secret.items.iter().any(|item| item.key.contains(PAIR)))
+        })
+    }
+
     fn volume(&self, name: &str) -> bool {
         self.sts.spec.template.spec.volumes.iter().any(|volume| volume.name == name)
     }
@@ -72,6 +137,32 @@ impl Evidence<'_> {
         match self.container.env_from.as_slice() {
             [only] => only.config_map_ref.as_ref().is_some_and(|r| r.name == format!("{}{suffix}", self.sts.name())),
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_of_kubernetes_is_known_on_a_mirror_too() {
+        for (image, expected) in [
+            ("registry.k8s.io/etcd:3.6.8-0", true),
+            ("k8s.gcr.io/etcd:3.5.3-0", true),
+            ("mirror.example/registry.k8s.io/etcd:v3.5.3", true),
+            ("registry.aliyuncs.com/google_containers/etcd:3.5.9-0", true),
+            ("mirror.example:5000/x/etcd:3.5.21-0@sha256:01", true),
+            ("registry.k8s.io/etcd@sha256:01", true),
+            ("quay.io/coreos/etcd:v3.6.5", false),
+            ("gcr.io/etcd-development/etcd:v3.6.0-rc.2", false),
+            ("docker.io/bitnami/etcd:3.5.17-debian-12-r1", false),
+            ("docker.io/bitnami/etcd:3.6.4", false),
+            ("registry.k8s.io/etcd-manager:3.5.1-0", false),
+            ("etcd", false),
+            ("", false),
+        ] {
+            assert_eq!(is_of_kubernetes(image), expected, "{image}");
         }
     }
 }

@@ -155,6 +155,8 @@ pub struct Etcd {
     pub quota: Option<Quota>,
     /// The compaction that etcd does by itself, where it is seen to.
     pub auto_compaction: Option<AutoCompaction>,
+    /// What shows that it serves a kube-apiserver, which compacts it, in words.
+    pub serves_apiserver: Option<String>,
     /// What a client needs to connect by TLS; `None` for plain HTTP.
     pub tls: Option<Tls>,
     /// That the pod template sets a root password, so that clients have to log in.

@@ -42,6 +42,38 @@ impl Version {
     }
 }
 
+impl Version {
+    /// Whether the engine supports its line: it does from 3.4 on.
+    #[must_use]
+    pub const fn is_supported(self) -> bool {
+        !matches!((self.major, self.minor), (0..3, _) | (3, 0..4))
+    }
+
+    /// The first release of the same minor line that keeps its revisions when a member crashes after a compaction to the newest one
+    /// (etcd issue 17780), where this one does not.
+    #[must_use]
+    pub const fn keeps_revisions_from(self) -> Option<Self> {
+        let (minor, patch) = match (self.major, self.minor, self.patch) {
+            (3, 4, 0..32) => (4, 32),
+            (3, 5, 0..14) => (5, 14),
+            _ => return None,
+        };
+        Some(Self { major: 3, minor, patch })
+    }
+
+    /// The first release of the same minor line whose members do not panic when the disk is full in a defragmentation (etcd issue
+    /// 18810), where those of this one do.
+    #[must_use]
+    pub const fn bears_a_full_disk_from(self) -> Option<Self> {
+        let (minor, patch) = match (self.major, self.minor, self.patch) {
+            (3, 4, 0..35) => (4, 35),
+            (3, 5, 0..17) => (5, 17),
+            _ => return None,
+        };
+        Some(Self { major: 3, minor, patch })
+    }
+}
+
 /// The version in the tag of an etcd image. Wrappers around etcd have versions of their own, which say nothing.
 pub(super) fn from_image(image: &str) -> Option<Version> {
     let untagged = image.split('@').next()?;
@@ -99,6 +131,30 @@ mod tests {
         ] {
             let version = Version { major: version.0, minor: version.1, patch: version.2 };
             assert_eq!(version.repaired_by().map(|v| v.to_string()).as_deref(), repaired, "{version}");
+        }
+    }
+
+    #[test]
+    fn bugs_end_with_a_release_of_each_line() {
+        let shown = |version: Option<Version>| version.map(|version| version.to_string());
+        for (version, supported, revisions, disk) in [
+            ((2, 3, 8), false, None, None),
+            ((3, 3, 19), false, None, None),
+            ((3, 4, 31), true, Some("3.4.32"), Some("3.4.35")),
+            ((3, 4, 32), true, None, Some("3.4.35")),
+            ((3, 4, 34), true, None, Some("3.4.35")),
+            ((3, 4, 35), true, None, None),
+            ((3, 5, 13), true, Some("3.5.14"), Some("3.5.17")),
+            ((3, 5, 14), true, None, Some("3.5.17")),
+            ((3, 5, 16), true, None, Some("3.5.17")),
+            ((3, 5, 17), true, None, None),
+            ((3, 6, 0), true, None, None),
+            ((4, 0, 0), true, None, None),
+        ] {
+            let version = Version { major: version.0, minor: version.1, patch: version.2 };
+            assert_eq!(version.is_supported(), supported, "{version}");
+            assert_eq!(shown(version.keeps_revisions_from()).as_deref(), revisions, "{version}");
+            assert_eq!(shown(version.bears_a_full_disk_from()).as_deref(), disk, "{version}");
         }
     }
 }

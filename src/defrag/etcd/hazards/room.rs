@@ -12,7 +12,8 @@ pub(super) fn volume(etcd: &Etcd, quota: &Quota, limits: &Limits) -> Option<Find
     let bytes = volume.bytes?;
     let needed = part(quota.bytes, limits.volume_refused_below);
     let advised = part(quota.bytes, limits.volume_warned_below);
-    let short = Shortage { volume, bytes, quota, limits, ample: human(advised.max(needed)) };
+    let ample = human(advised.max(needed));
+    let short = Shortage { volume, bytes, quota, limits, ample, crash: crash(etcd) };
     if bytes < needed {
         return Some(if quota.is_default { short.under_default() } else { short.too_small(needed) });
     }
@@ -27,11 +28,23 @@ struct Shortage<'a> {
     limits: &'a Limits,
     /// What it should have, in words.
     ample: String,
+    /// What a full disk does besides, as a sentence.
+    crash: String,
+}
+
+/// That the members of this version do worse than fail when the disk is full.
+fn crash(etcd: &Etcd) -> String {
+    let repaired = etcd.version.and_then(|version| Some((version, version.bears_a_full_disk_from()?)));
+    repaired.map_or_else(String::new, |(version, repaired)| {
+        format!(
+            " etcd {version} even panics when the disk is full in a defragmentation (etcd issue 18810): upgrade to {repaired} or newer."
+        )
+    })
 }
 
 impl Shortage<'_> {
     fn too_small(&self, needed: u64) -> Finding {
-        let Self { volume, bytes, quota, ample, .. } = self;
+        let Self { volume, bytes, quota, ample, crash, .. } = self;
         let (size, limit, refused) = (human(*bytes), human(quota.bytes), self.limits.volume_refused_below);
         let least = human(needed);
         let (brief, less) = if refused == 100 {
@@ -42,7 +55,7 @@ impl Shortage<'_> {
         };
         let message = format!(
             "The volume {} has {size}, less than {less} ({}): {}a defragmentation, which writes a second copy of the database, \
-             fails on a full disk. Enlarge the volume to {ample}, or lower the quota {}.",
+             fails on a full disk. Enlarge the volume to {ample}, or lower the quota {}.{crash}",
             volume.name,
             quota.source,
             self.full_first(),
@@ -53,13 +66,13 @@ impl Shortage<'_> {
 
     /// A quota that nobody chose is no reason to leave an etcd without any defragmentation, which fills its volume sooner.
     fn under_default(&self) -> Finding {
-        let Self { volume, bytes, quota, limits, ample } = self;
+        let Self { volume, bytes, quota, limits, ample, crash } = self;
         let (size, limit) = (human(*bytes), human(quota.bytes));
         let half = u128::from(*bytes) * 100 / u128::from(limits.volume_warned_below.max(100));
         let half = u64::try_from(half).unwrap_or(u64::MAX);
         let message = format!(
             "The volume {} has {size}, and the quota of this etcd is {limit} ({}): {}a defragmentation, which writes a second copy \
-             of the database, fails on a full disk. Set --quota-backend-bytes={half} ({}), or enlarge the volume to {ample}.",
+             of the database, fails on a full disk. Set --quota-backend-bytes={half} ({}), or enlarge the volume to {ample}.{crash}",
             volume.name,
             quota.source,
             self.full_first(),
@@ -70,12 +83,12 @@ impl Shortage<'_> {
     }
 
     fn tight(&self) -> Finding {
-        let Self { volume, bytes, quota, limits, ample } = self;
+        let Self { volume, bytes, quota, limits, ample, crash } = self;
         let (size, limit) = (human(*bytes), human(quota.bytes));
         let times = in_words(limits.volume_warned_below, "twice");
         let message = format!(
             "The volume {} has {size}, less than {times} the quota of {limit} ({}). A defragmentation writes a second copy of the \
-             database, so a nearly full one does not fit. Enlarge the volume to {ample}, or lower the quota {}.",
+             database, so a nearly full one does not fit. Enlarge the volume to {ample}, or lower the quota {}.{crash}",
             volume.name,
             quota.source,
             self.half()

@@ -189,7 +189,7 @@ pub struct Defaults {
     #[schemars(schema_with = "schema::share")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disalarm_below: Option<String>,
-    /// Whether each run compacts first. Without it only where the etcd does not compact itself.
+    /// Whether each run compacts first. Without it only where nobody else compacts the etcd.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compaction: Option<bool>,
     /// The pause between two members, a Go duration. Without it 30s.

@@ -1,0 +1,48 @@
+//! Whether a run compacts an etcd where nobody says so.
+
+use std::fmt;
+
+use super::{
+    types::{AutoCompaction, Etcd},
+    version::Version,
+};
+
+/// Why a run compacts an etcd only where somebody asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoCompaction<'a> {
+    /// It compacts itself.
+    Itself(&'a AutoCompaction),
+    /// This version loses revisions when a member crashes after a compaction to the newest one; the release that does not.
+    LosesRevisions(Version, Version),
+    /// The kube-apiserver that it serves compacts it; what shows that, in words.
+    ApiServer(&'a str),
+}
+
+impl Etcd {
+    /// Why a run does not compact this etcd; `None` where it does, unless somebody says otherwise.
+    #[must_use]
+    pub fn no_compaction(&self) -> Option<NoCompaction<'_>> {
+        let loses =
+            || self.loses_revisions().map(|(version, repaired)| NoCompaction::LosesRevisions(version, repaired));
+        let served = || self.serves_apiserver.as_deref().map(NoCompaction::ApiServer);
+        self.auto_compaction.as_ref().map(NoCompaction::Itself).or_else(loses).or_else(served)
+    }
+
+    /// Its version, where that loses revisions when a member crashes after a compaction to the newest one, and the release that does not.
+    #[must_use]
+    pub fn loses_revisions(&self) -> Option<(Version, Version)> {
+        self.version.and_then(|version| Some((version, version.keeps_revisions_from()?)))
+    }
+}
+
+impl fmt::Display for NoCompaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Itself(own) => write!(f, "this etcd compacts itself ({own})"),
+            Self::LosesRevisions(version, repaired) => {
+                write!(f, "etcd {version} can lose revisions by it in a crash; {repaired} does not")
+            }
+            Self::ApiServer(evidence) => write!(f, "a kube-apiserver compacts this etcd ({evidence})"),
+        }
+    }
+}
