@@ -1,21 +1,24 @@
-//! What commands see around a StatefulSet: the CronJobs and the runs of its namespace.
+//! What commands see around a StatefulSet: the CronJobs, the runs and the Services of its namespace.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 
+use serde_json::Value;
+
 use super::input::Document;
 use crate::defrag::{
-    Surroundings,
+    Service, Surroundings,
     cronjob::{self, budget::Run, live::Live, ownership::controlling_cronjob},
     statefulset::StatefulSet,
 };
 
-/// CronJobs by namespace, and runs by namespace and the uid of their CronJob.
+/// CronJobs and Services by namespace, and runs by namespace and the uid of their CronJob.
 #[derive(Debug, Default)]
 pub(super) struct Around {
     cronjobs: BTreeMap<String, Vec<Live>>,
     runs: BTreeMap<(String, String), Vec<Run>>,
+    services: BTreeMap<String, Vec<Service>>,
 }
 
 impl Around {
@@ -35,9 +38,10 @@ impl Around {
     }
 
     /// Those of a stream, such as `kubectl get statefulset,cronjob,job -o yaml` prints it.
-    pub(super) fn of(documents: &[Document]) -> anyhow::Result<Self> {
+    /// `default` is the namespace of those that name none.
+    pub(super) fn of(documents: &[Document], default: &str) -> anyhow::Result<Self> {
         let mut troubles = Vec::new();
-        let around = Self::of_readable(documents, &mut troubles);
+        let around = Self::of_readable(documents, default, &mut troubles);
         match troubles.into_iter().next() {
             Some(trouble) => Err(trouble),
             None => Ok(around),
@@ -45,8 +49,8 @@ impl Around {
     }
 
     /// The same of what can be read; what cannot is added to `troubles`.
-    pub(super) fn of_readable(documents: &[Document], troubles: &mut Vec<anyhow::Error>) -> Self {
-        let (mut cronjobs, mut jobs) = (Vec::new(), Vec::new());
+    pub(super) fn of_readable(documents: &[Document], default: &str, troubles: &mut Vec<anyhow::Error>) -> Self {
+        let (mut cronjobs, mut jobs): (Vec<CronJob>, Vec<Job>) = (Vec::new(), Vec::new());
         for document in documents {
             let read = match document.kind() {
                 (Some("batch/v1"), Some("CronJob")) => document.typed().map(|cronjob| cronjobs.push(cronjob)),
@@ -55,12 +59,21 @@ impl Around {
             };
             troubles.extend(read.err());
         }
-        Self::new(cronjobs, &jobs)
+        let metas = cronjobs.iter_mut().map(|cronjob| &mut cronjob.metadata);
+        for meta in metas.chain(jobs.iter_mut().map(|job| &mut job.metadata)) {
+            meta.namespace.get_or_insert_with(|| default.to_owned());
+        }
+        let mut around = Self::new(cronjobs, &jobs);
+        for (namespace, service) in documents.iter().filter_map(service) {
+            around.services.entry(namespace.unwrap_or(default).to_owned()).or_default().push(service);
+        }
+        around
     }
 
-    /// Whether there is any CronJob that concerns us.
-    pub(super) fn is_empty(&self) -> bool {
-        self.cronjobs.is_empty()
+    /// What manifests show around a StatefulSet. Where they hold no CronJob at all, they say nothing of those in the cluster.
+    pub(super) fn of_manifests(&self, object: &StatefulSet) -> Surroundings<'_> {
+        let around = if self.cronjobs.is_empty() { Surroundings::default() } else { self.surroundings(object) };
+        Surroundings { services: self.services.get(object.namespace()).map(Vec::as_slice), ..around }
     }
 
     /// What is known around a StatefulSet; that there is no CronJob is known, too.
@@ -72,6 +85,20 @@ impl Around {
         let runs = uid.and_then(|uid| self.runs.get(&(namespace, uid))).map_or(&[][..], Vec::as_slice);
         Surroundings { cronjobs: Some(cronjobs), runs: Some(runs), ..Surroundings::default() }
     }
+}
+
+/// The Service that a document is, and the namespace that it names. Another field of it, whatever it is, is nobody's concern here.
+fn service(document: &Document) -> Option<(Option<&str>, Service)> {
+    if document.kind() != (Some("v1"), Some("Service")) {
+        return None;
+    }
+    let text = |path: &str| document.value.pointer(path).and_then(Value::as_str);
+    let service = Service {
+        name: text("/metadata/name")?.to_owned(),
+        is_headless: text("/spec/clusterIP") == Some("None"),
+        publishes_not_ready: document.value.pointer("/spec/publishNotReadyAddresses") == Some(&Value::Bool(true)),
+    };
+    Some((text("/metadata/namespace"), service))
 }
 
 fn namespace(name: Option<&str>) -> String {

@@ -16,7 +16,7 @@ use super::{
     output::{self, Page},
     policies::{Policies, as_acted_on},
 };
-use crate::defrag::{Enrollment, Surroundings, assess, assess_before_enrolment, finding::Finding};
+use crate::defrag::{Enrollment, assess, assess_before_enrolment, finding::Finding};
 
 /// Judge manifests and print the findings
 ///
@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             findings: compiled.findings.clone(),
         })
         .collect();
-    let around = Around::of_readable(&documents, &mut troubles);
+    let around = Around::of_readable(&documents, args.files.namespace(), &mut troubles);
     for document in documents {
         let object = match args.files.statefulset(&document) {
             Ok(Some(object)) => object,
@@ -89,8 +89,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             }
         };
         let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
-        // Manifests alone say nothing of what else is in the cluster.
-        let surroundings = if around.is_empty() { Surroundings::default() } else { around.surroundings(&object) };
+        let surroundings = around.of_manifests(&object);
         let assessment = assess(&object, &governing, &surroundings, now);
         let before = assess_before_enrolment(&object, &governing, &surroundings, now);
         assessed.push(Assessed {

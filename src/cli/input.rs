@@ -85,6 +85,11 @@ impl Files {
         (documents, troubles)
     }
 
+    /// The namespace of manifests that name none.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// Whether standard input is one of the files.
     pub(super) fn include_stdin(&self) -> bool {
         self.files.iter().any(|file| file == Path::new("-"))

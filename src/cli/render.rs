@@ -41,7 +41,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let (documents, loaded) = args.policies.load_with(&args.files, true, now)?;
-    let around = Around::of(&documents)?;
+    let around = Around::of(&documents, args.files.namespace())?;
     let mut objects = Vec::new();
     let mut exit = loaded.say_findings();
     let mut enrolled = 0;

@@ -151,6 +151,8 @@ codes! {
     VolumeTight = "volume-tight", Warn;
     /// The liveness probe would kill a member while it defragments.
     LivenessTooEager = "liveness-too-eager", Warn;
+    /// A headless Service that hides the members while they are out of space.
+    MembersHidden = "members-hidden", Warn;
     /// Compaction on every run although the etcd compacts itself.
     CompactionRedundant = "compaction-redundant", Warn;
     /// An etcd version with a known defragmentation bug.

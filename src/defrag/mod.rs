@@ -31,4 +31,4 @@ pub mod settings;
 pub mod statefulset;
 pub mod text;
 
-pub use assess::{Assessment, Enrollment, Plan, Surroundings, Verdict, assess, assess_before_enrolment};
+pub use assess::{Assessment, Enrollment, Plan, Service, Surroundings, Verdict, assess, assess_before_enrolment};

@@ -187,13 +187,36 @@ Probe {
     period_seconds: Option<i32>,
     /// Failures in a row that restart the container (default 3).
     failure_threshold: Option<i32>,
+    /// Seconds until an attempt counts as failed (default 1).
+    timeout_seconds: Option<i32>,
     /// A command in the container.
     exec: Option<Exec>,
+    /// A request by HTTP.
+    http_get: Option<HttpGet>,
+    /// A connection that is opened and closed.
+    tcp_socket: Option<TcpSocket>,
+    /// A call of the health service of gRPC.
+    grpc: Option<Grpc>,
 });
 part!(/// The command of a probe.
 Exec {
     /// Its words.
     command: Vec<String>,
+});
+part!(/// The request of a probe.
+HttpGet {
+    /// Its path, with the query.
+    path: String,
+});
+part!(/// The connection of a probe.
+TcpSocket {
+    /// The host; the pod where none is named.
+    host: String,
+});
+part!(/// The gRPC call of a probe.
+Grpc {
+    /// The service that is asked about.
+    service: String,
 });
 part!(/// A volume.
 Volume {

@@ -118,3 +118,32 @@ fn what_cannot_be_read_does_not_end_the_judgement_of_the_rest() {
         assert!(checked.errors.contains(part), "{part} in {}", checked.errors);
     }
 }
+
+#[test]
+fn a_service_that_hides_members_is_seen_among_the_manifests() {
+    let labelled = ETCD
+        .replace("namespace: db", "labels: {etcd-defrag.io/enabled: 'true'}")
+        .replace("http://$(POD):2379", "http://$(POD).meta.db.svc:2379")
+        .replace("command: [etcd", "readinessProbe: {httpGet: {path: /health, port: 2381}}\n        command: [etcd");
+    let service = |extra: &str| {
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: meta}}\nspec: {{clusterIP: None{extra}}}\n")
+    };
+    let elsewhere = service("").replace("{name: meta}", "{name: meta, namespace: other}");
+    let address = service("").replace("clusterIP: None", "type: ClusterIP");
+    for (name, service, found) in [
+        ("hides", service(""), &["warn members-hidden"][..]),
+        ("hides-and-says-so", service(", publishNotReadyAddresses: false"), &["warn members-hidden"]),
+        ("publishes", service(", publishNotReadyAddresses: true"), &[]),
+        ("elsewhere", elsewhere, &[]),
+        ("has-an-address", address, &[]),
+        ("of-any-shape", "apiVersion: v1\nkind: Service\nspec: [1]\n".to_owned(), &[]),
+        ("another", service("").replace("name: meta", "name: meta-client"), &[]),
+    ] {
+        let checked = check(name, &[("a.yaml", &service), ("b.yaml", &labelled)]);
+        assert_eq!(
+            (checked.code, codes(&checked.objects[0])),
+            (0, found.iter().map(ToString::to_string).collect()),
+            "{name}"
+        );
+    }
+}

@@ -24,8 +24,9 @@ use shape::Row;
 /// 2026-11-24T00:00:00Z.
 const NOW: Timestamp = Timestamp::constant(1_795_478_400, 0);
 
-/// What a row says about: how the etcd is found, reached and logged in to. What else is said of a shape is not this table's.
-const CODES: [Code; 14] = [
+/// What a row says about: how the etcd is found, reached and logged in to, and the hazards that
+/// follow from what it is. What else is said of a shape is not this table's.
+const CODES: [Code; 18] = [
     Code::EtcdNotFound,
     Code::EtcdUnreachable,
     Code::MembersElsewhere,
@@ -40,6 +41,10 @@ const CODES: [Code; 14] = [
     Code::SettingUnread,
     Code::SecretReferenceInvalid,
     Code::ValueInvalid,
+    Code::VolumeTooSmall,
+    Code::VolumeTight,
+    Code::LivenessTooEager,
+    Code::MembersHidden,
 ];
 
 fn rows() -> Vec<Row> {
@@ -89,7 +94,9 @@ fn each_shape_is_judged_as_it_is_in_truth() {
     let (mut table, mut wrong) = (String::new(), String::new());
     for row in rows() {
         let object = row.object();
-        let assessment = assess(&object, &governing, &Surroundings::nothing(), NOW);
+        let services = row.services();
+        let around = Surroundings { services: Some(&services), ..Surroundings::nothing() };
+        let assessment = assess(&object, &governing, &around, NOW);
         let said = said(&object, &assessment);
         let _ = writeln!(table, "{} | {}\n  truth: {}", row.source, row.kind, row.truth.trim());
         let _ = writeln!(table, "  says:  {}", said.iter().cloned().collect::<Vec<_>>().join("; "));

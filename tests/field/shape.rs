@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use etcd_defrag_webhook::defrag::statefulset::StatefulSet;
+use etcd_defrag_webhook::defrag::{Service, statefulset::StatefulSet};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -51,6 +51,12 @@ pub struct Row {
     secrets: BTreeMap<String, String>,
     #[serde(default)]
     volumes: Vec<Value>,
+    /// The size of the volume with the database.
+    #[serde(default = "ample")]
+    storage: String,
+    /// The headless Service beside it: whether it publishes addresses that are not ready.
+    #[serde(default)]
+    publishes_not_ready: Option<bool>,
     /// The containers beside it.
     #[serde(default)]
     beside: Vec<Value>,
@@ -64,6 +70,10 @@ fn name() -> String {
 
 fn namespace() -> String {
     "db".to_owned()
+}
+
+fn ample() -> String {
+    "20Gi".to_owned()
 }
 
 const fn three() -> i32 {
@@ -85,6 +95,16 @@ impl Row {
             object["metadata"]["annotations"][format!("etcd-defrag.io/{key}")] = json!(value);
         }
         serde_json::from_value(object).unwrap()
+    }
+
+    /// The Services beside it.
+    pub fn services(&self) -> Vec<Service> {
+        let service = |publishes_not_ready| Service {
+            name: self.service.clone().unwrap_or_else(|| self.name.clone()),
+            is_headless: true,
+            publishes_not_ready,
+        };
+        self.publishes_not_ready.map(service).into_iter().collect()
     }
 
     fn written(&self) -> Value {
@@ -120,7 +140,7 @@ impl Row {
                     "containers": containers, "initContainers": self.init_containers, "volumes": volumes,
                 }},
                 "volumeClaimTemplates": [{
-                    "metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "20Gi"}}},
+                    "metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": self.storage}}},
                 }],
             },
         })

@@ -28,6 +28,7 @@ pub(super) async fn assessed(
             runs: Some(&task.runs),
             served: served.as_deref(),
             failed: failed.as_deref(),
+            services: None,
         };
         assess(&object, &governing, &around, now)
     });

@@ -21,11 +21,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 
 pub(super) use self::settings::restates;
-pub use self::{enrollment::Enrollment, plan::Plan, settings::Source, surroundings::Surroundings};
+pub use self::{
+    enrollment::Enrollment,
+    plan::Plan,
+    settings::Source,
+    surroundings::{Service, Surroundings},
+};
 use self::{
     enrollment::{left_out, not_enrolled, opted_out, unclear},
     settings::{Case, concerns_settings},
-    surroundings::{foreign, no_facts, no_settings, rival},
+    surroundings::{foreign, hides_members, no_facts, no_settings, rival},
 };
 use super::{
     budget::{self, Excess},
@@ -205,6 +210,7 @@ fn enrolled(
     let mut findings = std::mem::take(&mut checked.findings);
     if let Some(etcd) = &etcd {
         findings.extend(hazards(etcd, &checked.settings, &overrides, policy));
+        findings.extend(hides_members(around.services, etcd));
     }
     let is_read = unread.is_none();
     let mut findings = unread.map_or(findings, |unread| vec![unread]);

@@ -2,6 +2,7 @@
 
 use crate::defrag::{
     cronjob::{budget::Run, live::Live},
+    etcd::Etcd,
     finding::{Code, Finding, quoted},
     statefulset::StatefulSet,
 };
@@ -17,13 +18,26 @@ pub struct Surroundings<'a> {
     pub served: Option<&'a str>,
     /// The runs that failed in a row, as an earlier CronJob of this etcd said.
     pub failed: Option<&'a str>,
+    /// The Services of the namespace.
+    pub services: Option<&'a [Service]>,
+}
+
+/// What matters of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Whether it gives its pods names and has no address (`clusterIP: None`).
+    pub is_headless: bool,
+    /// Whether pods that are not ready keep their names (`publishNotReadyAddresses`).
+    pub publishes_not_ready: bool,
 }
 
 impl Surroundings<'_> {
     /// Everything is seen, and nothing is there.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { cronjobs: Some(&[]), runs: Some(&[]), served: None, failed: None }
+        Self { cronjobs: Some(&[]), runs: Some(&[]), served: None, failed: None, services: Some(&[]) }
     }
 
     /// The CronJob of this name.
@@ -54,6 +68,23 @@ pub(super) fn rival(name: &str) -> Finding {
              away at the same time, and with them the quorum. Delete or suspend one of the two."
         ),
     )
+}
+
+/// That the Service under which runs reach the members hides those that are not ready, and the alarm NOSPACE makes all of them so.
+pub(super) fn hides_members(services: Option<&[Service]>, etcd: &Etcd) -> Option<Finding> {
+    let probe = etcd.unready_without_space.as_ref()?;
+    let mut hiding = services?.iter().filter(|service| service.is_headless && !service.publishes_not_ready);
+    let service = quoted(&hiding.find(|service| etcd.is_reached_by(&service.name))?.name);
+    Some(Finding::new(
+        Code::MembersHidden,
+        "spec.serviceName",
+        format!("under NOSPACE the Service {service} hides the members; set publishNotReadyAddresses"),
+        format!(
+            "The Service {service} has the names of ready members only, and the readiness probe ({probe}) may fail while the alarm \
+             NOSPACE is raised. Then DNS has no name of any member, and a run, which would free the space, fails with \"no such \
+             host\". Set publishNotReadyAddresses: true in that Service."
+        ),
+    ))
 }
 
 /// That the name of the CronJob is taken.

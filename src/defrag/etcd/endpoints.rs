@@ -7,7 +7,7 @@ use super::{
     options::Options,
     profile::Profile,
     setting::Setting,
-    types::Scheme,
+    types::{Etcd, Scheme},
     url::{Host, Url, parse_list},
 };
 use crate::defrag::{
@@ -396,4 +396,13 @@ fn listens_locally(urls: &str, field: String) -> Finding {
             Key::Endpoints.annotation()
         ),
     )
+}
+
+impl Etcd {
+    /// Whether a member is reached by a name under the headless Service of this name.
+    #[must_use]
+    pub fn is_reached_by(&self, service: &str) -> bool {
+        let mut hosts = self.endpoints.iter().filter_map(|url| Url::parse(url)).map(|url| url.host);
+        hosts.any(|host| host.split('.').nth(1) == Some(service))
+    }
 }

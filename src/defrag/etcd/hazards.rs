@@ -1,5 +1,8 @@
 //! What is unsafe about an etcd itself, whatever its settings are.
 
+mod liveness;
+mod room;
+
 use std::time::Duration;
 
 use super::{Etcd, Quota};
@@ -39,8 +42,8 @@ pub fn hazards(etcd: &Etcd, limits: &Limits) -> Vec<Finding> {
     findings.extend(members(etcd));
     if let Some(quota) = &etcd.quota {
         findings.extend(quota_size(quota, limits));
-        findings.extend(volume(etcd, quota, limits));
-        findings.extend(liveness(etcd, quota, limits));
+        findings.extend(room::volume(etcd, quota, limits));
+        findings.extend(liveness::judge(etcd, quota, time_budget(quota.bytes, limits)));
     }
     findings.extend(etcd.others.iter().map(|(name, field)| other(name, field)));
     findings.extend(etcd.rivals.iter().map(|rival| {
@@ -147,78 +150,6 @@ fn quota_size(quota: &Quota, limits: &Limits) -> Option<Finding> {
                  minutes to defragment, to start and to catch up. Lower the quota to {most}, or split the data over \
                  several etcds.",
                 quota.source
-            ),
-        )
-    })
-}
-
-fn volume(etcd: &Etcd, quota: &Quota, limits: &Limits) -> Option<Finding> {
-    let volume = etcd.data_volume.as_ref()?;
-    let bytes = volume.bytes?;
-    let (refused, warned) = (limits.volume_refused_below, limits.volume_warned_below);
-    let (needed, advised) = (part(quota.bytes, refused), part(quota.bytes, warned));
-    let (size, limit, ample) = (human(bytes), human(quota.bytes), human(advised));
-    let (name, half) = (&volume.name, in_words(warned, "to half of the volume"));
-    if bytes < needed {
-        let least = human(needed);
-        let (brief, less) = if refused == 100 {
-            (format!("the volume of {size} is smaller than the quota of {limit}"), format!("the quota of {limit}"))
-        } else {
-            let brief = format!("the volume of {size} is under {least}, {refused}% of the quota of {limit}");
-            (brief, format!("{least}, which is {refused}% of the quota of {limit}"))
-        };
-        let why = if bytes < quota.bytes { "the disk is full before the quota is reached, and " } else { "" };
-        let message = format!(
-            "The volume {name} has {size}, less than {less} ({}): {why}a defragmentation, which writes a second copy of \
-             the database, fails on a full disk. Enlarge the volume to {ample}, or lower the quota {half}.",
-            quota.source
-        );
-        return Some(Finding::new(Code::VolumeTooSmall, volume.field.clone(), brief, message));
-    }
-    (bytes < advised).then(|| {
-        let times = in_words(warned, "twice");
-        Finding::new(
-            Code::VolumeTight,
-            volume.field.clone(),
-            format!("the volume of {size} is under {times} the quota of {limit}"),
-            format!(
-                "The volume {name} has {size}, less than {times} the quota of {limit} ({}). A defragmentation writes a \
-                 second copy of the database, so a nearly full one does not fit. Enlarge the volume to {ample}, or \
-                 lower the quota {half}.",
-                quota.source
-            ),
-        )
-    })
-}
-
-fn part(quota: u64, percent: u32) -> u64 {
-    u64::try_from(u128::from(quota) * u128::from(percent) / 100).unwrap_or(u64::MAX)
-}
-
-/// Words for the usual 200 %, else the number.
-fn in_words(percent: u32, usual: &str) -> String {
-    match (percent, usual) {
-        (200, usual) => usual.to_owned(),
-        (_, "twice") => format!("{percent}% of"),
-        _ => format!("so far that the volume is {percent}% of it"),
-    }
-}
-
-fn liveness(etcd: &Etcd, quota: &Quota, limits: &Limits) -> Option<Finding> {
-    let probe = etcd.liveness.as_ref()?;
-    let needed = time_budget(quota.bytes, limits).as_millis().div_ceil(1000);
-    (u128::from(probe.seconds) < needed).then(|| {
-        let (seconds, period, threshold) = (probe.seconds, probe.period, probe.threshold);
-        let enough = needed.div_ceil(u128::from(period.max(1)));
-        Finding::new(
-            Code::LivenessTooEager,
-            probe.field.clone(),
-            format!("restarts a member silent for {seconds} s; defragmenting may take {needed} s"),
-            format!(
-                "The liveness probe restarts a member that is silent for {seconds} s (every {period} s, {threshold} \
-                 failures), but a member answers nobody while it defragments, which with a quota of {} may take \
-                 {needed} s. It would be killed in the middle. Set failureThreshold to {enough} or more.",
-                human(quota.bytes)
             ),
         )
     })

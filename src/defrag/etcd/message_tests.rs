@@ -161,10 +161,22 @@ fn every_message() {
         &none,
     );
     message("volume-too-small", &statefulset(json!({"spec": {"volumeClaimTemplates": [claim("1Gi")]}})), &none);
+    let unset = |size: &str, args: &[&str]| {
+        statefulset(json!({"spec": {
+            "template": {"spec": {"containers": [container(args)]}}, "volumeClaimTemplates": [claim(size)]
+        }}))
+    };
+    message("volume-under-default-quota", &unset("1Gi", &[]), &none);
+    message("volume-under-default-quota-of-0", &unset("500Mi", &["--quota-backend-bytes=0"]), &none);
     message("volume-tight", &statefulset(json!({"spec": {"volumeClaimTemplates": [claim("3Gi")]}})), &none);
     let mut eager = container(&["--quota-backend-bytes=4294967296"]);
     eager["livenessProbe"] = json!({"periodSeconds": 7});
-    message("liveness-too-eager", &with_container(eager), &none);
+    message("liveness-too-eager", &with_container(eager.clone()), &none);
+    eager["livenessProbe"] = json!({"periodSeconds": 5, "timeoutSeconds": 12});
+    message("liveness-too-eager-attempts-wait", &with_container(eager), &none);
+    let mut stops = container(&["--quota-backend-bytes=4294967296", "--feature-gates=StopGRPCServiceOnDefrag=true"]);
+    stops["livenessProbe"] = json!({"grpc": {"port": 2379}});
+    message("liveness-too-eager-grpc-stops", &with_container(stops), &none);
     for (name, image) in
         [("version-old", "etcd:v3.5.5"), ("version-unknown", "etcd:latest"), ("version-ancient", "etcd:v3.3.27")]
     {
@@ -490,4 +502,31 @@ fn secrets_that_a_person_names() {
         (ca("certs", "my-ca.pem"), pair("a", "b"))
     );
     assert_eq!(named(CaSecret { name: "certs".into(), key: Some("k".into()) }, keyed).0, ca("certs", "k"));
+}
+
+#[test]
+fn a_volume_is_refused_for_a_quota_that_somebody_set_only() {
+    for (args, stated, expected) in [
+        (&[][..], None, Code::VolumeTight),
+        (&["--quota-backend-bytes=0"], None, Code::VolumeTight),
+        (&[], Some(2 * GIB), Code::VolumeTight),
+        (&["--quota-backend-bytes=2147483648"], None, Code::VolumeTooSmall),
+        (&["--quota-backend-bytes=1073741825"], None, Code::VolumeTooSmall),
+    ] {
+        let sts = statefulset(json!({"spec": {
+            "template": {"spec": {"containers": [container(args)]}}, "volumeClaimTemplates": [claim("1Gi")]
+        }}));
+        assert_eq!(codes(&sts, &Overrides { quota: stated, ..Overrides::default() }), [expected], "{args:?}");
+    }
+    // Of a quota out of view, the annotation says what it is.
+    let bare = json!({
+        "name": "etcd", "image": "etcd:v3.6.1", "args": ["--data-dir=/data", "--listen-client-urls=http://0.0.0.0:2379"],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}]
+    });
+    for (stated, expected) in [(2 * GIB, Code::VolumeTight), (3 * GIB, Code::VolumeTooSmall)] {
+        let containers = json!({"containers": [bare]});
+        let spec = json!({"template": {"spec": containers}, "volumeClaimTemplates": [claim("1Gi")]});
+        let overrides = Overrides { quota: Some(stated), ..Overrides::default() };
+        assert_eq!(codes(&statefulset(json!({"spec": spec})), &overrides), [expected], "{stated}");
+    }
 }

@@ -19,6 +19,7 @@ mod login;
 mod marks;
 mod mounts;
 mod options;
+mod probes;
 mod profile;
 mod quota;
 mod recognise;
@@ -112,7 +113,8 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         tls,
         login: login::asked_for(&context),
         data_volume: storage::discover(&context),
-        liveness: storage::liveness(&context),
+        liveness: probes::liveness(&context),
+        unready_without_space: probes::unready_without_space(&context),
         rivals: rival::find(&context),
         others: others.map(|other| (other.container.name.clone(), other.field.clone())).collect(),
     };

@@ -40,7 +40,7 @@ pub(super) struct Options {
 }
 
 /// Flags of etcd that take no word after them.
-const SWITCHES: [&str; 9] = [
+const SWITCHES: [&str; 10] = [
     "client-cert-auth",
     "peer-client-cert-auth",
     "auto-tls",
@@ -50,6 +50,7 @@ const SWITCHES: [&str; 9] = [
     "enable-pprof",
     "force-new-cluster",
     "experimental-initial-corrupt-check",
+    "experimental-stop-grpc-service-on-defrag",
 ];
 /// Flags whose next word is theirs even if it begins with a dash.
 const NUMBERS: [&str; 2] = ["quota-backend-bytes", "quota-backend-gb"];

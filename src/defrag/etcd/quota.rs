@@ -78,13 +78,17 @@ fn read(setting: &Setting, unit: u64) -> Observed {
     match parse_go(text).and_then(|number| u64::try_from(number).ok()) {
         Some(0) => Observed::Bytes(Quota {
             bytes: DEFAULT_QUOTA,
+            is_default: true,
             source: format!("{}=0, which means etcd's default", setting.origin),
             field: setting.field.clone().into(),
         }),
         Some(number) => match number.checked_mul(unit).filter(|bytes| i64::try_from(*bytes).is_ok()) {
-            Some(bytes) => {
-                Observed::Bytes(Quota { bytes, source: setting.origin.clone(), field: setting.field.clone().into() })
-            }
+            Some(bytes) => Observed::Bytes(Quota {
+                bytes,
+                is_default: false,
+                source: setting.origin.clone(),
+                field: setting.field.clone().into(),
+            }),
             None => Observed::Invalid(setting.clone()),
         },
         None => Observed::Invalid(setting.clone()),
@@ -117,13 +121,16 @@ fn parse_go(text: &str) -> Option<i64> {
 fn default(context: &Context<'_>) -> Quota {
     Quota {
         bytes: DEFAULT_QUOTA,
+        is_default: true,
         source: "etcd's default, as none is set".to_owned(),
         field: context.words_field().into(),
     }
 }
 
+/// The annotation sets no quota, it says which one is set out of view: the default is how it says that none is.
 fn annotated(bytes: u64) -> Quota {
-    Quota { bytes, source: Key::Quota.annotation().to_owned(), field: Key::Quota.field() }
+    let source = Key::Quota.annotation().to_owned();
+    Quota { bytes, is_default: bytes == DEFAULT_QUOTA, source, field: Key::Quota.field() }
 }
 
 /// What the annotation states, where it states a quota.

@@ -1,12 +1,8 @@
-//! The volume under the database, and the probe that watches over the member.
+//! The volume under the database.
 
 use std::collections::BTreeSet;
 
-use super::{
-    context::Context,
-    mounts,
-    types::{DataVolume, Liveness},
-};
+use super::{context::Context, mounts, types::DataVolume};
 use crate::defrag::quantity;
 
 /// The volume that holds the database: where the data directory is mounted, or else the only volume claim template
@@ -49,14 +45,4 @@ fn only_claim<'a>(context: &Context<'a>) -> Option<&'a str> {
         (only, None) => only,
         _ => None,
     }
-}
-
-/// The liveness probe, with Kubernetes' defaults for what it leaves open.
-pub(super) fn liveness(context: &Context<'_>) -> Option<Liveness> {
-    let probe = context.container().liveness_probe.as_ref()?;
-    let at_least_one =
-        |value: Option<i32>, default| value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default);
-    let period = at_least_one(probe.period_seconds, 10);
-    let threshold = at_least_one(probe.failure_threshold, 3);
-    Some(Liveness { seconds: period * threshold, period, threshold, field: context.etcd.part("livenessProbe") })
 }

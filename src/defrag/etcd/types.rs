@@ -161,8 +161,10 @@ pub struct Etcd {
     pub login: Option<Login>,
     /// The volume that holds the database.
     pub data_volume: Option<DataVolume>,
-    /// The probe that restarts a member.
+    /// The probe that restarts a member, where it fails while the member defragments.
     pub liveness: Option<Liveness>,
+    /// The field path of the readiness probe, where it may fail while the alarm NOSPACE is raised.
+    pub unready_without_space: Option<String>,
     /// What else defragments this etcd, as far as the pod template shows.
     pub rivals: Vec<Rival>,
     /// The other containers of the pod that run an etcd, by name and field path.
@@ -190,9 +192,12 @@ impl fmt::Display for Scheme {
 
 /// The storage quota of every member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Quota {
     /// In bytes, never 0.
     pub bytes: u64,
+    /// Whether it is only etcd's default, because nobody chose one.
+    pub is_default: bool,
     /// Where it was found, in words: `--quota-backend-bytes`, `etcd's default`.
     pub source: String,
     /// Where that is.
@@ -270,12 +275,16 @@ pub struct DataVolume {
 /// The probe that restarts a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Liveness {
-    /// How long a member may stay silent, in seconds: period × failure threshold.
+    /// The silence after which it restarts a member at the earliest, in seconds.
     pub seconds: u64,
     /// `periodSeconds`.
     pub period: u64,
     /// `failureThreshold`.
     pub threshold: u64,
+    /// After how many seconds an attempt fails: `timeoutSeconds`, or 0 where the member answers at once that it does not serve.
+    pub timeout: u64,
+    /// Seconds from one failed attempt to the next: an attempt that waits longer than the period delays the next one.
+    pub interval: u64,
     /// The field path of the probe.
     pub field: String,
 }

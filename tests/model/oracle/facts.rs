@@ -90,8 +90,10 @@ impl Facts {
             found.push("quota-unknown");
             return found;
         };
-        // The probe allows for 30 s, and each GiB may take 10 s.
-        found.push("liveness-too-eager");
+        // The probe allows for 45 s, and each GiB may take 10 s.
+        if quota > SMALL_QUOTA {
+            found.push("liveness-too-eager");
+        }
         found.extend(match (self.storage.as_str(), quota) {
             ("1Gi", _) => Some("volume-too-small"),
             ("8Gi", SMALL_QUOTA) => None,
