@@ -54,7 +54,7 @@ pub(super) fn define(world: &World) {
 /// A policy that uses every field of the Job that a person may write in more than one way.
 fn shaped() -> Value {
     json!({"job": {
-        "image": "registry.example/etcd-defrag@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        "image": "registry.example/etcd-defrag:v0.38.0@sha256:0000000000000000000000000000000000000000000000000000000000000000",
         "imagePullPolicy": "Always",
         "imagePullSecrets": [{"name": "pull"}],
         "serviceAccountName": "defrag",

@@ -19,7 +19,7 @@ pub(super) const RESCUES: &[(&str, &str)] = &[
     ),
     (
         "quota",
-        r#"{"spec":{"template":{"spec":{"containers":[{"name":"etcd","command":["etcd","--quota-backend-bytes=4294967296"],"args":null}]}}}}"#,
+        r#"{"spec":{"template":{"spec":{"containers":[{"name":"etcd","command":["etcd","--listen-client-urls=http://0.0.0.0:2379","--quota-backend-bytes=4294967296"],"args":null}]}}}}"#,
     ),
     ("replicas", r#"{"spec":{"replicas":2}}"#),
     ("a foreign annotation", r#"{"metadata":{"annotations":{"example.org/note":"by night"}}}"#),
@@ -82,8 +82,7 @@ fn creates_that_nobody_judged_make_no_cronjob_of_what_is_refused() {
     let _serve = Serve::start_with(&plane, &options);
     ns.cronjob("sound");
     for name in &names {
-        let note = ns.event(name, "SettingsRefused");
-        assert!(note.contains(&format!("{name} (")), "{name}: {note}");
+        ns.event_that_says(name, "SettingsRefused", &format!("{name} ("));
         assert!(ns.get("cronjob", &format!("{name}-defrag-job")).is_none(), "{name} has a CronJob");
     }
     assert!(names.len() > 20, "{names:?}");

@@ -152,11 +152,18 @@ impl Namespace<'_> {
     /// Waits for an event on an object whose reason and note are as wanted; returns the note.
     #[track_caller]
     pub(crate) fn event(&self, object: &str, reason: &str) -> String {
-        eventually(&format!("event {reason} on {}/{object}", self.name), SOON, || {
+        self.event_that_says(object, reason, "")
+    }
+
+    /// The same, of those whose note has these words.
+    #[track_caller]
+    pub(crate) fn event_that_says(&self, object: &str, reason: &str, words: &str) -> String {
+        eventually(&format!("event {reason} on {}/{object} that says {words:?}", self.name), SOON, || {
             let events = self.plane.get(&["-n", &self.name, "events.events.k8s.io"])?;
             events["items"].as_array()?.iter().find_map(|event| {
-                (event["regarding"]["name"] == object && event["reason"] == reason)
-                    .then(|| event["note"].as_str().unwrap_or_default().to_owned())
+                let note = event["note"].as_str().unwrap_or_default();
+                (event["regarding"]["name"] == object && event["reason"] == reason && note.contains(words))
+                    .then(|| note.to_owned())
             })
         })
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{
     caller::{CLIENT, admission_configuration, authority, client},
-    support::{SOON, answered},
+    support::{SOON, answered, not_answered},
 };
 use harness::{API_SERVER, ControlPlane, Serve, ServeOptions, eventually, free_port};
 
@@ -51,7 +51,7 @@ fn only_the_api_server_that_shows_who_it_is_may_call() {
     serve.signal("TERM");
     drop(serve);
     let serve = Serve::spawn(&plane, &options(port, CLIENT));
-    let words = answered(&plane, "failed calling webhook");
+    let words = not_answered(&plane);
     println!("the API server says: {}", words.trim());
     eventually("the log to say why", SOON, || serve.log().contains("no CA of --tls-client-ca signed it").then_some(()));
     replace("clients.crt");
@@ -69,13 +69,13 @@ fn only_the_api_server_that_shows_who_it_is_may_call() {
 
     // The certificate of somebody else.
     let serve = Serve::spawn(&plane, &options(port, "somebody-else"));
-    answered(&plane, "failed calling webhook");
+    not_answered(&plane);
     let wanted = "it is for \\\"kube-apiserver-webhook-client\\\", and --tls-client-name admits \\\"somebody-else\\\"";
     eventually("the log to say why", SOON, || serve.log().contains(wanted).then_some(()));
     drop(serve);
 
     // None: the API server has one for another address only.
     let serve = Serve::spawn(&plane, &options(free_port(), CLIENT));
-    answered(&plane, "failed calling webhook");
+    not_answered(&plane);
     eventually("the log to say why", SOON, || serve.log().contains("the client has no certificate").then_some(()));
 }

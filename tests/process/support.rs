@@ -90,6 +90,19 @@ pub(crate) fn answered(plane: &ControlPlane, wanted: &str) -> String {
     })
 }
 
+/// Waits until the API server refuses a change of our keys, for want of an answer; returns its words. A create would pass.
+#[track_caller]
+pub(crate) fn not_answered(plane: &ControlPlane) -> String {
+    plane.apply(&etcd("default", "called", &[]).to_string());
+    let change =
+        ["-n", "default", "annotate", "--dry-run=server", "statefulset", "called", "etcd-defrag.io/suspend=true"];
+    eventually("the API server to get no answer", SOON, || {
+        let output = plane.kubectl(change);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        (!output.status.success() && words.contains("failed calling webhook")).then_some(words)
+    })
+}
+
 /// The Secret's value under a key, decoded no further than to its text in base64.
 pub(crate) fn in_secret(plane: &ControlPlane, key: &str) -> Option<String> {
     let secret = plane.get(&["-n", NAMESPACE, "secret", SECRET])?;

@@ -73,6 +73,11 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
             }
             findings.extend(left_out);
         }
+        // Others than the pods of this StatefulSet are members too, whatever shows it.
+        let named = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+        if !is_spread && replicas > 0 && named > replicas {
+            address.members = named;
+        }
         let all = endpoints.len() >= usize::try_from(cluster.count.max(replicas)).unwrap_or(usize::MAX);
         address.endpoints = endpoints;
         address.judge_health_check(context, &urls, all, findings);
@@ -343,15 +348,21 @@ fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
     let place = hidden(context).unwrap_or_default();
     let service = if address.service.is_empty() { "<service>" } else { &address.service };
     let (name, namespace, port) = (context.sts.name(), context.sts.namespace(), address.port);
+    // All of them, for people copy what is shown.
+    let members = u64::from(address.members.clamp(1, MAX_MEMBERS));
+    let start = u64::from(u32::try_from(context.sts.spec.ordinals.start).unwrap_or(0));
+    let each: Vec<String> = (start..start + members)
+        .map(|ordinal| format!("https://{name}-{ordinal}.{service}.{namespace}.svc:{port}"))
+        .collect();
     Finding::new(
         Code::EndpointsUnknown,
         Key::Endpoints.field(),
         format!("the client URLs cannot be seen; set {}", Key::Endpoints.annotation()),
         format!(
             "The client URLs of this etcd cannot be seen in the pod template: they may stand in {place}, which is not \
-             read here, so not even http or https is known. Set {} to the URL of each member, such as \
-             https://{name}-0.{service}.{namespace}.svc:{port},https://{name}-1.{service}.{namespace}.svc:{port}.",
-            Key::Endpoints.annotation()
+             read here, so not even http or https is known. Set {} to the URL of each member, such as {}.",
+            Key::Endpoints.annotation(),
+            each.join(",")
         ),
     )
 }

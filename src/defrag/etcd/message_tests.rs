@@ -459,6 +459,29 @@ fn a_trusted_ca_alone_asks_for_a_certificate() {
     assert!(missing(&["--cert-file=/certs/tls.crt", "--client-cert-auth=false", "--trusted-ca-file=/certs/ca.crt"]));
 }
 
+/// Never taken for "no certificate" in silence.
+#[test]
+fn whether_a_certificate_is_asked_for_may_stand_elsewhere() {
+    let mut sts = with_tls(&["--cert-file=/certs/tls.crt"]);
+    let auth = json!({"name": "ETCD_CLIENT_CERT_AUTH", "valueFrom": {"configMapKeyRef": {"name": "x", "key": "auth"}}});
+    sts.spec.template.spec.containers[0].env.push(serde_json::from_value(auth).unwrap());
+    let finding = plain(&sts).findings.into_iter().find(|finding| finding.field == Key::ClientSecret.field()).unwrap();
+    assert_eq!(finding.code, Code::TlsSecretUnknown);
+    assert!(finding.message.starts_with("Whether this etcd accepts only clients with a certificate cannot be read"));
+}
+
+/// Whoever names more members than there are pods knows of others.
+#[test]
+fn members_are_those_that_a_person_names() {
+    let sts = with_args(&["--advertise-client-urls=http://$(POD).etcd-headless.ns.svc:2379"]);
+    let members = |count: usize| {
+        let urls = (0..count).map(|number| format!("http://m{number}.example:2379")).collect();
+        let overrides = Overrides { endpoints: Some(urls), ..Overrides::default() };
+        discover(&sts, &overrides).etcd.unwrap().members
+    };
+    assert_eq!([2, 3, 5].map(members), [3, 3, 5]);
+}
+
 #[test]
 fn secrets_that_a_person_names() {
     let sts = with_tls(&["--cert-file=/certs/tls.crt", "--client-cert-auth", "--trusted-ca-file=/certs/my-ca.pem"]);

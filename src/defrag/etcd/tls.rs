@@ -91,11 +91,17 @@ fn settle_client(
 }
 
 /// Whether etcd refuses clients without a certificate. A trusted CA alone makes it do so, whatever `--client-cert-auth`
-/// says; where no TLS option is in view it has to be presumed.
+/// says; where no TLS option is in view, or that one cannot be read, it has to be presumed.
 fn asks_for_certificate(context: &Context<'_>) -> bool {
     let options = context.options();
     let in_view = options.get("cert-file").is_some() || options.is_on("auto-tls");
-    !in_view || options.is_on("client-cert-auth") || options.get("trusted-ca-file").is_some()
+    let asks = options.is_on("client-cert-auth") || options.get("trusted-ca-file").is_some();
+    asks || !in_view || is_hidden(context)
+}
+
+/// Whether `--client-cert-auth` is given in a way that cannot be read.
+fn is_hidden(context: &Context<'_>) -> bool {
+    context.options().get("client-cert-auth").is_some_and(|setting| setting.known().is_none())
 }
 
 /// The certificate of the CA that signed the server certificates. `--trusted-ca-file` verifies clients, so it is that one only
@@ -277,9 +283,13 @@ fn client_unknown(context: &Context<'_>) -> Finding {
         Key::ClientSecret.field(),
         format!("etcd asks clients for a certificate; set {annotation}"),
         format!(
-            "This etcd accepts only clients with a certificate, and the pod template mounts none that is known to be a \
-             client's; none is guessed. Set {annotation} to the Secret that holds one which etcd trusts, such as \
+            "{}, and the pod template mounts none that is known to be a client's; none is guessed. Set {annotation} to the Secret that holds one which etcd trusts, such as \
              {}-client-certs:tls.crt,tls.key (the keys may be left out if they are tls.crt and tls.key).{}",
+            if is_hidden(context) {
+                "Whether this etcd accepts only clients with a certificate cannot be read (--client-cert-auth)"
+            } else {
+                "This etcd accepts only clients with a certificate"
+            },
             context.sts.name(),
             secrets::in_words(context)
         ),
