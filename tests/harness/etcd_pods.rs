@@ -285,11 +285,16 @@ impl<'a> EtcdPods<'a> {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let mut outputs = pods.iter().map(|pod| self.exec(pod, &args));
         let first = outputs.next().unwrap_or_else(|| panic!("an etcd has at least one member"));
-        // What kubectl itself says, as where the container is not running.
+        // What kubectl itself says, as where the container is not running, or is killed under the command.
         let nowhere = |output: &Output| {
             let said = String::from_utf8_lossy(&output.stderr);
-            let signs =
-                ["error: Internal error", "error: unable to upgrade", "error: cannot exec", "Error from server"];
+            let signs = [
+                "error: Internal error",
+                "error: unable to upgrade",
+                "error: cannot exec",
+                "Error from server",
+                "command terminated with exit code 137",
+            ];
             !output.status.success() && signs.iter().any(|sign| said.contains(sign))
         };
         if nowhere(&first) { outputs.find(|output| !nowhere(output)).unwrap_or(first) } else { first }

@@ -94,13 +94,13 @@ fn a_member_that_is_killed_in_the_middle_stops_the_run() {
 fn a_run_that_takes_too_long_is_ended_by_its_deadline() {
     let Some(world) = world("a_run_that_takes_too_long_is_ended_by_its_deadline") else { return };
     let node = &world.node;
-    let options = PodsOptions::default().annotated("wait-between-members", "1h");
+    let options = PodsOptions::default().annotated("wait-between-members", "30m");
     let pods = EtcdPods::start(node, &namespace(node, "late"), options);
     waste(&pods);
     job_with_deadline(node, &pods, "by-hand", 10);
     let end = pods.job_end("by-hand", RUN);
     assert_eq!((end.succeeded, end.reason.as_str()), (false, "DeadlineExceeded"));
-    assert_eq!(begun(&pods).len(), 1, "more than one member, although the wait is an hour");
+    assert_eq!(begun(&pods).len(), 1, "more than one member, although the wait is half an hour");
     let report = event(node, &pods, "DefragmentationFailed");
     println!("{report}");
     assert!(report.contains("DeadlineExceeded"), "{report}");
