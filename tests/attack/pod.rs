@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    crowd::{BODY, Ports, half_a_body, idle_at_the_probes, requests, silence},
+    crowd::{BODY, Ports, half_a_body, idle_at_the_probes, requests, review, silence},
     installation::{NAME, NAMESPACE, Replica},
 };
 
@@ -69,17 +69,6 @@ impl Crowd {
             }
         }
     }
-}
-
-fn review() -> String {
-    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
-        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-        "kind": {"group": "apps", "version": "v1", "kind": "StatefulSet"},
-        "resource": {"group": "apps", "version": "v1", "resource": "statefulsets"},
-        "name": "attacked", "namespace": "default", "operation": "CREATE",
-        "object": harness::example_etcd("default", "attacked", &[]), "oldObject": null,
-    }})
-    .to_string()
 }
 
 /// A pod of somebody else.

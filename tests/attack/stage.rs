@@ -6,14 +6,12 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    RATIO,
+    RATIO, crowd,
     installation::{Installation, NAME, NAMESPACE},
     pod::{Attacker, Crowd},
     tenant::{Tenant, clear},
     victim::{Seen, Victim},
 };
-
-const MIB: u64 = 1 << 20;
 
 /// How long the API server may take to see that a configuration is there or not.
 const NOTICED: Duration = Duration::from_secs(3);
@@ -51,7 +49,7 @@ impl<'a> Stage<'a> {
             lasts,
             usual: Duration::MAX,
             restarts: 0,
-            limit: limit(),
+            limit: crowd::limit(),
             wrong: Vec::new(),
         };
         stage.restarts = stage.restarts();
@@ -176,12 +174,7 @@ impl<'a> Stage<'a> {
     }
 
     fn peak(&self) -> u64 {
-        let peaks = self.processes().into_iter().map(|pid| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024 / MIB
-        });
-        peaks.max().unwrap_or_default()
+        self.processes().into_iter().map(crowd::peak).max().unwrap_or_default()
     }
 
     /// How often containers of the replicas were started again.
@@ -195,12 +188,4 @@ impl<'a> Stage<'a> {
     pub(crate) fn end(self) {
         assert!(self.wrong.is_empty(), "{:#?}", self.wrong);
     }
-}
-
-/// `resources.limits.memory` of the chart, in MiB.
-fn limit() -> u64 {
-    let values: Value =
-        serde_saphyr::from_str(include_str!("../../deploy/chart/etcd-defrag-webhook/values.yaml")).unwrap();
-    let limit = values["resources"]["limits"]["memory"].as_str().unwrap();
-    limit.strip_suffix("Mi").unwrap().parse().unwrap()
 }

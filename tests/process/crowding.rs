@@ -3,17 +3,13 @@
 
 use std::{fs, net::Ipv4Addr, time::Duration};
 
-use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     task::JoinSet,
     time::{Instant, interval, timeout},
 };
 
-use crate::{
-    crowd::{BODY, Ports, half_a_body, idle_at_the_probes, silence},
-    support::etcd,
-};
+use crate::crowd::{BODY, Ports, half_a_body, idle_at_the_probes, limit, peak, request, review, silence};
 use harness::{ControlPlane, Serve};
 
 /// How long an API server waits for an answer (`timeoutSeconds` of the registration).
@@ -40,12 +36,7 @@ fn ports(plane: &ControlPlane, serve: &Serve) -> Ports {
 async fn call(ports: &Ports, review: &str) -> Result<(), String> {
     let call = async {
         let mut stream = ports.tls(VICTIM).await.map_err(|error| error.to_string())?;
-        let head = format!(
-            "POST /validate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            review.len()
-        );
-        stream.write_all(head.as_bytes()).await.map_err(|error| error.to_string())?;
-        stream.write_all(review.as_bytes()).await.map_err(|error| error.to_string())?;
+        stream.write_all(request(review).as_bytes()).await.map_err(|error| error.to_string())?;
         let mut answer = Vec::new();
         // Some servers end without close_notify; what was answered counts.
         let ended = stream.read_to_end(&mut answer).await;
@@ -125,32 +116,6 @@ async fn meanwhile(ports: &Ports, lasts: Duration) -> (Seen, Seen) {
     (calls, probes)
 }
 
-fn review() -> String {
-    let object = etcd("default", "attacked", &[]);
-    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
-        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-        "kind": {"group": "apps", "version": "v1", "kind": "StatefulSet"},
-        "resource": {"group": "apps", "version": "v1", "resource": "statefulsets"},
-        "name": "attacked", "namespace": "default", "operation": "CREATE", "object": object, "oldObject": null,
-    }})
-    .to_string()
-}
-
-/// The peak of the resident memory, in MiB.
-fn peak(serve: &Serve) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", serve.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
-
-/// `resources.limits.memory` of the chart, in MiB.
-fn limit() -> u64 {
-    let values: Value =
-        serde_saphyr::from_str(include_str!("../../deploy/chart/etcd-defrag-webhook/values.yaml")).unwrap();
-    let limit = values["resources"]["limits"]["memory"].as_str().unwrap();
-    limit.strip_suffix("Mi").unwrap().parse().unwrap()
-}
-
 /// Does `attack` beside calls and probes of others, and ends it.
 async fn under(attack: JoinSet<()>, ports: &Ports, what: &str) -> (Seen, Seen) {
     let (calls, probes) = meanwhile(ports, ATTACK).await;
@@ -170,7 +135,7 @@ fn whoever_reaches_the_ports_takes_neither_memory_nor_places_from_others() {
         let (calls, probes) = meanwhile(&ports, Duration::from_secs(2)).await;
         calls.say("nothing: calls").all_answered();
         probes.say("nothing: probes").all_answered();
-        println!("nothing: peak {} MiB", peak(&serve));
+        println!("nothing: peak {} MiB", peak(serve.pid()));
 
         // 64 bodies of 7 MiB less one byte each.
         let mut attack = JoinSet::new();
@@ -178,7 +143,7 @@ fn whoever_reaches_the_ports_takes_neither_memory_nor_places_from_others() {
             attack.spawn_on(half_a_body(ports.clone(), attacker(number), BODY - 1), attackers.handle());
         }
         let (calls, probes) = under(attack, &ports, "64 half-sent bodies").await;
-        let (peak, limit) = (peak(&serve), limit());
+        let (peak, limit) = (peak(serve.pid()), limit());
         println!("64 half-sent bodies: peak {peak} MiB of {limit} MiB");
         // Each attack is shown before one is judged.
         let mut seen = vec![calls, probes];

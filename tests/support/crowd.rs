@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -13,6 +14,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -104,16 +106,47 @@ pub async fn idle_at_the_probes(ports: Ports, from: Ipv4Addr) {
 
 /// Sends a whole request again and again, each time on a connection of its own.
 pub async fn requests(ports: Ports, from: Ipv4Addr, body: String) {
-    let head =
-        format!("POST /validate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    let request = request(&body);
     loop {
         if let Ok(mut stream) = ports.tls(from).await
-            && stream.write_all(head.as_bytes()).await.is_ok()
-            && stream.write_all(body.as_bytes()).await.is_ok()
+            && stream.write_all(request.as_bytes()).await.is_ok()
         {
             let _ = stream.read_to_end(&mut Vec::new()).await;
         } else {
             sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// A whole request, after which the connection ends.
+pub fn request(body: &str) -> String {
+    let length = body.len();
+    format!("POST /validate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+/// A review of the example, made anew.
+pub fn review() -> String {
+    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
+        "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+        "kind": {"group": "apps", "version": "v1", "kind": "StatefulSet"},
+        "resource": {"group": "apps", "version": "v1", "resource": "statefulsets"},
+        "name": "attacked", "namespace": "default", "operation": "CREATE",
+        "object": harness::example_etcd("default", "attacked", &[]), "oldObject": null,
+    }})
+    .to_string()
+}
+
+/// The peak of the resident memory of a process, in MiB.
+pub fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+/// `resources.limits.memory` of the chart, in MiB.
+pub fn limit() -> u64 {
+    let values: Value =
+        serde_saphyr::from_str(include_str!("../../deploy/chart/etcd-defrag-webhook/values.yaml")).unwrap();
+    let limit = values["resources"]["limits"]["memory"].as_str().unwrap();
+    limit.strip_suffix("Mi").unwrap().parse().unwrap()
 }

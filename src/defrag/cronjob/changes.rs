@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use k8s_openapi::api::{batch::v1::CronJob, core::v1::PodSpec};
 
-use super::ownership::flag;
+use super::ownership::{flag, pod};
 use crate::defrag::text::shorten;
 
 /// So much is quoted of one value, in characters.
@@ -88,10 +88,6 @@ impl Others {
             (Some(_), Some(_)) | (None, None) => {}
         }
     }
-}
-
-fn pod(cronjob: &CronJob) -> Option<&PodSpec> {
-    cronjob.spec.job_template.spec.as_ref()?.template.spec.as_ref()
 }
 
 fn args(pod: Option<&PodSpec>) -> &[String] {

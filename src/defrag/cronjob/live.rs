@@ -8,7 +8,7 @@ use kube::api::ObjectMeta;
 
 use super::{
     SUFFIX, drift,
-    ownership::{self, Ownership, applied_by_us, is_engine, is_ours, statefulset_of},
+    ownership::{self, Ownership, applied_by_us, is_engine, is_ours, pod, statefulset_of},
     record::{self, Record},
 };
 use crate::defrag::{facts::Facts, policy::Limits};
@@ -140,7 +140,7 @@ impl Live {
 
 /// The commands and variables of a CronJob that defragments: one that runs the engine, or `etcdctl … defrag`.
 fn what_it_defragments(live: &CronJob) -> Option<String> {
-    let pod = live.spec.job_template.spec.as_ref()?.template.spec.as_ref()?;
+    let pod = pod(live)?;
     let mut text = String::new();
     let mut engine = false;
     for container in &pod.containers {

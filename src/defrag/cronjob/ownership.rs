@@ -1,6 +1,9 @@
 //! Whose a CronJob is. Only what is ours, or what defrag.sh made for the same etcd, is ever written to.
 
-use k8s_openapi::{api::batch::v1::CronJob, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::{
+    api::{batch::v1::CronJob, core::v1::PodSpec},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::api::ObjectMeta;
 
 use super::{MANAGED_BY, MANAGER, STATEFULSET, SUFFIX};
@@ -150,6 +153,11 @@ fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     meta.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
+/// The pods of its runs.
+pub(super) fn pod(cronjob: &CronJob) -> Option<&PodSpec> {
+    cronjob.spec.job_template.spec.as_ref()?.template.spec.as_ref()
+}
+
 /// Whether this is the CronJob that defrag.sh makes: its name, one container of the engine's image, and endpoints that
 /// are the pods of the StatefulSet that the name says, in this namespace. The rest of it people edit, so it proves nothing.
 pub(super) fn made_by_defrag_sh(live: &CronJob) -> Result<(), String> {
@@ -157,8 +165,7 @@ pub(super) fn made_by_defrag_sh(live: &CronJob) -> Result<(), String> {
     let Some(statefulset) = live.metadata.name.as_deref().and_then(|name| name.strip_suffix(SUFFIX)) else {
         return foreign("does not have the name that defrag.sh gives");
     };
-    let pod = live.spec.job_template.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let Some([container]) = pod.map(|pod| pod.containers.as_slice()) else {
+    let Some([container]) = pod(live).map(|pod| pod.containers.as_slice()) else {
         return foreign("does not have exactly one container, as defrag.sh's CronJob has");
     };
     if !is_engine(container.image.as_deref().unwrap_or_default()) {

@@ -15,7 +15,7 @@ use super::{
     names::{
         CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, IN_FORCE, MANAGER, PASSWORD, POLICY, SKIP_HEALTH_CHECK, USER,
     },
-    ownership::flag,
+    ownership::{flag, pod},
 };
 use crate::defrag::{
     duration,
@@ -123,7 +123,7 @@ impl Record {
     /// Numbers stand where `H` stood, and a value that was computed looks like one that was given.
     #[must_use]
     pub fn read_back(live: &CronJob) -> Option<Self> {
-        let pod = live.spec.job_template.spec.as_ref()?.template.spec.as_ref()?;
+        let pod = pod(live)?;
         let container = pod.containers.iter().find(|container| container.name == CONTAINER)?;
         let args = container.args.as_deref()?;
         let argument = |name: &str| flag(args, name).map(|value| value.replace("$$", "$"));
