@@ -5,7 +5,7 @@ use super::{
     context::Context,
     marks::{ADDRESS, UNKNOWN, VALUE, readable},
     options::Options,
-    port::{self, Dialled, Port},
+    port::{self, Dialled, Listening, Port},
     profile::Profile,
     setting::Setting,
     types::{Etcd, Scheme},
@@ -165,6 +165,7 @@ struct Urls {
     /// What the members advertise, each with its text.
     advertised: Vec<(Url, String)>,
     listening: Vec<Url>,
+    heard: Listening,
     /// What clients inside the pod are told to use.
     used: Vec<Url>,
     /// What the members tell each other.
@@ -184,9 +185,11 @@ impl Urls {
         let texts = advertising.iter().flat_map(|setting| setting.value.split(','));
         let mut peers = list(options.get("initial-advertise-peer-urls"));
         peers.extend(cluster::entries(context).filter_map(|(_, url)| Url::parse(url)));
+        let listening = list(options.get("listen-client-urls"));
         Self {
+            heard: Listening::of(context, &listening),
             advertised: texts.filter_map(|text| Some((Url::parse(text)?, text.trim().to_owned()))).collect(),
-            listening: list(options.get("listen-client-urls")),
+            listening,
             used: used.into_iter().filter(|url| url.scheme.is_some()).collect(),
             peers,
             advertising,
@@ -241,9 +244,8 @@ impl Urls {
 
     fn port(&self, context: &Context<'_>, member: Option<&Url>, dials_pods: bool) -> Port {
         let all: Vec<&Url> = self.by_reach().collect();
-        port::discover(context, &Dialled { member, pods: dials_pods, listening: &self.listening, all: &all }, || {
-            hidden(context)
-        })
+        let urls = Dialled { member, pods: dials_pods, all: &all, listening: &self.heard };
+        port::discover(context, &urls, || hidden(context))
     }
 
     fn domain(&self, member: Option<&Url>) -> Option<String> {
@@ -290,7 +292,7 @@ impl Urls {
     /// Whether nothing in the pod listens where this URL of the pod leads.
     fn is_deaf(&self, context: &Context<'_>, url: &Url) -> bool {
         let of_pod = url.host.contains(ADDRESS) || url.behind_pod(context.sts.name()).is_some();
-        of_pod && url.port.is_some_and(|port| port::is_deaf(context, &self.listening, port))
+        of_pod && url.port.is_some_and(|port| self.heard.is_deaf_at(port))
     }
 
     /// Whether etcd advertises the address of its pod in place of what it is told: it does so for its own default while it

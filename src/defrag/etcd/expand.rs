@@ -26,6 +26,9 @@ const OF_SYSTEM: [&str; 19] = [
 /// How the variables end that Kubernetes makes of Services.
 const OF_SERVICES: [&str; 4] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_ADDR"];
 
+/// How many characters that cannot be seen make a value unknown, whatever stands behind them.
+const ENOUGH: usize = 8;
+
 /// Whether programs are given a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exported {
@@ -209,12 +212,13 @@ impl Environment {
     pub(super) fn content(&self, name: &str) -> Content {
         match (self.get(name), self.vars.contains_key(name)) {
             (Some(setting), _) if setting.value.is_empty() => Content::Empty,
-            (Some(setting), _) if setting.value.chars().all(|c| matches!(c, UNKNOWN | VALUE)) => Content::Unknown,
+            (Some(setting), _) if setting.value.chars().take(ENOUGH).all(|c| matches!(c, UNKNOWN | VALUE)) => {
+                Content::Unknown
+            }
             (Some(_), _) => Content::Text,
-            (None, true) => Content::Unset,
             (None, false) if name == "HOSTNAME" => Content::Text,
             (None, false) if self.open || is_of_system(name) => Content::Unknown,
-            (None, false) => Content::Unset,
+            (None, _) => Content::Unset,
         }
     }
 

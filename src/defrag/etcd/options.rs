@@ -29,8 +29,8 @@ pub(super) struct Options {
     pub(super) keeps_no_data: Option<String>,
     /// The commands of its script that talk to an etcd, word by word.
     pub(super) clients: Vec<Vec<String>>,
-    /// Whether its script has a member defragment.
-    pub(super) defragments: bool,
+    /// Where its script stands, if that has members defragment.
+    pub(super) defragments: Option<String>,
     /// The configuration file, which makes etcd ignore every flag and variable.
     config_file: Option<String>,
     /// Where options may stand that cannot be read from here, in words.
@@ -90,7 +90,7 @@ struct Launch {
     keeps_no_data: Option<String>,
     invocations: usize,
     clients: Vec<Vec<String>>,
-    defragments: bool,
+    defragments: Option<String>,
     /// What hides options, in words.
     hidden: Option<String>,
     /// Whether etcd is given nothing of the container's environment.
@@ -113,7 +113,7 @@ impl Launch {
             launch::launch(&texts, !place.container.command.is_empty());
         let mut launch = Self { clears: changes.contains(&Change::Clear), ..Self::default() };
         let mut shell = environment.clone();
-        launch.change(&changes, place.field, &mut shell);
+        change(&mut shell, &changes, place.field);
         let started = |at: usize| texts.get(at).copied().unwrap_or_default();
         let mounts = place.files.mounts(place.container);
         let volume_of = |program: &str, path: Option<&str>| {
@@ -188,20 +188,6 @@ impl Launch {
         launch
     }
 
-    /// Does to the environment what is done to it on the way to the program.
-    fn change(&self, changes: &[Change<'_>], field: &str, environment: &mut Environment) {
-        for change in changes {
-            match *change {
-                Change::Clear => environment.clear(),
-                Change::Unset(name) => environment.take(name),
-                Change::Set(name, value) => {
-                    let (value, field, origin) = (value.to_owned(), format!("{field}.command"), clean(name));
-                    environment.give(name, Setting { value, field, origin, by_script: false });
-                }
-            }
-        }
-    }
-
     /// Whether the flags are those of a program that talks to an etcd, and none of a member.
     fn is_client(&self) -> bool {
         let has = |flags: &[&str]| flags.iter().any(|flag| self.flags.contains_key(*flag));
@@ -219,7 +205,7 @@ impl Launch {
         self.started_at = self.starts_etcd.then(|| field.to_owned());
         self.invocations = script.count;
         self.variables = script.variables;
-        self.defragments = script.defragments;
+        self.defragments = script.defragments.then(|| field.to_owned());
         let words = |words: &[String]| words.iter().map(|word| (word.clone(), field.to_owned())).collect::<Vec<_>>();
         self.flags = common_flags(script.invocations.iter().map(|invocation| parse(&words(invocation), true).0));
         for (name, setting) in script.for_clients {
@@ -236,6 +222,20 @@ impl Launch {
         }
         self.clients = script.clients;
         self.hidden = sourced.or_else(|| script.opaque.then(|| format!("the script in {field}")));
+    }
+}
+
+/// Does to the environment what is done to it on the way to the program.
+fn change(environment: &mut Environment, changes: &[Change<'_>], field: &str) {
+    for change in changes {
+        match *change {
+            Change::Clear => environment.clear(),
+            Change::Unset(name) => environment.take(name),
+            Change::Set(name, value) => {
+                let (value, field, origin) = (value.to_owned(), format!("{field}.command"), clean(name));
+                environment.give(name, Setting { value, field, origin, by_script: false });
+            }
+        }
     }
 }
 

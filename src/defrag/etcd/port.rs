@@ -1,5 +1,7 @@
 //! The port at which a run reaches the members.
 
+use std::collections::BTreeSet;
+
 use super::{context::Context, types::DEFAULT_CLIENT_PORT, url::Url};
 use crate::defrag::{
     finding::{Code, Finding},
@@ -23,15 +25,46 @@ impl Port {
     }
 }
 
+/// Where etcd is heard by others than its own pod.
+pub(super) struct Listening {
+    ports: BTreeSet<u16>,
+    /// Whether one of its ports cannot be seen.
+    hides_one: bool,
+    /// Whether all its ports are in view.
+    all_in_view: bool,
+    /// The ports of the other containers.
+    of_others: BTreeSet<u16>,
+}
+
+impl Listening {
+    pub(super) fn of(context: &Context<'_>, urls: &[Url]) -> Self {
+        let set = context.options().get("listen-client-urls");
+        let entries = set.map_or(0, |setting| setting.value.split(',').filter(|entry| !entry.trim().is_empty()).count());
+        let reachable = || urls.iter().filter(|url| !url.is_local());
+        let of_others = context.sidecars.iter().flat_map(|sidecar| &sidecar.container.ports);
+        Self {
+            ports: reachable().filter_map(|url| url.port).collect(),
+            hides_one: urls.iter().any(|url| url.hides_port),
+            all_in_view: entries == urls.len() && reachable().count() > 0 && reachable().all(|url| url.port.is_some()),
+            of_others: of_others.filter_map(|port| u16::try_from(port.container_port).ok()).collect(),
+        }
+    }
+
+    /// Whether nothing in the pod answers at a port, as far as is seen.
+    pub(super) fn is_deaf_at(&self, port: u16) -> bool {
+        self.all_in_view && !self.ports.contains(&port) && !self.of_others.contains(&port)
+    }
+}
+
 /// The URLs that say something of the port.
 pub(super) struct Dialled<'a> {
     /// The one that names a single pod.
     pub(super) member: Option<&'a Url>,
     /// Whether runs dial the pods, and not a Service in front of the only one.
     pub(super) pods: bool,
-    pub(super) listening: &'a [Url],
     /// All of them, those that others can dial first.
     pub(super) all: &'a [&'a Url],
+    pub(super) listening: &'a Listening,
 }
 
 /// What is advertised counts where etcd listens there, or where nothing shows where it listens; then what it listens on, for that is
@@ -40,35 +73,20 @@ pub(super) fn discover(context: &Context<'_>, urls: &Dialled<'_>, hidden: impl F
     if let Some(port) = context.overrides.client_port {
         return Port::Known(port);
     }
-    let listening = || urls.listening.iter().filter(|url| !url.is_local()).find_map(|url| url.port);
+    let heard = || urls.all.iter().filter_map(|url| url.port).find(|port| urls.listening.ports.contains(port));
     if let Some(port) = urls.member.and_then(|url| url.port) {
-        let deaf = urls.pods && is_deaf(context, urls.listening, port);
-        return Port::Known(if deaf { listening().unwrap_or(port) } else { port });
+        let deaf = urls.pods && urls.listening.is_deaf_at(port);
+        return Port::Known(if deaf { heard().unwrap_or(port) } else { port });
     }
-    if let Some(port) = listening() {
+    if let Some(port) = heard() {
         return Port::Known(port);
     }
-    let hides = urls.member.is_some_and(|url| url.hides_port) || urls.listening.iter().any(|url| url.hides_port);
-    let place = hidden();
+    let hides = urls.member.is_some_and(|url| url.hides_port) || urls.listening.hides_one;
     let known = urls.all.iter().filter(|_| !hides).find_map(|url| url.port);
-    match (known.or_else(|| of_container(context)), place) {
-        (Some(port), _) => Port::Known(port),
-        (None, Some(place)) => Port::Hidden(place),
-        (None, None) => Port::Known(DEFAULT_CLIENT_PORT),
+    match known.or_else(|| of_container(context)) {
+        Some(port) => Port::Known(port),
+        None => hidden().map_or(Port::Known(DEFAULT_CLIENT_PORT), Port::Hidden),
     }
-}
-
-/// Whether etcd is seen to listen on other ports only, and no other container of the pod has this one.
-pub(super) fn is_deaf(context: &Context<'_>, listening: &[Url], port: u16) -> bool {
-    let set = context.options().get("listen-client-urls");
-    let entries = set.map_or(0, |setting| setting.value.split(',').filter(|entry| !entry.trim().is_empty()).count());
-    let reachable = || listening.iter().filter(|url| !url.is_local());
-    let all_in_view = entries == listening.len() && reachable().count() > 0;
-    let elsewhere = || {
-        let ports = context.sidecars.iter().flat_map(|sidecar| &sidecar.container.ports);
-        ports.into_iter().any(|other| other.container_port == i32::from(port))
-    };
-    all_in_view && reachable().all(|url| url.port.is_some_and(|listens| listens != port)) && !elsewhere()
 }
 
 /// The port named `client`, else the only one.

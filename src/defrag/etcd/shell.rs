@@ -71,6 +71,9 @@ const HARMLESS: [&str; 59] = [
     "shopt", "exec", "command",
 ];
 
+/// The words with which etcd starts no member.
+const ONLY_SPEAKS: [&str; 5] = ["--version", "-version", "--help", "-help", "-h"];
+
 const KEYWORDS: [&str; 15] =
     ["if", "then", "elif", "else", "fi", "while", "until", "do", "done", "esac", "{", "}", "!", "time", "coproc"];
 /// What sets each variable that its words name.
@@ -296,6 +299,8 @@ impl Reader<'_> {
                 if programs.any(|at| texts.get(at).is_some_and(|program| (self.is_brought)(program, path))) {
                     self.script.opaque = true;
                     self.script.runs_others = true;
+                } else if arguments.first().is_some_and(|word| ONLY_SPEAKS.contains(&word.as_str())) {
+                    // It says something of itself and ends.
                 } else if let Some(proxy) = arguments.first().filter(|word| launch::is_proxy(word)) {
                     self.script.proxy = Some(proxy.clone());
                 } else {
@@ -371,7 +376,7 @@ fn set_in_loops(items: &[Item]) -> BTreeSet<&str> {
             _ => continue,
         };
         let mut words = words.iter().peekable();
-        while let Some(keyword) = words.next_if(|word| word.literal().is_some_and(|word| is_keyword(word))) {
+        while let Some(keyword) = words.next_if(|word| word.literal().is_some_and(is_keyword)) {
             match keyword.literal() {
                 Some("for" | "while" | "until" | "select") => loops += 1,
                 Some("done") => loops = loops.saturating_sub(1),

@@ -237,6 +237,7 @@ fn words_that_a_shell_makes() {
         ("let A=2*3; etcd --a=$A", vec!["--a=6"]),
         ("((A=2)); etcd --a=$A", vec!["--a=\u{E001}"]),
         ("command -v etcd && etcd --a", vec!["--a"]),
+        ("etcd --version; etcd --a", vec!["--a"]),
         ("case $1 in\n  etcd) echo x;;\n  (etcd|sh) echo y;;\nesac\netcd --a", vec!["--a"]),
         ("exec -a name etcd --a", vec!["--a"]),
         ("cat <<-'E' > /x\n\tetcd --not\n\tE\netcd --a", vec!["--a"]),

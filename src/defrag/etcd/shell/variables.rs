@@ -20,7 +20,7 @@ pub(super) struct Variables<'a> {
     environment: Environment,
     /// Where the script stands.
     field: &'a str,
-    arrays: BTreeMap<String, Vec<String>>,
+    arrays: BTreeMap<String, Array>,
     /// Those that are set somewhere in a condition, a loop or a function.
     unsure: BTreeSet<String>,
     /// Whether each variable that is set from here on is given to programs (`set -a`).
@@ -34,6 +34,13 @@ pub(super) struct Variables<'a> {
     everything_changed: bool,
 }
 
+/// The words in an array, and how many characters they have.
+#[derive(Clone)]
+struct Array {
+    items: Vec<String>,
+    length: usize,
+}
+
 /// A shell within the shell.
 struct Scope {
     undo: usize,
@@ -42,8 +49,8 @@ struct Scope {
 
 enum Undo {
     Variable(String, Option<Variable>),
-    Array(String, Option<Vec<String>>),
-    All(Known, BTreeMap<String, Vec<String>>, bool),
+    Array(String, Option<Array>),
+    All(Known, BTreeMap<String, Array>, bool),
 }
 
 impl<'a> Variables<'a> {
@@ -81,9 +88,9 @@ impl<'a> Variables<'a> {
         }
     }
 
-    fn put_array(&mut self, name: &str, items: Option<Vec<String>>) {
-        let before = match items {
-            Some(items) => self.arrays.insert(name.to_owned(), items),
+    fn put_array(&mut self, name: &str, array: Option<Array>) {
+        let before = match array {
+            Some(array) => self.arrays.insert(name.to_owned(), array),
             None => self.arrays.remove(name),
         };
         if !self.scopes.is_empty() {
@@ -122,7 +129,8 @@ impl<'a> Variables<'a> {
         let first = items.first().cloned().unwrap_or_default();
         let setting = Some(self.setting(name, first));
         self.put(name, Some(Variable { setting, exported: Exported::No }));
-        self.put_array(name, Some(items));
+        let length = items.iter().map(|item| item.len() + 1).sum();
+        self.put_array(name, Some(Array { items, length }));
     }
 
     pub(super) fn export(&mut self, name: &str, exports: bool, certain: bool) {
@@ -282,8 +290,8 @@ impl<'a> Variables<'a> {
 
     /// The words in an array; a variable that is none has one.
     pub(super) fn items(&mut self, name: &str) -> Vec<String> {
-        match self.arrays.get(name).map(|items| items.iter().map(|item| item.len() + 1).sum()) {
-            Some(length) if self.environment.spend(length) => self.arrays.get(name).cloned().unwrap_or_default(),
+        match self.arrays.get(name) {
+            Some(array) if self.environment.spend(array.length) => array.items.clone(),
             Some(_) => vec![UNKNOWN.to_string()],
             None if self.environment.content(name) == Content::Unset => Vec::new(),
             None => vec![self.text(name)],
