@@ -1,23 +1,33 @@
 //! Which Secrets and addresses a run gets is not for those to say who may write the status of a StatefulSet only.
 
-use super::write::{Decision, Write};
+use jiff::Timestamp;
+
+use super::{
+    validate,
+    write::{Decision, Write, govern},
+};
 use crate::defrag::{
     Enrollment,
     finding::{Code, Finding, quoted},
     keys::Key,
-    policy::Policy,
+    policy::{Policy, PolicySnapshot},
     statefulset::StatefulSet,
 };
 
 /// Refuses each Secret or address that a write of the status brings in: by setting it, or by enrolling an object that
 /// carries it. Whether the object is enrolled when it is set makes no difference: somebody else enrols it later. Taking one
-/// away gives nobody anything. No policy allows it, since it concerns who writes, and not what.
-pub(super) fn decide(write: Write<'_>, policy: &Policy) -> Decision {
-    let refusals = through_status(write, policy);
-    Decision { findings: refusals.clone(), refusals, ..Decision::default() }
+/// away gives nobody anything. No policy allows it, since it concerns who writes, and not what. Other keys of ours are assessed as
+/// in any write.
+pub(super) fn decide(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
+    let mut decision = validate::change(write, snapshot, now);
+    for refusal in through_status(write, &govern(snapshot, write.object).policy) {
+        decision.findings.push(refusal.clone());
+        decision.refusals.push(refusal);
+    }
+    decision
 }
 
-/// What [`decide`] refuses.
+/// What [`decide`] refuses of that.
 pub(super) fn through_status(write: Write<'_>, policy: &Policy) -> Vec<Finding> {
     let Some(now) = write.object.metadata.annotations.as_ref().filter(|_| write.of_status) else { return Vec::new() };
     let before = write.old.and_then(|old| old.metadata.annotations.as_ref());
