@@ -22,7 +22,9 @@ pub fn decide(entry: Entry, write: Write<'_>, snapshot: &PolicySnapshot, now: Ti
         Entry::Mutate if write.changes_known_keys() => fill_in(entry, write, &governing()),
         Entry::Status if write.concerns_us() => status_subresource::decide(write, snapshot, now),
         Entry::Enroll | Entry::Status => Decision::default(),
-        Entry::Mutate | Entry::Create | Entry::Validate if write.concerns_us() => validate::change(write, snapshot, now),
+        Entry::Mutate | Entry::Create | Entry::Validate if write.concerns_us() => {
+            validate::change(write, snapshot, now)
+        }
         // A change of our keys that the writer did not ask for would turn a rescue into a write that can be refused.
         Entry::Mutate | Entry::Create | Entry::Validate => validate::edit_elsewhere(write, snapshot, now),
     }

@@ -81,7 +81,11 @@ impl AdmissionMetrics {
             Unit::Seconds,
             metrics.duration.clone(),
         );
-        registry.register("paced_answers", "Answers that waited since their namespace asks for much", metrics.paced.clone());
+        registry.register(
+            "paced_answers",
+            "Answers that waited since their namespace asks for much",
+            metrics.paced.clone(),
+        );
         metrics.listener.register(registry);
         metrics
     }

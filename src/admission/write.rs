@@ -55,7 +55,8 @@ impl<'a> Write<'a> {
     #[must_use]
     pub fn changes_known_keys(&self) -> bool {
         let (Operation::Update, Some(old)) = (self.operation, self.old) else { return true };
-        let annotation = |object: &'a StatefulSet, key: &Key| object.metadata.annotations.as_ref()?.get(key.annotation());
+        let annotation =
+            |object: &'a StatefulSet, key: &Key| object.metadata.annotations.as_ref()?.get(key.annotation());
         self.object.label(ENABLED) != old.label(ENABLED)
             || Key::ALL.iter().any(|key| annotation(self.object, key) != annotation(old, key))
     }
