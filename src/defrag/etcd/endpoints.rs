@@ -7,6 +7,7 @@ use super::{
     options::Options,
     profile::Profile,
     setting::Setting,
+    stated,
     types::{Etcd, Scheme},
     url::{Host, Url, parse_list},
 };
@@ -66,8 +67,11 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
     if let Some(endpoints) = context.overrides.endpoints.clone() {
         address.scheme =
             if endpoints.iter().any(|url| url.starts_with("https://")) { Scheme::Https } else { Scheme::Http };
+        let judgement = stated::judge(context, &cluster, replicas, &endpoints);
+        findings.extend(judgement.findings);
+        address.scheme = judgement.scheme.unwrap_or(address.scheme);
         if is_spread {
-            let left_out = cluster.not_named(&endpoints, name);
+            let left_out = cluster.not_named(context, &endpoints);
             if left_out.is_none() {
                 address.members = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
             }
@@ -84,7 +88,7 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         return address;
     }
     if let Listens::Locally { urls, field } = listens(context.options()) {
-        findings.push(listens_locally(&urls, field));
+        findings.push(listens_locally(context, &urls, field));
         return address;
     }
     let scheme = urls.scheme(member).or_else(|| scheme_by_options(context));
@@ -95,7 +99,7 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         findings.push(service_unknown(context));
     } else if replicas <= MAX_MEMBERS {
         if is_spread {
-            findings.push(cluster.elsewhere(address.scheme, address.port));
+            findings.push(cluster.elsewhere(context, address.scheme, address.port));
         }
         let start = u32::try_from(context.sts.spec.ordinals.start).unwrap_or(0);
         let ordinals = (0..replicas).map(|n| u64::from(start) + u64::from(n));
@@ -143,7 +147,7 @@ impl Address {
                 } else {
                     "It cannot be left out, since the endpoints do not name every member: name them all."
                 }
-            ),
+            ) + &if all { String::new() } else { context.overrides.note(&[Key::Endpoints]) },
         );
         let severity = if all { finding.severity } else { crate::defrag::finding::Severity::Deny };
         findings.push(finding.with_severity(severity));
@@ -357,12 +361,13 @@ fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
     Finding::new(
         Code::EndpointsUnknown,
         Key::Endpoints.field(),
-        format!("the client URLs cannot be seen; set {}", Key::Endpoints.annotation()),
+        format!("the client URLs cannot be seen; {}", context.overrides.brief(Key::Endpoints)),
         format!(
             "The client URLs of this etcd cannot be seen in the pod template: they may stand in {place}, which is not \
-             read here, so not even http or https is known. Set {} to the URL of each member, such as {}.",
+             read here, so not even http or https is known. Set {} to the URL of each member, such as {}.{}",
             Key::Endpoints.annotation(),
-            each.join(",")
+            each.join(","),
+            context.overrides.note(&[Key::Endpoints])
         ),
     )
 }
@@ -371,19 +376,20 @@ fn service_unknown(context: &Context<'_>) -> Finding {
     Finding::new(
         Code::EndpointsUnknown,
         "spec.serviceName",
-        format!("spec.serviceName is empty; set {}", Key::Service.annotation()),
+        format!("spec.serviceName is empty; {}", context.overrides.brief(Key::Service)),
         format!(
             "spec.serviceName is empty and no advertised client URL names a member, so the members of {} have no known \
              DNS names and cannot be defragmented one after the other. Set {} to the headless Service that selects the \
-             pods, or {} to the URL of each member.",
+             pods, or {} to the URL of each member.{}",
             context.sts.name(),
             Key::Service.annotation(),
-            Key::Endpoints.annotation()
+            Key::Endpoints.annotation(),
+            context.overrides.note(&[Key::Service, Key::Endpoints])
         ),
     )
 }
 
-fn listens_locally(urls: &str, field: String) -> Finding {
+fn listens_locally(context: &Context<'_>, urls: &str, field: String) -> Finding {
     Finding::new(
         Code::EtcdUnreachable,
         field,
@@ -392,10 +398,16 @@ fn listens_locally(urls: &str, field: String) -> Finding {
             "This etcd listens for clients on {urls}, which only its own pod can dial, so no run reaches it. To have it \
              defragmented, add an address that other pods reach to --listen-client-urls, such as \
              https://0.0.0.0:2379 with TLS and --client-cert-auth. Otherwise take the label off, and defragment it from \
-             inside the pod. Where something in the pod forwards connections to it, set {} to the URL of each member there.",
-            Key::Endpoints.annotation()
+             inside the pod. Where something in the pod forwards connections to it, set {} to the URL of each member there.{}",
+            Key::Endpoints.annotation(),
+            context.overrides.note(&[Key::Endpoints])
         ),
     )
+}
+
+/// Whether a URL is one that every pod resolves to itself: a loopback address, or one to listen on.
+pub(in crate::defrag) fn reaches_only_itself(url: &str) -> bool {
+    Url::parse(url).is_some_and(|url| matches!(url.host(""), Host::Loopback | Host::Unspecified))
 }
 
 impl Etcd {

@@ -35,6 +35,16 @@ pub fn longest_wait(policy: &Policy) -> Duration {
     Bounds::of(policy).longest_wait()
 }
 
+/// A time-out that is not too long for any etcd under these limits.
+pub(super) fn longest_timeout(limits: &Limits) -> Duration {
+    limits.max_command_timeout.unwrap_or(LONGEST_TIMEOUT).max(limits.min_command_timeout)
+}
+
+/// The longest wait where nothing is known of the defaults.
+pub(super) fn longest_wait_under(limits: &Limits) -> Duration {
+    limits.max_wait.unwrap_or(LONGEST_WAIT).max(limits.min_wait)
+}
+
 /// The run of which the length is judged.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::defrag) struct Run<'a> {

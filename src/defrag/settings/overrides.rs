@@ -3,7 +3,7 @@
 use super::{
     super::{
         dns::{is_label, is_subdomain},
-        etcd::{CaSecret, ClientSecret, MAX_MEMBERS, Overrides, UserName, UsernameSecret},
+        etcd::{CaSecret, ClientSecret, MAX_MEMBERS, Overrides, UserName, UsernameSecret, reaches_only_itself},
         finding::{Code, quoted},
         keys::Key,
         quantity,
@@ -32,6 +32,7 @@ impl Parser<'_> {
             ca_secret: self.ca_secret(),
             client_secret: self.client_secret(),
             username_secret: self.username_secret(),
+            locked: self.limits.locked.clone(),
         }
     }
 
@@ -78,6 +79,10 @@ impl Parser<'_> {
             .then(|| format!("{count} URLs are more than the {MAX_MEMBERS} members that a cluster may have"))
             .or_else(|| {
                 urls.iter().find_map(|url| url_problem(url).map(|problem| format!("{} {problem}", quoted(url))))
+            })
+            .or_else(|| {
+                let own = urls.iter().find(|url| reaches_only_itself(url))?;
+                Some(format!("{} is the address of whoever dials it, so the pod of a run would reach itself", quoted(own)))
             })
             .or_else(|| {
                 let schemes: Vec<&str> = urls.iter().filter_map(|url| url.split("://").next()).collect();
@@ -147,6 +152,10 @@ impl Parser<'_> {
         } else if (keys.is_empty() && keys_required) || (!keys.is_empty() && keys.len() != count) {
             let wanted = if count == 1 { "one key" } else { "two keys with a comma between them" };
             Some(format!("{} names {} of its keys where {wanted} is wanted", quoted(value), keys.len()))
+        } else if let [first, second] = keys.as_slice()
+            && first == second
+        {
+            Some(format!("{} names the key {} twice, and one key holds one of the two", quoted(value), quoted(first)))
         } else {
             keys.iter().enumerate().find_map(|(index, part)| match UserName::from(part.clone()) {
                 // The first of a login may be the name itself.
