@@ -319,6 +319,8 @@ fn hazards(etcd: &Etcd, settings: &Settings, overrides: &Overrides, policy: &Pol
 }
 
 #[cfg(test)]
+mod advice_tests;
+#[cfg(test)]
 mod in_force_tests;
 #[cfg(test)]
 mod relabel_tests;

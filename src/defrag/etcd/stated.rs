@@ -174,8 +174,7 @@ impl<'a, 'c> Stated<'a, 'c> {
             return None;
         }
         let message = format!(
-            "{why}. Unless what answers there ends one and begins the other, each run fails. Otherwise write {}.",
-            self.corrected()
+            "{why}. Unless what answers there turns one into the other, each run fails: then write {scheme}://."
         );
         Some(self.finding(format!("etcd listens for {scheme} only, and endpoints has {stated}"), &message).with_severity(Severity::Warn))
     }

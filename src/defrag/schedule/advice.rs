@@ -7,7 +7,7 @@ use super::{
     calendar::Calendar,
     case::Case,
     changeover::{Effects, effects},
-    gaps::on_the_wall,
+    gaps::{Gaps, on_the_wall},
     parse, seconds,
     window::{Openings, Wall, Window},
     year_of,
@@ -19,6 +19,9 @@ const USUAL: &str = "0 0 * * *";
 
 /// The most times of the day that are tried with each choice of days.
 const TRIED: usize = 4;
+
+/// The most sets of weekdays of windows that are tried.
+const SETS: usize = 8;
 
 /// Schedules for rare, daily and frequent runs, the rarest first.
 const PLAIN: [&str; 12] = [
@@ -38,69 +41,67 @@ const PLAIN: [&str; 12] = [
 
 /// A schedule against all limits of a policy.
 impl Case<'_> {
-    /// Whether a schedule keeps all limits in a zone. What the wall clock breaks, no changeover mends.
-    fn suits_in(&self, text: &str, zone: &TimeZone, openings: Option<&Openings<'_>>) -> bool {
+    /// Whether a schedule keeps all limits. What the wall clock breaks, no changeover mends.
+    pub(super) fn suits(&self, text: &str) -> bool {
         let Ok(Schedule { spec, .. }) = parse::parse(text) else { return false };
         match &spec {
             Spec::Every(period) => self.limits.windows.is_none() && self.keeps(seconds(*period), seconds(*period)),
             Spec::Calendar(calendar) => {
-                openings.is_none_or(|openings| openings.outside(calendar).is_none())
-                    && self.keeps_intervals(calendar, zone).is_some()
+                self.is_inside(calendar)
+                    && self.on_the_wall(calendar).is_some_and(|wall| self.over_changeovers(calendar, &wall).is_some())
             }
         }
     }
 
-    /// Whether a schedule keeps all limits.
-    pub(super) fn suits(&self, text: &str) -> bool {
-        self.suits_in(text, self.zone, self.openings().as_ref())
-    }
-
-    /// Whether the schedule at hand keeps all limits in another zone.
+    /// Whether the schedule at hand keeps all limits in a zone without changeovers.
     pub(super) fn suits_zone(&self, zone: &TimeZone) -> bool {
-        let openings = self.limits.windows.as_ref().map(|windows| Openings::of(zone, windows, self.now));
-        self.suits_in(self.text, zone, openings.as_ref())
-    }
-
-    fn openings(&self) -> Option<Openings<'_>> {
-        self.limits.windows.as_ref().map(|windows| Openings::of(self.zone, windows, self.now))
+        let Spec::Calendar(calendar) = &self.schedule.spec else { return false };
+        let windows = self.limits.windows.as_ref();
+        windows.is_none_or(|windows| Openings::of(zone, windows, self.now).outside(calendar).is_none())
+            && self.on_the_wall(calendar).is_some()
     }
 
     /// When a schedule can fire outside all windows, by its own clock.
     pub(super) fn outside(&self, calendar: &Calendar) -> Option<Wall> {
-        self.openings()?.outside(calendar)
+        let openings = || self.limits.windows.as_ref().map(|windows| Openings::of(self.zone, windows, self.now));
+        self.openings.get_or_init(openings).as_ref()?.outside(calendar)
+    }
+
+    fn is_inside(&self, calendar: &Calendar) -> bool {
+        self.outside(calendar).is_none()
     }
 
     fn keeps(&self, shortest: Duration, longest: Duration) -> bool {
         shortest >= self.limits.min_interval && self.limits.max_interval.is_none_or(|max| longest <= max)
     }
 
-    /// What changeovers do to it, where it keeps the limits on intervals.
-    fn keeps_intervals(&self, calendar: &Calendar, zone: &TimeZone) -> Option<Effects> {
-        let wall = on_the_wall(calendar, year_of(self.now))?;
-        let keeps = |effects: &Effects| {
-            let Intervals { shortest, longest } = Intervals::of(&wall, effects);
-            self.keeps(shortest, longest)
-        };
-        if !keeps(&Effects::default()) {
-            return None;
-        }
-        let effects = if zone == self.zone { effects(calendar, zone, &self.ahead) } else { Effects::default() };
-        keeps(&effects).then_some(effects)
+    fn keeps_with(&self, wall: &Gaps, effects: &Effects) -> bool {
+        let Intervals { shortest, longest } = Intervals::of(wall, effects);
+        self.keeps(shortest, longest)
+    }
+
+    /// Its gaps on the wall clock, where they keep the limits.
+    fn on_the_wall(&self, calendar: &Calendar) -> Option<Gaps> {
+        on_the_wall(calendar, year_of(self.now)).filter(|wall| self.keeps_with(wall, &Effects::default()))
+    }
+
+    /// What changeovers make of it, where the limits are kept.
+    fn over_changeovers(&self, calendar: &Calendar, wall: &Gaps) -> Option<Effects> {
+        Some(effects(calendar, self.zone, &self.ahead)).filter(|effects| self.keeps_with(wall, effects))
     }
 
     /// The schedule nearest to this one that keeps the limits: with fewer minutes, with fewer hours, at another time of the day, on
     /// other days, then something plain.
     pub(super) fn spaced(&self, calendar: &Calendar) -> Option<String> {
-        let openings = self.openings();
-        let suits = |text: &String| text != self.text && self.suits_in(text, self.zone, openings.as_ref());
         let (minute, hour) = (calendar.minute.trailing_zeros(), calendar.hour.trailing_zeros());
         let mut kept = self.text.split_whitespace();
         let hours = kept.nth(1).unwrap_or("*").to_owned();
         let days = kept.collect::<Vec<_>>().join(" ");
         let kept = [hours, hour.to_string(), "12".to_owned()].map(|hours| format!("{minute} {hours} {days}"));
         let often = ["0 */2 * * *", "0 */6 * * *", "0 */12 * * *", "0 0 * * *", "0 12 * * *"].map(str::to_owned);
-        let found = kept.into_iter().chain([format!("{minute} {hour} * * *")]).chain(often).find(suits);
-        found.or_else(|| self.near(Some(calendar), |_| true)).or_else(|| self.plain())
+        let candidates = kept.into_iter().chain([format!("{minute} {hour} * * *")]).chain(often);
+        let found = candidates.filter(|text| text != self.text).find(|text| self.suits(text));
+        found.or_else(|| self.inside(calendar)).or_else(|| self.plain())
     }
 
     /// The built-in default where that keeps the limits, else something plain.
@@ -110,64 +111,79 @@ impl Case<'_> {
 
     /// The rarest plain schedule that keeps the limits, else one at a time that they allow.
     pub(super) fn plain(&self) -> Option<String> {
-        let openings = self.openings();
-        let suits = |text: &&str| *text != self.text && self.suits_in(text, self.zone, openings.as_ref());
-        PLAIN.into_iter().find(suits).map(str::to_owned).or_else(|| self.near(None, |_| true))
+        let plain = PLAIN.into_iter().filter(|text| *text != self.text).find(|text| self.suits(text));
+        plain.map(str::to_owned).or_else(|| self.near((0, 0), &self.days(None), |_| true))
     }
 
     /// A schedule that keeps the limits at the time of day nearest to the first one of `calendar`, on its days where that is
-    /// possible, and of which changeovers make nothing that `accepts` refuses.
-    pub(super) fn near(&self, calendar: Option<&Calendar>, accepts: impl Fn(&Effects) -> bool) -> Option<String> {
-        let openings = self.openings();
-        let (minute, hour) =
-            calendar.map_or((0, 0), |calendar| (calendar.minute.trailing_zeros(), calendar.hour.trailing_zeros()));
-        let times = times(minute, hour, self.limits.windows.as_deref().unwrap_or_default());
-        for days in self.days(calendar) {
+    /// possible.
+    pub(super) fn inside(&self, calendar: &Calendar) -> Option<String> {
+        self.near(first(calendar), &self.days(Some(&self.own_days())), |_| true)
+    }
+
+    /// The same on its days, at a time of which changeovers skip and repeat nothing.
+    pub(super) fn untouched(&self, calendar: &Calendar) -> Option<String> {
+        let untouched = |effects: &Effects| effects.skipped.is_none() && effects.repeated.is_none();
+        self.near(first(calendar), &[self.own_days()], untouched)
+    }
+
+    fn near(&self, wanted: (u32, u32), days: &[String], accepts: impl Fn(&Effects) -> bool) -> Option<String> {
+        let times = times(wanted, self.limits.windows.as_deref().unwrap_or_default());
+        for days in days {
             let texts = times.iter().map(|(hour, minute)| format!("{minute} {hour} {days}"));
             let calendars = texts.filter_map(|text| match parse::parse(&text).ok()?.spec {
                 Spec::Calendar(calendar) => Some((text, calendar)),
                 Spec::Every(_) => None,
             });
-            let is_open = |(_, calendar): &(String, Calendar)| {
-                openings.as_ref().is_none_or(|openings| openings.outside(calendar).is_none())
-            };
-            let found = calendars.filter(is_open).take(TRIED).find(|(text, calendar)| {
-                text != self.text && self.keeps_intervals(calendar, self.zone).is_some_and(|effects| accepts(&effects))
-            });
-            if let Some((text, _)) = found {
-                return Some(text);
+            let others = calendars.filter(|(text, calendar)| text != self.text && self.is_inside(calendar));
+            for (text, calendar) in others.take(TRIED) {
+                // One run on the same days is as often, whatever the time is.
+                let Some(wall) = self.on_the_wall(&calendar) else { break };
+                if self.over_changeovers(&calendar, &wall).is_some_and(|effects| accepts(&effects)) {
+                    return Some(text);
+                }
             }
         }
         None
     }
 
-    /// The days to try, as the last three fields: those of the schedule, every day, those of the windows, single ones.
-    fn days(&self, calendar: Option<&Calendar>) -> Vec<String> {
-        let own = calendar.map(|_| self.text.split_whitespace().skip(2).collect::<Vec<_>>().join(" "));
+    /// The last three fields of the schedule.
+    fn own_days(&self) -> String {
+        self.text.split_whitespace().skip(2).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The days to try, as the last three fields: its own, every day, those of the windows, single ones.
+    fn days(&self, own: Option<&str>) -> Vec<String> {
         let windows = self.limits.windows.as_deref().unwrap_or_default();
         let of_windows: BTreeSet<String> = windows
             .iter()
-            .flat_map(|window| window.weekdays())
+            .flat_map(Window::weekdays)
             .filter(|days| !days.is_empty() && days.len() < 7)
             .map(|days| days.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
             .collect();
-        let weekly = of_windows.into_iter().chain((0..7).map(|day| day.to_string())).map(|days| format!("* * {days}"));
-        let fixed = ["1 * *", "1 1 *"].map(str::to_owned);
-        own.into_iter().chain(["* * *".to_owned()]).chain(weekly).chain(fixed).collect()
+        let weekly = of_windows.into_iter().take(SETS).chain((0..7).map(|day| day.to_string()));
+        let weekly = weekly.map(|days| format!("* * {days}"));
+        let every = ["* * *".to_owned()];
+        own.map(str::to_owned).into_iter().chain(every).chain(weekly).chain(["1 * *", "1 1 *"].map(str::to_owned)).collect()
     }
 }
 
-/// Times of the day, hour and minute, the nearest first: full hours past the minute, and where windows begin.
-fn times(minute: u32, hour: u32, windows: &[Window]) -> Vec<(u32, u32)> {
+/// Hour and minute of its first time of the day.
+const fn first(calendar: &Calendar) -> (u32, u32) {
+    (calendar.hour.trailing_zeros() % 24, calendar.minute.trailing_zeros() % 60)
+}
+
+/// Times of the day, hour and minute: those at the same minute first, and of these the nearest. The others are full and half hours
+/// and the minutes at which windows begin.
+fn times((hour, minute): (u32, u32), windows: &[Window]) -> Vec<(u32, u32)> {
     const DAY: u32 = 24 * 60;
-    let begins = windows.iter().map(|window| u32::from(window.from));
-    let minutes: BTreeSet<u32> = begins.map(|begin| begin % 60).chain([minute % 60, 0, 30]).collect();
+    let begins = windows.iter().map(|window| u32::from(window.from) % 60);
+    let minutes: BTreeSet<u32> = begins.chain([minute, 0, 30]).collect();
     let mut times: Vec<(u32, u32)> =
         (0..24).flat_map(|hour| minutes.iter().map(move |minute| (hour, *minute))).collect();
-    let wanted = hour * 60 + minute;
-    let distance = |(hour, minute): &(u32, u32)| {
-        let away = (hour * 60 + minute).abs_diff(wanted) % DAY;
-        away.min(DAY - away)
+    let distance = |(of, at): &(u32, u32)| {
+        let away = (of * 60 + at).abs_diff(hour * 60 + minute);
+        (*at != minute, away.min(DAY - away))
     };
     times.sort_by_key(distance);
     times

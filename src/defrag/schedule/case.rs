@@ -1,12 +1,12 @@
 //! A schedule, and what it is held against.
 
-use std::time::Duration;
+use std::{cell::OnceCell, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
     spec::Schedule,
-    window::Window,
+    window::{Openings, Window},
     zone::{Stretch, TimeZone},
 };
 use crate::defrag::{field::Field, finding::Finding};
@@ -31,6 +31,8 @@ pub(super) struct Case<'a> {
     pub(super) now: Timestamp,
     /// For changeovers.
     pub(super) ahead: Vec<Stretch>,
+    /// When the windows are open, once that is asked for.
+    pub(super) openings: OnceCell<Option<Openings<'a>>>,
     pub(super) field: &'a Field,
     pub(super) findings: Vec<Finding>,
 }

@@ -1,6 +1,6 @@
 //! What Kubernetes and the policy make of a schedule and its time zone.
 
-use std::time::Duration;
+use std::{cell::OnceCell, time::Duration};
 
 use jiff::{Timestamp, civil::DateTime, tz::Offset};
 
@@ -141,6 +141,7 @@ pub fn judge(
         limits,
         now,
         ahead: Vec::new(),
+        openings: OnceCell::new(),
         field: &at.schedule_field,
         findings,
     };
@@ -168,7 +169,9 @@ fn acceptable(
     let (text, schedule) = resolved(&correction, at).ok()?;
     let ahead = ahead(zone, whole_seconds(now));
     let field = &at.schedule_field;
-    let case = Case { text: &text, schedule: &schedule, zone, limits, now, ahead, field, findings: Vec::new() };
+    let openings = OnceCell::new();
+    let findings = Vec::new();
+    let case = Case { text: &text, schedule: &schedule, zone, limits, now, ahead, openings, field, findings };
     match &schedule.spec {
         _ if case.suits(&text) => Some(correction),
         Spec::Calendar(calendar) => case.spaced(calendar),
@@ -280,7 +283,7 @@ impl Case<'_> {
         if self.limits.windows.is_some() {
             let message = format!(
                 "The schedule {text} counts from the run before, so it fires at any time of the day, while the policy \
-                 allows runs only in certain hours. Write minute and hour. {}",
+                 allows runs only in certain hours. {}",
                 self.write(self.usual().as_deref())
             );
             self.add(
@@ -340,7 +343,7 @@ impl Case<'_> {
         let zone = if zoned { format!(" in {}", self.zone) } else { String::new() };
         let time = format!("{day} at {}{zone}", clock(minute));
         let allowed: Vec<String> = windows.iter().map(Window::describe).collect();
-        let write = self.near(Some(calendar), |_| true);
+        let write = self.inside(calendar);
         let message = format!(
             "The schedule {} can fire on {time}, outside the hours in which the policy allows runs to start ({}). {}",
             quoted(self.text),
@@ -384,9 +387,7 @@ impl Case<'_> {
     }
 
     fn advice_on_changeovers(&self, calendar: &Calendar) -> String {
-        let untouched = |effects: &Effects| effects.skipped.is_none() && effects.repeated.is_none();
-        let time = self.near(Some(calendar), untouched);
-        let time = time.map(|text| format!("a time of day that no changeover touches, such as {}", quoted(&text)));
+        let time = self.untouched(calendar).map(|text| format!("a time of day that no changeover touches, such as {}", quoted(&text)));
         let zone = "a zone without changeovers";
         let utc = TimeZone::utc();
         let zone = if self.suits_zone(&utc) { Some(format!("{zone}, such as Etc/UTC")) } else { None };

@@ -101,7 +101,7 @@ impl Parser<'_> {
             Code::ValueInvalid,
             Key::Endpoints,
             "is not a list of client URLs",
-            format!("{problem}. Write one client URL for each member, with commas between them, such as \"https://etcd-0.etcd.db.svc:2379,https://etcd-1.etcd.db.svc:2379\"."),
+            format!("{problem}. Write one client URL for each member, with commas between them, each of the form https://<pod>.<service>.<namespace>.svc:2379."),
         );
         None
     }
@@ -120,7 +120,7 @@ impl Parser<'_> {
             Code::QuotaInvalid,
             Key::Quota,
             "is not a size such as 8Gi",
-            format!("{found}: the rule is judged against the quota, so a wrong one fires too early or never. Write the value that etcd is started with, such as \"8Gi\" or \"8589934592\"."),
+            format!("{found}: the rule is judged against the quota, so a wrong one fires too early or never. Write the value that etcd is started with, in bytes or as a quantity (8589934592, 8Gi)."),
         );
         None
     }
