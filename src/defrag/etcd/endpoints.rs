@@ -13,7 +13,7 @@ use super::{
 };
 use crate::defrag::{
     dns::{is_label, is_subdomain},
-    finding::{Code, Finding, quoted, shorten},
+    finding::{Code, Finding, Severity, quoted, shorten},
     keys::Key,
 };
 
@@ -91,6 +91,7 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         findings.push(listens_locally(context, &urls, field));
         return address;
     }
+    findings.extend(urls.in_other_namespace(context));
     let scheme = urls.scheme(member).or_else(|| scheme_by_options(context));
     address.scheme = scheme.unwrap_or(Scheme::Http);
     if scheme.is_none() {
@@ -149,7 +150,7 @@ impl Address {
                 }
             ) + &if all { String::new() } else { context.overrides.note(&[Key::Endpoints]) },
         );
-        let severity = if all { finding.severity } else { crate::defrag::finding::Severity::Deny };
+        let severity = if all { finding.severity } else { Severity::Deny };
         findings.push(finding.with_severity(severity));
     }
 }
@@ -170,6 +171,8 @@ struct Urls {
     /// What the members tell each other.
     peers: Vec<Url>,
     advertising: Option<Setting>,
+    /// The first advertised URL that is not used, since it names another namespace and the policy locks addresses.
+    elsewhere: Option<String>,
 }
 
 impl Urls {
@@ -184,13 +187,16 @@ impl Urls {
         let texts = advertising.iter().flat_map(|setting| setting.value.split(','));
         let mut peers = list(options.get("initial-advertise-peer-urls"));
         peers.extend(cluster::entries(context).filter_map(|(_, url)| Url::parse(url)));
-        Self {
-            advertised: texts.filter_map(|text| Some((Url::parse(text)?, text.trim().to_owned()))).collect(),
-            listening: list(options.get("listen-client-urls")),
-            used: used.into_iter().filter(|url| url.scheme.is_some()).collect(),
-            peers,
-            advertising,
-        }
+        // What is locked to what is discovered does not follow the pod template into other namespaces.
+        let locks = [Key::Endpoints, Key::Service].iter().any(|key| context.overrides.locked.contains(key));
+        let namespace = context.sts.namespace();
+        let is_ours = |url: &Url| !locks || namespace_in(&url.host).is_none_or(|other| other == namespace);
+        let advertised = texts.filter_map(|text| Some((Url::parse(text)?, text.trim().to_owned())));
+        let (advertised, elsewhere): (Vec<_>, Vec<_>) = advertised.partition(|(url, _)| is_ours(url));
+        peers.retain(is_ours);
+        used.retain(|url| url.scheme.is_some() && is_ours(url));
+        let elsewhere = elsewhere.into_iter().next().map(|(_, text)| text);
+        Self { advertised, listening: list(options.get("listen-client-urls")), used, peers, advertising, elsewhere }
     }
 
     fn for_clients(&self) -> impl Iterator<Item = &Url> {
@@ -250,6 +256,25 @@ impl Urls {
         })
     }
 
+    /// That what is advertised is not used, since it is in another namespace.
+    fn in_other_namespace(&self, context: &Context<'_>) -> Option<Finding> {
+        let (url, setting) = self.elsewhere.as_ref().zip(self.advertising.as_ref())?;
+        let url = quoted(&readable(url));
+        let finding = Finding::new(
+            Code::KeyLocked,
+            setting.field.clone(),
+            format!("{url} is in another namespace, and the policy locks addresses: not used"),
+            format!(
+                "The members advertise {url} ({}), which is in another namespace than {}. The policy locks the addresses of runs to \
+                 what is discovered here, so that URL is not used, and runs go to the pods of this StatefulSet. Advertise the name \
+                 of the pod in its own namespace.",
+                setting.origin,
+                quoted(context.sts.namespace())
+            ),
+        );
+        Some(finding.with_severity(Severity::Warn))
+    }
+
     /// The first advertised URL that a run cannot dial, and why.
     fn unreachable(&self, context: &Context<'_>) -> Option<(&Setting, String, Why)> {
         let setting = self.advertising.as_ref()?;
@@ -286,6 +311,17 @@ impl Urls {
         let default = matches!(self.advertised.as_slice(), [(_, text)] if text == "http://localhost:2379");
         default && self.listening.first().is_some_and(|url| url.host == "0.0.0.0")
     }
+}
+
+/// The namespace in a host, where that has the form of Kubernetes: in front of `svc`.
+fn namespace_in(host: &str) -> Option<&str> {
+    let mut labels = host.split('.').skip(1).peekable();
+    while let Some(label) = labels.next() {
+        if labels.peek() == Some(&"svc") {
+            return is_label(label).then_some(label);
+        }
+    }
+    None
 }
 
 /// Where an etcd listens for clients.

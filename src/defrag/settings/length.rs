@@ -9,14 +9,9 @@ use crate::defrag::{
     etcd::default_command_timeout,
     finding::{Code, Finding, quoted},
     keys::Key,
-    policy::{Limits, Policy},
+    policy::{LONGEST_TIMEOUT, LONGEST_WAIT, Limits, Policy},
     quantity::human,
 };
-
-/// The longest time-out where the policy names none and the quota is not so large that it takes longer.
-const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
-/// The longest wait where the policy names none.
-const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
 /// What a policy says of the length of runs.
 #[derive(Clone, Copy, Debug)]
@@ -33,16 +28,6 @@ pub(in crate::defrag) struct Bounds<'a> {
 #[must_use]
 pub fn longest_wait(policy: &Policy) -> Duration {
     Bounds::of(policy).longest_wait()
-}
-
-/// A time-out that is not too long for any etcd under these limits.
-pub(super) fn longest_timeout(limits: &Limits) -> Duration {
-    limits.max_command_timeout.unwrap_or(LONGEST_TIMEOUT).max(limits.min_command_timeout)
-}
-
-/// The longest wait where nothing is known of the defaults.
-pub(super) fn longest_wait_under(limits: &Limits) -> Duration {
-    limits.max_wait.unwrap_or(LONGEST_WAIT).max(limits.min_wait)
 }
 
 /// The run of which the length is judged.

@@ -337,7 +337,7 @@ impl<'a> Parser<'a> {
 
     fn command_timeout(&mut self) -> Option<Duration> {
         let least = self.limits.min_command_timeout;
-        let timeout = self.duration(Key::CommandTimeout, "3m", least..=length::longest_timeout(self.limits))?;
+        let timeout = self.duration(Key::CommandTimeout, "3m", self.limits.command_timeouts())?;
         if timeout < least {
             let (short, words) = (duration::in_seconds(least, ""), duration::in_seconds(least, " "));
             self.refuse(
@@ -356,8 +356,9 @@ impl<'a> Parser<'a> {
 
     fn wait(&mut self) -> Duration {
         let least = self.limits.min_wait;
-        let allowed = least..=length::longest_wait_under(self.limits);
-        let Some(wait) = self.duration(Key::WaitBetweenMembers, "30s", allowed) else { return DEFAULT_WAIT.max(least) };
+        let Some(wait) = self.duration(Key::WaitBetweenMembers, "30s", self.limits.waits()) else {
+            return DEFAULT_WAIT.max(least);
+        };
         if wait < least {
             let short = duration::in_seconds(least, "");
             self.refuse(

@@ -141,3 +141,26 @@ fn the_same_host_in_several_kubernetes_clusters() {
     let same = "--initial-cluster=a=http://etcd-0.etcd-headless.ns.svc:2380,b=http://etcd-1.etcd-headless.ns.svc.cluster.local:2380";
     assert_eq!(plain(&with_args(&[same])).findings, []);
 }
+
+/// Locked to what is discovered means the pods of this StatefulSet, whatever its pod template says.
+#[test]
+fn locked_addresses_stay_in_the_namespace() {
+    let advertised = |host: &str, locked: &[Key], replicas: i32| {
+        let mut sts = with_args(&[&format!("--advertise-client-urls=http://{host}:2379")]);
+        sts.spec.replicas = Some(replicas);
+        let overrides = Overrides { locked: locked.iter().copied().collect(), ..Overrides::default() };
+        let discovery = discover(&sts, &overrides);
+        let said = discovery.findings.iter().any(|finding| finding.code == Code::KeyLocked && !finding.denies());
+        (discovery.etcd.unwrap().endpoints[0].clone(), said)
+    };
+    let ours = "http://etcd-0.etcd-headless.ns.svc:2379".to_owned();
+    for locked in [Key::Endpoints, Key::Service] {
+        assert_eq!(advertised("$(POD).x.other.svc", &[locked], 3), (ours.clone(), true));
+        assert_eq!(advertised("$(POD).x.other.svc.cluster.local", &[locked], 3), (ours.clone(), true));
+        assert_eq!(advertised("victim.other.svc", &[locked], 1), (ours.clone(), true));
+    }
+    assert_eq!(advertised("$(POD).x.ns.svc", &[Key::Endpoints], 3), ("http://etcd-0.x.ns.svc:2379".to_owned(), false));
+    assert_eq!(advertised("$(POD).x.other.svc", &[], 3), ("http://etcd-0.x.other.svc:2379".to_owned(), false));
+    let overrides = Overrides { locked: [Key::Endpoints].into(), ..Overrides::default() };
+    message("locked-and-elsewhere", &with_args(&["--advertise-client-urls=http://$(POD).x.other.svc:2379"]), &overrides);
+}
