@@ -194,3 +194,17 @@ fn advice_on_a_locked_key_names_whom_to_ask() {
     let free = assessed(&object, &governed(&json!({})));
     assert!(free.iter().all(|finding| !finding.message.contains("ask those who keep")), "{free:#?}");
 }
+
+/// A run goes to all members that endpoints name, and may take as long, whatever the replicas of this StatefulSet are.
+#[test]
+fn the_length_of_a_run_counts_the_members_that_endpoints_name() {
+    let governing = governed(&json!({"limits": {"maxDeadline": "30m"}}));
+    let is_too_long = |count: usize| {
+        let urls: Vec<String> = (0..count).map(|number| format!("https://m{number}.example:2379")).collect();
+        let mut object = etcd(&[("endpoints", &urls.join(",")), ("command-timeout", "5m"), ("quota", "8Gi")]);
+        object["spec"]["replicas"] = json!(1);
+        object["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["/start.sh"]);
+        assessed(&object, &governing).iter().any(|finding| finding.code == Code::DeadlineTooLong)
+    };
+    assert_eq!([1, 3, 5].map(is_too_long), [false, false, true]);
+}
