@@ -89,7 +89,9 @@ impl DurationError {
     pub(crate) fn suggesting(self, fits: impl Fn(&str) -> bool, otherwise: &str) -> Self {
         match self {
             Self::MissingUnit(text, suggestion) if !fits(&suggestion) => Self::MissingUnit(text, otherwise.to_owned()),
-            Self::UnknownUnit(text, unit, Some(suggestion)) if !fits(&suggestion) => Self::UnknownUnit(text, unit, None),
+            Self::UnknownUnit(text, unit, Some(suggestion)) if !fits(&suggestion) => {
+                Self::UnknownUnit(text, unit, None)
+            }
             error => error,
         }
     }

@@ -161,7 +161,12 @@ fn mistakes() -> Vec<Case> {
         annotation(Code::ValueInvalid, none(), "client-port", "http"),
         annotation(Code::QuotaMismatch, none(), "quota", "3Gi"),
         annotation(Code::EndpointsMismatch, none(), "endpoints", PLAIN),
-        annotation(Code::MembersLeftOut, none(), "endpoints", "https://kamaji-etcd-0.kamaji-etcd.kamaji-system.svc:2379"),
+        annotation(
+            Code::MembersLeftOut,
+            none(),
+            "endpoints",
+            "https://kamaji-etcd-0.kamaji-etcd.kamaji-system.svc:2379",
+        ),
         at(
             Code::EtcdVersionUnsafe,
             none(),

@@ -115,8 +115,14 @@ mod tests {
             ("invalid type: map, expected a sequence", "has to be a list, and is a mapping"),
             ("invalid type: sequence, expected struct Window", "has to be a mapping, and is a list"),
             ("invalid type: null, expected a string at line 3 column 4", "has to be a text, and is null"),
-            ("invalid value: integer `99999999999`, expected i32", "99999999999 is out of the range of whole numbers here"),
-            ("unknown variant `Refuse`, expected one of `Deny`, `Warn`, `Audit`", "\"Refuse\" is none of Deny, Warn, Audit"),
+            (
+                "invalid value: integer `99999999999`, expected i32",
+                "99999999999 is out of the range of whole numbers here",
+            ),
+            (
+                "unknown variant `Refuse`, expected one of `Deny`, `Warn`, `Audit`",
+                "\"Refuse\" is none of Deny, Warn, Audit",
+            ),
             ("unknown variant `Some`, expected `Labeled` or `All`", "\"Some\" is none of Labeled, All"),
             ("missing field `url`", "url is missing"),
             ("something else", "something else"),

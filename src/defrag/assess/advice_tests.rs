@@ -19,7 +19,8 @@ fn now() -> Timestamp {
 
 /// Policies whose limits leave out what the built-in ones accept.
 fn policies() -> Vec<Value> {
-    let night = json!({"from": "22:00", "to": "04:00", "days": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]});
+    let night =
+        json!({"from": "22:00", "to": "04:00", "days": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]});
     let rome = json!({"from": "02:15", "to": "05:00", "timeZone": "Europe/Rome"});
     let sunday = json!({"from": "03:10", "to": "03:50", "days": ["Sunday"]});
     let limits = |value: Value| json!({"limits": value});
@@ -30,7 +31,9 @@ fn policies() -> Vec<Value> {
         limits(json!({"windows": [sunday], "minInterval": "24h", "minIntervalWithoutFloor": "24h"})),
         limits(json!({"windows": [{"from": "01:00", "to": "03:00"}], "maxInterval": "26h"})),
         limits(json!({"minInterval": "150h", "minIntervalWithoutFloor": "150h"})),
-        limits(json!({"windows": [{"from": "13:00", "to": "15:00"}], "minInterval": "168h", "minIntervalWithoutFloor": "168h"})),
+        limits(
+            json!({"windows": [{"from": "13:00", "to": "15:00"}], "minInterval": "168h", "minIntervalWithoutFloor": "168h"}),
+        ),
         limits(json!({"quotaUsage": {"min": "50%", "max": "70%"}, "minFree": "1Gi"})),
         limits(json!({"quotaUsage": {"min": "33.33333333%", "max": "66.66666667%"}})),
         limits(json!({"minWaitBetweenMembers": "1m", "maxWaitBetweenMembers": "5m"})),
@@ -55,12 +58,38 @@ fn values() -> Vec<(&'static str, &'static str)> {
         of(
             "schedule",
             &[
-                "", "*/5 * * * *", "0 12 * * *", "@every 1m", "@every 2h", "@every 10000h", "0 0 31 2 *", ", * * * *", "60 * * * *",
-                "0 0 * *", "@Daily", "@dayly", "0 0 1 1 *", "0 3 1 * *", "30 2 * * *", "30 1 * * *", "0 */6 * * *", "* 1 * * 0",
-                "0 25 * * *", "0 0 * * 7", "0 3 * * SUN-MON", "*/60 12 * * *", "H H * * *", "H/0 12 * * *", "15 3 * * 2", "@hourly",
+                "",
+                "*/5 * * * *",
+                "0 12 * * *",
+                "@every 1m",
+                "@every 2h",
+                "@every 10000h",
+                "0 0 31 2 *",
+                ", * * * *",
+                "60 * * * *",
+                "0 0 * *",
+                "@Daily",
+                "@dayly",
+                "0 0 1 1 *",
+                "0 3 1 * *",
+                "30 2 * * *",
+                "30 1 * * *",
+                "0 */6 * * *",
+                "* 1 * * 0",
+                "0 25 * * *",
+                "0 0 * * 7",
+                "0 3 * * SUN-MON",
+                "*/60 12 * * *",
+                "H H * * *",
+                "H/0 12 * * *",
+                "15 3 * * 2",
+                "@hourly",
             ],
         ),
-        of("time-zone", &["Europe/Roma", "utc", "Europe/Rome", "America/New_York", "Rome", "Mars/Base", "Africa/Cairo"]),
+        of(
+            "time-zone",
+            &["Europe/Roma", "utc", "Europe/Rome", "America/New_York", "Rome", "Mars/Base", "Africa/Cairo"],
+        ),
         of("quota-usage-above", &["80", "0.99", "99%", "5%", "eighty", " 0.8", "60", "33.3333%", "1"]),
         of("free-above", &["0", "1Mi", "200MB", "lots", "512Mi"]),
         of("suspend", &["yes", "True", "0", "maybe"]),
@@ -102,7 +131,8 @@ fn advised(finding: &Finding) -> Vec<(Key, String)> {
         let before = before.trim_end();
         let named = Key::ALL.iter().find(|key| before.ends_with(&format!("{}:", key.annotation())));
         let leads = ["Write", "write", "for example", "such as", "Write a value such as"];
-        follows = leads.iter().any(|lead| before.ends_with(lead)) || follows && before.trim_start_matches(',').trim() == "or";
+        follows =
+            leads.iter().any(|lead| before.ends_with(lead)) || follows && before.trim_start_matches(',').trim() == "or";
         match (named, &finding.field) {
             (Some(key), _) => advised.push((*key, (*value).to_owned())),
             (None, Field::Annotation(key)) if follows => advised.push((*key, (*value).to_owned())),
@@ -130,7 +160,10 @@ fn holds(annotations: &[(&str, &str)], governing: &Governing) -> usize {
             corrected["metadata"]["annotations"][key.annotation()] = json!(value);
             let after = assessed(&corrected, governing);
             let context = format!("{annotations:?}: {} advises {value:?}\n{after:#?}", finding.message);
-            assert!(after.iter().all(|one| (one.code, &one.field) != (finding.code, &finding.field)), "stays: {context}");
+            assert!(
+                after.iter().all(|one| (one.code, &one.field) != (finding.code, &finding.field)),
+                "stays: {context}"
+            );
             let new: Vec<_> = denials(&after).difference(&denials(&before)).cloned().collect();
             assert!(new.is_empty(), "new {new:?}: {context}");
             tried += 1;

@@ -25,7 +25,8 @@ pub(super) fn missing(overrides: &Overrides, etcd: &Etcd) -> Option<Finding> {
         let found = "so this etcd asks every client to log in, and no Secret for that is named: each run would fail.";
         ("etcd asks for a login: name its Secret in username-secret", found, Severity::Deny)
     } else {
-        let found = "so this etcd may ask every client to log in, and no Secret for that is named: if it does, each run fails.";
+        let found =
+            "so this etcd may ask every client to log in, and no Secret for that is named: if it does, each run fails.";
         ("etcd may ask for a login: if so, name its Secret in username-secret", found, Severity::Warn)
     };
     let finding = Finding::new(

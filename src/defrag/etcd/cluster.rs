@@ -89,7 +89,8 @@ impl Member<'_> {
         match self.kind {
             Host::Named if pod(self.first_label(), statefulset) => {
                 !doubled.hosts.contains(self.host.as_str())
-                    || self.is_under_our_service(context) && doubled.domain.as_deref().is_none_or(|own| own == self.domain())
+                    || self.is_under_our_service(context)
+                        && doubled.domain.as_deref().is_none_or(|own| own == self.domain())
             }
             Host::Named => match context.options().get("name").map(|setting| setting.value.as_str()) {
                 None => self.name == DEFAULT_NAME,
@@ -135,7 +136,9 @@ impl<'a> Doubled<'a> {
         }
         let hosts: BTreeSet<&str> =
             by_number.into_values().filter(|members| members.len() > 1).flat_map(BTreeMap::into_values).collect();
-        let ours = || members.iter().filter(|member| hosts.contains(member.host.as_str()) && member.is_under_our_service(context));
+        let ours = || {
+            members.iter().filter(|member| hosts.contains(member.host.as_str()) && member.is_under_our_service(context))
+        };
         let domains: BTreeSet<&str> = ours().map(Member::domain).collect();
         let domain = (domains.len() > 1).then(|| own_domain(context, members)).map(|own| {
             own.filter(|own| domains.contains(own.as_str()))
@@ -159,7 +162,8 @@ fn own_domain(context: &Context<'_>, members: &[Member<'_>]) -> Option<String> {
         let mut urls = settings.flat_map(|setting| parse_list(&setting.value));
         urls.find(|url| url.behind_pod(context.sts.name()).is_some_and(|behind| !behind.is_empty()))
     };
-    own.map(|member| member.domain().to_owned()).or_else(|| advertised().map(|url| domain(&url.host).to_ascii_lowercase()))
+    own.map(|member| member.domain().to_owned())
+        .or_else(|| advertised().map(|url| domain(&url.host).to_ascii_lowercase()))
 }
 
 impl Cluster {

@@ -63,7 +63,8 @@ impl<'a, 'c> Stated<'a, 'c> {
         let listen = options.get("listen-client-urls");
         let all = list("listen-client-urls");
         let is_read = |url: &Url| url.scheme.is_some() && url.port.is_some();
-        let all_read = listen.is_some_and(|setting| setting.value.split(',').count() == all.len()) && all.iter().all(is_read);
+        let all_read =
+            listen.is_some_and(|setting| setting.value.split(',').count() == all.len()) && all.iter().all(is_read);
         let peers = list("listen-peer-urls").into_iter().chain(list("initial-advertise-peer-urls"));
         Self {
             context,
@@ -159,14 +160,16 @@ impl<'a, 'c> Stated<'a, 'c> {
     /// URLs with the other scheme than the one that etcd listens with.
     fn other_scheme(&self, scheme: Scheme) -> Option<Finding> {
         let stated = if scheme == Scheme::Https { Scheme::Http } else { Scheme::Https };
-        let served = |url: &&Url| self.listens_on(url.port) || self.context.sidecars.is_empty() || self.is_peer_port(url);
+        let served =
+            |url: &&Url| self.listens_on(url.port) || self.context.sidecars.is_empty() || self.is_peer_port(url);
         let annotation = Key::Endpoints.annotation();
         let (why, brief) = (
             format!("{annotation} has {stated} URLs, and this etcd listens for {scheme} only ({})", self.listen()),
             format!("etcd listens for {scheme} only; write {scheme}:// and not {stated}://"),
         );
         if self.urls.iter().filter(|url| self.is_member(url)).any(|url| served(&url)) {
-            let message = format!("{why}: no connection would come about, and each run would fail. Write {}.", self.corrected());
+            let message =
+                format!("{why}: no connection would come about, and each run would fail. Write {}.", self.corrected());
             return Some(self.finding(brief, &message));
         }
         // Of members, a sidecar may end or begin TLS; of other hosts, whatever stands in front.
@@ -176,7 +179,10 @@ impl<'a, 'c> Stated<'a, 'c> {
         let message = format!(
             "{why}. Unless what answers there turns one into the other, each run fails: then write {scheme}://."
         );
-        Some(self.finding(format!("etcd listens for {scheme} only, and endpoints has {stated}"), &message).with_severity(Severity::Warn))
+        Some(
+            self.finding(format!("etcd listens for {scheme} only, and endpoints has {stated}"), &message)
+                .with_severity(Severity::Warn),
+        )
     }
 
     fn is_peer_port(&self, url: &Url) -> bool {

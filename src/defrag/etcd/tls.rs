@@ -127,7 +127,11 @@ fn ends_tls(context: &Context<'_>) -> Option<String> {
     let plain = listen.value.split(',').all(|url| url.trim().starts_with("http://"));
     let without = context.options().get("cert-file").is_none() && !context.options().is_on("auto-tls");
     (plain && without).then(|| {
-        format!("etcd itself listens without TLS ({} {}), so something in front of it ends that", listen.origin, quoted(&readable(&listen.value)))
+        format!(
+            "etcd itself listens without TLS ({} {}), so something in front of it ends that",
+            listen.origin,
+            quoted(&readable(&listen.value))
+        )
     })
 }
 

@@ -63,8 +63,12 @@ impl Case<'_> {
 
     /// When a schedule can fire outside all windows, by its own clock.
     pub(super) fn outside(&self, calendar: &Calendar) -> Option<Wall> {
+        self.openings()?.outside(calendar)
+    }
+
+    fn openings(&self) -> Option<&Openings<'_>> {
         let openings = || self.limits.windows.as_ref().map(|windows| Openings::of(self.zone, windows, self.now));
-        self.openings.get_or_init(openings).as_ref()?.outside(calendar)
+        self.openings.get_or_init(openings).as_ref()
     }
 
     fn is_inside(&self, calendar: &Calendar) -> bool {
@@ -128,15 +132,15 @@ impl Case<'_> {
     }
 
     fn near(&self, wanted: (u32, u32), days: &[String], accepts: impl Fn(&Effects) -> bool) -> Option<String> {
-        let times = times(wanted, self.limits.windows.as_deref().unwrap_or_default());
+        let times = self.times(wanted);
         for days in days {
-            let texts = times.iter().map(|(hour, minute)| format!("{minute} {hour} {days}"));
-            let calendars = texts.filter_map(|text| match parse::parse(&text).ok()?.spec {
-                Spec::Calendar(calendar) => Some((text, calendar)),
-                Spec::Every(_) => None,
-            });
-            let others = calendars.filter(|(text, calendar)| text != self.text && self.is_inside(calendar));
-            for (text, calendar) in others.take(TRIED) {
+            let Ok(Schedule { spec: Spec::Calendar(daily), .. }) = parse::parse(&format!("0 0 {days}")) else {
+                continue;
+            };
+            let at = |(hour, minute): &(u32, u32)| Calendar { hour: 1 << hour, minute: 1 << minute, ..daily };
+            let open = times.iter().map(|time| (time, at(time))).filter(|(_, calendar)| self.is_inside(calendar));
+            let others = open.map(|((hour, minute), calendar)| (format!("{minute} {hour} {days}"), calendar));
+            for (text, calendar) in others.filter(|(text, _)| text != self.text).take(TRIED) {
                 // One run on the same days is as often, whatever the time is.
                 let Some(wall) = self.on_the_wall(&calendar) else { break };
                 if self.over_changeovers(&calendar, &wall).is_some_and(|effects| accepts(&effects)) {
@@ -145,6 +149,20 @@ impl Case<'_> {
             }
         }
         None
+    }
+
+    /// Times of the day, hour and minute: those at the same minute first, and of these the nearest. The others are at full and half
+    /// hours and where windows begin.
+    fn times(&self, (hour, minute): (u32, u32)) -> Vec<(u32, u32)> {
+        const DAY: u32 = 24 * 60;
+        let begins = self.openings().map(Openings::begins).unwrap_or_default();
+        let hourly = (0..24).flat_map(|hour| [minute, 0, 30].map(|minute| hour * 60 + minute));
+        let mut times: Vec<u32> = begins.into_iter().chain(hourly).collect::<BTreeSet<u32>>().into_iter().collect();
+        times.sort_by_key(|time| {
+            let away = time.abs_diff(hour * 60 + minute);
+            (time % 60 != minute, away.min(DAY - away))
+        });
+        times.into_iter().map(|time| (time / 60, time % 60)).collect()
     }
 
     /// The last three fields of the schedule.
@@ -164,27 +182,16 @@ impl Case<'_> {
         let weekly = of_windows.into_iter().take(SETS).chain((0..7).map(|day| day.to_string()));
         let weekly = weekly.map(|days| format!("* * {days}"));
         let every = ["* * *".to_owned()];
-        own.map(str::to_owned).into_iter().chain(every).chain(weekly).chain(["1 * *", "1 1 *"].map(str::to_owned)).collect()
+        own.map(str::to_owned)
+            .into_iter()
+            .chain(every)
+            .chain(weekly)
+            .chain(["1 * *", "1 1 *"].map(str::to_owned))
+            .collect()
     }
 }
 
 /// Hour and minute of its first time of the day.
 const fn first(calendar: &Calendar) -> (u32, u32) {
     (calendar.hour.trailing_zeros() % 24, calendar.minute.trailing_zeros() % 60)
-}
-
-/// Times of the day, hour and minute: those at the same minute first, and of these the nearest. The others are full and half hours
-/// and the minutes at which windows begin.
-fn times((hour, minute): (u32, u32), windows: &[Window]) -> Vec<(u32, u32)> {
-    const DAY: u32 = 24 * 60;
-    let begins = windows.iter().map(|window| u32::from(window.from) % 60);
-    let minutes: BTreeSet<u32> = begins.chain([minute, 0, 30]).collect();
-    let mut times: Vec<(u32, u32)> =
-        (0..24).flat_map(|hour| minutes.iter().map(move |minute| (hour, *minute))).collect();
-    let distance = |(of, at): &(u32, u32)| {
-        let away = (of * 60 + at).abs_diff(hour * 60 + minute);
-        (*at != minute, away.min(DAY - away))
-    };
-    times.sort_by_key(distance);
-    times
 }

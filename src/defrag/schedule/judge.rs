@@ -124,7 +124,8 @@ pub fn judge(
     let (text, schedule) = match resolved(schedule_text, at) {
         Ok(parsed) => parsed,
         Err(mut error) => {
-            error.suggestion = error.suggestion.and_then(|suggestion| acceptable(suggestion, judged_in, at, limits, now));
+            error.suggestion =
+                error.suggestion.and_then(|suggestion| acceptable(suggestion, judged_in, at, limits, now));
             let brief = match &error.suggestion {
                 Some(suggestion) => format!("{} is no schedule; write {}", quoted(schedule_text), quoted(suggestion)),
                 None => error.to_string(),
@@ -370,10 +371,8 @@ impl Case<'_> {
             None => (None, ""),
         };
         if let Some(when) = wall.map(minute_text) {
-            let message = format!(
-                "The schedule {} does not fire at {when} in {zone}: {reason}. {advice}",
-                quoted(self.text)
-            );
+            let message =
+                format!("The schedule {} does not fire at {when} in {zone}: {reason}. {advice}", quoted(self.text));
             self.add(Code::ScheduleSkippedByDst, format!("does not fire at {when} in {zone} (changeover)"), message);
         }
         if let Some(wall) = effects.repeated.and_then(civil) {
@@ -387,7 +386,9 @@ impl Case<'_> {
     }
 
     fn advice_on_changeovers(&self, calendar: &Calendar) -> String {
-        let time = self.untouched(calendar).map(|text| format!("a time of day that no changeover touches, such as {}", quoted(&text)));
+        let time = self
+            .untouched(calendar)
+            .map(|text| format!("a time of day that no changeover touches, such as {}", quoted(&text)));
         let zone = "a zone without changeovers";
         let utc = TimeZone::utc();
         let zone = if self.suits_zone(&utc) { Some(format!("{zone}, such as Etc/UTC")) } else { None };

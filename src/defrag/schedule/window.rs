@@ -1,6 +1,6 @@
 //! The hours in which a policy allows runs to start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -101,6 +101,14 @@ impl<'a> Openings<'a> {
     pub(super) fn of(zone: &TimeZone, windows: &'a [Window], now: Timestamp) -> Self {
         let zones: Vec<&TimeZone> = windows.iter().map(|window| window.zone.as_ref().unwrap_or(zone)).collect();
         Self { windows, shifts: shifts(zone, &zones, now) }
+    }
+
+    /// The times of the day at which windows begin, by the clock of the schedule, in minutes after midnight.
+    pub(super) fn begins(&self) -> BTreeSet<u32> {
+        const DAY: i32 = 24 * 60;
+        let all = self.shifts.keys().flat_map(|shifts| self.windows.iter().zip(shifts));
+        let begins = all.map(|(window, ahead)| (i32::from(window.from) - ahead).rem_euclid(DAY));
+        begins.filter_map(|minute| u32::try_from(minute).ok()).collect()
     }
 
     /// When the schedule can fire outside all windows, by its own clock.

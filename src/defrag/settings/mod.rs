@@ -144,7 +144,8 @@ pub fn defaulted_keys(object: &StatefulSet) -> Vec<Key> {
 pub fn parse(object: &StatefulSet, policy: &Policy) -> Asked {
     let mut findings = unknown::keys(object);
     findings.extend(locked_keys(object, policy));
-    let parser = Parser { values: effective(object, policy), place: Place::Annotations, limits: &policy.limits, findings };
+    let parser =
+        Parser { values: effective(object, policy), place: Place::Annotations, limits: &policy.limits, findings };
     let mut asked = parser.all();
     if asked.overrides.endpoints.is_some() {
         asked.findings.extend(unread::beside_endpoints(allowed(object, policy).into_keys()));

@@ -82,7 +82,10 @@ impl Parser<'_> {
             })
             .or_else(|| {
                 let own = urls.iter().find(|url| reaches_only_itself(url))?;
-                Some(format!("{} is the address of whoever dials it, so the pod of a run would reach itself", quoted(own)))
+                Some(format!(
+                    "{} is the address of whoever dials it, so the pod of a run would reach itself",
+                    quoted(own)
+                ))
             })
             .or_else(|| {
                 let schemes: Vec<&str> = urls.iter().filter_map(|url| url.split("://").next()).collect();

@@ -71,7 +71,8 @@ fn without_label(object: &StatefulSet) -> Option<Finding> {
         } else {
             (format!("the label {key}"), "For Kubernetes that is another label")
         };
-        let field = if is_annotation { Field::UnknownAnnotation(key.to_owned()) } else { Field::Label(key.to_owned().into()) };
+        let field =
+            if is_annotation { Field::UnknownAnnotation(key.to_owned()) } else { Field::Label(key.to_owned().into()) };
         return Some(Finding::new(
             Code::SettingUnread,
             field,

@@ -38,12 +38,22 @@ fn logins_in_view() {
         (probe(json!(["sh", "-c", "etcdctl --user=root:x endpoint health"])), vec![], Some((true, "(--user)"))),
         (probe(json!(["etcdctl", "endpoint", "health"])), vec![], None),
         (probe(json!(["curl", "--user", "a:b", "localhost:2381/health"])), vec![], None),
-        (json!({}), sidecar(json!({"name": "b", "env": [{"name": "ETCDCTL_USER", "value": "root:x"}]})), Some((true, "(ETCDCTL_USER)"))),
-        (json!({}), sidecar(json!({"name": "b", "env": [{"name": "ETCDCTL_USER", "value": ""}]})), None),
-        (json!({}), sidecar(json!({"name": "b", "command": ["etcdctl", "auth", "enable"]})), Some((true, "\"b\" runs"))),
         (
             json!({}),
-            sidecar(json!({"name": "b", "command": ["bash", "-ec", "until etcdctl endpoint health; do sleep 1; done\netcdctl auth enable"]})),
+            sidecar(json!({"name": "b", "env": [{"name": "ETCDCTL_USER", "value": "root:x"}]})),
+            Some((true, "(ETCDCTL_USER)")),
+        ),
+        (json!({}), sidecar(json!({"name": "b", "env": [{"name": "ETCDCTL_USER", "value": ""}]})), None),
+        (
+            json!({}),
+            sidecar(json!({"name": "b", "command": ["etcdctl", "auth", "enable"]})),
+            Some((true, "\"b\" runs")),
+        ),
+        (
+            json!({}),
+            sidecar(
+                json!({"name": "b", "command": ["bash", "-ec", "until etcdctl endpoint health; do sleep 1; done\netcdctl auth enable"]}),
+            ),
             Some((true, "auth enable")),
         ),
     ] {
@@ -67,7 +77,8 @@ fn the_login_of_bitnamis_image_may_stand_in_its_environment() {
     };
     let allows = |value: &str| json!([{"name": "ALLOW_NONE_AUTHENTICATION", "value": value}]);
     let secret = json!([{"secretRef": {"name": "auth"}}]);
-    let prefixed = json!([{"secretRef": {"name": "auth"}, "prefix": "ETCD_"}, {"configMapRef": {"name": "c"}, "prefix": "X_"}]);
+    let prefixed =
+        json!([{"secretRef": {"name": "auth"}, "prefix": "ETCD_"}, {"configMapRef": {"name": "c"}, "prefix": "X_"}]);
     for (env, from, expected) in [
         (allows("no"), secret.clone(), Some((true, Some("ETCD_ROOT_PASSWORD")))),
         (allows("no"), json!([]), Some((true, None))),
@@ -101,8 +112,14 @@ fn whether_clients_need_a_certificate_is_said_as_far_as_it_is_seen() {
     let in_front = with_args(&["--advertise-client-urls=https://$(POD).etcd-headless.ns.svc:2379"]);
     for (sts, expected) in [
         (with_tls(&["--cert-file=/certs/tls.crt"]), None),
-        (with_tls(&["--cert-file=/certs/tls.crt", "--client-cert-auth"]), Some((Severity::Deny, "This etcd accepts only clients"))),
-        (with_tls(&["--cert-file=/certs/tls.crt", "--trusted-ca-file=$(CA)"]), Some((Severity::Deny, "This etcd accepts only"))),
+        (
+            with_tls(&["--cert-file=/certs/tls.crt", "--client-cert-auth"]),
+            Some((Severity::Deny, "This etcd accepts only clients")),
+        ),
+        (
+            with_tls(&["--cert-file=/certs/tls.crt", "--trusted-ca-file=$(CA)"]),
+            Some((Severity::Deny, "This etcd accepts only")),
+        ),
         (elsewhere.clone(), Some((Severity::Warn, "it may stand in ConfigMap \"settings\" (envFrom)"))),
         (in_front, Some((Severity::Warn, "etcd itself listens without TLS"))),
     ] {
@@ -111,7 +128,11 @@ fn whether_clients_need_a_certificate_is_said_as_far_as_it_is_seen() {
         assert!(expected.is_none_or(|(_, part)| found.as_ref().unwrap().message.contains(part)), "{found:?}");
     }
     message("tls-clients-unknown", &elsewhere, &Overrides::default());
-    message("tls-in-front", &with_args(&["--advertise-client-urls=https://$(POD).etcd-headless.ns.svc:2379"]), &Overrides::default());
+    message(
+        "tls-in-front",
+        &with_args(&["--advertise-client-urls=https://$(POD).etcd-headless.ns.svc:2379"]),
+        &Overrides::default(),
+    );
     let file = with_args(&["--config-file=/etc/etcd.yaml"]);
     let urls = (0..3).map(|ordinal| format!("https://etcd-{ordinal}.x:2379")).collect();
     let stated = Overrides { endpoints: Some(urls), quota: Some(1 << 31), ..Overrides::default() };
@@ -134,7 +155,10 @@ fn the_same_host_in_several_kubernetes_clusters() {
     let own = "--advertise-client-urls=http://$(POD).etcd-headless.ns.svc.cluster2.local:2379";
     for args in [&["--name=c2"][..], &[own, "--name=$(NAME)"], &[own]] {
         let found = outside(args).unwrap_or_default();
-        assert!(found.contains("svc.cluster1.local, etcd-0.etcd-headless.ns.svc.cluster3.local are elsewhere"), "{args:?} {found}");
+        assert!(
+            found.contains("svc.cluster1.local, etcd-0.etcd-headless.ns.svc.cluster3.local are elsewhere"),
+            "{args:?} {found}"
+        );
     }
     assert!(outside(&[]).is_some(), "one of them is our own at most");
     // One domain, written in full or not, is no other cluster.
@@ -162,5 +186,9 @@ fn locked_addresses_stay_in_the_namespace() {
     assert_eq!(advertised("$(POD).x.ns.svc", &[Key::Endpoints], 3), ("http://etcd-0.x.ns.svc:2379".to_owned(), false));
     assert_eq!(advertised("$(POD).x.other.svc", &[], 3), ("http://etcd-0.x.other.svc:2379".to_owned(), false));
     let overrides = Overrides { locked: [Key::Endpoints].into(), ..Overrides::default() };
-    message("locked-and-elsewhere", &with_args(&["--advertise-client-urls=http://$(POD).x.other.svc:2379"]), &overrides);
+    message(
+        "locked-and-elsewhere",
+        &with_args(&["--advertise-client-urls=http://$(POD).x.other.svc:2379"]),
+        &overrides,
+    );
 }

@@ -50,7 +50,11 @@ fn every_message() {
         ("stated-for-peers", &plain, ALL.replace("2379", "2380")),
         ("stated-without-tls", &tls, ALL.to_owned()),
         ("stated-with-tls", &plain, ALL.replace("http", "https")),
-        ("stated-with-tls-in-front", &plain, "https://a.example:443,https://b.example:443,https://c.example:443".to_owned()),
+        (
+            "stated-with-tls-in-front",
+            &plain,
+            "https://a.example:443,https://b.example:443,https://c.example:443".to_owned(),
+        ),
         ("stated-where-nothing-listens", &plain, ALL.replace("2379", "4001")),
         ("stated-bare", &plain, ALL.replace(".x", "")),
         ("stated-one-of-three", &plain, "http://etcd-1.x:2379".to_owned()),
@@ -84,14 +88,22 @@ fn endpoints_are_held_against_what_is_in_view() {
         // Something in the pod forwards to loopback.
         ("http://127.0.0.1:2379", ALL.replace("http", "https"), ""),
         (plain, "http://etcd-0.x:2379,http://etcd-2.x:2379".to_owned(), "deny endpoints names 2 of 3 members"),
-        (plain, "http://etcd-0.x:2379,http://etcd-2.x:2379,http://etcd-7.x:2379".to_owned(), "deny endpoints names 3 of 3"),
+        (
+            plain,
+            "http://etcd-0.x:2379,http://etcd-2.x:2379,http://etcd-7.x:2379".to_owned(),
+            "deny endpoints names 3 of 3",
+        ),
         (plain, "http://etcd-0.x:2379,http://etcd-2.x:2379,http://lb.example:2379".to_owned(), ""),
         (plain, format!("{ALL},http://etcd-3.x:2379"), "warn endpoints has 4 URLs for 3 members"),
     ] {
         let found = said(&listening(listens, json!({})), &urls);
-        let brief = found.first().map(|text| text.replace("endpoints-mismatch: ", "").replace("members-left-out: ", ""));
+        let brief =
+            found.first().map(|text| text.replace("endpoints-mismatch: ", "").replace("members-left-out: ", ""));
         let brief = brief.unwrap_or_default();
-        assert!(if expected.is_empty() { brief.is_empty() } else { brief.starts_with(expected) }, "{listens} {urls}: {found:?}");
+        assert!(
+            if expected.is_empty() { brief.is_empty() } else { brief.starts_with(expected) },
+            "{listens} {urls}: {found:?}"
+        );
     }
     // A sidecar may end TLS at another port, and not at that of etcd.
     let mut beside = listening(tls, json!({}));
@@ -114,7 +126,10 @@ fn the_list_that_is_proposed_is_accepted() {
         // What is wrong with the list as a whole is proposed with the rest corrected.
         for _ in 0..2 {
             let findings = discover(&sts, &stated(&urls)).findings;
-            let proposed = findings.iter().rev().find_map(|finding| finding.message.split('"').find(|part| part.contains("://etcd-")));
+            let proposed = findings
+                .iter()
+                .rev()
+                .find_map(|finding| finding.message.split('"').find(|part| part.contains("://etcd-")));
             urls = proposed.map_or(urls, str::to_owned);
         }
         assert_eq!(said(&sts, &urls), [""; 0], "{listens} {urls}");
@@ -125,7 +140,8 @@ fn the_list_that_is_proposed_is_accepted() {
 fn a_wrong_scheme_hides_no_other_finding() {
     let sts = listening("https://0.0.0.0:2379", json!({}));
     let discovery = discover(&sts, &stated(ALL));
-    let fields: Vec<String> = discovery.findings.iter().map(|finding| format!("{} {}", finding.severity, finding.code)).collect();
+    let fields: Vec<String> =
+        discovery.findings.iter().map(|finding| format!("{} {}", finding.severity, finding.code)).collect();
     assert!(fields.contains(&"deny tls-secret-unknown".to_owned()), "TLS is judged as it is spoken: {fields:?}");
     assert!(discovery.findings.iter().any(|finding| finding.severity == Severity::Deny));
 }
