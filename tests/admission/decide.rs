@@ -200,7 +200,7 @@ fn an_update_without_its_old_object_is_judged_as_new() {
 fn enrolling_names_the_access_that_comes_into_force() {
     let planted = annotated(&[
         ("etcd-defrag.io/username-secret", "other:user,password"),
-        ("etcd-defrag.io/endpoints", "https://attacker.example:2379"),
+        ("etcd-defrag.io/endpoints", "https://a.example:1,https://b.example:1,https://c.example:1"),
     ]);
     let mut out = planted.clone();
     out["metadata"]["labels"]["etcd-defrag.io/enabled"] = json!("false");
@@ -212,7 +212,7 @@ fn enrolling_names_the_access_that_comes_into_force() {
     };
     let expected = [
         "etcd-defrag: in force from now on: username-secret \"other:user,password\"",
-        "etcd-defrag: in force from now on: endpoints \"https://attacker.example:2379\"",
+        "etcd-defrag: in force from now on: endpoints \"https://a.example:1,https://b.example:1,https://c.example:1\"",
     ];
     for old in [&out, &bare] {
         assert_eq!(named(&run(Entry::Validate, Operation::Update, &planted, Some(old))), expected);
