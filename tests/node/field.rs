@@ -206,7 +206,7 @@ impl<'a> Run<'a> {
         let name = self.shape.name;
         eventually(&format!("{name} to answer"), RUN, || self.etcdctl(&["endpoint", "health"]).status.success().then_some(()));
         self.log_in();
-        let fill = Fill::to(QUOTA, 82);
+        let fill = Fill::to(QUOTA, 40);
         let (keys, size, keep) =
             (format!("--keys={}", fill.keys), format!("--size={}", fill.size), format!("--keep={}", fill.keep));
         let filled = self.client(&["etcd-load", "fill", &keys, &size, &keep, "--compact=true", "--until-full=false"]);
@@ -228,9 +228,11 @@ impl<'a> Run<'a> {
                 findings.contains(code).then_some(())
             });
         }
-        self.pods.create_job("by-hand");
-        let end = self.pods.job_end("by-hand", RUN);
-        let (log, after) = (self.pods.job_log("by-hand"), self.size());
+        // All of them are in one namespace.
+        let job = format!("{name}-by-hand");
+        self.pods.create_job(&job);
+        let end = self.pods.job_end(&job, RUN);
+        let (log, after) = (self.pods.job_log(&job), self.size());
         println!("{name}: {} KiB before, {} KiB after", before >> 10, after >> 10);
         if !end.succeeded || after >= before / 2 {
             return Err(format!("{name}: {end:?}, {before} bytes before, {after} after\n{log}"));
