@@ -92,11 +92,7 @@ pub(super) fn hides_members(services: Option<&[Service]>, etcd: &Etcd) -> Option
 
 /// That no Service among those that are seen gives the members the names under which runs reach them: the one of that name is not
 /// headless, or it is not there while another one selects the pods.
-pub(super) fn unresolved_members(
-    services: Option<&[Service]>,
-    object: &StatefulSet,
-    etcd: &Etcd,
-) -> Option<Finding> {
+pub(super) fn unresolved_members(services: Option<&[Service]>, object: &StatefulSet, etcd: &Etcd) -> Option<Finding> {
     let services = services?;
     let (host, governing) = etcd.endpoints.iter().find_map(|endpoint| under_service(endpoint, object))?;
     let quoted_governing = quoted(governing);
