@@ -157,6 +157,8 @@ codes! {
     LivenessTooEager = "liveness-too-eager", Warn;
     /// A headless Service that hides the members while they are out of space.
     MembersHidden = "members-hidden", Warn;
+    /// No headless Service gives the members the names that runs use.
+    MembersUnresolved = "members-unresolved", Warn;
     /// Compaction on every run although somebody compacts already.
     CompactionRedundant = "compaction-redundant", Warn;
     /// An etcd version with a known bug of defragmentation or compaction, or too old for the engine.

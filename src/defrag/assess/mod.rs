@@ -32,7 +32,7 @@ pub use self::{
 use self::{
     enrollment::{left_out, not_enrolled, opted_out, unclear},
     settings::{Case, concerns_settings},
-    surroundings::{foreign, hides_members, no_facts, no_settings, rival},
+    surroundings::{foreign, hides_members, no_facts, no_settings, rival, unresolved_members},
 };
 use super::{
     budget::{self, Excess},
@@ -219,6 +219,7 @@ fn enrolled(
     if let Some(etcd) = &etcd {
         findings.extend(hazards(etcd, &checked.settings, &overrides, policy));
         findings.extend(hides_members(around.services, etcd));
+        findings.extend(unresolved_members(around.services, object, etcd));
     }
     let is_read = unread.is_none();
     let mut findings = unread.map_or(findings, |unread| vec![unread]);
