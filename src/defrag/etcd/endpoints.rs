@@ -8,12 +8,13 @@ use super::{
     port::{self, Dialled, Listening, Port},
     profile::Profile,
     setting::Setting,
+    stated,
     types::{Etcd, Scheme},
     url::{Host, Url, parse_list},
 };
 use crate::defrag::{
     dns::{is_label, is_subdomain},
-    finding::{Code, Finding, quoted, shorten},
+    finding::{Code, Finding, Severity, quoted, shorten},
     keys::Key,
 };
 
@@ -68,8 +69,11 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
     if let Some(endpoints) = context.overrides.endpoints.clone() {
         address.scheme =
             if endpoints.iter().any(|url| url.starts_with("https://")) { Scheme::Https } else { Scheme::Http };
+        let judgement = stated::judge(context, &cluster, replicas, &endpoints);
+        findings.extend(judgement.findings);
+        address.scheme = judgement.scheme.unwrap_or(address.scheme);
         if is_spread {
-            let left_out = cluster.not_named(&endpoints, name);
+            let left_out = cluster.not_named(context, &endpoints);
             if left_out.is_none() {
                 address.members = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
             }
@@ -86,9 +90,10 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         return address;
     }
     if let Listens::Locally { urls, field } = listens(context.options()) {
-        findings.push(listens_locally(&urls, field));
+        findings.push(listens_locally(context, &urls, field));
         return address;
     }
+    findings.extend(urls.in_other_namespace(context));
     let scheme = urls.scheme(member).or_else(|| scheme_by_options(context));
     address.scheme = scheme.unwrap_or(Scheme::Http);
     if scheme.is_none() {
@@ -96,10 +101,10 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
     } else if form.is_none() && alone.is_none() && address.service.is_empty() {
         findings.push(service_unknown(context));
     } else if let Port::Hidden(place) = port {
-        findings.push(port::unknown(&place));
+        findings.push(port::unknown(context, &place));
     } else if replicas <= MAX_MEMBERS {
         if is_spread {
-            findings.push(cluster.elsewhere(address.scheme, address.port));
+            findings.push(cluster.elsewhere(context, address.scheme, address.port));
         }
         let start = u32::try_from(context.sts.spec.ordinals.start).unwrap_or(0);
         let ordinals = (0..replicas).map(|n| u64::from(start) + u64::from(n));
@@ -147,9 +152,9 @@ impl Address {
                 } else {
                     "It cannot be left out, since the endpoints do not name every member: name them all."
                 }
-            ),
+            ) + &if all { String::new() } else { context.overrides.note(&[Key::Endpoints]) },
         );
-        let severity = if all { finding.severity } else { crate::defrag::finding::Severity::Deny };
+        let severity = if all { finding.severity } else { Severity::Deny };
         findings.push(finding.with_severity(severity));
     }
 }
@@ -171,6 +176,8 @@ struct Urls {
     /// What the members tell each other.
     peers: Vec<Url>,
     advertising: Option<Setting>,
+    /// The first advertised URL that is not used, since it names another namespace and the policy locks addresses.
+    elsewhere: Option<String>,
 }
 
 impl Urls {
@@ -185,15 +192,18 @@ impl Urls {
         let texts = advertising.iter().flat_map(|setting| setting.value.split(','));
         let mut peers = list(options.get("initial-advertise-peer-urls"));
         peers.extend(cluster::entries(context).filter_map(|(_, url)| Url::parse(url)));
+        // What is locked to what is discovered does not follow the pod template into other namespaces.
+        let locks = [Key::Endpoints, Key::Service].iter().any(|key| context.overrides.locked.contains(key));
+        let namespace = context.sts.namespace();
+        let is_ours = |url: &Url| !locks || namespace_in(&url.host).is_none_or(|other| other == namespace);
+        let advertised = texts.filter_map(|text| Some((Url::parse(text)?, text.trim().to_owned())));
+        let (advertised, elsewhere): (Vec<_>, Vec<_>) = advertised.partition(|(url, _)| is_ours(url));
+        peers.retain(is_ours);
+        used.retain(|url| url.scheme.is_some() && is_ours(url));
+        let elsewhere = elsewhere.into_iter().next().map(|(_, text)| text);
         let listening = list(options.get("listen-client-urls"));
-        Self {
-            heard: Listening::of(context, &listening),
-            advertised: texts.filter_map(|text| Some((Url::parse(text)?, text.trim().to_owned()))).collect(),
-            listening,
-            used: used.into_iter().filter(|url| url.scheme.is_some()).collect(),
-            peers,
-            advertising,
-        }
+        let heard = Listening::of(context, &listening);
+        Self { advertised, listening, heard, used, peers, advertising, elsewhere }
     }
 
     fn for_clients(&self) -> impl Iterator<Item = &Url> {
@@ -255,6 +265,25 @@ impl Urls {
         })
     }
 
+    /// That what is advertised is not used, since it is in another namespace.
+    fn in_other_namespace(&self, context: &Context<'_>) -> Option<Finding> {
+        let (url, setting) = self.elsewhere.as_ref().zip(self.advertising.as_ref())?;
+        let url = quoted(&readable(url));
+        let finding = Finding::new(
+            Code::KeyLocked,
+            setting.field.clone(),
+            format!("{url} is in another namespace, and the policy locks addresses: not used"),
+            format!(
+                "The members advertise {url} ({}), which is in another namespace than {}. The policy locks the addresses of runs to \
+                 what is discovered here, so that URL is not used, and runs go to the pods of this StatefulSet. Advertise the name \
+                 of the pod in its own namespace.",
+                setting.origin,
+                quoted(context.sts.namespace())
+            ),
+        );
+        Some(finding.with_severity(Severity::Warn))
+    }
+
     /// The first advertised URL that a run cannot dial, and why.
     fn unreachable(&self, context: &Context<'_>) -> Option<(&Setting, String, Why)> {
         let setting = self.advertising.as_ref()?;
@@ -301,6 +330,17 @@ impl Urls {
         let default = matches!(self.advertised.as_slice(), [(_, text)] if text == "http://localhost:2379");
         default && self.listening.first().is_some_and(|url| url.host == "0.0.0.0")
     }
+}
+
+/// The namespace in a host, where that has the form of Kubernetes: in front of `svc`.
+fn namespace_in(host: &str) -> Option<&str> {
+    let mut labels = host.split('.').skip(1).peekable();
+    while let Some(label) = labels.next() {
+        if labels.peek() == Some(&"svc") {
+            return is_label(label).then_some(label);
+        }
+    }
+    None
 }
 
 /// Where an etcd listens for clients.
@@ -367,12 +407,13 @@ fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
     Finding::new(
         Code::EndpointsUnknown,
         Key::Endpoints.field(),
-        format!("the client URLs cannot be seen; set {}", Key::Endpoints.annotation()),
+        format!("the client URLs cannot be seen; {}", context.overrides.brief(Key::Endpoints)),
         format!(
             "The client URLs of this etcd cannot be seen in the pod template: they may stand in {place}, which is not \
-             read here, so not even http or https is known. Set {} to the URL of each member, such as {}.",
+             read here, so not even http or https is known. Set {} to the URL of each member, such as {}.{}",
             Key::Endpoints.annotation(),
-            each.join(",")
+            each.join(","),
+            context.overrides.note(&[Key::Endpoints])
         ),
     )
 }
@@ -381,19 +422,20 @@ fn service_unknown(context: &Context<'_>) -> Finding {
     Finding::new(
         Code::EndpointsUnknown,
         "spec.serviceName",
-        format!("spec.serviceName is empty; set {}", Key::Service.annotation()),
+        format!("spec.serviceName is empty; {}", context.overrides.brief(Key::Service)),
         format!(
             "spec.serviceName is empty and no advertised client URL names a member, so the members of {} have no known \
              DNS names and cannot be defragmented one after the other. Set {} to the headless Service that selects the \
-             pods, or {} to the URL of each member.",
+             pods, or {} to the URL of each member.{}",
             context.sts.name(),
             Key::Service.annotation(),
-            Key::Endpoints.annotation()
+            Key::Endpoints.annotation(),
+            context.overrides.note(&[Key::Service, Key::Endpoints])
         ),
     )
 }
 
-fn listens_locally(urls: &str, field: String) -> Finding {
+fn listens_locally(context: &Context<'_>, urls: &str, field: String) -> Finding {
     Finding::new(
         Code::EtcdUnreachable,
         field,
@@ -402,10 +444,16 @@ fn listens_locally(urls: &str, field: String) -> Finding {
             "This etcd listens for clients on {urls}, which only its own pod can dial, so no run reaches it. To have it \
              defragmented, add an address that other pods reach to --listen-client-urls, such as \
              https://0.0.0.0:2379 with TLS and --client-cert-auth. Otherwise take the label off, and defragment it from \
-             inside the pod. Where something in the pod forwards connections to it, set {} to the URL of each member there.",
-            Key::Endpoints.annotation()
+             inside the pod. Where something in the pod forwards connections to it, set {} to the URL of each member there.{}",
+            Key::Endpoints.annotation(),
+            context.overrides.note(&[Key::Endpoints])
         ),
     )
+}
+
+/// Whether a URL is one that every pod resolves to itself: a loopback address, or one to listen on.
+pub(in crate::defrag) fn reaches_only_itself(url: &str) -> bool {
+    Url::parse(url).is_some_and(|url| matches!(url.host(""), Host::Loopback | Host::Unspecified))
 }
 
 impl Etcd {

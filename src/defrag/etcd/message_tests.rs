@@ -1,6 +1,8 @@
 //! Every message, and every fact that an override or a variation of a StatefulSet changes.
 
+mod access;
 mod named;
+mod stated;
 
 use serde_json::{Value, json};
 
@@ -426,7 +428,7 @@ fn quotas_and_where_they_stand() {
     // Behind a configuration file the annotation is all there is.
     let mut hidden = with_args(&["--config-file=/x", "--quota-backend-bytes=1"]);
     hidden.spec.volume_claim_templates.clear();
-    let endpoints = Some(vec!["http://etcd-0.x:2379".to_owned()]);
+    let endpoints = Some((0..3).map(|ordinal| format!("http://etcd-{ordinal}.x:2379")).collect());
     assert_eq!(codes(&hidden, &Overrides { endpoints, ..stated }), []);
 }
 

@@ -29,6 +29,7 @@ mod rival;
 mod secrets;
 mod setting;
 mod shell;
+mod stated;
 mod storage;
 mod tls;
 mod types;
@@ -43,6 +44,7 @@ mod message_tests;
 mod property_tests;
 
 pub use compaction::NoCompaction;
+pub(super) use endpoints::reaches_only_itself;
 pub use evidence::{Evidence, evidence, mentions_etcd};
 pub use hazards::{default_command_timeout, hazards, time_budget};
 pub use profile::Profile;
