@@ -1,10 +1,11 @@
 //! Where clients reach each member.
 
 use super::{
-    DEFAULT_CLIENT_PORT, MAX_MEMBERS, cluster,
+    MAX_MEMBERS, cluster,
     context::Context,
-    marks::{UNKNOWN, VALUE, readable},
+    marks::{ADDRESS, UNKNOWN, VALUE, readable},
     options::Options,
+    port::{self, Dialled, Listening, Port},
     profile::Profile,
     setting::Setting,
     stated,
@@ -50,7 +51,8 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         .or_else(|| form.as_ref()?.split('.').next().filter(|name| is_label(name)).map(str::to_owned))
         .unwrap_or_default();
     let domain = context.overrides.cluster_domain.clone().or_else(|| urls.domain(member));
-    let port = context.overrides.client_port.or_else(|| urls.port(member)).unwrap_or_else(|| container_port(context));
+    let dials_pods = alone.is_none() || form.is_some();
+    let port = urls.port(context, member, dials_pods);
     let cluster = cluster::of(context);
     let is_spread = !cluster.outside.is_empty();
     let members = if is_spread { cluster.count } else { replicas };
@@ -58,7 +60,7 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         scheme: Scheme::Http,
         service,
         domain,
-        port,
+        port: port.number(),
         endpoints: Vec::new(),
         members,
         is_spread,
@@ -98,6 +100,8 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         findings.push(scheme_unknown(context, &address));
     } else if form.is_none() && alone.is_none() && address.service.is_empty() {
         findings.push(service_unknown(context));
+    } else if let Port::Hidden(place) = port {
+        findings.push(port::unknown(&place));
     } else if replicas <= MAX_MEMBERS {
         if is_spread {
             findings.push(cluster.elsewhere(context, address.scheme, address.port));
@@ -166,6 +170,7 @@ struct Urls {
     /// What the members advertise, each with its text.
     advertised: Vec<(Url, String)>,
     listening: Vec<Url>,
+    heard: Listening,
     /// What clients inside the pod are told to use.
     used: Vec<Url>,
     /// What the members tell each other.
@@ -196,7 +201,9 @@ impl Urls {
         peers.retain(is_ours);
         used.retain(|url| url.scheme.is_some() && is_ours(url));
         let elsewhere = elsewhere.into_iter().next().map(|(_, text)| text);
-        Self { advertised, listening: list(options.get("listen-client-urls")), used, peers, advertising, elsewhere }
+        let listening = list(options.get("listen-client-urls"));
+        let heard = Listening::of(context, &listening);
+        Self { heard, advertised, listening, used, peers, advertising, elsewhere }
     }
 
     fn for_clients(&self) -> impl Iterator<Item = &Url> {
@@ -245,8 +252,10 @@ impl Urls {
         member.and_then(|url| url.scheme).or_else(|| self.by_reach().find_map(|url| url.scheme))
     }
 
-    fn port(&self, member: Option<&Url>) -> Option<u16> {
-        member.and_then(|url| url.port).or_else(|| self.by_reach().find_map(|url| url.port))
+    fn port(&self, context: &Context<'_>, member: Option<&Url>, dials_pods: bool) -> Port {
+        let all: Vec<&Url> = self.by_reach().collect();
+        let urls = Dialled { member, pods: dials_pods, all: &all, listening: &self.heard };
+        port::discover(context, &urls, || hidden(context))
     }
 
     fn domain(&self, member: Option<&Url>) -> Option<String> {
@@ -299,10 +308,20 @@ impl Urls {
                     brief: "no certificate has that address",
                     sentence: "the address changes with the pod, so no certificate names it, and TLS refuses it",
                 },
+                Host::PodAddress | Host::Named if self.is_deaf(context, url) => Why {
+                    brief: "nothing listens on that port",
+                    sentence: "etcd listens on other ports, so nothing answers there",
+                },
                 Host::PodAddress | Host::Named | Host::Unknown => return None,
             };
             Some((setting, text.clone(), why))
         })
+    }
+
+    /// Whether nothing in the pod listens where this URL of the pod leads.
+    fn is_deaf(&self, context: &Context<'_>, url: &Url) -> bool {
+        let of_pod = url.host.contains(ADDRESS) || url.behind_pod(context.sts.name()).is_some();
+        of_pod && url.port.is_some_and(|port| self.heard.is_deaf_at(port))
     }
 
     /// Whether etcd advertises the address of its pod in place of what it is told: it does so for its own default while it
@@ -354,15 +373,6 @@ pub(super) fn listens(options: &Options) -> Listens {
     }
 }
 
-/// The port named `client`, else etcd's own.
-fn container_port(context: &Context<'_>) -> u16 {
-    let named = context.container().ports.iter().find(|port| port.name == "client");
-    named
-        .and_then(|port| u16::try_from(port.container_port).ok())
-        .filter(|port| *port > 0)
-        .unwrap_or(DEFAULT_CLIENT_PORT)
-}
-
 /// Without any URL: TLS where a certificate is configured, plain text where all options are in view, else unknown.
 fn scheme_by_options(context: &Context<'_>) -> Option<Scheme> {
     if context.options().get("cert-file").is_some() || context.options().is_on("auto-tls") {
@@ -379,7 +389,7 @@ fn hidden(context: &Context<'_>) -> Option<String> {
     let options = context.options();
     let behind = |flag: &str| {
         let setting = options.get(flag).filter(|setting| setting.value.contains([UNKNOWN, VALUE]))?;
-        Some(format!("the object that {} of {} refers to", setting.origin, setting.field))
+        Some(setting.place())
     };
     options.unreadable().or_else(|| ["advertise-client-urls", "listen-client-urls"].into_iter().find_map(behind))
 }

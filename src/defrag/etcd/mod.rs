@@ -20,6 +20,7 @@ mod login;
 mod marks;
 mod mounts;
 mod options;
+mod port;
 mod probes;
 mod profile;
 mod quota;
