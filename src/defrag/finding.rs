@@ -131,6 +131,10 @@ codes! {
     SecondEtcd = "second-etcd", Warn;
     /// The client endpoints cannot be discovered.
     EndpointsUnknown = "endpoints-unknown", Deny;
+    /// The `endpoints` annotation is at odds with what is in view.
+    EndpointsMismatch = "endpoints-mismatch", Deny;
+    /// The `endpoints` annotation names fewer members than there are.
+    MembersLeftOut = "members-left-out", Deny;
     /// The quota cannot be seen in the pod template.
     QuotaUnknown = "quota-unknown", Deny;
     /// A quota that is not a positive number of bytes.

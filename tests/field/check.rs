@@ -76,7 +76,7 @@ fn an_etcd_without_the_label_is_judged_as_if_it_had_it() {
     assert!(
         checked
             .screen
-            .ends_with("0 enrolled, 0 refused: 0 denials, 0 warnings; 2 without the label, with what they would get\n"),
+            .ends_with("0 enrolled, 0 refused: 0 denials, 0 warnings; 2 without the label, with what they would get: 1 denial, 4 warnings\n"),
         "{}",
         checked.screen
     );
