@@ -19,6 +19,7 @@ use super::{
     keys::Key,
     policy::{Limits, Policy},
     quantity, ratio,
+    rule::Thresholds,
     statefulset::StatefulSet,
 };
 
@@ -35,12 +36,7 @@ pub enum Trigger {
     /// A rule in the engine's language.
     Rule(String),
     /// Thresholds that compile to a rule.
-    Thresholds {
-        /// A share of the quota, strictly between 0 and 1.
-        usage_above: Option<f64>,
-        /// Reclaimable space in bytes.
-        free_above: Option<u64>,
-    },
+    Thresholds(Thresholds),
 }
 
 /// How and when to defragment, as a person or the policy asks for it.
@@ -373,8 +369,9 @@ impl<'a> Parser<'a> {
 
     fn trigger(&mut self) -> (Trigger, Key) {
         let rule = self.take(Key::Rule);
-        let usage_above = self
-            .threshold(Key::QuotaUsageAbove, "80%", |value| ratio::parse(value).map_err(|error| format!("{error}.")));
+        let share = |value: &str| ratio::parse(value).map_err(|error| format!("{error}."));
+        let usage_above = self.threshold(Key::QuotaUsageAbove, "80%", share);
+        let free_share_above = self.threshold(Key::FreeShareAbove, "50%", share);
         let free_above = self.threshold(Key::FreeAbove, "200Mi", |value| match quantity::parse(value) {
             Ok(0) => {
                 Err("is nothing: every run would defragment for nothing. Write a value such as \"200Mi\".".to_owned())
@@ -385,7 +382,7 @@ impl<'a> Parser<'a> {
         self.usage_in_range(usage_above);
         self.worth(free_above);
         let thresholds: Vec<Key> =
-            [Key::QuotaUsageAbove, Key::FreeAbove].into_iter().filter(|key| self.values.contains_key(key)).collect();
+            Key::THRESHOLDS.iter().copied().filter(|key| self.values.contains_key(key)).collect();
         match (rule, thresholds.first()) {
             (Some(rule), None) => (Trigger::Rule(rule.to_owned()), Key::Rule),
             (rule, Some(first)) => {
@@ -398,7 +395,7 @@ impl<'a> Parser<'a> {
                         format!("rule and {} are both set: each says when to defragment, and only one can be followed. Remove {}, or remove rule.", names.join(" and "), names.join(" and ")),
                     );
                 }
-                (Trigger::Thresholds { usage_above, free_above }, *first)
+                (Trigger::Thresholds(Thresholds { usage_above, free_above, free_share_above }), *first)
             }
             (None, None) => (Trigger::Rule(super::policy::DEFAULT_RULE.to_owned()), Key::Rule),
         }
