@@ -34,7 +34,12 @@ fn plausible(random: &mut Random) -> String {
         2 => format!("dbQuotaUsage > {}", ratio(random)),
         3 => format!("dbSize > dbQuota*{}/100", random.below(120)),
         4 => format!("dbSize > {}", bytes(random)),
-        5 => format!("dbSize{} / dbSize {} {}", random.pick(&["Free", "InUse"]), random.pick(&[">", "<", "<=", ">="]), ratio(random)),
+        5 => format!(
+            "dbSize{} / dbSize {} {}",
+            random.pick(&["Free", "InUse"]),
+            random.pick(&[">", "<", "<=", ">="]),
+            ratio(random)
+        ),
         6 => format!("dbSizeInUse < {} * dbSize", ratio(random)),
         7 => format!("dbSizeFree > {} * dbSize", ratio(random)),
         8 => format!("dbSizeInUse / dbQuota > {}", ratio(random)),

@@ -35,7 +35,8 @@ pub(crate) struct Candidate {
 impl Candidate {
     pub(crate) fn all(days: u32, seed: u64, contiguous: f64) -> Vec<Self> {
         let years = Shape::ALL.map(|shape| Year::of(shape, days, seed));
-        let nightly = years.iter().map(|year| simulate(year, Strategy::EveryNight.decider(), contiguous).refusing).sum();
+        let nightly =
+            years.iter().map(|year| simulate(year, Strategy::EveryNight.decider(), contiguous).refusing).sum();
         rules()
             .into_iter()
             .map(|(name, rule)| {
@@ -87,11 +88,16 @@ fn rules() -> Vec<(String, String)> {
         let rule = format!("{ALERT} || {}", near(&format!("{share}*dbQuota")));
         rules.push((format!("N = {name} of the quota"), rule));
     }
-    for (third, name) in
-        [("200*1024*1024", "200 MiB"), ("1024*1024*1024", "1 GiB"), ("2*1024*1024*1024", "2 GiB"), ("0.25*dbQuota", "a quarter of the quota")]
-    {
-        let rule = format!("{ALERT} || {} || dbSizeFree > {third}", near(&mebibytes(32)));
-        rules.push((format!("N = 32 MiB, or {name} free"), rule));
+    let lesser = "(dbQuotaUsage > 0.8 && (dbSizeFree > 256*1024*1024 || dbSizeFree > 0.1*dbQuota))";
+    rules.push(("N = 256 MiB, at most a tenth of the quota".to_owned(), format!("{ALERT} || {lesser}")));
+    for (third, name) in [
+        ("200*1024*1024", "200 MiB"),
+        ("1024*1024*1024", "1 GiB"),
+        ("2*1024*1024*1024", "2 GiB"),
+        ("0.25*dbQuota", "a quarter of the quota"),
+    ] {
+        let rule = format!("{ALERT} || {lesser} || dbSizeFree > {third}");
+        rules.push((format!("the same, or {name} free"), rule));
     }
     rules.push(("without the quota".to_owned(), ALERT.to_owned()));
     rules.push((

@@ -21,8 +21,7 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Steady, Self::Bursty, Self::Churn, Self::Leak, Self::Storm, Self::Brimful];
+    pub(crate) const ALL: [Self; 6] = [Self::Steady, Self::Bursty, Self::Churn, Self::Leak, Self::Storm, Self::Brimful];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {

@@ -43,8 +43,8 @@ pub(crate) fn markdown(rows: &[Row], candidates: &[Candidate], options: &Options
     text.push_str("\n![Member-runs by pattern and strategy](simulation.svg)\n\n## In all\n\n| decided by | member-runs | NOSPACE | hours in it |\n| --- | ---: | ---: | ---: |\n");
     for strategy in Strategy::ALL {
         let outcomes = rows.iter().flat_map(|row| &row.outcomes).filter(|(one, _)| *one == strategy);
-        let (runs, nospace, hours) =
-            outcomes.fold((0, 0, 0.0), |sum, (_, one)| (sum.0 + one.member_runs, sum.1 + one.nospace, sum.2 + one.hours()));
+        let (runs, nospace, hours) = outcomes
+            .fold((0, 0, 0.0), |sum, (_, one)| (sum.0 + one.member_runs, sum.1 + one.nospace, sum.2 + one.hours()));
         let _ = writeln!(text, "| {} | {runs} | {nospace} | {hours:.0} |", strategy.name());
     }
     text.push_str(&compared(candidates));
@@ -85,8 +85,8 @@ fn compared(candidates: &[Candidate]) -> String {
     let names: Vec<&str> = Shape::ALL.into_iter().map(Shape::name).collect();
     let mut text = format!(
         "\n## The built-in rule, and what else it could be\n\n\
-         Each at midnight, of the form `(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024) || (dbQuotaUsage > 0.8 &&\n\
-         dbSizeFree > N)`, with or without a third part: member-runs by pattern and in all, and hours in NOSPACE. Of two properties it is\n\
+         Each at midnight, of the form\n\
+         `(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024) || (dbQuotaUsage > 0.8 && dbSizeFree > N)`, with or without a third part: member-runs by pattern and in all, and hours in NOSPACE. Of two properties it is\n\
          shown for which quotas from 100 MiB to 16 GiB the analysis proves them: that the rule is true wherever the alert\n\
          `etcdDatabaseHighFragmentationRatio` of the etcd mixin is, and that it is true above 90 % of the quota wherever enough can be\n\
          reclaimed (a tenth of the quota, at least 32 MiB and at most 256 MiB).\n\n\
@@ -113,8 +113,8 @@ fn compared(candidates: &[Candidate]) -> String {
         let _ = write!(
             text,
             "\nChosen is, of those that are proven for every quota and no longer in NOSPACE than every night gives, the one with the\n\
-             fewest member-runs: `{}`. A larger N saves runs where an etcd lives near a large quota, and is not true near a small\n\
-             one; a policy that knows its quotas says so with `minFree`, which raises N ([decision 27](decisions/027-the-default-rule.md)).\n",
+             fewest member-runs: `{}`. An N of bytes alone is too much for a small quota or too little\n\
+             for a large one; a third part buys no hour for its runs ([decision 27](decisions/027-the-default-rule.md)).\n",
             chosen.rule
         );
     }

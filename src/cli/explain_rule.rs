@@ -27,7 +27,7 @@ use crate::defrag::{
 /// Instead of a rule, thresholds are explained as the rule that they compile to; with neither, the default of the policy.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The rule, such as 'dbSizeFree > 200*1024*1024'
+    /// The rule, such as 'dbQuotaUsage > 0.8 && dbSizeFree > 200*1024*1024'
     #[arg(
         allow_hyphen_values = true,
         required_unless_present_any = ["quota_usage_above", "free_above", "free_share_above", "policy"],
@@ -226,9 +226,9 @@ impl Args {
         let text = match &settings.trigger {
             Trigger::Rule(text) => text.clone(),
             Trigger::Thresholds(thresholds) => {
-                let reach = thresholds.free_above.and_then(|free| {
-                    rule::out_of_reach(free, self.quota, &limits, &Key::FreeAbove.field())
-                });
+                let reach = thresholds
+                    .free_above
+                    .and_then(|free| rule::out_of_reach(free, self.quota, &limits, &Key::FreeAbove.field()));
                 findings.extend(reach);
                 rule::compile_within(*thresholds, &limits)
             }

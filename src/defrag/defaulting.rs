@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn the_default_of_an_earlier_version_is_filled_in_anew() {
-        let earlier = object(&[(Key::Schedule, "0 0 * * *"), (Key::Rule, "dbSizeFree > 1"), (Key::Defaulted, "schedule,rule")]);
+        let earlier =
+            object(&[(Key::Schedule, "0 0 * * *"), (Key::Rule, "dbSizeFree > 1"), (Key::Defaulted, "schedule,rule")]);
         let after = apply(&earlier, &changes(&earlier, Some(&earlier), &Policy::built_in()));
         assert_eq!(get(&after, Key::Rule), Some(super::super::policy::DEFAULT_RULE));
         assert_eq!(get(&after, Key::Defaulted), Some("schedule,rule"));

@@ -84,8 +84,7 @@ keys! {
 
 impl Key {
     /// The keys that say when to defragment; a value for one of them stands against the defaults of all.
-    pub const TRIGGERS: &'static [Self] =
-        &[Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove, Self::FreeShareAbove];
+    pub const TRIGGERS: &'static [Self] = &[Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove, Self::FreeShareAbove];
 
     /// The keys among them that a rule is made of.
     pub const THRESHOLDS: &'static [Self] = &[Self::QuotaUsageAbove, Self::FreeAbove, Self::FreeShareAbove];
@@ -118,14 +117,8 @@ impl Key {
     ];
 
     /// The keys that the webhook fills in where a policy has a value for them.
-    pub const DEFAULTABLE: &'static [Self] = &[
-        Self::Schedule,
-        Self::TimeZone,
-        Self::Rule,
-        Self::QuotaUsageAbove,
-        Self::FreeAbove,
-        Self::FreeShareAbove,
-    ];
+    pub const DEFAULTABLE: &'static [Self] =
+        &[Self::Schedule, Self::TimeZone, Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove, Self::FreeShareAbove];
 
     /// Whether the webhook fills this key in.
     #[must_use]

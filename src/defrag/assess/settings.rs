@@ -92,13 +92,7 @@ impl Case<'_> {
         if self.quota.is_some() && !unread {
             findings.extend(judged.findings);
         }
-        CheckedSettings {
-            settings,
-            given,
-            findings,
-            rule,
-            resolved: scheduled.resolved,
-        }
+        CheckedSettings { settings, given, findings, rule, resolved: scheduled.resolved }
     }
 
     /// That no database of this quota has as much to reclaim as a person's threshold asks for. One of the policy is for etcds of

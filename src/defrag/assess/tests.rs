@@ -175,7 +175,7 @@ fn a_constant_of_the_policys_rule_is_nobodys_mistake_on_a_small_etcd() {
     let rule = crate::defrag::policy::DEFAULT_RULE;
     assert_eq!(suspects(&[]), 0, "the built-in rule");
     assert_eq!(suspects(&[("rule", rule), ("defaulted", "rule")]), 0, "filled in by the webhook");
-    assert_eq!(suspects(&[("rule", rule)]), 1, "a person's");
+    assert_eq!(suspects(&[("rule", rule)]), 2, "a person's");
 }
 
 /// Where nothing is served, nothing is judged but that it is enrolled, and there is no CronJob, in every caller.

@@ -184,7 +184,9 @@ pub(super) fn locked_keys_have_defaults() -> String {
     let cases: Vec<String> = LockableKey::ALL
         .iter()
         .map(|(_, name, field)| match (*name, field) {
-            ("rule" | "quota-usage-above" | "free-above" | "free-share-above", _) => format!("key == '{name}' && ({TRIGGERS})"),
+            ("rule" | "quota-usage-above" | "free-above" | "free-share-above", _) => {
+                format!("key == '{name}' && ({TRIGGERS})")
+            }
             (_, Some(field)) => format!("key == '{name}' && has(self.defaults.{field})"),
             (_, None) => format!("key == '{name}'"),
         })

@@ -251,9 +251,9 @@ fn a_hazard_that_is_allowed_is_not_mentioned() {
 fn the_default_rule_follows_the_limits() {
     let rule = |limits: Value| policy(&json!({"limits": limits})).defaults[&Key::Rule].clone();
     assert_eq!(rule(json!({})), DEFAULT_RULE);
-    insta::assert_snapshot!(rule(json!({"minFree": "64Mi"})), @"(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024) || (dbQuotaUsage > 0.8 && dbSizeFree > 64*1024*1024)");
+    insta::assert_snapshot!(rule(json!({"minFree": "64Mi"})), @"(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024) || (dbQuotaUsage > 0.8 && dbSizeFree > 64*1024*1024 && (dbSizeFree > 256*1024*1024 || dbSizeFree > 0.1*dbQuota))");
     insta::assert_snapshot!(rule(json!({"minFree": "1Gi"})), @"(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024 && dbSizeFree > 1024*1024*1024) || (dbQuotaUsage > 0.8 && dbSizeFree > 1024*1024*1024)");
-    insta::assert_snapshot!(rule(json!({"quotaUsage": {"max": "70%"}})), @"(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024) || (dbQuotaUsage > 0.7 && dbSizeFree > 32*1024*1024)");
+    insta::assert_snapshot!(rule(json!({"quotaUsage": {"max": "70%"}})), @"(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024) || (dbQuotaUsage > 0.7 && (dbSizeFree > 256*1024*1024 || dbSizeFree > 0.1*dbQuota))");
 }
 
 /// The addresses are locked as the Secrets are; there is no value for a whole fleet, so it is what is discovered.

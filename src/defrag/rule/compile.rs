@@ -8,8 +8,11 @@ use crate::defrag::{
 /// A run that gives back less than this is not worth its pause, whatever the usage, in bytes.
 const LEAST_WORTH: u64 = 32 * MIB;
 
-/// More than this is to reclaim wherever the first half of the built-in rule is true, in bytes.
+/// More than this is in use and to reclaim wherever the first half of the built-in rule is true, in bytes.
 const DEFAULT_FREE: u64 = 100 * MIB;
+
+/// What is always enough to reclaim near the quota, in bytes, where a tenth of the quota is not less.
+const ENOUGH: u64 = 256 * MIB;
 
 /// The share of the quota above which a rule without `quota-usage-above` watches the quota.
 const WATCHED_USAGE: f64 = 0.8;
@@ -97,20 +100,29 @@ fn within(thresholds: Thresholds, min_free: u64, range: (f64, f64)) -> String {
     let mut parts: Vec<String> = absolute.into_iter().chain(relative).collect();
     match usage_above {
         Some(usage) if parts.is_empty() => return near(usage, least),
-        None if parts.is_empty() => return built_in(min_free, least, watched),
+        None if parts.is_empty() => return built_in(min_free, watched),
         _ => parts.push(format!("({})", near(usage_above.unwrap_or(watched), least))),
     }
     parts.join(" || ")
 }
 
 /// The built-in rule under limits.
-fn built_in(min_free: u64, least: u64, watched: f64) -> String {
-    if (least, watched) == (LEAST_WORTH, WATCHED_USAGE) {
+fn built_in(min_free: u64, watched: f64) -> String {
+    if (min_free, watched) == (0, WATCHED_USAGE) {
         return DEFAULT_RULE.to_owned();
     }
-    let floor = if min_free > DEFAULT_FREE { format!(" && dbSizeFree > {}", bytes(min_free)) } else { String::new() };
-    let near = near(watched, least);
-    format!("(dbSizeFree > 0.5*dbSize && dbSizeInUse > {}{floor}) || ({near})", bytes(DEFAULT_FREE))
+    let floor_from =
+        |least: u64| if min_free >= least { format!(" && dbSizeFree > {}", bytes(min_free)) } else { String::new() };
+    let enough = match min_free {
+        ENOUGH.. => String::new(),
+        _ => format!(" && (dbSizeFree > {} || dbSizeFree > 0.1*dbQuota)", bytes(ENOUGH)),
+    };
+    format!(
+        "(dbSizeFree > 0.5*dbSize && dbSizeInUse > {}{}) || (dbQuotaUsage > {watched}{}{enough})",
+        bytes(DEFAULT_FREE),
+        floor_from(DEFAULT_FREE),
+        floor_from(1)
+    )
 }
 
 /// A number of bytes as a person would write it in a rule, at most the largest that the language has.

@@ -65,7 +65,7 @@ mod tests {
     fn cut(facts: &[(f64, f64, f64, Ordering)]) -> Corners {
         let fact = |(size, free, constant, sign)| Fact { line: Line::exact(size, free, constant), sign };
         let facts: Vec<Fact> = facts.iter().copied().map(fact).collect();
-        let region = Region::new((16384, 10 << 30), (0, 10 << 30)).unwrap();
+        let region = Region::new((20480, 10 << 30), (0, 10 << 30)).unwrap();
         corners(&region, &facts, 2e10)
     }
 

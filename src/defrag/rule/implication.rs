@@ -27,8 +27,7 @@ pub const FRAGMENTATION_ALERT_CONDITION: &str = "dbSizeInUse / dbSize < 0.5 && d
 /// Whether `rule` fires wherever [`FRAGMENTATION_ALERT`] does, for an etcd with this quota in bytes.
 #[must_use]
 pub fn quiets_alert(rule: &Rule, quota: u64, limits: &Limits) -> Verdict {
-    Rule::parse(FRAGMENTATION_ALERT_CONDITION)
-        .map_or(Verdict::Undecided, |alert| implies(&alert, rule, quota, limits))
+    Rule::parse(FRAGMENTATION_ALERT_CONDITION).map_or(Verdict::Undecided, |alert| implies(&alert, rule, quota, limits))
 }
 
 /// Whether `rule` is true at every state at which `premise` is; the counterexample is a state at which it is false or fails.
@@ -120,9 +119,10 @@ impl<'a> Search<'a> {
         let cuts = [premise.1, rule.1];
         match cuts.into_iter().flatten().find(|line| self.is_edge(*line, &facts)) {
             Some(line) => {
-                self.open.extend([Ordering::Less, Ordering::Equal, Ordering::Greater].map(|sign| {
-                    (region, facts.iter().copied().chain([Fact { line, sign }]).collect())
-                }));
+                self.open.extend(
+                    [Ordering::Less, Ordering::Equal, Ordering::Greater]
+                        .map(|sign| (region, facts.iter().copied().chain([Fact { line, sign }]).collect())),
+                );
             }
             None => {
                 let halves = region.split(premise.1.or(rule.1), self.axes);

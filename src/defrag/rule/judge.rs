@@ -244,9 +244,8 @@ impl RuleFindings<'_> {
 
     fn undecided(&mut self, open: &[&str]) {
         let list = open.join(", and ");
-        let advice = self.with_example(
-            "Compare dbSizeFree and dbQuotaUsage with numbers, without products or quotients of the two",
-        );
+        let advice = self
+            .with_example("Compare dbSizeFree and dbQuotaUsage with numbers, without products or quotients of the two");
         let message = format!("It could not be proven of this rule {list}. {advice}");
         self.add(Code::RuleUndecided, format!("not proven {list}"), message);
     }

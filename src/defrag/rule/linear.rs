@@ -127,8 +127,7 @@ impl Line {
             low = low.min(value);
             high = high.max(value);
         }
-        let slack =
-            if self.is_exact(limit) { 0.0 } else { self.error + self.magnitude(limit) * ROUNDING + TINY };
+        let slack = if self.is_exact(limit) { 0.0 } else { self.error + self.magnitude(limit) * ROUNDING + TINY };
         (low - slack, high + slack)
     }
 
@@ -173,9 +172,7 @@ impl Line {
 fn is_exact_product(part: f64, factor: f64) -> bool {
     let product = (part * factor).abs();
     let both = |grain: f64| (part / grain).fract() == 0.0 && (factor / grain).fract() == 0.0;
-    part == 0.0
-        || is_power_of_two(factor)
-        || GRAINS.iter().any(|grain| both(*grain) && product < EXACT * grain * grain)
+    part == 0.0 || is_power_of_two(factor) || GRAINS.iter().any(|grain| both(*grain) && product < EXACT * grain * grain)
 }
 
 fn is_power_of_two(value: f64) -> bool {

@@ -150,15 +150,23 @@ fn a_suggestion_passes_the_checks_it_is_a_way_out_of() {
     let strict = Limits { min_free: 512 * MIB, quota_usage_min: 0.6, quota_ceiling: 0.7, ..limits() };
     let others = [limits(), Limits { min_free: 64 * MIB, ..limits() }, strict];
     let mut shown = Vec::new();
-    for quota in [1, 8, 4096, 40_000, MIB, 8 * MIB, 20 * MIB, 33 * MIB, 64 * MIB, 100 * MIB, 700 * MIB, 2 * GIB, 100 * GIB] {
+    for quota in
+        [1, 8, 4096, 40_000, MIB, 8 * MIB, 20 * MIB, 33 * MIB, 64 * MIB, 100 * MIB, 700 * MIB, 2 * GIB, 100 * GIB]
+    {
         for (index, limits) in others.iter().enumerate() {
             let judged = |text: &str| judge(text, quota, limits, &"rule".into());
             for text in ["", "dbQuotaUsage > 80", "dbSize >", "dbSizeFree * dbSizeInUse == 7"] {
                 for finding in judged(text).findings {
                     let Some((_, example)) = finding.message.split_once(", for example: ") else {
                         let nothing = finding.message.contains("No rule suits a quota of");
-                        assert!(nothing || finding.code.as_str() == "rule-misses-quota" || finding.code.as_str() == "rule-futile"
-                            || finding.code.as_str() == "rule-constant-suspect" || finding.code.as_str() == "free-below-minimum", "{finding:?}");
+                        assert!(
+                            nothing
+                                || finding.code.as_str() == "rule-misses-quota"
+                                || finding.code.as_str() == "rule-futile"
+                                || finding.code.as_str() == "rule-constant-suspect"
+                                || finding.code.as_str() == "free-below-minimum",
+                            "{finding:?}"
+                        );
                         continue;
                     };
                     assert_eq!(judged(example).findings, [], "{example} at {quota} under {limits:?}");
@@ -175,7 +183,8 @@ fn a_suggestion_passes_the_checks_it_is_a_way_out_of() {
                     }
                 });
                 let refused = judged(&joined).findings.into_iter().filter(|finding| {
-                    quota > 2 * limits.min_free.max(32 * MIB) && (finding.denies() || finding.code.as_str() == "rule-futile")
+                    quota > 2 * limits.min_free.max(32 * MIB)
+                        && (finding.denies() || finding.code.as_str() == "rule-futile")
                 });
                 assert_eq!(refused.collect::<Vec<_>>(), [], "{joined} at {quota}");
             }

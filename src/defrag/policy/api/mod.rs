@@ -163,8 +163,8 @@ pub struct Defaults {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
     /// When to defragment, in the rule language of etcd-defrag. Without it and without thresholds, where more than half of the
-    /// file is free and more than 100 MiB are in use, or with more than 32 MiB to reclaim once 80 % of the quota are used,
-    /// and never with less than limits.minFree.
+    /// file is free and more than 100 MiB are in use, or with more than 256 MiB or a tenth of the quota to reclaim once 80 %
+    /// of the quota are used, and never with less than limits.minFree.
     #[schemars(length(min = 1, max = 1024))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
