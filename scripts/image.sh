@@ -46,6 +46,9 @@ make_image() {
   archive=$folder/etcd-defrag-webhook-$version-$architecture$suffix.tar
   tool=$folder/tool
   mkdir -p "$folder"
+  # One at a time.
+  exec 9>"$folder/lock"
+  flock 9
   (cd tests/controlplane && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$tool" ./image) >&2
 
   local labels=(
@@ -60,6 +63,7 @@ make_image() {
   "$tool" --bare --report --architecture "$architecture" --created "$SOURCE_DATE_EPOCH" \
     "${labels[@]/#/--label=org.opencontainers.image.}" \
     --name "etcd-defrag-webhook:$version" --out "$archive" "$binary=/etcd-defrag-webhook" >&2
+  exec 9>&-
   printf '%s\n' "$archive"
 }
 

@@ -7,8 +7,9 @@
 #   scripts/test.sh --fast        what needs neither Go nor a control plane nor root
 #   scripts/test.sh [ARGUMENTS]   arguments go to `cargo test`, such as --test e2e
 #
-# Test binaries that have no node run side by side, $TEST_LANES (2) at a time; after
-# them those that have one run alone, for a node and its etcds starve beside others.
+# Test binaries that have no node run side by side, $TEST_LANES (3) at a time; after
+# them those that have one, two at a time, for a node and its etcds starve beside more;
+# and last, alone, those that measure.
 # Shown are, for each binary when it has ended, its result, failures in full
 # and what was skipped; everything else is in target/test.log. The last line has
 # the totals. Exit 0 only where at least one test passed and none failed.
@@ -17,12 +18,13 @@ shopt -s inherit_errexit
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly log=${CARGO_TARGET_DIR:-target}/test.log
-readonly lanes=${TEST_LANES:-2}
+readonly lanes=${TEST_LANES:-3}
 # What cargo says is read here.
 export CARGO_TERM_COLOR=never
-# Nothing runs beside them: a node and its etcds need the processors, how soon answers come is measured, or what the machine has
-# is counted.
-readonly alone=(node install availability node_lifecycle upgrade attack)
+# They mostly wait for pods. The longest first.
+readonly with_nodes=(node node_lifecycle install upgrade)
+# Nothing runs beside them: how soon answers come is measured.
+readonly alone=(availability attack)
 # First, for they take longest.
 readonly longest=(e2e ondemand process model chart)
 # Where most of the time is waiting, more than one test for each processor makes sense.
@@ -188,16 +190,23 @@ run_jobs() {
 among() { [[ " ${*:2} " == *" $1 "* ]]; }
 
 run_all() {
-  local -a together=() singly=()
+  local -a together=() in_pairs=() singly=()
   local name
-  for name in "${longest[@]}" $(printf '%s\n' "${!selects[@]}" | sort); do
+  for name in "${longest[@]}" "${with_nodes[@]}" $(printf '%s\n' "${!selects[@]}" | sort); do
     [[ -v selects[$name] ]] || continue
-    if among "$name" "${together[@]}" "${singly[@]}"; then continue; fi
-    if among "$name" "${alone[@]}"; then singly+=("$name"); else together+=("$name"); fi
+    if among "$name" "${together[@]}" "${in_pairs[@]}" "${singly[@]}"; then continue; fi
+    if among "$name" "${alone[@]}"; then
+      singly+=("$name")
+    elif among "$name" "${with_nodes[@]}"; then
+      in_pairs+=("$name")
+    else
+      together+=("$name")
+    fi
   done
   scratch=$(mktemp -d)
   trap stop INT TERM
   run_jobs "$lanes" "${together[@]}"
+  run_jobs 2 "${in_pairs[@]}"
   run_jobs 1 "${singly[@]}"
   trap - INT TERM
   rm -rf "$scratch"

@@ -162,8 +162,14 @@ fn what_cannot_be_a_policy_ends_with_2() {
         (good.replace(r#""name":"p""#, ""), "has no metadata.name"),
         (good.replace(r#","spec":{}"#, ""), "has no spec"),
         (format!("{good}\n---\n{good}"), "stands at"),
-        (policy("p", &json!({"validationActions": ["Refuse"]})), "spec.validationActions[0]: unknown variant"),
-        (policy("p", &json!({"priority": "high"})), "spec.priority: invalid type"),
+        (
+            policy("p", &json!({"validationActions": ["Refuse"]})),
+            "spec.validationActions[0]: \"Refuse\" is none of Deny, Warn, Audit",
+        ),
+        (
+            policy("p", &json!({"priority": "high"})),
+            "spec.priority: has to be a whole number, and is the text \"high\"",
+        ),
     ] {
         let desk = Desk::new(&[("p.yaml", &text)]);
         for command in ["check", "render"] {

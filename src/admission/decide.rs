@@ -15,16 +15,17 @@ pub fn decide(entry: Entry, write: Write<'_>, snapshot: &PolicySnapshot, now: Ti
     if write.operation == Operation::Other || write.object.metadata.deletion_timestamp.is_some() {
         return Decision::default();
     }
-    match (entry, write.concerns_us()) {
+    let governing = || govern(snapshot, write.object);
+    match entry {
         // What is there already is enrolled by the reconciler.
-        (Entry::Enroll, _) if write.operation != Operation::Create => Decision::default(),
-        // A change of our keys that the writer did not ask for would turn a rescue into a write that can be refused.
-        (Entry::Enroll | Entry::Mutate, true) => fill_in(entry, write, &govern(snapshot, write.object)),
-        (Entry::Create | Entry::Validate | Entry::UnknownKeys, true) => validate::change(write, snapshot, now),
-        (Entry::Status, true) => status_subresource::decide(write, &govern(snapshot, write.object).policy),
-        (Entry::Create | Entry::Validate | Entry::UnknownKeys | Entry::Warn, false) => {
-            validate::edit_elsewhere(write, snapshot, now)
+        Entry::Enroll if write.operation == Operation::Create => fill_in(entry, write, &governing()),
+        Entry::Mutate if write.changes_known_keys() => fill_in(entry, write, &governing()),
+        Entry::Status if write.concerns_us() => status_subresource::decide(write, snapshot, now),
+        Entry::Enroll | Entry::Status => Decision::default(),
+        Entry::Mutate | Entry::Create | Entry::Validate if write.concerns_us() => {
+            validate::change(write, snapshot, now)
         }
-        (Entry::Enroll | Entry::Mutate | Entry::Status, false) | (Entry::Warn, true) => Decision::default(),
+        // A change of our keys that the writer did not ask for would turn a rescue into a write that can be refused.
+        Entry::Mutate | Entry::Create | Entry::Validate => validate::edit_elsewhere(write, snapshot, now),
     }
 }

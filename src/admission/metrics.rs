@@ -42,6 +42,7 @@ pub struct AdmissionMetrics {
     reviews: Family<Review, Counter>,
     findings: Family<Found, Counter>,
     duration: Family<At, Histogram>,
+    paced: Counter,
     /// Those of the listener.
     pub(super) listener: listen::ListenerMetrics,
 }
@@ -58,6 +59,7 @@ impl Default for AdmissionMetrics {
         Self {
             reviews,
             findings: Family::default(),
+            paced: Counter::default(),
             // 100 µs to 3.3 s: from an answer without a proof up to the request timeout.
             duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.0001, 2.0, 16))),
             listener: listen::ListenerMetrics::default(),
@@ -79,8 +81,20 @@ impl AdmissionMetrics {
             Unit::Seconds,
             metrics.duration.clone(),
         );
+        registry.register(
+            "paced_answers",
+            "Answers that waited since their namespace asks for much",
+            metrics.paced.clone(),
+        );
         metrics.listener.register(registry);
         metrics
+    }
+
+    /// Takes note of how long an answer waits.
+    pub(super) fn paced(&self, wait: Duration) {
+        if !wait.is_zero() {
+            self.paced.inc();
+        }
     }
 
     pub(super) fn reviewed(&self, entry: Entry, outcome: Outcome, findings: &[Finding], took: Duration) {

@@ -30,24 +30,20 @@ pub use metrics::AdmissionMetrics;
 pub enum Entry {
     /// Enrols a new etcd without the label where its policy enrols all. Fails open.
     Enroll,
-    /// Fills in what the policy gives. Fails open.
+    /// Fills in what the policy gives where our own keys change; of other updates it refuses those that bring in keys under our
+    /// prefix which do not exist, and warns about edits of the specification. Fails open.
     Mutate,
     /// Refuses harmful settings of a new object. Fails open: nothing that it would refuse makes a CronJob.
     Create,
     /// Refuses harmful settings; matches only updates of our own keys. Fails closed.
     Validate,
-    /// The same for updates that bring in keys under our prefix which do not exist. Fails open.
-    UnknownKeys,
-    /// Refuses Secrets and addresses that a write of the status brings in, on any StatefulSet. Fails closed.
+    /// The same for writes of the status, on any StatefulSet, and refuses Secrets and addresses that they bring in. Fails closed.
     Status,
-    /// Warns about edits elsewhere in an enrolled StatefulSet. Fails open.
-    Warn,
 }
 
 impl Entry {
     /// Every entry.
-    pub const ALL: [Self; 7] =
-        [Self::Enroll, Self::Mutate, Self::Create, Self::Validate, Self::UnknownKeys, Self::Status, Self::Warn];
+    pub const ALL: [Self; 5] = [Self::Enroll, Self::Mutate, Self::Create, Self::Validate, Self::Status];
 
     /// The HTTP path.
     #[must_use]
@@ -57,9 +53,7 @@ impl Entry {
             Self::Mutate => "/mutate",
             Self::Create => "/create",
             Self::Validate => "/validate",
-            Self::UnknownKeys => "/unknown-keys",
             Self::Status => "/status",
-            Self::Warn => "/warn",
         }
     }
 
@@ -71,9 +65,7 @@ impl Entry {
             Self::Mutate => "mutate",
             Self::Create => "create",
             Self::Validate => "validate",
-            Self::UnknownKeys => "unknown-keys",
             Self::Status => "status",
-            Self::Warn => "warn",
         }
     }
 

@@ -17,7 +17,7 @@ use crate::defrag::keys::{ENABLED, Key};
 
 pub(super) mod conditions;
 
-use conditions::{NOT_BEING_DELETED, SPEC_CHANGED, change_of, may_be_an_etcd, unknown_keys};
+use conditions::{NOT_BEING_DELETED, change_of, concerns_us, may_be_an_etcd};
 
 /// The name of both configurations.
 pub const NAME: &str = "etcd-defrag-webhook";
@@ -57,7 +57,8 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// The entry that enrols where a policy asks for it, and the one that fills in what the policy gives.
+    /// The entry that enrols where a policy asks for it, and the one that fills in what the policy gives and says what is to be
+    /// said of other edits. Both fail open.
     #[must_use]
     pub fn mutating(&self) -> MutatingWebhookConfiguration {
         // The label that the first one adds makes the object one of the second's, within the same request. A label that is taken
@@ -71,11 +72,8 @@ impl Registration {
         let fill_in = self.mutating_webhook(
             Entry::Mutate,
             object_selector(),
-            rule(&["CREATE", "UPDATE"], &["statefulsets", "statefulsets/status"]),
-            vec![
-                condition("not-being-deleted", NOT_BEING_DELETED.to_owned()),
-                condition("our-keys-change", format!("request.operation == 'CREATE' ||\n{}", change_of(Key::ALL))),
-            ],
+            rule(&["CREATE", "UPDATE"], &["statefulsets"]),
+            vec![not_being_deleted(), condition("concerns-us", concerns_us())],
         );
         MutatingWebhookConfiguration { metadata: metadata(), webhooks: Some(vec![enroll, fill_in]) }
     }
@@ -103,25 +101,14 @@ impl Registration {
         }
     }
 
-    /// The entries that refuse and the one that warns. Only two of them fail closed, and only for updates of keys of ours: a
-    /// create that nobody judged makes no CronJob as long as anything of it is refused.
+    /// The entries that refuse. Two of them fail closed, and only for updates of keys of ours: a create that nobody assessed
+    /// makes no CronJob as long as anything of it is refused.
     #[must_use]
     pub fn validating(&self) -> ValidatingWebhookConfiguration {
-        let not_being_deleted = || condition("not-being-deleted", NOT_BEING_DELETED.to_owned());
-        let our_keys_stay = || condition("our-keys-stay", format!("!({})", change_of(Key::ALL)));
+        let our_keys_change = || vec![not_being_deleted(), condition("our-keys-change", change_of(Key::ALL))];
         let create = self.validating_webhook(Entry::Create, "Ignore", rule(&["CREATE"], &["statefulsets"]), Vec::new());
-        let validate = self.validating_webhook(
-            Entry::Validate,
-            "Fail",
-            rule(&["UPDATE"], &["statefulsets", "statefulsets/status"]),
-            vec![not_being_deleted(), condition("our-keys-change", change_of(Key::ALL))],
-        );
-        let unknown = self.validating_webhook(
-            Entry::UnknownKeys,
-            "Ignore",
-            rule(&["UPDATE"], &["statefulsets", "statefulsets/status"]),
-            vec![not_being_deleted(), our_keys_stay(), condition("unknown-keys", unknown_keys())],
-        );
+        let validate =
+            self.validating_webhook(Entry::Validate, "Fail", rule(&["UPDATE"], &["statefulsets"]), our_keys_change());
         // Of every StatefulSet: keys that are planted where they are not in force wait for somebody who enrols it.
         let status = ValidatingWebhook {
             namespace_selector: Some(LabelSelector::default()),
@@ -130,16 +117,10 @@ impl Registration {
                 Entry::Status,
                 "Fail",
                 rule(&["UPDATE"], &["statefulsets/status"]),
-                vec![not_being_deleted(), condition("access-changes", change_of(Key::ACCESS))],
+                our_keys_change(),
             )
         };
-        let warn = self.validating_webhook(
-            Entry::Warn,
-            "Ignore",
-            rule(&["UPDATE"], &["statefulsets"]),
-            vec![not_being_deleted(), our_keys_stay(), condition("spec-changes", SPEC_CHANGED.to_owned())],
-        );
-        let webhooks = vec![create, validate, unknown, status, warn];
+        let webhooks = vec![create, validate, status];
         ValidatingWebhookConfiguration { metadata: metadata(), webhooks: Some(webhooks) }
     }
 
@@ -205,6 +186,10 @@ pub(super) fn object_selector() -> LabelSelector {
 fn selector(key: &str, operator: &str, values: Option<Vec<String>>) -> LabelSelector {
     let requirement = LabelSelectorRequirement { key: key.to_owned(), operator: operator.to_owned(), values };
     LabelSelector { match_expressions: Some(vec![requirement]), match_labels: None }
+}
+
+fn not_being_deleted() -> MatchCondition {
+    condition("not-being-deleted", NOT_BEING_DELETED.to_owned())
 }
 
 fn condition(name: &str, expression: String) -> MatchCondition {
@@ -276,7 +261,7 @@ mod tests {
             .into_iter()
             .map(|hook| hook.client_config.url.unwrap())
             .collect();
-        let paths = ["create", "validate", "unknown-keys", "status", "warn"];
+        let paths = ["create", "validate", "status"];
         assert_eq!(urls, paths.map(|path| format!("https://127.0.0.1:9443/{path}")));
         // An empty list after NotIn is refused by the API server.
         assert_eq!(registration.namespace_selector(), LabelSelector::default());

@@ -19,7 +19,7 @@ use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,7 @@ use crate::{
         holding::Holding,
         limits::ServerLimits,
         listen::{self, ValidRequest},
+        pace::Pace,
         peer::Client,
         slots::Slots,
     },
@@ -58,6 +59,7 @@ pub struct Admission {
     limits: ServerLimits,
     bodies: Bodies,
     slots: Slots,
+    pace: Pace,
 }
 
 impl Admission {
@@ -75,6 +77,7 @@ impl Admission {
             clock: Arc::new(Timestamp::now),
             bodies: Bodies::new(limits.bodies, capacity.meter(Resource::BodyBytes, limits.bodies)),
             slots: Slots::new(limits.requests, limits.peer_requests, capacity.meter(Resource::Slots, limits.requests)),
+            pace: Pace::new(limits.of_namespace),
             metrics,
             cores_for_large: cores.half(),
             cores,
@@ -175,7 +178,8 @@ async fn respond(
     let known_uid = Arc::new(OnceLock::new());
     // A review is read and assessed where that delays nobody, and what is large is freed there too. A panic ends in an
     // answer, and an assessment that outlives its request keeps its slot until it is through.
-    let cores = if body.len() < limits.large { &admission.cores } else { &admission.cores_for_large };
+    let bytes = body.len();
+    let cores = if bytes < limits.large { &admission.cores } else { &admission.cores_for_large };
     let assessment = cores.run({
         let known_uid = Arc::clone(&known_uid);
         move || {
@@ -189,7 +193,14 @@ async fn respond(
         }
     });
     let (failure, error) = match timeout_at(deadline, assessment).await {
-        Ok(Ok(Ok((answer, share)))) => return Ok((answer, Some(share))),
+        Ok(Ok(Ok((answer, share)))) => {
+            // The client waits, and nothing else does: the slot is free, and so is the memory.
+            let namespace = answer.request.as_ref().map(|request| &request.namespace);
+            let wait = admission.pace.wait(&(client.and_then(Client::capped), namespace), bytes, Instant::now());
+            admission.metrics.paced(wait);
+            sleep_until(deadline.min(Instant::now() + wait)).await;
+            return Ok((answer, Some(share)));
+        }
         Ok(Ok(Err(malformed))) => return Err((StatusCode::BAD_REQUEST, "BadRequest", malformed.to_string())),
         Ok(Err(error)) => (Failure::Panicked, error.to_string()),
         Err(elapsed) => (Failure::TimedOut, elapsed.to_string()),

@@ -5,7 +5,7 @@ use json_patch::Patch;
 use super::review::Operation;
 use crate::defrag::{
     finding::Finding,
-    keys::PREFIX,
+    keys::{ENABLED, Key, PREFIX},
     policy::{Governing, Labels, PolicySnapshot},
     statefulset::StatefulSet,
 };
@@ -40,7 +40,7 @@ pub struct Decision {
     pub findings: Vec<Finding>,
 }
 
-impl Write<'_> {
+impl<'a> Write<'a> {
     /// Whether the write changes a label or an annotation of ours. A create does.
     #[must_use]
     pub fn concerns_us(&self) -> bool {
@@ -48,6 +48,17 @@ impl Write<'_> {
             (Operation::Create, _) | (_, None) => true,
             (_, Some(old)) => !ours(self.object).eq(ours(old)),
         }
+    }
+
+    /// Whether the write changes the label or an annotation that has a meaning: what the conditions of
+    /// [`Entry::Validate`](super::Entry::Validate) look up. A create does.
+    #[must_use]
+    pub fn changes_known_keys(&self) -> bool {
+        let (Operation::Update, Some(old)) = (self.operation, self.old) else { return true };
+        let annotation =
+            |object: &'a StatefulSet, key: &Key| object.metadata.annotations.as_ref()?.get(key.annotation());
+        self.object.label(ENABLED) != old.label(ENABLED)
+            || Key::ALL.iter().any(|key| annotation(self.object, key) != annotation(old, key))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::input::Document;
 use crate::defrag::{
@@ -13,12 +13,13 @@ use crate::defrag::{
     statefulset::StatefulSet,
 };
 
-/// CronJobs and Services by namespace, and runs by namespace and the uid of their CronJob.
+/// CronJobs by namespace, Services by namespace and the StatefulSet that they are around, and runs by namespace and the uid of
+/// their CronJob.
 #[derive(Debug, Default)]
 pub(super) struct Around {
     cronjobs: BTreeMap<String, Vec<Live>>,
     runs: BTreeMap<(String, String), Vec<Run>>,
-    services: BTreeMap<String, Vec<Service>>,
+    services: BTreeMap<(String, String), Vec<Service>>,
 }
 
 impl Around {
@@ -64,8 +65,17 @@ impl Around {
             meta.namespace.get_or_insert_with(|| default.to_owned());
         }
         let mut around = Self::new(cronjobs, &jobs);
-        for (namespace, service) in documents.iter().filter_map(service) {
-            around.services.entry(namespace.unwrap_or(default).to_owned()).or_default().push(service);
+        let services: Vec<WrittenService<'_>> =
+            documents.iter().filter_map(|document| WrittenService::of(document, default)).collect();
+        for document in documents.iter().filter(|document| document.kind() == (Some("apps/v1"), Some("StatefulSet"))) {
+            let Some(name) = text(document, "/metadata/name") else { continue };
+            let namespace = text(document, "/metadata/namespace").unwrap_or(default);
+            let labels = document.value.pointer("/spec/template/metadata/labels");
+            let in_namespace = services.iter().filter(|service| service.namespace == namespace);
+            let seen: Vec<Service> = in_namespace.map(|service| service.around(labels)).collect();
+            if !seen.is_empty() {
+                around.services.insert((namespace.to_owned(), name.to_owned()), seen);
+            }
         }
         around
     }
@@ -73,7 +83,8 @@ impl Around {
     /// What manifests show around a StatefulSet. Where they hold no CronJob at all, they say nothing of those in the cluster.
     pub(super) fn of_manifests(&self, object: &StatefulSet) -> Surroundings<'_> {
         let around = if self.cronjobs.is_empty() { Surroundings::default() } else { self.surroundings(object) };
-        Surroundings { services: self.services.get(object.namespace()).map(Vec::as_slice), ..around }
+        let key = (object.namespace().to_owned(), object.name().to_owned());
+        Surroundings { services: self.services.get(&key).map(Vec::as_slice), ..around }
     }
 
     /// What is known around a StatefulSet; that there is no CronJob is known, too.
@@ -87,18 +98,39 @@ impl Around {
     }
 }
 
-/// The Service that a document is, and the namespace that it names. Another field of it, whatever it is, is nobody's concern here.
-fn service(document: &Document) -> Option<(Option<&str>, Service)> {
-    if document.kind() != (Some("v1"), Some("Service")) {
-        return None;
+/// A Service as a manifest has it.
+struct WrittenService<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    spec: &'a Map<String, Value>,
+}
+
+impl<'a> WrittenService<'a> {
+    /// The Service that a document is. Another field of it, whatever it is, is nobody's concern here.
+    fn of(document: &'a Document, default: &'a str) -> Option<Self> {
+        let is_service = document.kind() == (Some("v1"), Some("Service"));
+        Some(Self {
+            namespace: text(document, "/metadata/namespace").unwrap_or(default),
+            name: text(document, "/metadata/name")?,
+            spec: document.value.get("spec").filter(|_| is_service)?.as_object()?,
+        })
     }
-    let text = |path: &str| document.value.pointer(path).and_then(Value::as_str);
-    let service = Service {
-        name: text("/metadata/name")?.to_owned(),
-        is_headless: text("/spec/clusterIP") == Some("None"),
-        publishes_not_ready: document.value.pointer("/spec/publishNotReadyAddresses") == Some(&Value::Bool(true)),
-    };
-    Some((text("/metadata/namespace"), service))
+
+    /// What matters of it to a StatefulSet whose pods have these labels.
+    fn around(&self, labels: Option<&Value>) -> Service {
+        let selector = self.spec.get("selector").and_then(Value::as_object);
+        let has = |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
+        Service {
+            name: self.name.to_owned(),
+            is_headless: self.spec.get("clusterIP").and_then(Value::as_str) == Some("None"),
+            publishes_not_ready: self.spec.get("publishNotReadyAddresses") == Some(&Value::Bool(true)),
+            selects_members: selector.is_some_and(|selector| !selector.is_empty() && selector.iter().all(has)),
+        }
+    }
+}
+
+fn text<'a>(document: &'a Document, path: &str) -> Option<&'a str> {
+    document.value.pointer(path).and_then(Value::as_str)
 }
 
 fn namespace(name: Option<&str>) -> String {

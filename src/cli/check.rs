@@ -183,12 +183,19 @@ fn summary(assessed: &[Assessed]) -> String {
         more => format!("{more} DefragPolicies, "),
     };
     let acted_on = assessed.iter().filter(|assessed| !assessed.subject.is_only_looked_at());
-    let looked_at =
-        match assessed.iter().filter(|one| one.subject.is_only_looked_at() && !one.findings.is_empty()).count() {
-            0 => String::new(),
-            1 => "; 1 without the label, with what it would get".to_owned(),
-            more => format!("; {more} without the label, with what they would get"),
-        };
+    let only_looked_at: Vec<&Assessed> =
+        assessed.iter().filter(|one| one.subject.is_only_looked_at() && !one.findings.is_empty()).collect();
+    let would_get = only_looked_at.iter().flat_map(|assessed| &assessed.findings);
+    let (would_deny, would_warn): (Vec<_>, Vec<_>) = would_get.partition(|finding| finding.denies());
+    let looked_at = match only_looked_at.len() {
+        0 => String::new(),
+        number => format!(
+            "; {number} without the label, with what {} would get: {}, {}",
+            if number == 1 { "it" } else { "they" },
+            count(would_deny.len(), "denial"),
+            count(would_warn.len(), "warning")
+        ),
+    };
     let findings = acted_on.flat_map(|assessed| &assessed.findings);
     let (denials, warnings): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.denies());
     format!(

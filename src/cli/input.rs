@@ -1,6 +1,7 @@
 //! Manifests from files, folders and standard input.
 
 mod tree;
+mod words;
 
 use std::{
     collections::BTreeMap,
@@ -166,7 +167,7 @@ impl Document {
                 Segment::Map { key } => join(&path, key),
                 Segment::Enum { .. } | Segment::Unknown => path,
             });
-            anyhow::anyhow!("{}: {path}: {}", self.place(&path), error.inner())
+            anyhow::anyhow!("{}: {path}: {}", self.place(&path), words::of(&error.inner().to_string()))
         })
     }
 

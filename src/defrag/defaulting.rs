@@ -64,6 +64,20 @@ pub fn changes(object: &StatefulSet, old: Option<&StatefulSet>, policy: &Policy)
     changes
 }
 
+/// The object as it would be with these changes.
+#[must_use]
+pub fn changed(object: &StatefulSet, changes: Vec<Change>) -> StatefulSet {
+    let mut object = object.clone();
+    let annotations = object.metadata.annotations.get_or_insert_default();
+    for Change { annotation, value } in changes {
+        match value {
+            Some(value) => drop(annotations.insert(annotation.to_owned(), value)),
+            None => drop(annotations.remove(annotation)),
+        }
+    }
+    object
+}
+
 /// Whether the label is the policy's: it is to be filled in, or was and nobody changed it.
 fn follows(object: &StatefulSet, policy: &Policy) -> bool {
     let by_policy = || policy.enrollment == EnrollmentMode::All && etcd::evidence(object).runs_etcd();

@@ -84,6 +84,19 @@ impl DurationError {
     }
 }
 
+impl DurationError {
+    /// The same error with its suggestion where that `fits`, else with this one, or with none.
+    pub(crate) fn suggesting(self, fits: impl Fn(&str) -> bool, otherwise: &str) -> Self {
+        match self {
+            Self::MissingUnit(text, suggestion) if !fits(&suggestion) => Self::MissingUnit(text, otherwise.to_owned()),
+            Self::UnknownUnit(text, unit, Some(suggestion)) if !fits(&suggestion) => {
+                Self::UnknownUnit(text, unit, None)
+            }
+            error => error,
+        }
+    }
+}
+
 /// Parses what Go's `time.ParseDuration` parses, to nanoseconds.
 ///
 /// # Errors

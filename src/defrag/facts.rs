@@ -100,6 +100,7 @@ impl Code {
                 | Self::EtcdUnreachable
                 | Self::MembersElsewhere
                 | Self::EndpointsUnknown
+                | Self::EndpointsMismatch
                 | Self::TooManyMembers
                 | Self::QuotaUnknown
                 | Self::QuotaInvalid

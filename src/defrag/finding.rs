@@ -131,6 +131,10 @@ codes! {
     SecondEtcd = "second-etcd", Warn;
     /// The client endpoints cannot be discovered.
     EndpointsUnknown = "endpoints-unknown", Deny;
+    /// The `endpoints` annotation is at odds with what is in view.
+    EndpointsMismatch = "endpoints-mismatch", Deny;
+    /// The `endpoints` annotation names fewer members than there are.
+    MembersLeftOut = "members-left-out", Deny;
     /// The quota cannot be seen in the pod template.
     QuotaUnknown = "quota-unknown", Deny;
     /// A quota that is not a positive number of bytes.
@@ -153,6 +157,8 @@ codes! {
     LivenessTooEager = "liveness-too-eager", Warn;
     /// A headless Service that hides the members while they are out of space.
     MembersHidden = "members-hidden", Warn;
+    /// No headless Service gives the members the names that runs use.
+    MembersUnresolved = "members-unresolved", Warn;
     /// Compaction on every run although somebody compacts already.
     CompactionRedundant = "compaction-redundant", Warn;
     /// An etcd version with a known bug of defragmentation or compaction, or too old for the engine.

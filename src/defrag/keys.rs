@@ -14,6 +14,14 @@ pub fn name_of(key: &str) -> Option<&str> {
     prefix.eq_ignore_ascii_case(PREFIX).then_some(name)
 }
 
+/// Whether a name behind our prefix is meant as that of the label, perhaps in other letters or with a letter wrong.
+#[must_use]
+pub fn is_near_enabled(name: &str) -> bool {
+    const NAME: &str = "enabled";
+    const FARTHEST: usize = 2;
+    name.len() <= NAME.len() + FARTHEST && strsim::damerau_levenshtein(&name.to_lowercase(), NAME) <= FARTHEST
+}
+
 macro_rules! keys {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
         /// An annotation that tunes the defragmentation of one etcd.
@@ -180,6 +188,16 @@ mod tests {
         assert_eq!(Key::nearest("timezone"), Some(Key::TimeZone));
         assert_eq!(Key::nearest("Time_Zone"), Some(Key::TimeZone));
         assert_eq!(Key::nearest("completely-else-where"), None);
+    }
+
+    #[test]
+    fn what_is_meant_as_the_label() {
+        for name in ["enabled", "Enabled", "ENABLED", "enable", "enabeld", "enbled"] {
+            assert!(is_near_enabled(name), "{name}");
+        }
+        for name in ["schedule", "disabled-below", "", "enable-it-now", "éééééééé"] {
+            assert!(!is_near_enabled(name), "{name}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Ratios as people write them: `80%` or `0.8`.
 
+use std::ops::RangeInclusive;
+
 use thiserror::Error;
 
 /// The longest ratio that is read, in characters.
@@ -27,6 +29,29 @@ pub fn parse(text: &str) -> Result<f64, RatioError> {
     value.ok_or_else(|| RatioError { instead: instead(text, digits, percent) })
 }
 
+impl RatioError {
+    /// The same error with a proposal that is in a range.
+    #[must_use]
+    pub fn within(self, text: &str, range: &RangeInclusive<f64>) -> Self {
+        let proposed = self.instead.strip_prefix(EXAMPLE).unwrap_or(&self.instead);
+        if parse(proposed).or_else(|_| parse(text.trim())).is_ok_and(|ratio| range.contains(&ratio)) {
+            return self;
+        }
+        let usual = 0.8_f64.min(*range.end()).max(*range.start());
+        Self { instead: format!("{EXAMPLE}{}", exact(usual)) }
+    }
+}
+
+/// What stands in front of a proposal that is only one of many.
+const EXAMPLE: &str = "for example ";
+
+/// The ratio as it can be written: as a percentage where that stands for the same number, else as a fraction.
+#[must_use]
+pub fn exact(ratio: f64) -> String {
+    let percent = percent(ratio);
+    if parse(&percent) == Ok(ratio) { percent } else { ratio.to_string() }
+}
+
 /// The ratio as a percentage, with at most six decimals.
 #[must_use]
 pub fn percent(ratio: f64) -> String {
@@ -47,7 +72,7 @@ fn instead(text: &str, digits: &str, percent: bool) -> String {
     } else if text.trim() != text && parse(text.trim()).is_ok() {
         "it without blanks".to_owned()
     } else {
-        "for example 80%".to_owned()
+        format!("{EXAMPLE}80%")
     }
 }
 

@@ -115,6 +115,18 @@ Container {
     startup_probe: Option<Probe>,
     /// `Always` makes an init container run beside the others.
     restart_policy: String,
+    /// What is run behind its start.
+    lifecycle: Option<Lifecycle>,
+});
+part!(/// `lifecycle`.
+Lifecycle {
+    /// What is run once the container has started.
+    post_start: Option<Handler>,
+});
+part!(/// What a hook does.
+Handler {
+    /// A command in the container.
+    exec: Option<Exec>,
 });
 part!(/// An environment variable.
 EnvVar {
@@ -198,7 +210,7 @@ Probe {
     /// A call of the health service of gRPC.
     grpc: Option<Grpc>,
 });
-part!(/// The command of a probe.
+part!(/// The command of a probe or a hook.
 Exec {
     /// Its words.
     command: Vec<String>,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::pace::Share;
+
 /// Bounds on connections, requests and the drain at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
@@ -22,6 +24,9 @@ pub struct ServerLimits {
     pub requests: usize,
     /// How many of them may be of one address.
     pub peer_requests: usize,
+    /// What one namespace may ask for in reviews before its answers wait, while others ask too. Some 40 usual reviews a second, which
+    /// is 20 writes of our keys.
+    pub of_namespace: Share,
     /// Connections at once, past their handshake; for one more the one that has waited for its client longest is closed.
     pub connections: usize,
     /// How many of them may be of one address, unless they have shown a certificate.
@@ -59,6 +64,12 @@ impl Default for ServerLimits {
             large: 64 << 10,
             requests: 64,
             peer_requests: 16,
+            of_namespace: Share {
+                rate: 1 << 20,
+                burst: 512 << 10,
+                overhead: 16 << 10,
+                longest: Duration::from_secs(1),
+            },
             connections: 256,
             peer_connections: 64,
             handshakes: 128,

@@ -13,6 +13,7 @@ pub mod leadership;
 pub mod limits;
 pub mod listen;
 pub mod mtls;
+pub mod pace;
 pub mod peer;
 pub mod probes;
 pub mod pulse;

@@ -103,11 +103,14 @@ fn an_edit_elsewhere_is_told_what_is_wrong() {
     let old = annotated(&[("etcd-defrag.io/shedule", "x")]);
     let mut object = old.clone();
     object["spec"]["replicas"] = json!(5);
-    let decision = run(Entry::Warn, Operation::Update, &object, Some(&old));
+    let decision = run(Entry::Mutate, Operation::Update, &object, Some(&old));
     assert!(decision.warnings.iter().any(|line| line.starts_with("annotation-unknown: ")), "{decision:?}");
     // The refusing entry answers for a change of our keys; the same words must not come twice.
-    let decision = run(Entry::Warn, Operation::Update, &old, Some(&etcd()));
+    let bad = annotated(&[("etcd-defrag.io/shedule", "x"), ("etcd-defrag.io/rule", "true")]);
+    let decision = run(Entry::Mutate, Operation::Update, &bad, Some(&etcd()));
     assert!(decision.warnings.is_empty() && decision.refusals.is_empty());
+    // For keys that do not exist it is not asked.
+    assert_eq!(codes(&run(Entry::Mutate, Operation::Update, &old, Some(&etcd()))), [Code::AnnotationUnknown]);
 }
 
 #[test]
@@ -145,10 +148,10 @@ fn a_suspension_is_confirmed_whatever_else_is_refused() {
     for (before, refused) in [(bad, true), (etcd(), false)] {
         let mut none = before.clone();
         none["spec"]["replicas"] = json!(0);
-        let said = line(&run(Entry::Warn, Operation::Update, &none, Some(&before)));
+        let said = line(&run(Entry::Mutate, Operation::Update, &none, Some(&before)));
         assert_eq!(said.is_some_and(|said| said.contains("whatever else")), refused);
-        assert!(line(&run(Entry::Warn, Operation::Update, &none, Some(&before))).is_some());
-        assert_eq!(line(&run(Entry::Warn, Operation::Update, &none, Some(&none))), None, "it is no news");
+        assert!(line(&run(Entry::Mutate, Operation::Update, &none, Some(&before))).is_some());
+        assert_eq!(line(&run(Entry::Mutate, Operation::Update, &none, Some(&none))), None, "it is no news");
     }
 }
 
@@ -197,7 +200,7 @@ fn an_update_without_its_old_object_is_judged_as_new() {
 fn enrolling_names_the_access_that_comes_into_force() {
     let planted = annotated(&[
         ("etcd-defrag.io/username-secret", "other:user,password"),
-        ("etcd-defrag.io/endpoints", "https://attacker.example:2379"),
+        ("etcd-defrag.io/endpoints", "https://a.example:1,https://b.example:1,https://c.example:1"),
     ]);
     let mut out = planted.clone();
     out["metadata"]["labels"]["etcd-defrag.io/enabled"] = json!("false");
@@ -209,7 +212,7 @@ fn enrolling_names_the_access_that_comes_into_force() {
     };
     let expected = [
         "etcd-defrag: in force from now on: username-secret \"other:user,password\"",
-        "etcd-defrag: in force from now on: endpoints \"https://attacker.example:2379\"",
+        "etcd-defrag: in force from now on: endpoints \"https://a.example:1,https://b.example:1,https://c.example:1\"",
     ];
     for old in [&out, &bare] {
         assert_eq!(named(&run(Entry::Validate, Operation::Update, &planted, Some(old))), expected);

@@ -144,7 +144,7 @@ async fn no_edit_elsewhere_is_refused_or_patched_under_any_policy() {
                 }
             }
             let (old, new) = (tame(), broken(&case.breach));
-            let answer = answer_under(&snapshot, Entry::Warn, &review("UPDATE", "", new, old)).await;
+            let answer = answer_under(&snapshot, Entry::Mutate, &review("UPDATE", "", new, old)).await;
             let expected = Said {
                 refused: false,
                 warned: actions.contains(&"Deny") || actions.contains(&"Warn"),

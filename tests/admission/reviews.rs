@@ -330,7 +330,7 @@ async fn other_methods_and_paths_are_told_what_is_served() {
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(
         answer["message"],
-        "nothing is served here; reviews go to /enroll, /mutate, /create, /validate, /unknown-keys, /status, /warn"
+        "nothing is served here; reviews go to /enroll, /mutate, /create, /validate, /status"
     );
 }
 
@@ -368,8 +368,8 @@ async fn a_body_that_never_ends_is_told_so_and_takes_no_slot() {
     let service = router(&admission(&limits, AdmissionMetrics::default()));
     let endless = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
     let (first, second) = tokio::join!(
-        call(service.clone(), Method::POST, "/warn", endless()),
-        call(service.clone(), Method::POST, "/warn", endless()),
+        call(service.clone(), Method::POST, "/mutate", endless()),
+        call(service.clone(), Method::POST, "/mutate", endless()),
     );
     for (status, answer) in [first, second] {
         assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
@@ -392,13 +392,13 @@ async fn a_review_of_usual_size_waits_for_no_row_of_large_ones() {
     let large = annotated(&[("example.com/notes", &"x".repeat(ServerLimits::default().large))]);
     let large = review("CREATE", "", large, json!(null)).to_string();
     let row: Vec<_> =
-        (0..4).map(|_| tokio::spawn(call(service.clone(), Method::POST, "/warn", large.clone().into()))).collect();
+        (0..4).map(|_| tokio::spawn(call(service.clone(), Method::POST, "/mutate", large.clone().into()))).collect();
     gate.reached().await;
     // Time for another one to begin too, which none should.
     tokio::time::sleep(Duration::from_millis(100)).await;
     gate.open_for_others();
     let usual = review("CREATE", "", etcd(), json!(null)).to_string();
-    let (status, answer) = call(service, Method::POST, "/warn", usual.into()).await;
+    let (status, answer) = call(service, Method::POST, "/mutate", usual.into()).await;
     let held = !row.iter().any(tokio::task::JoinHandle::is_finished);
     // Before anything is judged, or a failure would leave threads behind that wait for ever.
     gate.release();
@@ -423,13 +423,40 @@ async fn a_full_house_is_told_so() {
     }));
     let service = router(&held);
     let request = review("CREATE", "", etcd(), json!(null)).to_string();
-    let first = tokio::spawn(call(service.clone(), Method::POST, "/warn", request.clone().into()));
+    let first = tokio::spawn(call(service.clone(), Method::POST, "/mutate", request.clone().into()));
     gate.reached().await;
-    let (status, answer) = call(service.clone(), Method::POST, "/warn", request.clone().into()).await;
+    let (status, answer) = call(service.clone(), Method::POST, "/mutate", request.clone().into()).await;
     gate.release();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer["message"], "1 requests are under way already; try again");
     first.await.unwrap();
     // The slot is free again.
-    assert_eq!(call(service, Method::POST, "/warn", request.into()).await.0, StatusCode::OK);
+    assert_eq!(call(service, Method::POST, "/mutate", request.into()).await.0, StatusCode::OK);
+}
+
+/// A namespace that asks for much slows nobody but itself.
+#[tokio::test(start_paused = true)]
+async fn answers_to_a_namespace_that_asks_for_much_wait_while_others_ask() {
+    let service = router(&admission(&ServerLimits::default(), AdmissionMetrics::default()));
+    let takes = async |namespace: &str| {
+        let mut request = review("CREATE", "", etcd(), json!(null));
+        request["request"]["namespace"] = json!(namespace);
+        let begun = tokio::time::Instant::now();
+        let (status, answer) = call(service.clone(), Method::POST, "/create", request.to_string().into()).await;
+        assert_eq!((status, &answer["response"]["allowed"]), (StatusCode::OK, &json!(true)));
+        begun.elapsed()
+    };
+    let none = Duration::ZERO;
+    for _ in 0..100 {
+        assert_eq!(takes("migration").await, none, "who is alone waits for nothing");
+    }
+    let (mut much, mut little) = (none, none);
+    for _ in 0..10 {
+        for _ in 0..20 {
+            much += takes("much").await;
+        }
+        little += takes("little").await;
+    }
+    assert!(much > Duration::from_secs(2), "{much:?}");
+    assert_eq!(little, none);
 }

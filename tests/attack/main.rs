@@ -68,8 +68,10 @@ fn two_replicas_under_attack() {
     let _cert_manager = CertManager::start(&node);
     let installation = Installation::install(&node, "");
     let mut stage = Stage::set(&installation, lasts);
-    for attack in tenant::attacks(&node, stage.runtime()) {
-        stage.tenant(&attack);
+    // A part of their names, to look at some of them.
+    let only = std::env::var("ATTACK").unwrap_or_default();
+    for attack in tenant::attacks(&node, stage.runtime()).iter().filter(|attack| attack.name.contains(&only)) {
+        stage.tenant(attack);
     }
     let pod = pod::Attacker::start(&node);
     for attack in pod::ATTACKS {

@@ -90,15 +90,16 @@ fn an_annotation_cannot_be_changed_unjudged_through_the_status() {
     let output = ns.plane.kubectl_stdin(["replace", "--subresource=status", "-f", "-"], &live.to_string());
     assert!(!output.status.success(), "a PUT to the status slipped an annotation in");
     assert_eq!(ns.get("statefulset", "e").unwrap()["metadata"]["annotations"]["etcd-defrag.io/schedule"], "0 0 * * *");
-    ns.run(&[
-        "patch",
-        "statefulset",
-        "e",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        r#"{"status":{"replicas":3}}"#,
-    ]);
+    let through_status = |patch| {
+        let patched = ns.kubectl(&["patch", "statefulset", "e", "--subresource=status", "--type=merge", "-p", patch]);
+        assert!(patched.status.success(), "{}", stderr(&patched));
+        stderr(&patched)
+    };
+    // A value of the policy's does not become somebody's that way, and nobody is left to believe it.
+    let said = through_status(r#"{"metadata":{"annotations":{"etcd-defrag.io/schedule":"15 3 * * *"}}}"#);
+    assert!(said.contains("schedule keeps following the policy: set it on the StatefulSet"), "{said}");
+    assert_eq!(ns.get("cronjob", "e-defrag-job").unwrap()["spec"]["schedule"], "0 0 * * *");
+    assert_eq!(through_status(r#"{"status":{"replicas":3}}"#), "");
 }
 
 #[test]

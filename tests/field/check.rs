@@ -76,7 +76,7 @@ fn an_etcd_without_the_label_is_judged_as_if_it_had_it() {
     assert!(
         checked
             .screen
-            .ends_with("0 enrolled, 0 refused: 0 denials, 0 warnings; 2 without the label, with what they would get\n"),
+            .ends_with("0 enrolled, 0 refused: 0 denials, 0 warnings; 2 without the label, with what they would get: 1 denial, 4 warnings\n"),
         "{}",
         checked.screen
     );
@@ -120,24 +120,29 @@ fn what_cannot_be_read_does_not_end_the_judgement_of_the_rest() {
 }
 
 #[test]
-fn a_service_that_hides_members_is_seen_among_the_manifests() {
+fn what_is_wrong_with_the_service_is_seen_among_the_manifests() {
     let labelled = ETCD
         .replace("namespace: db", "labels: {etcd-defrag.io/enabled: 'true'}")
-        .replace("http://$(POD):2379", "http://$(POD).meta.db.svc:2379")
+        .replace("http://$(POD):2379", "http://$(POD).meta.default.svc:2379")
         .replace("command: [etcd", "readinessProbe: {httpGet: {path: /health, port: 2381}}\n        command: [etcd");
     let service = |extra: &str| {
         format!("apiVersion: v1\nkind: Service\nmetadata: {{name: meta}}\nspec: {{clusterIP: None{extra}}}\n")
     };
     let elsewhere = service("").replace("{name: meta}", "{name: meta, namespace: other}");
     let address = service("").replace("clusterIP: None", "type: ClusterIP");
+    let selecting =
+        |labels: &str| service(&format!(", selector: {{{labels}}}")).replace("name: meta", "name: meta-client");
     for (name, service, found) in [
         ("hides", service(""), &["warn members-hidden"][..]),
         ("hides-and-says-so", service(", publishNotReadyAddresses: false"), &["warn members-hidden"]),
         ("publishes", service(", publishNotReadyAddresses: true"), &[]),
         ("elsewhere", elsewhere, &[]),
-        ("has-an-address", address, &[]),
+        ("has-an-address", address, &["warn members-unresolved"]),
         ("of-any-shape", "apiVersion: v1\nkind: Service\nspec: [1]\n".to_owned(), &[]),
         ("another", service("").replace("name: meta", "name: meta-client"), &[]),
+        ("another-of-the-pods", selecting("app: meta"), &["warn members-unresolved"]),
+        ("another-of-other-pods", selecting("app: meta, tier: db"), &[]),
+        ("another-of-all-pods", selecting(""), &[]),
     ] {
         let checked = check(name, &[("a.yaml", &service), ("b.yaml", &labelled)]);
         assert_eq!(

@@ -26,13 +26,15 @@ const NOW: Timestamp = Timestamp::constant(1_795_478_400, 0);
 
 /// What a row says about: how the etcd is found, reached and logged in to, and the hazards that
 /// follow from what it is. What else is said of a shape is not this table's.
-const CODES: [Code; 20] = [
+const CODES: [Code; 23] = [
     Code::EtcdNotFound,
     Code::EtcdUnreachable,
     Code::MembersElsewhere,
     Code::AdvertisedUnreachable,
     Code::SecondEtcd,
     Code::EndpointsUnknown,
+    Code::EndpointsMismatch,
+    Code::MembersLeftOut,
     Code::QuotaUnknown,
     Code::TlsSecretUnknown,
     Code::TlsSecretAssumed,
@@ -45,6 +47,7 @@ const CODES: [Code; 20] = [
     Code::VolumeTight,
     Code::LivenessTooEager,
     Code::MembersHidden,
+    Code::MembersUnresolved,
     Code::CompactionRedundant,
     Code::EtcdVersionUnsafe,
 ];

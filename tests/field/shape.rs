@@ -57,11 +57,22 @@ pub struct Row {
     /// The headless Service beside it: whether it publishes addresses that are not ready.
     #[serde(default)]
     publishes_not_ready: Option<bool>,
+    /// Services that select the pods, by name; headless where they say so.
+    #[serde(default)]
+    services: BTreeMap<String, Kind>,
     /// The containers beside it.
     #[serde(default)]
     beside: Vec<Value>,
     #[serde(default)]
     init_containers: Vec<Value>,
+}
+
+/// What kind of Service it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Headless,
+    Address,
 }
 
 fn name() -> String {
@@ -99,12 +110,19 @@ impl Row {
 
     /// The Services beside it.
     pub fn services(&self) -> Vec<Service> {
-        let service = |publishes_not_ready| Service {
+        let governing = |publishes_not_ready| Service {
             name: self.service.clone().unwrap_or_else(|| self.name.clone()),
             is_headless: true,
             publishes_not_ready,
+            selects_members: true,
         };
-        self.publishes_not_ready.map(service).into_iter().collect()
+        let named = |(name, kind): (&String, &Kind)| Service {
+            name: name.clone(),
+            is_headless: *kind == Kind::Headless,
+            publishes_not_ready: true,
+            selects_members: true,
+        };
+        self.publishes_not_ready.map(governing).into_iter().chain(self.services.iter().map(named)).collect()
     }
 
     fn written(&self) -> Value {

@@ -8,6 +8,7 @@ mod manifests;
 
 #[allow(unused_imports, reason = "see dead_code in mod.rs")]
 pub use self::{
+    certificates::{Authority, Pair, certificate},
     jobs::JobEnd,
     logs::{Defragmentation, EtcdLog},
 };

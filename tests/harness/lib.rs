@@ -48,7 +48,7 @@ pub use self::{
     cert_manager::CertManager,
     control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD, client},
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
-    etcd_pods::{Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, PodsOptions, Secrets},
+    etcd_pods::{Authority, Defragmentation, EtcdLog, EtcdPods, Fill, JobEnd, Pair, PodsOptions, Secrets, certificate},
     helm::{chart, helm, helm_ok},
     node::{ETCD_IMAGE, Engine, NODE, Node, engine_image, engine_on_path, make_image, unavailable},
     objects::{example_etcd, make_namespace},

@@ -42,7 +42,7 @@ fn a_webhook_that_is_gone_is_seen_by_its_callers_and_by_its_absence() {
         "etcd_defrag_webhook:failed_calls:increase10m{name=\"validate.etcd-defrag-webhook.etcd-defrag.io\"} > 0",
     );
     prometheus.wait_for(
-        "etcd_defrag_webhook:failed_open_calls:increase10m{name=\"warn.etcd-defrag-webhook.etcd-defrag.io\"} > 0",
+        "etcd_defrag_webhook:failed_open_calls:increase10m{name=\"mutate.etcd-defrag-webhook.etcd-defrag.io\"} > 0",
     );
     prometheus.wait_for(&firing("EtcdDefragWebhookFailing"));
     prometheus.wait_for(&firing("EtcdDefragWebhookDown"));

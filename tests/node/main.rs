@@ -11,6 +11,7 @@
 )]
 
 mod failures;
+mod field;
 mod liveness;
 mod measures;
 mod on_demand;

@@ -160,6 +160,6 @@ async fn the_conditions_cost_no_write_much_and_never_fail_whatever_an_object_car
         println!("{:.6} s for {labels}", sum / counts[labels]);
         assert!(sum / counts[labels] < MOST_SECONDS, "{labels}\n{table}");
     }
-    let entries = ["enroll", "mutate", "validate", "unknown-keys", "status", "warn"];
+    let entries = ["enroll", "mutate", "validate", "status"];
     assert!(entries.iter().all(|entry| sums.keys().any(|labels| labels.contains(&format!("\"{entry}.")))), "{sums:?}");
 }

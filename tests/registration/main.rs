@@ -93,7 +93,8 @@ fn only_writes_of_our_keys_depend_on_the_webhook() {
         blocked(&["annotate", &object, "etcd-defrag.io/schedule=1 1 * * *"]);
         blocked(&["label", &object, "etcd-defrag.io/enabled-"]);
         blocked(&["label", &object, "etcd-defrag.io/enabled=false", "--overwrite"]);
-        blocked(&[&merge(r#"{"metadata":{"annotations":{"etcd-defrag.io/rule":"z"}}}"#)[..], &[&object]].concat());
+        let through_status = merge(r#"{"metadata":{"annotations":{"etcd-defrag.io/rule":"z"}}}"#);
+        blocked_by("status", &[&through_status[..], &[&object]].concat());
     }
     blocked(&["annotate", "statefulset/set", "etcd-defrag.io/rule-"]);
 

@@ -30,6 +30,52 @@ pub const KINDS: &[Kind] = &[
     ("backslashes", |size| script(&repeat(size, "\\x"))),
     ("one long word of a script", |size| script(&repeat(size, "x"))),
     ("keywords and prefixes", |size| script(&repeat(size, "if exec env "))),
+    ("defaults within defaults", |size| {
+        script(&format!("{}{}\netcd", repeat(size / 2, "${A:-"), repeat(size / 10, "}")))
+    }),
+    ("defaults that set", |size| script(&(numbered(size, |n| format!(": ${{ETCD_A{n}:=x$A}}\n")) + "etcd"))),
+    ("exports between invocations", |size| script(&numbered(size, |n| format!("export ETCD_A{n}=x\netcd\n")))),
+    ("variables in front of invocations", |size| {
+        script(&numbered(size, |n| format!("ETCD_A{n}=x env -u ETCD_B etcd\n")))
+    }),
+    ("shells within the shell", |size| script(&(numbered(size, |n| format!("(export ETCD_A{n}=x;")) + "etcd"))),
+    ("shells that forget what they set", |size| {
+        script(&format!(
+            "{}{}",
+            numbered(size / 2, |n| format!("export ETCD_A{n}=x\n")),
+            repeat(size / 2, "(. /x; etcd)\n")
+        ))
+    }),
+    ("files of variables", |size| script(&numbered(size, |n| format!("export ETCD_A{n}=x\n. /x\netcd\n")))),
+    ("an array that grows", |size| {
+        script(&format!("{}{}", repeat(size / 2, "A+=(x)\n"), repeat(size / 2, "etcd \"${A[@]}\"\n")))
+    }),
+    ("values that cannot be seen", |size| {
+        script(&format!("A={}\n{}", repeat(size / 2, "$(x)"), repeat(size / 2, ": ${A:-x}\n")))
+    }),
+    ("computations", |size| script(&format!("etcd --a=$((1{}))", repeat(size, "+A*2")))),
+    ("computations that may set", |size| script(&numbered(size, |n| format!("((A{n}=1))\n")))),
+    ("here-documents", |size| script(&repeat(size, "cat <<E\nx\nE\n"))),
+    ("here-documents without an end", |size| script(&repeat(size, "cat <<E\n"))),
+    ("braces", |size| script(&format!("etcd {}", repeat(size, "--{a,b} ")))),
+    ("many braces", |size| script(&format!("etcd --{{{}}}", repeat(size, "a,")))),
+    ("loops", |size| {
+        script(&format!(
+            "{}{}",
+            numbered(size * 2 / 3, |n| format!("for a{n} in x; do A=1; ")),
+            repeat(size / 3, "done;")
+        ))
+    }),
+    ("patterns", |size| script(&format!("case x in {} esac; etcd", numbered(size, |n| format!("a{n}) A{n}=x;;"))))),
+    ("quoted text with backslashes", |size| script(&format!("etcd $'{}'", repeat(size, "\\n")))),
+    ("folders of programs, and mounts", |size| {
+        let mounts = numbers(size / 2, 40, |n| json!({"name": "v", "mountPath": format!("/a/{n}")}));
+        let mut object = etcd("volumeMounts", mounts);
+        let container = &mut object["spec"]["template"]["spec"]["containers"][0];
+        container["env"] = json!([{"name": "PATH", "value": numbered(size / 4, |n| format!("/a/{n}:"))}]);
+        container["command"] = json!(["sh", "-c", numbered(size / 4, |n| format!("/a/{n}/etcd\n"))]);
+        object
+    }),
     ("arguments", |size| args(numbers(size, 3, |n| format!("--a{n}")))),
     ("arguments that refer to a variable", |size| args(numbers(size, 3, |_| "$(A)$(POD_NAME)".to_owned()))),
     ("arguments with open references", |size| args(vec![repeat(size, "$(")])),
@@ -48,6 +94,12 @@ pub const KINDS: &[Kind] = &[
     }),
     ("client URLs", |size| {
         args(vec![format!("--advertise-client-urls={}", numbered(size, |n| format!("http://h{n}:1,")))])
+    }),
+    ("URLs to advertise and to listen on", |size| {
+        args(vec![
+            format!("--advertise-client-urls={}", numbered(size / 2, |n| format!("http://etcd-{n}.a:{},", n % 999 + 1))),
+            format!("--listen-client-urls={}", numbered(size / 2, |n| format!("http://0.0.0.0:{},", n % 999 + 1000))),
+        ])
     }),
     ("labels of a domain", |size| args(vec![format!("--advertise-client-urls=http://a.b.svc.{}", repeat(size, "a."))])),
     ("members of the cluster", |size| {

@@ -133,6 +133,11 @@ fn limits() -> Vec<Case> {
     ]
 }
 
+/// The client URLs of the example with the scheme that it does not listen for.
+const PLAIN: &str = "http://kamaji-etcd-0.kamaji-etcd.kamaji-system.svc:2379,\
+                     http://kamaji-etcd-1.kamaji-etcd.kamaji-system.svc:2379,\
+                     http://kamaji-etcd-2.kamaji-etcd.kamaji-system.svc:2379";
+
 /// What cannot be understood, or would hurt under any policy.
 fn mistakes() -> Vec<Case> {
     let mut elsewhere = tame()["spec"]["template"]["spec"]["containers"][0].clone();
@@ -155,6 +160,13 @@ fn mistakes() -> Vec<Case> {
         annotation(Code::SecretReferenceInvalid, none(), "username-secret", "root"),
         annotation(Code::ValueInvalid, none(), "client-port", "http"),
         annotation(Code::QuotaMismatch, none(), "quota", "3Gi"),
+        annotation(Code::EndpointsMismatch, none(), "endpoints", PLAIN),
+        annotation(
+            Code::MembersLeftOut,
+            none(),
+            "endpoints",
+            "https://kamaji-etcd-0.kamaji-etcd.kamaji-system.svc:2379",
+        ),
         at(
             Code::EtcdVersionUnsafe,
             none(),

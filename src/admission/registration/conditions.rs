@@ -19,8 +19,6 @@ use crate::defrag::{
 
 pub(in crate::admission) const NOT_BEING_DELETED: &str = "!has(object.metadata.deletionTimestamp)";
 
-pub(super) const SPEC_CHANGED: &str = "object.spec != oldObject.spec";
-
 /// How many labels, annotations, words or variables are gone through: some milliseconds of the API server's time.
 pub(in crate::admission) const MOST: usize = 1000;
 
@@ -42,6 +40,15 @@ pub(super) fn may_be_an_etcd() -> String {
          {words}.exists(word, word.contains('etcd')) ||\n  \
          {variables}.exists(variable, variable[?'value'].orValue('').contains('etcd')))",
         Counted::Containers.most()
+    )
+}
+
+/// True of a create, and of an update that changes anything that an assessment goes by.
+pub(super) fn concerns_us() -> String {
+    format!(
+        "request.operation == 'CREATE' || object.spec != oldObject.spec ||\n{} ||\n{}",
+        change_of(Key::ALL),
+        unknown_keys()
     )
 }
 

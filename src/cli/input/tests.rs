@@ -131,10 +131,14 @@ fn what_cannot_be_read_names_file_line_and_document() {
 fn a_field_of_the_wrong_type_is_named() {
     let message = |more: &str| documents(&format!("{STATEFULSET}{more}"))[0].statefulset().unwrap_err().to_string();
     let replicas = message("spec:\n  replicas: three\n");
-    assert!(replicas.starts_with("f.yaml:6: document 1: spec.replicas: invalid type: string \"three\""), "{replicas}");
+    assert!(
+        replicas
+            .starts_with("f.yaml:6: document 1: spec.replicas: has to be a whole number, and is the text \"three\""),
+        "{replicas}"
+    );
     let label = message("  labels:\n    etcd-defrag.io/enabled: true\n");
     assert!(
-        label.starts_with("f.yaml:6: document 1: metadata.labels[etcd-defrag.io/enabled]: invalid type: boolean"),
+        label.starts_with("f.yaml:6: document 1: metadata.labels[etcd-defrag.io/enabled]: has to be a text, and is true: write \"true\""),
         "{label}"
     );
     let image = message("spec:\n  template:\n    spec:\n      containers:\n      - image: 3\n");

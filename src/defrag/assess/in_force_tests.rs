@@ -8,6 +8,7 @@ use crate::defrag::{
         live::Live,
         names::{IN_FORCE, OURS},
     },
+    keys::Key,
     policy::{DefragPolicy, PolicySet, compile},
 };
 

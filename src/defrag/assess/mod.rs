@@ -12,6 +12,7 @@
 
 mod compaction;
 mod enrollment;
+mod login;
 mod plan;
 mod settings;
 mod surroundings;
@@ -31,15 +32,16 @@ pub use self::{
 use self::{
     enrollment::{left_out, not_enrolled, opted_out, unclear},
     settings::{Case, concerns_settings},
-    surroundings::{foreign, hides_members, no_facts, no_settings, rival},
+    surroundings::{foreign, hides_members, no_facts, no_settings, rival, unresolved_members},
 };
 use super::{
     budget::{self, Excess},
     cronjob::{self, Built, live::Live, ownership::Ownership, record::Record},
     etcd::{self, Discovery, Etcd, NoCompaction, Overrides},
     facts::{self, Facts},
-    finding::{Code, Finding, quoted},
-    keys::{ENABLED, Key},
+    field::Field,
+    finding::{Code, Finding},
+    keys::ENABLED,
     policy::{Governing, Policy},
     settings::{self as asking, Asked, Settings},
     statefulset::StatefulSet,
@@ -170,8 +172,12 @@ pub fn assess_before_enrolment(
         let mut labelled = object.clone();
         labelled.metadata.labels.get_or_insert_default().insert(ENABLED.to_owned(), "true".to_owned());
         let assessment = assess(&labelled, governing, around, now);
-        // What stands on the pod template has been said.
-        findings.extend(assessment.findings.into_iter().filter(|finding| finding.code != Code::SettingUnread));
+        // What stands on the pod template has been said, and so has what is meant as the label.
+        let is_new = |finding: &Finding| {
+            let on_template = finding.code == Code::SettingUnread && matches!(finding.field, Field::Path(_));
+            !on_template && !asking::says_again(finding, object)
+        };
+        findings.extend(assessment.findings.into_iter().filter(is_new));
     }
     (!findings.is_empty()).then_some(findings)
 }
@@ -202,7 +208,8 @@ fn enrolled(
     let record = ours.and_then(|ours| ours.in_force(facts.as_ref(), &policy.limits));
     let known = record.as_ref().and_then(|record| record.facts.as_ref());
     let quota = etcd.as_ref().and_then(|etcd| etcd.quota.as_ref()).map(|quota| quota.bytes);
-    let case = Case { object, policy, quota: quota.or_else(|| known.map(|facts| facts.quota)), now };
+    let members = etcd.as_ref().map(|etcd| etcd.members).or_else(|| known.map(|facts| facts.replicas));
+    let case = Case { object, policy, quota: quota.or_else(|| known.map(|facts| facts.quota)), members, now };
 
     findings.extend(opted_out(object));
     findings.extend(asking::on_pod_template(object));
@@ -213,6 +220,7 @@ fn enrolled(
     if let Some(etcd) = &etcd {
         findings.extend(hazards(etcd, &checked.settings, &overrides, policy));
         findings.extend(hides_members(around.services, etcd));
+        findings.extend(unresolved_members(around.services, object, etcd));
     }
     let is_read = unread.is_none();
     let mut findings = unread.map_or(findings, |unread| vec![unread]);
@@ -235,7 +243,11 @@ fn enrolled(
         (Source::Nothing, None)
     } else {
         let facts = if hidden.is_some() { known.cloned() } else { facts };
-        let case = Case { quota: facts.as_ref().map(|facts| facts.quota), ..case };
+        let case = Case {
+            quota: facts.as_ref().map(|facts| facts.quota),
+            members: facts.as_ref().map(|facts| facts.replicas).or(members),
+            ..case
+        };
         let (source, checked) = if refused.settings {
             case.instead(&checked.given, &findings, record.as_ref(), governing.name())
         } else {
@@ -304,33 +316,12 @@ fn longest_deadline(ours: Option<&Live>, record: Option<&Record>, governing: &Go
 fn hazards(etcd: &Etcd, settings: &Settings, overrides: &Overrides, policy: &Policy) -> Vec<Finding> {
     let mut findings = etcd::hazards(etcd, &policy.limits);
     findings.extend(policy.limits.weigh(compaction::judge(settings, etcd)));
-    findings.extend(missing_credentials(overrides, etcd));
+    findings.extend(login::missing(overrides, etcd));
     findings
 }
 
-/// An etcd with RBAC refuses a run that does not log in.
-fn missing_credentials(overrides: &Overrides, etcd: &Etcd) -> Option<Finding> {
-    let login = etcd.login.as_ref().filter(|_| overrides.username_secret.is_none())?;
-    let annotation = Key::UsernameSecret.annotation();
-    let advice = match &login.password {
-        Some((name, key)) => format!(
-            "The password stands in the Secret {name}, key {key}: write {annotation}: \"{name}:user=root,{key}\". For another user, write \"name:userKey,passwordKey\"."
-        ),
-        None => format!(
-            "Write {annotation}: \"name:userKey,passwordKey\", or \"name:user=root,passwordKey\" where the Secret has a password only."
-        ),
-    };
-    Some(Finding::new(
-        Code::CredentialsUnknown,
-        Key::UsernameSecret.field(),
-        "etcd asks for a login: name its Secret in username-secret",
-        format!(
-            "The container {} sets a root password, so this etcd asks every client to log in, and no Secret for that is named: each run would fail. {advice}",
-            quoted(&etcd.container)
-        ),
-    ))
-}
-
+#[cfg(test)]
+mod advice_tests;
 #[cfg(test)]
 mod in_force_tests;
 #[cfg(test)]

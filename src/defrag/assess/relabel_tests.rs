@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::defrag::{
     cronjob::live::Live,
+    keys::Key,
     policy::{DefragPolicy, PolicySet, compile},
 };
 

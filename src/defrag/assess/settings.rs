@@ -22,6 +22,8 @@ pub(super) struct Case<'a> {
     pub(super) policy: &'a Policy,
     /// In bytes; `None` where it is not known.
     pub(super) quota: Option<u64>,
+    /// The members of the cluster; `None` where they are not known.
+    pub(super) members: Option<u32>,
     pub(super) now: Timestamp,
 }
 
@@ -83,7 +85,7 @@ impl Case<'_> {
             self.now,
         );
         findings.extend(scheduled.findings);
-        let members = u32::try_from(self.object.replicas()).unwrap_or(0);
+        let members = self.members.unwrap_or_else(|| u32::try_from(self.object.replicas()).unwrap_or(0));
         let run = length::Run { settings: &settings, given: &given, members, quota: self.quota };
         findings.extend(length::Bounds::of(self.policy).judge(run, settings::Place::Annotations));
         // Without a quota there is no state space to judge the rule on, and without a threshold there is no rule; what is

@@ -4,6 +4,7 @@ use crate::defrag::{
     cronjob::{budget::Run, live::Live},
     etcd::Etcd,
     finding::{Code, Finding, quoted},
+    keys::Key,
     statefulset::StatefulSet,
 };
 
@@ -31,6 +32,8 @@ pub struct Service {
     pub is_headless: bool,
     /// Whether pods that are not ready keep their names (`publishNotReadyAddresses`).
     pub publishes_not_ready: bool,
+    /// Whether its selector takes in the pods of the StatefulSet.
+    pub selects_members: bool,
 }
 
 impl Surroundings<'_> {
@@ -85,6 +88,50 @@ pub(super) fn hides_members(services: Option<&[Service]>, etcd: &Etcd) -> Option
              host\". Set publishNotReadyAddresses: true in that Service."
         ),
     ))
+}
+
+/// That no Service among those that are seen gives the members the names under which runs reach them: the one of that name is not
+/// headless, or it is not there while another one selects the pods.
+pub(super) fn unresolved_members(services: Option<&[Service]>, object: &StatefulSet, etcd: &Etcd) -> Option<Finding> {
+    let services = services?;
+    let (host, governing) = etcd.endpoints.iter().find_map(|endpoint| under_service(endpoint, object))?;
+    let quoted_governing = quoted(governing);
+    let (brief, why, remedy) = match services.iter().find(|service| service.name == governing) {
+        Some(service) if service.is_headless => return None,
+        Some(_) => (
+            format!("the Service {quoted_governing} is not headless, so it gives the members no names"),
+            "is not headless, and DNS has names of single pods under a headless Service only".to_owned(),
+            "Delete that Service and create it again with clusterIP: None",
+        ),
+        None => {
+            let other = quoted(&services.iter().find(|service| service.selects_members)?.name);
+            (
+                format!("no headless Service {quoted_governing}, so the members have no names"),
+                format!("is not among the manifests, although the Service {other} is, which selects the pods"),
+                "Create it with clusterIP: None and publishNotReadyAddresses: true",
+            )
+        }
+    };
+    Some(Finding::new(
+        Code::MembersUnresolved,
+        "spec.serviceName",
+        brief,
+        format!(
+            "Runs reach the members by names under the Service {quoted_governing}, such as {}. That Service {why}. So every run \
+             would fail with \"no such host\". {remedy}, or set {} to a URL of each member that other pods resolve.",
+            quoted(host),
+            Key::Endpoints.annotation()
+        ),
+    ))
+}
+
+/// The host of an endpoint that is the name of a pod of the StatefulSet, and the Service in that name.
+fn under_service<'a>(endpoint: &'a str, object: &StatefulSet) -> Option<(&'a str, &'a str)> {
+    let host = endpoint.split_once("://")?.1.split([':', '/']).next()?;
+    let mut labels = host.split('.');
+    let _: u32 = labels.next()?.strip_prefix(object.name())?.strip_prefix('-')?.parse().ok()?;
+    let service = labels.next()?;
+    labels.next().is_none_or(|namespace| namespace == object.namespace()).then_some((host, service))
 }
 
 /// That the name of the CronJob is taken.

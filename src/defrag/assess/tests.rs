@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::defrag::{
     finding::WARNING_LIMIT,
-    keys::{ENABLED, PREFIX},
+    keys::{ENABLED, Key, PREFIX},
     policy::PolicySnapshot,
 };
 

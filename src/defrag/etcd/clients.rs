@@ -11,7 +11,7 @@ use super::{
     setting::Setting,
     types::{ObjectKey, SecretPair},
 };
-use crate::defrag::statefulset::{Container, Probe};
+use crate::defrag::statefulset::{Container, Exec};
 
 /// The files that one client uses, as paths in its container.
 struct Client<'a> {
@@ -51,17 +51,7 @@ impl<'a> Clients<'a> {
             }
         }
         for reading in readings() {
-            let probes = [
-                &reading.container.liveness_probe,
-                &reading.container.readiness_probe,
-                &reading.container.startup_probe,
-            ];
-            for probe in probes.into_iter().flatten() {
-                for words in commands(probe, reading) {
-                    clients.add_words(reading.container, &words);
-                }
-            }
-            for words in &reading.options.clients {
+            for words in commands_beside(reading).iter().chain(&reading.options.clients) {
                 clients.add_words(reading.container, words);
             }
         }
@@ -105,9 +95,29 @@ impl<'a> Clients<'a> {
     }
 }
 
-/// The commands of a probe that talk to an etcd, word by word.
-fn commands(probe: &Probe, reading: &Reading<'_>) -> Vec<Vec<String>> {
-    let Some(exec) = &probe.exec else { return Vec::new() };
+/// The commands of a container that talk to an etcd, word by word: those of its script, its probes and its hook, and its own
+/// where it is such a client.
+pub(super) fn commands_of(reading: &Reading<'_>) -> Vec<Vec<String>> {
+    let container = reading.container;
+    let words: Vec<&str> = container.command.iter().chain(&container.args).map(String::as_str).collect();
+    let own = match launch::program(&words, !container.command.is_empty()) {
+        Program::Other(at) => words.get(at..).map(|words| words.iter().map(|word| (*word).to_owned()).collect()),
+        _ => None,
+    };
+    reading.options.clients.iter().cloned().chain(own).chain(commands_beside(reading)).collect()
+}
+
+/// Those of its probes and of the hook behind its start.
+fn commands_beside(reading: &Reading<'_>) -> Vec<Vec<String>> {
+    let container = reading.container;
+    let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
+    let probes = probes.into_iter().flatten().filter_map(|probe| probe.exec.as_ref());
+    let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref()?.exec.as_ref());
+    probes.chain(hook).flat_map(|exec| commands(exec, reading)).collect()
+}
+
+/// The commands of a probe or a hook that talk to an etcd, word by word.
+fn commands(exec: &Exec, reading: &Reading<'_>) -> Vec<Vec<String>> {
     let words: Vec<&str> = exec.command.iter().map(String::as_str).collect();
     match launch::program(&words, true) {
         Program::Script(at) => words.get(at).map_or_else(Vec::new, |script| reading.options.clients_of(script)),

@@ -1,18 +1,20 @@
 //! Where clients reach each member.
 
 use super::{
-    DEFAULT_CLIENT_PORT, MAX_MEMBERS, cluster,
+    MAX_MEMBERS, cluster,
     context::Context,
-    marks::{UNKNOWN, VALUE, readable},
+    marks::{ADDRESS, UNKNOWN, VALUE, readable},
     options::Options,
+    port::{self, Dialled, Listening, Port},
     profile::Profile,
     setting::Setting,
+    stated,
     types::{Etcd, Scheme},
     url::{Host, Url, parse_list},
 };
 use crate::defrag::{
     dns::{is_label, is_subdomain},
-    finding::{Code, Finding, quoted, shorten},
+    finding::{Code, Finding, Severity, quoted, shorten},
     keys::Key,
 };
 
@@ -49,7 +51,8 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         .or_else(|| form.as_ref()?.split('.').next().filter(|name| is_label(name)).map(str::to_owned))
         .unwrap_or_default();
     let domain = context.overrides.cluster_domain.clone().or_else(|| urls.domain(member));
-    let port = context.overrides.client_port.or_else(|| urls.port(member)).unwrap_or_else(|| container_port(context));
+    let dials_pods = alone.is_none() || form.is_some();
+    let port = urls.port(context, member, dials_pods);
     let cluster = cluster::of(context);
     let is_spread = !cluster.outside.is_empty();
     let members = if is_spread { cluster.count } else { replicas };
@@ -57,7 +60,7 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         scheme: Scheme::Http,
         service,
         domain,
-        port,
+        port: port.number(),
         endpoints: Vec::new(),
         members,
         is_spread,
@@ -66,8 +69,11 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
     if let Some(endpoints) = context.overrides.endpoints.clone() {
         address.scheme =
             if endpoints.iter().any(|url| url.starts_with("https://")) { Scheme::Https } else { Scheme::Http };
+        let judgement = stated::judge(context, &cluster, replicas, &endpoints);
+        findings.extend(judgement.findings);
+        address.scheme = judgement.scheme.unwrap_or(address.scheme);
         if is_spread {
-            let left_out = cluster.not_named(&endpoints, name);
+            let left_out = cluster.not_named(context, &endpoints);
             if left_out.is_none() {
                 address.members = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
             }
@@ -84,18 +90,21 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         return address;
     }
     if let Listens::Locally { urls, field } = listens(context.options()) {
-        findings.push(listens_locally(&urls, field));
+        findings.push(listens_locally(context, &urls, field));
         return address;
     }
+    findings.extend(urls.in_other_namespace(context));
     let scheme = urls.scheme(member).or_else(|| scheme_by_options(context));
     address.scheme = scheme.unwrap_or(Scheme::Http);
     if scheme.is_none() {
         findings.push(scheme_unknown(context, &address));
     } else if form.is_none() && alone.is_none() && address.service.is_empty() {
         findings.push(service_unknown(context));
+    } else if let Port::Hidden(place) = port {
+        findings.push(port::unknown(&place));
     } else if replicas <= MAX_MEMBERS {
         if is_spread {
-            findings.push(cluster.elsewhere(address.scheme, address.port));
+            findings.push(cluster.elsewhere(context, address.scheme, address.port));
         }
         let start = u32::try_from(context.sts.spec.ordinals.start).unwrap_or(0);
         let ordinals = (0..replicas).map(|n| u64::from(start) + u64::from(n));
@@ -143,9 +152,9 @@ impl Address {
                 } else {
                     "It cannot be left out, since the endpoints do not name every member: name them all."
                 }
-            ),
+            ) + &if all { String::new() } else { context.overrides.note(&[Key::Endpoints]) },
         );
-        let severity = if all { finding.severity } else { crate::defrag::finding::Severity::Deny };
+        let severity = if all { finding.severity } else { Severity::Deny };
         findings.push(finding.with_severity(severity));
     }
 }
@@ -161,11 +170,14 @@ struct Urls {
     /// What the members advertise, each with its text.
     advertised: Vec<(Url, String)>,
     listening: Vec<Url>,
+    heard: Listening,
     /// What clients inside the pod are told to use.
     used: Vec<Url>,
     /// What the members tell each other.
     peers: Vec<Url>,
     advertising: Option<Setting>,
+    /// The first advertised URL that is not used, since it names another namespace and the policy locks addresses.
+    elsewhere: Option<String>,
 }
 
 impl Urls {
@@ -180,13 +192,18 @@ impl Urls {
         let texts = advertising.iter().flat_map(|setting| setting.value.split(','));
         let mut peers = list(options.get("initial-advertise-peer-urls"));
         peers.extend(cluster::entries(context).filter_map(|(_, url)| Url::parse(url)));
-        Self {
-            advertised: texts.filter_map(|text| Some((Url::parse(text)?, text.trim().to_owned()))).collect(),
-            listening: list(options.get("listen-client-urls")),
-            used: used.into_iter().filter(|url| url.scheme.is_some()).collect(),
-            peers,
-            advertising,
-        }
+        // What is locked to what is discovered does not follow the pod template into other namespaces.
+        let locks = [Key::Endpoints, Key::Service].iter().any(|key| context.overrides.locked.contains(key));
+        let namespace = context.sts.namespace();
+        let is_ours = |url: &Url| !locks || namespace_in(&url.host).is_none_or(|other| other == namespace);
+        let advertised = texts.filter_map(|text| Some((Url::parse(text)?, text.trim().to_owned())));
+        let (advertised, elsewhere): (Vec<_>, Vec<_>) = advertised.partition(|(url, _)| is_ours(url));
+        peers.retain(is_ours);
+        used.retain(|url| url.scheme.is_some() && is_ours(url));
+        let elsewhere = elsewhere.into_iter().next().map(|(_, text)| text);
+        let listening = list(options.get("listen-client-urls"));
+        let heard = Listening::of(context, &listening);
+        Self { heard, advertised, listening, used, peers, advertising, elsewhere }
     }
 
     fn for_clients(&self) -> impl Iterator<Item = &Url> {
@@ -235,8 +252,10 @@ impl Urls {
         member.and_then(|url| url.scheme).or_else(|| self.by_reach().find_map(|url| url.scheme))
     }
 
-    fn port(&self, member: Option<&Url>) -> Option<u16> {
-        member.and_then(|url| url.port).or_else(|| self.by_reach().find_map(|url| url.port))
+    fn port(&self, context: &Context<'_>, member: Option<&Url>, dials_pods: bool) -> Port {
+        let all: Vec<&Url> = self.by_reach().collect();
+        let urls = Dialled { member, pods: dials_pods, all: &all, listening: &self.heard };
+        port::discover(context, &urls, || hidden(context))
     }
 
     fn domain(&self, member: Option<&Url>) -> Option<String> {
@@ -244,6 +263,25 @@ impl Urls {
             let (_, domain) = url.host.trim_end_matches('.').split_once(".svc.")?;
             domain.split('.').all(is_label).then(|| domain.to_owned())
         })
+    }
+
+    /// That what is advertised is not used, since it is in another namespace.
+    fn in_other_namespace(&self, context: &Context<'_>) -> Option<Finding> {
+        let (url, setting) = self.elsewhere.as_ref().zip(self.advertising.as_ref())?;
+        let url = quoted(&readable(url));
+        let finding = Finding::new(
+            Code::KeyLocked,
+            setting.field.clone(),
+            format!("{url} is in another namespace, and the policy locks addresses: not used"),
+            format!(
+                "The members advertise {url} ({}), which is in another namespace than {}. The policy locks the addresses of runs to \
+                 what is discovered here, so that URL is not used, and runs go to the pods of this StatefulSet. Advertise the name \
+                 of the pod in its own namespace.",
+                setting.origin,
+                quoted(context.sts.namespace())
+            ),
+        );
+        Some(finding.with_severity(Severity::Warn))
     }
 
     /// The first advertised URL that a run cannot dial, and why.
@@ -270,10 +308,20 @@ impl Urls {
                     brief: "no certificate has that address",
                     sentence: "the address changes with the pod, so no certificate names it, and TLS refuses it",
                 },
+                Host::PodAddress | Host::Named if self.is_deaf(context, url) => Why {
+                    brief: "nothing listens on that port",
+                    sentence: "etcd listens on other ports, so nothing answers there",
+                },
                 Host::PodAddress | Host::Named | Host::Unknown => return None,
             };
             Some((setting, text.clone(), why))
         })
+    }
+
+    /// Whether nothing in the pod listens where this URL of the pod leads.
+    fn is_deaf(&self, context: &Context<'_>, url: &Url) -> bool {
+        let of_pod = url.host.contains(ADDRESS) || url.behind_pod(context.sts.name()).is_some();
+        of_pod && url.port.is_some_and(|port| self.heard.is_deaf_at(port))
     }
 
     /// Whether etcd advertises the address of its pod in place of what it is told: it does so for its own default while it
@@ -282,6 +330,17 @@ impl Urls {
         let default = matches!(self.advertised.as_slice(), [(_, text)] if text == "http://localhost:2379");
         default && self.listening.first().is_some_and(|url| url.host == "0.0.0.0")
     }
+}
+
+/// The namespace in a host, where that has the form of Kubernetes: in front of `svc`.
+fn namespace_in(host: &str) -> Option<&str> {
+    let mut labels = host.split('.').skip(1).peekable();
+    while let Some(label) = labels.next() {
+        if labels.peek() == Some(&"svc") {
+            return is_label(label).then_some(label);
+        }
+    }
+    None
 }
 
 /// Where an etcd listens for clients.
@@ -314,15 +373,6 @@ pub(super) fn listens(options: &Options) -> Listens {
     }
 }
 
-/// The port named `client`, else etcd's own.
-fn container_port(context: &Context<'_>) -> u16 {
-    let named = context.container().ports.iter().find(|port| port.name == "client");
-    named
-        .and_then(|port| u16::try_from(port.container_port).ok())
-        .filter(|port| *port > 0)
-        .unwrap_or(DEFAULT_CLIENT_PORT)
-}
-
 /// Without any URL: TLS where a certificate is configured, plain text where all options are in view, else unknown.
 fn scheme_by_options(context: &Context<'_>) -> Option<Scheme> {
     if context.options().get("cert-file").is_some() || context.options().is_on("auto-tls") {
@@ -339,7 +389,7 @@ fn hidden(context: &Context<'_>) -> Option<String> {
     let options = context.options();
     let behind = |flag: &str| {
         let setting = options.get(flag).filter(|setting| setting.value.contains([UNKNOWN, VALUE]))?;
-        Some(format!("the object that {} of {} refers to", setting.origin, setting.field))
+        Some(setting.place())
     };
     options.unreadable().or_else(|| ["advertise-client-urls", "listen-client-urls"].into_iter().find_map(behind))
 }
@@ -357,12 +407,13 @@ fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
     Finding::new(
         Code::EndpointsUnknown,
         Key::Endpoints.field(),
-        format!("the client URLs cannot be seen; set {}", Key::Endpoints.annotation()),
+        format!("the client URLs cannot be seen; {}", context.overrides.brief(Key::Endpoints)),
         format!(
             "The client URLs of this etcd cannot be seen in the pod template: they may stand in {place}, which is not \
-             read here, so not even http or https is known. Set {} to the URL of each member, such as {}.",
+             read here, so not even http or https is known. Set {} to the URL of each member, such as {}.{}",
             Key::Endpoints.annotation(),
-            each.join(",")
+            each.join(","),
+            context.overrides.note(&[Key::Endpoints])
         ),
     )
 }
@@ -371,19 +422,20 @@ fn service_unknown(context: &Context<'_>) -> Finding {
     Finding::new(
         Code::EndpointsUnknown,
         "spec.serviceName",
-        format!("spec.serviceName is empty; set {}", Key::Service.annotation()),
+        format!("spec.serviceName is empty; {}", context.overrides.brief(Key::Service)),
         format!(
             "spec.serviceName is empty and no advertised client URL names a member, so the members of {} have no known \
              DNS names and cannot be defragmented one after the other. Set {} to the headless Service that selects the \
-             pods, or {} to the URL of each member.",
+             pods, or {} to the URL of each member.{}",
             context.sts.name(),
             Key::Service.annotation(),
-            Key::Endpoints.annotation()
+            Key::Endpoints.annotation(),
+            context.overrides.note(&[Key::Service, Key::Endpoints])
         ),
     )
 }
 
-fn listens_locally(urls: &str, field: String) -> Finding {
+fn listens_locally(context: &Context<'_>, urls: &str, field: String) -> Finding {
     Finding::new(
         Code::EtcdUnreachable,
         field,
@@ -392,10 +444,16 @@ fn listens_locally(urls: &str, field: String) -> Finding {
             "This etcd listens for clients on {urls}, which only its own pod can dial, so no run reaches it. To have it \
              defragmented, add an address that other pods reach to --listen-client-urls, such as \
              https://0.0.0.0:2379 with TLS and --client-cert-auth. Otherwise take the label off, and defragment it from \
-             inside the pod. Where something in the pod forwards connections to it, set {} to the URL of each member there.",
-            Key::Endpoints.annotation()
+             inside the pod. Where something in the pod forwards connections to it, set {} to the URL of each member there.{}",
+            Key::Endpoints.annotation(),
+            context.overrides.note(&[Key::Endpoints])
         ),
     )
+}
+
+/// Whether a URL is one that every pod resolves to itself: a loopback address, or one to listen on.
+pub(in crate::defrag) fn reaches_only_itself(url: &str) -> bool {
+    Url::parse(url).is_some_and(|url| matches!(url.host(""), Host::Loopback | Host::Unspecified))
 }
 
 impl Etcd {

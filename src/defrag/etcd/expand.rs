@@ -15,60 +15,210 @@ use crate::defrag::statefulset::{Container, EnvSource};
 /// ten times would otherwise take gigabytes.
 const BUDGET: usize = 1 << 16;
 
-/// The environment of a container.
+/// What the variables of etcd begin with.
+pub(super) const OF_ETCD: &str = "ETCD_";
+
+/// Variables that a shell, the image or Kubernetes sets where nobody else does.
+const OF_SYSTEM: [&str; 19] = [
+    "HOME", "PATH", "PWD", "OLDPWD", "USER", "LOGNAME", "SHELL", "TERM", "IFS", "UID", "EUID", "PPID", "RANDOM",
+    "SECONDS", "LINENO", "OPTARG", "OPTIND", "REPLY", "LANG",
+];
+/// How the variables end that Kubernetes makes of Services.
+const OF_SERVICES: [&str; 4] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_ADDR"];
+
+/// How many characters that cannot be seen make a value unknown, whatever stands behind them.
+const ENOUGH: usize = 8;
+
+/// Whether programs are given a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exported {
+    No,
+    Yes,
+    Maybe,
+}
+
+impl Exported {
+    /// Where one of two reasons is enough.
+    pub(super) const fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
+            (Self::No, Self::No) => Self::No,
+            _ => Self::Maybe,
+        }
+    }
+}
+
+/// A variable as a shell knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Variable {
+    /// Its value; `None` where it is known to have none.
+    pub(super) setting: Option<Setting>,
+    pub(super) exported: Exported,
+}
+
+impl Variable {
+    /// What programs are given of it.
+    fn given(&self) -> Option<Setting> {
+        let setting = self.setting.as_ref()?;
+        match self.exported {
+            Exported::No => None,
+            Exported::Yes => Some(setting.clone()),
+            Exported::Maybe => Some(Setting { value: UNKNOWN.to_string(), ..setting.clone() }),
+        }
+    }
+}
+
+/// What is in a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Unset,
+    Empty,
+    Text,
+    Unknown,
+}
+
+/// The environment of a container, and the variables of a shell in it.
 #[derive(Clone, Debug)]
 pub(super) struct Environment {
-    vars: BTreeMap<String, Setting>,
+    vars: BTreeMap<String, Variable>,
+    /// The variables that hold the name or the address of the pod: nothing that is not read sets these to another value.
+    of_pod: BTreeMap<String, Setting>,
     /// Whether further variables come from where they cannot be read.
     open: bool,
     budget: usize,
 }
 
+/// What was known before something that may have changed everything.
+#[derive(Debug)]
+pub(super) struct Known {
+    vars: BTreeMap<String, Variable>,
+    open: bool,
+}
+
 impl Environment {
     pub(super) fn of(container: &Container, field: &str, namespace: &str) -> Self {
-        let mut environment = Self { vars: BTreeMap::new(), open: !container.env_from.is_empty(), budget: BUDGET };
+        let (vars, of_pod) = (BTreeMap::new(), BTreeMap::new());
+        let mut environment = Self { vars, of_pod, open: !container.env_from.is_empty(), budget: BUDGET };
         for (index, var) in container.env.iter().enumerate() {
             let value = match (&var.value, &var.value_from) {
                 (Some(value), _) if !value.is_empty() => environment.expand(value),
                 (_, Some(source)) => from_elsewhere(source, namespace),
                 _ => String::new(),
             };
-            let setting = Setting { value, field: format!("{field}.env[{index}].value"), origin: clean(&var.name) };
-            environment.vars.insert(var.name.clone(), setting);
+            let field = format!("{field}.env[{index}].value");
+            let setting = Setting { value, field, origin: clean(&var.name), by_script: false };
+            if var.value_from.is_some() && [POD, ADDRESS].iter().any(|mark| setting.value.chars().eq([*mark])) {
+                environment.of_pod.insert(var.name.clone(), setting.clone());
+            }
+            environment.give(&var.name, setting);
         }
         environment
     }
 
+    /// The value of a variable, where it has one.
     pub(super) fn get(&self, name: &str) -> Option<&Setting> {
+        self.vars.get(name).map_or_else(|| self.of_pod.get(name), |variable| variable.setting.as_ref())
+    }
+
+    /// All variables that have a value, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Setting)> {
+        self.vars.iter().filter_map(|(name, variable)| Some((name.as_str(), variable.setting.as_ref()?)))
+    }
+
+    /// Those with this prefix that programs are given.
+    pub(super) fn given_with(&self, prefix: &str) -> BTreeMap<String, Setting> {
+        let from = self.vars.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix));
+        from.filter_map(|(name, variable)| Some((name.clone(), variable.given()?))).collect()
+    }
+
+    /// What programs are given of a variable.
+    pub(super) fn given(&self, name: &str) -> Option<Setting> {
+        self.vars.get(name)?.given()
+    }
+
+    pub(super) fn variable(&self, name: &str) -> Option<&Variable> {
         self.vars.get(name)
     }
 
-    /// All variables by name.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Setting)> {
-        self.vars.iter().map(|(name, setting)| (name.as_str(), setting))
+    /// Puts a variable in the place of another one, which is returned; nothing in the place of one that is not known.
+    pub(super) fn replace(&mut self, name: &str, variable: Option<Variable>) -> Option<Variable> {
+        match variable {
+            Some(variable) => self.vars.insert(name.to_owned(), variable),
+            None => self.vars.remove(name),
+        }
     }
 
-    /// Overlays a variable that a script sets.
-    pub(super) fn set(&mut self, name: &str, value: String, field: &str) {
-        self.vars.insert(
-            name.to_owned(),
-            Setting { value, field: field.to_owned(), origin: format!("{name} in the script") },
-        );
+    /// Gives programs a variable.
+    pub(super) fn give(&mut self, name: &str, setting: Setting) {
+        self.vars.insert(name.to_owned(), Variable { setting: Some(setting), exported: Exported::Yes });
+    }
+
+    /// Takes a variable away from programs.
+    pub(super) fn take(&mut self, name: &str) {
+        self.vars.insert(name.to_owned(), Variable { setting: None, exported: Exported::No });
+    }
+
+    /// Takes all variables away.
+    pub(super) fn clear(&mut self) {
+        self.vars.clear();
+        self.of_pod.clear();
+        self.open = false;
+    }
+
+    /// Whether variables that are not in view may be set.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Forgets all values, since any of them may have changed.
+    pub(super) fn forget(&mut self) -> Known {
+        Known { vars: std::mem::take(&mut self.vars), open: std::mem::replace(&mut self.open, true) }
+    }
+
+    /// Takes that back.
+    pub(super) fn recover(&mut self, known: Known) {
+        self.vars = known.vars;
+        self.open = known.open;
+    }
+
+    /// Whether so many characters more may be put into words.
+    pub(super) const fn spend(&mut self, characters: usize) -> bool {
+        match self.budget.checked_sub(characters) {
+            Some(left) => {
+                self.budget = left;
+                true
+            }
+            None => false,
+        }
     }
 
     /// The value of a shell variable. The container runtime sets `HOSTNAME` to the pod's name where nobody else does.
     pub(super) fn shell(&mut self, name: &str) -> String {
-        match (self.vars.get(name), name) {
-            (Some(setting), _) => match self.budget.checked_sub(setting.value.len()) {
-                Some(left) => {
-                    self.budget = left;
-                    setting.value.clone()
-                }
-                None => UNKNOWN.to_string(),
-            },
-            (None, "HOSTNAME") => POD.to_string(),
-            (None, _) if self.open => UNKNOWN.to_string(),
-            (None, _) => String::new(),
+        let Some(length) = self.get(name).map(|setting| setting.value.len()) else {
+            return match self.content(name) {
+                Content::Text => POD.to_string(),
+                Content::Unknown => UNKNOWN.to_string(),
+                Content::Unset | Content::Empty => String::new(),
+            };
+        };
+        if self.spend(length) {
+            self.get(name).map(|setting| setting.value.clone()).unwrap_or_default()
+        } else {
+            UNKNOWN.to_string()
+        }
+    }
+
+    /// What is in a shell variable.
+    pub(super) fn content(&self, name: &str) -> Content {
+        match (self.get(name), self.vars.contains_key(name)) {
+            (Some(setting), _) if setting.value.is_empty() => Content::Empty,
+            (Some(setting), _) if setting.value.chars().take(ENOUGH).all(|c| matches!(c, UNKNOWN | VALUE)) => {
+                Content::Unknown
+            }
+            (Some(_), _) => Content::Text,
+            (None, false) if name == "HOSTNAME" => Content::Text,
+            (None, false) if self.open || is_of_system(name) => Content::Unknown,
+            (None, _) => Content::Unset,
         }
     }
 
@@ -106,7 +256,7 @@ impl Environment {
     }
 
     fn reference(&mut self, name: &str, out: &mut String) {
-        match self.vars.get(name) {
+        match self.vars.get(name).and_then(|variable| variable.setting.as_ref()) {
             Some(setting) if setting.value.len() <= self.budget => {
                 self.budget -= setting.value.len();
                 out.push_str(&setting.value);
@@ -135,6 +285,10 @@ fn from_elsewhere(source: &EnvSource, namespace: &str) -> String {
         None if source.resource_field_ref.is_some() => VALUE.to_string(),
         _ => UNKNOWN.to_string(),
     }
+}
+
+fn is_of_system(name: &str) -> bool {
+    OF_SYSTEM.contains(&name) || OF_SERVICES.iter().any(|end| name.ends_with(end))
 }
 
 /// Whether this can name a variable.

@@ -1,6 +1,8 @@
 //! Every message, and every fact that an override or a variation of a StatefulSet changes.
 
+mod access;
 mod named;
+mod stated;
 
 use serde_json::{Value, json};
 
@@ -360,8 +362,8 @@ fn policy_sets_how_members_are_judged() {
 #[test]
 fn addresses_follow_the_advertised_url() {
     let endpoint = |url: &str| {
-        let etcd =
-            facts(&with_args(&[&format!("--advertise-client-urls={url}"), "--listen-client-urls=https://0.0.0.0:7"]));
+        let listening = "--listen-client-urls=https://0.0.0.0:7,https://0.0.0.0:1234,https://0.0.0.0:2379";
+        let etcd = facts(&with_args(&[&format!("--advertise-client-urls={url}"), listening]));
         etcd.endpoints[0].clone()
     };
     for (url, expected) in [
@@ -377,7 +379,7 @@ fn addresses_follow_the_advertised_url() {
         ("http://$(POD).x.y.svc.$(DOMAIN):2379", "http://etcd-0.x.y.svc:2379"),
         // Where nothing better is in view, the convention.
         ("http://$(POD):2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
-        ("http://10.0.0.1:2380", "http://etcd-0.etcd-headless.ns.svc:2380"),
+        ("http://10.0.0.1:2380", "http://etcd-0.etcd-headless.ns.svc:7"),
         ("http://$(POD).$(NOPE).y:2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
         ("$(NOPE)", "https://etcd-0.etcd-headless.ns.svc:7"),
     ] {
@@ -426,7 +428,7 @@ fn quotas_and_where_they_stand() {
     // Behind a configuration file the annotation is all there is.
     let mut hidden = with_args(&["--config-file=/x", "--quota-backend-bytes=1"]);
     hidden.spec.volume_claim_templates.clear();
-    let endpoints = Some(vec!["http://etcd-0.x:2379".to_owned()]);
+    let endpoints = Some((0..3).map(|ordinal| format!("http://etcd-{ordinal}.x:2379")).collect());
     assert_eq!(codes(&hidden, &Overrides { endpoints, ..stated }), []);
 }
 

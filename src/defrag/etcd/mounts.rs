@@ -28,6 +28,9 @@ struct Held<'a> {
     open: bool,
 }
 
+/// The most names in the path of a program that is looked for.
+const DEEPEST_PROGRAM: usize = 64;
+
 /// Kind, name and key.
 type Object<'a> = (Kind, &'a str, &'a str);
 
@@ -79,6 +82,13 @@ impl<'a> Files<'a> {
         held.open || held.listed.contains_key(&inside.join("/"))
     }
 
+    /// Where each folder and file of a container comes from, by its path.
+    pub(super) fn mounts<'c>(&'c self, container: &'c Container) -> Mounts<'c, 'a> {
+        let mounts = container.volume_mounts.iter();
+        let mounted = mounts.filter_map(|mount| Some((components(&mount.mount_path)?, mount))).collect();
+        Mounts { files: self, mounted }
+    }
+
     /// A certificate and a private key in the same Secret, by their paths.
     pub(super) fn pair(&self, container: &Container, cert: &str, key: &str) -> Option<SecretPair> {
         let cert = self.object(container, cert)?;
@@ -88,6 +98,31 @@ impl<'a> Files<'a> {
             cert_key: cert.key,
             key_key: key.key,
         })
+    }
+}
+
+/// The mounts of a container, by the names in their paths.
+pub(super) struct Mounts<'c, 'a> {
+    files: &'c Files<'a>,
+    mounted: BTreeMap<Vec<&'c str>, &'c VolumeMount>,
+}
+
+impl Mounts<'_, '_> {
+    /// The volume that brings a file to `path` out of a ConfigMap or a Secret, which are too small for a program such as etcd.
+    pub(super) fn brings(&self, path: &str) -> Option<&str> {
+        let path = components(path).filter(|path| path.len() <= DEEPEST_PROGRAM)?;
+        let (depth, mount) =
+            (0..=path.len()).rev().find_map(|depth| Some((depth, *self.mounted.get(path.get(..depth)?)?)))?;
+        let mut inside = inside_volume(&mount.sub_path)?;
+        inside.extend(path.get(depth..)?);
+        let (volume, held) = self.files.volumes.get(mount.name.as_str())?;
+        if objects(volume).is_empty() {
+            return None;
+        }
+        let held = held.get_or_init(|| Held::by(volume));
+        // No key has a slash in it.
+        let may_hold = (held.open && inside.len() == 1) || held.listed.contains_key(&inside.join("/"));
+        may_hold.then_some(mount.name.as_str())
     }
 }
 
@@ -102,7 +137,10 @@ impl<'a> Held<'a> {
             // In one object the first key of a path counts, of several objects the last one.
             let mut seen = BTreeSet::new();
             for item in items {
-                let Some(path) = components(&item.path).map(|path| path.join("/")) else { continue };
+                let Some(path) = inside_volume(&item.path).map(|path| path.join("/")) else { continue };
+                if path.is_empty() {
+                    continue;
+                }
                 if seen.insert(path.clone()) && !name.is_empty() && !item.key.is_empty() {
                     listed.insert(path, (kind, name, &item.key));
                 }
@@ -142,7 +180,7 @@ fn mount_of<'a>(container: &'a Container, path: &'a str) -> Option<(&'a VolumeMo
         path.starts_with(&at).then_some((at.len(), mount))
     });
     let (depth, mount) = mounts.max_by_key(|(depth, _)| *depth)?;
-    let mut inside = components_or_none(&mount.sub_path)?;
+    let mut inside = inside_volume(&mount.sub_path)?;
     inside.extend(path.get(depth..)?);
     Some((mount, inside))
 }
@@ -158,14 +196,31 @@ pub(super) fn volume_of<'a>(container: &'a Container, path: &str) -> Option<&'a 
     mounts.max_by_key(|(depth, _)| *depth).map(|(_, name)| name)
 }
 
-/// The names in a path; `None` for a path that climbs.
+/// The names in the path of a container, those that are climbed back from left out; `None` where that cannot be told, and for
+/// an empty path.
 fn components(path: &str) -> Option<Vec<&str>> {
-    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
-    (!names.is_empty() && !names.contains(&"..")).then_some(names)
+    let mut names = Vec::new();
+    for name in names_of(path) {
+        if name == ".." {
+            // What cannot be seen may be several names.
+            if !names.pop().is_none_or(is_known) {
+                return None;
+            }
+        } else {
+            names.push(name);
+        }
+    }
+    (!names.is_empty()).then_some(names)
 }
 
-fn components_or_none(path: &str) -> Option<Vec<&str>> {
-    if path.is_empty() { Some(Vec::new()) } else { components(path) }
+/// The names in a path inside a volume, where Kubernetes refuses one that climbs.
+fn inside_volume(path: &str) -> Option<Vec<&str>> {
+    let names: Vec<&str> = names_of(path).collect();
+    (!names.contains(&"..")).then_some(names)
+}
+
+fn names_of(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|name| !name.is_empty() && *name != ".")
 }
 
 #[cfg(test)]
@@ -219,6 +274,10 @@ mod tests {
             ("/certs", None),
             ("/certsx/tls.crt", None),
             ("/certs/../etc/passwd", None),
+            ("/certs/../ca/ca.crt", Some("ConfigMap m-ca ca.crt")),
+            ("/../ca/x/.././ca.crt", Some("ConfigMap m-ca ca.crt")),
+            ("/certs/deep/../tls.crt", Some("Secret s-whole tls.crt")),
+            ("/certs/..", None),
             ("/ca/ca.crt", Some("ConfigMap m-ca ca.crt")),
             ("/mixed/ca.crt", Some("Secret p-server ca.crt")),
             ("/mixed/server.pem", Some("Secret p-server tls.crt")),
@@ -234,6 +293,28 @@ mod tests {
         ] {
             let found = Files::of(&pod).object(&container, path).map(|o| format!("{:?} {} {}", o.kind, o.name, o.key));
             assert_eq!(found.as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_volume_can_hold_it_brings() {
+        let (pod, container) = pod();
+        let files = Files::of(&pod);
+        let mounts = files.mounts(&container);
+        for (path, expected) in [
+            ("/certs/etcd", Some("whole")),
+            ("/x/../certs/./etcd", Some("whole")),
+            ("/certs/deep/etcd", None),
+            ("/certs/deep/a/server.pem", Some("items")),
+            ("/ca/etcd", Some("map")),
+            ("/ca/bin/etcd", None),
+            ("/one/file.crt", Some("whole")),
+            ("/one/other", None),
+            ("/usr/local/bin/etcd", None),
+            ("/gone/etcd", None),
+            ("", None),
+        ] {
+            assert_eq!(mounts.brings(path), expected, "{path}");
         }
     }
 

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{
     config_file,
-    expand::Environment,
-    launch::{self, Program, base},
+    expand::{Environment, OF_ETCD},
+    launch::{self, Change, Launched, Program, base},
     marks::{ADDRESS, POD, UNKNOWN, clean, readable},
     mounts::Files,
     setting::Setting,
-    shell,
+    shell::{self, Shell},
 };
 use crate::defrag::{finding::quoted, statefulset::Container};
 
@@ -17,7 +17,10 @@ use crate::defrag::{finding::quoted, statefulset::Container};
 #[derive(Debug)]
 pub(super) struct Options {
     flags: BTreeMap<String, Setting>,
+    /// The environment of the container.
     environment: Environment,
+    /// The variables of etcd, as it finds them.
+    variables: BTreeMap<String, Setting>,
     /// The program that is started, where the pod template names one.
     pub(super) program: Option<String>,
     /// How often a script starts etcd.
@@ -26,6 +29,8 @@ pub(super) struct Options {
     pub(super) keeps_no_data: Option<String>,
     /// The commands of its script that talk to an etcd, word by word.
     pub(super) clients: Vec<Vec<String>>,
+    /// Where its script stands, if that has members defragment.
+    pub(super) defragments: Option<String>,
     /// The configuration file, which makes etcd ignore every flag and variable.
     config_file: Option<String>,
     /// Where options may stand that cannot be read from here, in words.
@@ -62,56 +67,91 @@ const OF_CLIENTS: [&str; 4] = ["endpoints", "etcd-endpoints", "etcd-servers", "e
 const CLIENTS: [&str; 5] = ["etcdctl", "etcdutl", "sleep", "tail", "pause"];
 /// Where Bitnami's image has its entry point, which reads the variables of etcd.
 const BITNAMI_SCRIPTS: &str = "/opt/bitnami/scripts/etcd/";
+/// What an image's own entry point may be, or may run, where nothing says so.
+const OF_IMAGES: [&str; 4] = [
+    "etcd",
+    "/opt/bitnami/scripts/etcd/entrypoint.sh",
+    "/opt/bitnami/scripts/etcd/run.sh",
+    "/opt/bitnami/scripts/etcd-env.sh",
+];
+/// The file that bash reads before a script, and the one that other shells may read.
+const BASH_ENV: &str = "BASH_ENV";
+const OF_SHELLS: [&str; 2] = [BASH_ENV, "ENV"];
 /// Kubermatic's launcher, which computes the flags of etcd from its own.
 const LAUNCHER: &str = "etcd-launcher";
 
 /// What the words of a container are.
+#[derive(Default)]
 struct Launch {
     flags: BTreeMap<String, Setting>,
+    variables: BTreeMap<String, Setting>,
     starts_etcd: bool,
     started_at: Option<String>,
     keeps_no_data: Option<String>,
     invocations: usize,
     clients: Vec<Vec<String>>,
+    defragments: Option<String>,
     /// What hides options, in words.
     hidden: Option<String>,
+    /// Whether etcd is given nothing of the container's environment.
+    clears: bool,
+}
+
+/// A container, its words and its files.
+struct Place<'a, 'f> {
+    container: &'a Container,
+    field: &'a str,
+    words: &'a [(String, String)],
+    files: &'a Files<'f>,
 }
 
 impl Launch {
-    fn of(words: &[(String, String)], container: &Container, environment: &mut Environment) -> Self {
+    fn of(place: &Place<'_, '_>, environment: &mut Environment) -> Self {
+        let words = place.words;
         let texts: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
-        let mut launch = Self {
-            flags: BTreeMap::new(),
-            starts_etcd: false,
-            started_at: None,
-            keeps_no_data: None,
-            invocations: 0,
-            clients: Vec::new(),
-            hidden: None,
-        };
+        let Launched { program, changes, through, exports_all } =
+            launch::launch(&texts, !place.container.command.is_empty());
+        let mut launch = Self { clears: changes.contains(&Change::Clear), ..Self::default() };
+        let mut shell = environment.clone();
+        change(&mut shell, &changes, place.field);
         let started = |at: usize| texts.get(at).copied().unwrap_or_default();
-        match launch::program(&texts, !container.command.is_empty()) {
+        let mounts = place.files.mounts(place.container);
+        let volume_of = |program: &str, path: Option<&str>| {
+            launch::places(program, path).iter().find_map(|place| mounts.brings(place).map(str::to_owned))
+        };
+        let path = shell.get("PATH").map(|setting| setting.value.clone());
+        let brought = |program: &str| {
+            let volume = volume_of(program, path.as_deref())?;
+            Some(format!("the program {} of the volume {}", quoted(&readable(program)), quoted(&volume)))
+        };
+        match program {
             Program::Etcd(at) if launch::is_proxy(started(at)) => {
                 launch.keeps_no_data = Some(format!("etcd {}", started(at)));
             }
             Program::Etcd(at) => {
-                launch.starts_etcd = true;
+                let (flags, doubtful) = parse(words.get(at..).unwrap_or_default(), false);
                 let field = words.get(at.saturating_sub(1)).map(|(_, field)| field.clone()).unwrap_or_default();
-                let (flags, doubtful) = parse(words.get(at..).unwrap_or_default());
                 launch.flags = flags;
-                launch.hidden = doubtful.then(|| format!("the object that a variable of {field} refers to"));
-                launch.started_at = Some(field);
+                launch.hidden = brought(started(at.saturating_sub(1)));
+                if launch.hidden.is_none() {
+                    launch.starts_etcd = true;
+                    launch.hidden = doubtful.then(|| format!("the object that a variable of {field} refers to"));
+                    launch.started_at = Some(field);
+                }
             }
             Program::Script(at) => {
                 let field = words.get(at).map(|(_, field)| field.as_str()).unwrap_or_default();
-                launch.by_script(started(at), field, environment);
+                let is_brought = |program: &str, path: Option<&str>| volume_of(program, path).is_some();
+                let shell = Shell { environment: shell.clone(), field, exports_all, is_brought: &is_brought };
+                launch.by_script(started(at), shell, environment);
             }
             Program::ScriptFile(at) => {
                 launch.hidden = Some(format!("the script {}", quoted(&readable(started(at)))));
             }
             Program::Other(at) => {
                 let name = base(started(at));
-                launch.flags = parse(words.get(at + 1..).unwrap_or_default()).0;
+                launch.flags = parse(words.get(at + 1..).unwrap_or_default(), false).0;
+                let is_trusted = name == LAUNCHER || started(at).starts_with(BITNAMI_SCRIPTS);
                 if CLIENTS.contains(&name) {
                     let does = texts.get(at + 1..).unwrap_or_default().iter().find(|word| !word.starts_with('-'));
                     let does =
@@ -119,20 +159,31 @@ impl Launch {
                     launch.keeps_no_data = Some(readable(&format!("{name}{does}")));
                 } else if name != LAUNCHER && launch.is_client() {
                     launch.keeps_no_data = Some(readable(started(at)));
-                } else if name != LAUNCHER && !started(at).starts_with(BITNAMI_SCRIPTS) {
+                } else if !is_trusted {
                     launch.hidden = Some(format!("the program {}", quoted(&readable(started(at)))));
+                } else {
+                    launch.hidden = brought(started(at));
                 }
             }
             Program::EntryPoint => {
-                let (flags, doubtful) = parse(words);
+                let (flags, doubtful) = parse(words, false);
                 launch.flags = flags;
                 launch.hidden = doubtful.then(|| "the object that a variable of args refers to".to_owned());
                 if launch::is_proxy(started(0)) {
                     launch.keeps_no_data = Some(format!("etcd {}", started(0)));
                 } else if CLIENTS.contains(&base(started(0))) {
                     launch.keeps_no_data = Some(readable(&format!("{} {}", base(started(0)), started(1))));
+                } else {
+                    launch.hidden = launch.hidden.or_else(|| OF_IMAGES.iter().find_map(|program| brought(program)));
                 }
             }
+        }
+        if let Some(hidden) = through.iter().find_map(|at| brought(started(*at))) {
+            launch.hidden = Some(hidden);
+            launch.started_at = None;
+        }
+        if !matches!(program, Program::Script(_)) {
+            launch.variables = shell.given_with(OF_ETCD);
         }
         launch
     }
@@ -143,13 +194,23 @@ impl Launch {
         has(&OF_CLIENTS) && !has(&CLIENT_URLS) && !has(&["data-dir", "initial-cluster", "name"])
     }
 
-    fn by_script(&mut self, text: &str, field: &str, environment: &mut Environment) {
-        let script = shell::read(text, environment, field);
+    fn by_script(&mut self, text: &str, shell: Shell<'_>, environment: &mut Environment) {
+        let field = shell.field;
+        let sourced = OF_SHELLS.iter().find_map(|name| {
+            let setting = shell.environment.get(name).filter(|setting| names_a_file(setting))?;
+            Some(format!("the file that {} of {} names", setting.origin, setting.field))
+        });
+        let script = shell::read(text, shell, sourced.is_some());
         self.starts_etcd = !script.invocations.is_empty();
         self.started_at = self.starts_etcd.then(|| field.to_owned());
         self.invocations = script.count;
+        self.variables = script.variables;
+        self.defragments = script.defragments.then(|| field.to_owned());
         let words = |words: &[String]| words.iter().map(|word| (word.clone(), field.to_owned())).collect::<Vec<_>>();
-        self.flags = common_flags(script.invocations.iter().map(|invocation| parse(&words(invocation)).0));
+        self.flags = common_flags(script.invocations.iter().map(|invocation| parse(&words(invocation), true).0));
+        for (name, setting) in script.for_clients {
+            environment.give(&name, setting);
+        }
         let client = || {
             let client =
                 script.clients.iter().find(|words| words.first().is_some_and(|name| base(name) == "etcdctl"))?;
@@ -160,8 +221,27 @@ impl Launch {
             self.keeps_no_data = script.proxy.as_ref().map(|proxy| format!("etcd {proxy}")).or_else(client);
         }
         self.clients = script.clients;
-        self.hidden = script.opaque.then(|| format!("the script in {field}"));
+        self.hidden = sourced.or_else(|| script.opaque.then(|| format!("the script in {field}")));
     }
+}
+
+/// Does to the environment what is done to it on the way to the program.
+fn change(environment: &mut Environment, changes: &[Change<'_>], field: &str) {
+    for change in changes {
+        match *change {
+            Change::Clear => environment.clear(),
+            Change::Unset(name) => environment.take(name),
+            Change::Set(name, value) => {
+                let (value, field, origin) = (value.to_owned(), format!("{field}.command"), clean(name));
+                environment.give(name, Setting { value, field, origin, by_script: false });
+            }
+        }
+    }
+}
+
+/// Whether a variable names a file that a shell may read before its script.
+fn names_a_file(setting: &Setting) -> bool {
+    if setting.origin == BASH_ENV { !setting.value.is_empty() } else { setting.value.contains('/') }
 }
 
 impl Options {
@@ -187,17 +267,22 @@ impl Options {
             .map(|(word, field)| (environment.expand(word), field))
             .collect();
         let program = (!container.command.is_empty()).then(|| words.first().map(|(word, _)| word.clone())).flatten();
-        let launch = Launch::of(&words, container, &mut environment);
+        let launch = Launch::of(&Place { container, field, words: &words, files }, &mut environment);
+        if launch.clears {
+            unreadable.clear();
+        }
         let of_image = program.as_deref().is_none_or(|program| program.starts_with(BITNAMI_SCRIPTS));
         let by_entry_point = of_image && !launch.starts_etcd && launch.keeps_no_data.is_none();
         unreadable.extend(launch.hidden);
         let mut options = Self {
             flags: launch.flags,
             environment,
+            variables: launch.variables,
             program,
             invocations: launch.invocations,
             keeps_no_data: launch.keeps_no_data,
             clients: launch.clients,
+            defragments: launch.defragments,
             config_file: None,
             unreadable,
             started_at: launch.started_at,
@@ -251,13 +336,19 @@ impl Options {
     fn launched(&mut self, field: &str, namespace: &str) {
         let urls = format!("https://{POD}.etcd.{}.svc.cluster.local:2379,https://{ADDRESS}:2379", clean(namespace));
         let field = format!("{field}.command");
-        let setting = Setting { value: urls, field, origin: "the launcher's client URLs".to_owned() };
+        let setting = Setting { value: urls, field, origin: "the launcher's client URLs".to_owned(), by_script: false };
         self.flags.entry("advertise-client-urls".to_owned()).or_insert(setting);
     }
 
     /// The commands of another script in the same container that talk to an etcd, word by word.
     pub(super) fn clients_of(&self, script: &str) -> Vec<Vec<String>> {
-        shell::read(script, &mut self.environment.clone(), "").clients
+        let environment = self.environment.clone();
+        shell::read(
+            &clean(script),
+            Shell { environment, field: "", exports_all: false, is_brought: &|_, _| false },
+            false,
+        )
+        .clients
     }
 
     /// The value that etcd uses for `flag`: flags beat the environment, and a configuration file hides both. Empty
@@ -266,7 +357,8 @@ impl Options {
         if self.config_file.is_some() {
             return None;
         }
-        let variable = || self.env(&variable(flag)).filter(|setting| !self.by_file_only && !setting.value.is_empty());
+        let variable =
+            || self.variables.get(&variable(flag)).filter(|setting| !self.by_file_only && !setting.value.is_empty());
         self.flags.get(flag).or_else(variable)
     }
 
@@ -315,7 +407,7 @@ fn variable(flag: &str) -> String {
 
 /// Reads flags as Go's flag package does, `-k` and `--k`, `k=v` and `k v`; the last one wins. Tells besides whether a word
 /// may be a flag that cannot be seen.
-fn parse(words: &[(String, String)]) -> (BTreeMap<String, Setting>, bool) {
+fn parse(words: &[(String, String)], by_script: bool) -> (BTreeMap<String, Setting>, bool) {
     let mut flags = BTreeMap::new();
     let mut doubtful = false;
     let mut words = words.iter().peekable();
@@ -335,7 +427,7 @@ fn parse(words: &[(String, String)]) -> (BTreeMap<String, Setting>, bool) {
                 words.next_if(|(next, _)| takes_next(next)).map_or_else(|| "true".to_owned(), |(next, _)| next.clone())
             }
         };
-        let setting = Setting { value, field: field.clone(), origin: clean(&format!("--{name}")) };
+        let setting = Setting { value, field: field.clone(), origin: clean(&format!("--{name}")), by_script };
         flags.insert(name.to_owned(), setting);
     }
     (flags, doubtful)

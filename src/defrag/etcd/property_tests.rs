@@ -167,7 +167,7 @@ proptest! {
 
     #[test]
     fn any_script_is_read(
-        script in "(\\$|\\(|\\)|\\{|\\}|[A-C]|'|\"|`|\\\\|;|&|<|>|#| |\n|=|etcd|exec|if|--a=|é){0,60}"
+        script in "(\\$|\\(|\\)|\\{|\\}|\\[|\\]|@|[A-C]|'|\"|`|\\\\|;|&|\\||<|>|#|,|:|-|\\+| |\n|=|etcd|exec|if|fi|case|esac|in|for|do|done|export |unset |set -a|\\. /x|ETCD_A|--a=|é){0,60}"
     ) {
         let sts = json!({
             "metadata": {"name": "etcd"},
@@ -193,6 +193,21 @@ fn objects_made_to_be_slow_are_assessed_at_once() {
         "\\".repeat(250_001),
         "<".repeat(250_000),
         "${".repeat(125_000),
+        "${A:-".repeat(50_000),
+        "${A:=".repeat(25_000) + &"}".repeat(25_000),
+        "((".repeat(125_000),
+        "$((A=".repeat(50_000),
+        "A=(".repeat(80_000),
+        "A+=(x) ".repeat(15_000) + &"etcd \"${A[@]}\";".repeat(8_000),
+        "(".repeat(125_000) + &")".repeat(125_000),
+        "(export ETCD_A=1);".repeat(14_000) + "etcd",
+        ". /x\nexport ETCD_A=1\netcd\n".repeat(10_000),
+        "cat <<E\n".repeat(30_000),
+        "$'".repeat(125_000),
+        "{a,b}".repeat(50_000),
+        "for a in b; do A=$A$A; ".repeat(10_000) + &"done;".repeat(10_000),
+        "case x in ".repeat(25_000),
+        "printf -v ".repeat(25_000),
     ];
     let mut containers = vec![json!({"name": "etcd", "command": ["etcd"], "args": words, "env": doubling})];
     containers.extend((0..300).map(|n| json!({"name": format!("s{n}"), "args": ["$(V9)"], "env": doubling.get(..30)})));

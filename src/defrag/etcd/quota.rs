@@ -73,7 +73,7 @@ fn observe(context: &Context<'_>) -> Observed {
 
 fn read(setting: &Setting, unit: u64) -> Observed {
     let Some(text) = setting.known() else {
-        return Observed::Hidden(format!("the object that {} of {} refers to", setting.origin, setting.field));
+        return Observed::Hidden(setting.place());
     };
     match parse_go(text).and_then(|number| u64::try_from(number).ok()) {
         Some(0) => Observed::Bytes(Quota {

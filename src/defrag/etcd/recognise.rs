@@ -18,7 +18,7 @@ pub(super) fn profile(sts: &StatefulSet, container: &Container, options: &Option
         Profile::Cozystack
     } else if evidence.environment_from("-state") {
         Profile::EtcdOperator
-    } else if sts.spec.service_name == "etcd-discovery" {
+    } else if sts.spec.service_name == "etcd-discovery" && evidence.mounts_below("/etc/etcd/tls") {
         Profile::HyperShift
     } else if evidence.mounts("/var/lib/k0s/pki/etcd") {
         Profile::K0smotron

@@ -10,9 +10,18 @@ use crate::defrag::finding::quoted;
 /// The schedule on which etcd-backup-restore defragments when it is told none.
 const BACKUP_RESTORE_DEFAULT: &str = "0 0 */3 * *";
 
-/// The sidecars that defragment.
+/// The sidecars that defragment, and a script of etcd's own container that does.
 pub(super) fn find(context: &Context<'_>) -> Vec<Rival> {
-    context.sidecars.iter().filter_map(rival).collect()
+    context.sidecars.iter().filter_map(rival).chain(by_own_script(context)).collect()
+}
+
+/// A start script that goes on in the background beside etcd.
+fn by_own_script(context: &Context<'_>) -> Option<Rival> {
+    context.options().defragments.as_ref().map(|field| Rival {
+        what: format!("the script of the container {} defragments too", quoted(&context.container().name)),
+        remedy: "Take that out of the script, or take our label off.".to_owned(),
+        field: field.clone(),
+    })
 }
 
 fn rival(sidecar: &Reading<'_>) -> Option<Rival> {
@@ -37,7 +46,7 @@ fn rival(sidecar: &Reading<'_>) -> Option<Rival> {
         word.contains("etcdctl") && word.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == "defrag")
     };
     let speaks = words().any(|word| word.contains("etcd-defrag") || word == "defrag" || script(word));
-    (speaks || container.image.contains("etcd-defrag")).then(|| Rival {
+    (speaks || sidecar.options.defragments.is_some() || container.image.contains("etcd-defrag")).then(|| Rival {
         what: format!("the sidecar {name} defragments too"),
         remedy: "Take that sidecar out, or take our label off.".to_owned(),
         field: sidecar.field.clone(),

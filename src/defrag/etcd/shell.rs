@@ -1,18 +1,28 @@
 //! Shell scripts that start etcd, as far as their words are plain.
 //!
-//! Nothing is executed and no construct is followed. A script is cut into simple commands; the ones that run etcd give
-//! up their words, and whatever could change those words from afar (`eval`, `source`, `"$@"`, here-documents) makes
+//! Nothing is executed and no branch is taken. A script is cut into simple commands; the ones that run etcd give up their
+//! words, and what is set before them is followed where it is set whatever happens. What is set in a condition, a loop or a
+//! function, or computed, is unknown; what could set anything (`source`, `eval`, `export $(…)`) makes every variable unknown, and
 //! the script opaque: then what is absent may yet be set.
 
+mod arithmetic;
+mod builtins;
 mod lex;
+mod starts;
+mod variables;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use self::lex::{Command, Piece, Word, lex};
+use self::{
+    lex::{Command, Item, Piece, Word, is_identifier, lex},
+    starts::{Overlay, Starts},
+    variables::Variables,
+};
 use super::{
-    expand::Environment,
-    launch::{self, Program, base, is_etcd},
-    marks::{ADDRESS, POD, UNKNOWN, is_known},
+    expand::{Environment, Exported},
+    launch::{self, Change, Program, base, is_etcd},
+    marks::{UNKNOWN, is_known},
+    setting::Setting,
 };
 use crate::defrag::budget::Counted;
 
@@ -31,286 +41,363 @@ pub(super) struct Script {
     pub(super) proxy: Option<String>,
     /// Whether it runs a program that might start an etcd.
     pub(super) runs_others: bool,
+    /// Whether it has a member defragment.
+    pub(super) defragments: bool,
+    /// The variables of etcd, as that finds them.
+    pub(super) variables: BTreeMap<String, Setting>,
+    /// Those of etcd's clients.
+    pub(super) for_clients: BTreeMap<String, Setting>,
+}
+
+/// How a script is run.
+pub(super) struct Shell<'a> {
+    pub(super) environment: Environment,
+    /// Where the script stands.
+    pub(super) field: &'a str,
+    /// Whether all variables that it sets are given to programs.
+    pub(super) exports_all: bool,
+    /// Whether a program, looked for by this `PATH`, comes from a volume that holds no etcd.
+    pub(super) is_brought: &'a dyn Fn(&str, Option<&str>) -> bool,
 }
 
 /// Programs that talk to an etcd, or may do so.
 const CLIENTS: [&str; 4] = ["etcdctl", "etcdutl", "curl", "wget"];
 /// Programs that start no etcd.
-const HARMLESS: [&str; 52] = [
+const HARMLESS: [&str; 59] = [
     "set", "echo", "printf", "sleep", "date", "true", "false", "test", "[", "[[", ":", "cd", "mkdir", "chmod", "chown",
     "cp", "mv", "rm", "ls", "cat", "grep", "awk", "sed", "cut", "tr", "head", "tail", "sort", "hostname", "seq",
     "exit", "return", "wait", "trap", "ping", "nslookup", "nc", "tar", "gzip", "aws", "gsutil", "mc", "break",
-    "continue", "shift", "touch", "tee", "find", "export", "sync", "jq", "id",
+    "continue", "shift", "touch", "tee", "find", "export", "sync", "jq", "id", "ln", "kill", "umask", "ulimit",
+    "shopt", "exec", "command",
 ];
 
-const KEYWORDS: [&str; 16] = [
-    "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "{", "}",
-    "!",
-];
-const PREFIXES: [&str; 5] = ["exec", "command", "nohup", "env", "export"];
-const OPAQUE: [&str; 12] =
-    [".", "source", "eval", "read", "unset", "declare", "typeset", "readonly", "local", "mapfile", "getopts", "alias"];
+/// The words with which etcd starts no member.
+const ONLY_SPEAKS: [&str; 5] = ["--version", "-version", "--help", "-help", "-h"];
 
-/// Reads `script`, which runs in `environment`; what it sets whatever happens is set there.
-pub(super) fn read(script: &str, environment: &mut Environment, field: &str) -> Script {
-    let (commands, opaque) = lex(script);
-    let unsure = set_conditionally(&commands);
-    let mut script = Script { opaque, ..Script::default() };
-    let mut depth = 0_usize;
-    for command in &commands {
-        let mut words = command.words.as_slice();
-        let mut prefixed = false;
-        while let [first, rest @ ..] = words {
-            let word = first.literal();
-            if let Some(name) = first.assigned() {
-                let (_, value) = evaluate(first, environment);
-                let sure = depth == 0 && !command.conditional && !unsure.contains(name);
-                let value = if sure { after_equals(&value).to_owned() } else { UNKNOWN.to_string() };
-                environment.set(name, value, field);
-            } else if !prefixed && word.is_some_and(|w| KEYWORDS.contains(&w)) {
-                depth = deeper(depth, word);
-                if let (Some("for"), Some(name)) = (word, rest.first().and_then(Word::literal)) {
-                    environment.set(name, UNKNOWN.to_string(), field);
-                }
-                if matches!(word, Some("for" | "case" | "function")) {
-                    words = &[];
-                    break;
-                }
-            } else if !word
-                .is_some_and(|w| PREFIXES.contains(&w) || if prefixed { w.starts_with('-') } else { w.ends_with("()") })
-            {
-                break;
-            }
-            prefixed |= word.is_some_and(|w| PREFIXES.contains(&w));
-            words = rest;
-        }
-        script.run(words, environment);
+const KEYWORDS: [&str; 15] =
+    ["if", "then", "elif", "else", "fi", "while", "until", "do", "done", "esac", "{", "}", "!", "time", "coproc"];
+/// What sets each variable that its words name.
+const SETTERS: [&str; 8] = ["read", "mapfile", "readarray", "getopts", "unset", "printf", "let", "select"];
+
+/// Reads `script` as the shell runs it, which may have read a file before that is not in view.
+pub(super) fn read(script: &str, shell: Shell<'_>, after_file: bool) -> Script {
+    let (items, opaque) = lex(script);
+    let mut variables = Variables::of(shell.environment, shell.field);
+    if after_file {
+        variables.forget();
     }
+    if shell.exports_all {
+        variables.exports_all = Exported::Yes;
+    }
+    for name in set_in_loops(&items) {
+        variables.doubt(name);
+    }
+    let script = Script { opaque, ..Script::default() };
+    let (starts, frames) = (Starts::default(), Vec::new());
+    let mut reader = Reader { script, variables, starts, frames, depth: 0, is_brought: shell.is_brought };
+    for item in &items {
+        reader.take(item);
+    }
+    let Reader { mut script, variables, starts, .. } = reader;
     script.opaque |= script.invocations.is_empty();
+    script.for_clients = variables.given_to_clients();
+    script.variables = starts.settle(&variables);
     script
 }
 
-impl Script {
-    /// Takes in one command that runs a program.
-    fn run(&mut self, words: &[Word], environment: &mut Environment) {
-        let Some(name) = words.first() else { return };
-        let (_, program) = evaluate(name, environment);
-        let words = if launch::wraps(&program) {
-            let known: Vec<String> = words.iter().map(|word| evaluate(word, environment).1).collect();
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            match launch::program(&known, true) {
-                Program::Etcd(at) => words.get(at.saturating_sub(1)..).unwrap_or_default(),
-                Program::Other(at) => words.get(at..).unwrap_or_default(),
-                Program::EntryPoint | Program::Script(_) | Program::ScriptFile(_) => &[],
+/// What stands around a command.
+enum Frame {
+    Parentheses,
+    /// A `case`, and whether a pattern comes next.
+    Case(bool),
+}
+
+struct Reader<'a> {
+    script: Script,
+    variables: Variables<'a>,
+    starts: Starts,
+    frames: Vec<Frame>,
+    /// How many conditions, loops and functions stand around a command.
+    depth: usize,
+    is_brought: &'a dyn Fn(&str, Option<&str>) -> bool,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, item: &Item) {
+        match item {
+            Item::Command(command) => self.command(command),
+            // A pattern may begin with one.
+            Item::Open if self.awaits_pattern() => {}
+            Item::Open => {
+                self.frames.push(Frame::Parentheses);
+                self.variables.open();
             }
-        } else {
-            words
-        };
-        let [name, arguments @ ..] = words else {
-            self.runs_others = true;
-            return;
-        };
-        let (_, program) = evaluate(name, environment);
-        if OPAQUE.contains(&program.as_str()) || !is_known(&program) {
-            self.opaque = true;
-        } else if is_etcd(&program) {
-            match starts_proxy(arguments) {
-                Some(proxy) => self.proxy = Some(proxy.to_owned()),
-                None => self.start(arguments, environment),
-            }
-        } else if CLIENTS.contains(&base(&program)) {
-            if self.clients.len() < Counted::Invocations.most() {
-                let mut words = vec![program];
-                for argument in arguments {
-                    expand(argument, environment, &mut words);
+            Item::Close => match self.frames.last_mut() {
+                Some(Frame::Case(pattern)) => *pattern = false,
+                Some(Frame::Parentheses) => {
+                    self.frames.pop();
+                    self.variables.close();
                 }
-                self.clients.push(words);
+                None => {}
+            },
+            Item::Branch => {
+                if let Some(Frame::Case(pattern)) = self.frames.last_mut() {
+                    *pattern = true;
+                }
+            }
+            Item::Arithmetic(text) => {
+                for name in arithmetic::assigned(text) {
+                    self.variables.set(name, UNKNOWN.to_string(), false);
+                }
+            }
+        }
+    }
+
+    fn awaits_pattern(&self) -> bool {
+        matches!(self.frames.last(), Some(Frame::Case(true)))
+    }
+
+    fn command(&mut self, command: &Command) {
+        let Some(words) = self.behind_keywords(&command.words) else { return };
+        let certain = self.depth == 0 && !command.conditional;
+        if command.apart {
+            self.variables.open();
+        }
+        self.simple(words, certain);
+        if command.apart {
+            self.variables.close();
+        }
+    }
+
+    /// The words of a command behind the keywords in front of it; `None` where there is no command.
+    fn behind_keywords<'w>(&mut self, mut words: &'w [Word]) -> Option<&'w [Word]> {
+        while let [first, rest @ ..] = words {
+            let Some(word) = first.literal() else { break };
+            if self.awaits_pattern() && word != "esac" {
+                return None;
+            }
+            match word {
+                "for" | "select" => {
+                    self.depth += 1;
+                    if let Some(name) = rest.first().and_then(Word::literal) {
+                        self.variables.set(name, UNKNOWN.to_string(), false);
+                    }
+                    return None;
+                }
+                "case" => {
+                    self.depth += 1;
+                    self.frames.push(Frame::Case(true));
+                    return None;
+                }
+                "function" => {
+                    let (name, body) = rest.split_first()?;
+                    self.define(name.literal().unwrap_or_default().trim_end_matches("()"));
+                    words = body;
+                    continue;
+                }
+                "esac" if matches!(self.frames.last(), Some(Frame::Case(_))) => {
+                    self.frames.pop();
+                }
+                _ => {}
+            }
+            if let Some(name) = word.strip_suffix("()") {
+                self.define(name);
+            } else if KEYWORDS.contains(&word) {
+                self.depth = deeper(self.depth, word);
+            } else {
+                break;
+            }
+            words = rest;
+        }
+        Some(words)
+    }
+
+    /// A function may stand for a program that is known here.
+    fn define(&mut self, name: &str) {
+        self.script.opaque |= is_etcd(name) || builtins::is_builtin(name) || launch::wraps(name);
+    }
+
+    fn simple(&mut self, words: &[Word], certain: bool) {
+        let assigning = words.iter().take_while(|word| word.assigned().is_some()).count();
+        let (assignments, words) = words.split_at_checked(assigning).unwrap_or_default();
+        if words.is_empty() {
+            for word in assignments {
+                self.variables.assign(word, certain);
+            }
+            return;
+        }
+        for word in words.iter().filter(|word| word.has_effects()) {
+            self.variables.fields(word, certain, &mut Vec::new());
+        }
+        let mut words = words.iter();
+        let mut all = Vec::new();
+        while all.is_empty() {
+            let Some(word) = words.next() else { return };
+            self.variables.fields(word, certain, &mut all);
+        }
+        let Some(program) = all.first().cloned() else { return };
+        if builtins::is_special(&program) {
+            for assigned in assignments.iter().filter_map(Word::assigned) {
+                self.variables.set(assigned.name, UNKNOWN.to_string(), false);
+            }
+        }
+        if !is_known(&program) {
+            self.script.opaque = true;
+        } else if builtins::is_builtin(&program) {
+            self.arguments(words.as_slice(), certain, &mut all);
+            self.script.opaque |=
+                builtins::run(&program, all.get(1..).unwrap_or_default(), &mut self.variables, certain);
+        } else if is_etcd(&program) || launch::wraps(&program) || launch::is_shell(&program) {
+            let mut overlay = Overlay::default();
+            for word in assignments {
+                let value = self.variables.assigned(word, certain);
+                overlay.set.extend(word.assigned().map(|assigned| (assigned.name.to_owned(), Some(value))));
+            }
+            self.arguments(words.as_slice(), certain, &mut all);
+            self.launch(&all, overlay, certain);
+        } else if CLIENTS.contains(&base(&program)) {
+            self.script.defragments |=
+                words.clone().any(|word| word.literal() == Some("defrag")) && !is_offline(words.as_slice());
+            if self.script.clients.len() < Counted::Invocations.most() {
+                self.arguments(words.as_slice(), certain, &mut all);
+                self.script.clients.push(all);
             }
         } else if !HARMLESS.contains(&base(&program)) {
-            self.runs_others = true;
+            self.script.runs_others = true;
+        }
+    }
+
+    /// Adds what words become as the arguments of a command. What fills an array is done.
+    fn arguments(&mut self, words: &[Word], certain: bool, out: &mut Vec<String>) {
+        for word in words {
+            if word.array.is_some() {
+                out.extend(self.variables.assign(word, certain).map(str::to_owned));
+            } else if word.assigned().is_some() {
+                out.push(self.variables.value(&word.pieces, certain));
+            } else {
+                self.variables.fields(word, certain, out);
+            }
+        }
+    }
+
+    /// Takes in a command that runs etcd, itself or behind another program.
+    fn launch(&mut self, words: &[String], mut overlay: Overlay, certain: bool) {
+        let texts: Vec<&str> = words.iter().map(String::as_str).collect();
+        let launched = launch::launch(&texts, true);
+        for change in &launched.changes {
+            match *change {
+                Change::Clear => overlay.clear(),
+                Change::Unset(name) => overlay.set(name, None),
+                Change::Set(name, value) => overlay.set(name, Some(value)),
+            }
+        }
+        match launched.program {
+            Program::Etcd(at) => {
+                let arguments = words.get(at..).unwrap_or_default();
+                let mut programs = launched.through.iter().copied().chain([at.saturating_sub(1)]);
+                let path = self.variables.path();
+                if programs.any(|at| texts.get(at).is_some_and(|program| (self.is_brought)(program, path))) {
+                    self.script.opaque = true;
+                    self.script.runs_others = true;
+                } else if arguments.first().is_some_and(|word| ONLY_SPEAKS.contains(&word.as_str())) {
+                    // It says something of itself and ends.
+                } else if let Some(proxy) = arguments.first().filter(|word| launch::is_proxy(word)) {
+                    self.script.proxy = Some(proxy.clone());
+                } else {
+                    self.start(arguments, overlay);
+                }
+            }
+            Program::Other(at) => {
+                let words = words.get(at..).unwrap_or_default();
+                let Some((program, arguments)) = words.split_first() else { return };
+                if !is_known(program) {
+                    self.script.opaque = true;
+                } else if builtins::is_builtin(program) {
+                    self.script.opaque |= builtins::run(program, arguments, &mut self.variables, certain);
+                } else if CLIENTS.contains(&base(program)) {
+                    self.script.clients.push(words.to_vec());
+                } else if launch::is_shell(program) {
+                    // It reads its script from somewhere else.
+                    self.script.opaque = true;
+                } else if !HARMLESS.contains(&base(program)) && !launch::wraps(program) {
+                    self.script.runs_others = true;
+                }
+            }
+            Program::Script(at) => {
+                self.script.runs_others = true;
+                self.script.opaque |= texts.get(at).is_some_and(|script| !is_known(script) || script.contains("etcd"));
+            }
+            Program::EntryPoint | Program::ScriptFile(_) => self.script.runs_others = true,
         }
     }
 
     /// Takes in one start of etcd.
-    fn start(&mut self, arguments: &[Word], environment: &mut Environment) {
-        self.count += 1;
-        if self.count > Counted::Invocations.most() {
+    fn start(&mut self, arguments: &[String], overlay: Overlay) {
+        self.script.count += 1;
+        if self.script.count > Counted::Invocations.most() {
             return;
         }
-        let mut invocation = Vec::new();
-        for argument in arguments {
-            self.opaque |= expand(argument, environment, &mut invocation);
-        }
-        self.invocations.push(invocation);
+        self.script.opaque |= self.variables.is_wild && !overlay.clears;
+        self.script.opaque |= arguments.iter().any(|word| word.starts_with(UNKNOWN));
+        self.starts.add(&mut self.variables, overlay);
+        self.script.invocations.push(arguments.to_vec());
     }
 }
 
+/// Whether a client defragments files and no member.
+fn is_offline(words: &[Word]) -> bool {
+    words.iter().any(|word| matches!(word.pieces.first(), Some(Piece::Literal(text)) if text.starts_with("--data-dir")))
+}
+
 /// The depth of conditions, loops and functions behind a keyword.
-fn deeper(depth: usize, keyword: Option<&str>) -> usize {
+fn deeper(depth: usize, keyword: &str) -> usize {
     match keyword {
-        Some("if" | "for" | "while" | "until" | "case" | "{" | "function") => depth + 1,
-        Some("fi" | "done" | "esac" | "}") => depth.saturating_sub(1),
+        "if" | "while" | "until" | "{" => depth + 1,
+        "fi" | "done" | "esac" | "}" => depth.saturating_sub(1),
         _ => depth,
     }
 }
 
-/// The variables that are set somewhere inside a condition, a loop or a function.
-fn set_conditionally(commands: &[Command]) -> BTreeSet<&str> {
+fn is_keyword(word: &str) -> bool {
+    KEYWORDS.contains(&word) || matches!(word, "for" | "select")
+}
+
+/// The variables that are set somewhere in a loop: at its beginning they may have the value from its end.
+fn set_in_loops(items: &[Item]) -> BTreeSet<&str> {
     let mut names = BTreeSet::new();
-    let mut depth = 0;
-    for Command { words, conditional } in commands {
-        let mut prefixed = false;
-        for word in words {
-            let text = word.literal();
-            if let Some(name) = word.assigned() {
-                if depth > 0 || *conditional {
-                    names.insert(name);
-                }
-            } else if text.is_some_and(|w| PREFIXES.contains(&w)) {
-                prefixed = true;
-            } else if text.is_some_and(|w| !prefixed && KEYWORDS.contains(&w)) {
-                depth = deeper(depth, text);
-            } else if !text.is_some_and(|w| w.ends_with("()") || (prefixed && w.starts_with('-'))) {
-                break;
+    let mut loops = 0_usize;
+    for item in items {
+        let words = match item {
+            Item::Command(command) => command.words.as_slice(),
+            Item::Arithmetic(text) if loops > 0 => {
+                names.extend(arithmetic::assigned(text));
+                continue;
             }
+            _ => continue,
+        };
+        let mut words = words.iter().peekable();
+        while let Some(keyword) = words.next_if(|word| word.literal().is_some_and(is_keyword)) {
+            match keyword.literal() {
+                Some("for" | "while" | "until" | "select") => loops += 1,
+                Some("done") => loops = loops.saturating_sub(1),
+                _ => {}
+            }
+        }
+        if loops == 0 {
+            continue;
+        }
+        let sets_all = words.peek().and_then(|word| word.literal()).is_some_and(|word| SETTERS.contains(&word));
+        for word in words {
+            names.extend(word.assigned().map(|assigned| assigned.name));
+            names.extend(word.literal().filter(|text| sets_all && is_identifier(text)));
+            names.extend(word.pieces.iter().filter_map(|piece| match piece {
+                Piece::Default { name, sign: '=', .. } => Some(name.as_str()),
+                _ => None,
+            }));
         }
     }
     names
 }
 
-/// The subcommand of etcd's program that runs no member.
-fn starts_proxy(arguments: &[Word]) -> Option<&str> {
-    arguments.first().and_then(Word::literal).filter(|word| launch::is_proxy(word))
-}
-
-fn after_equals(text: &str) -> &str {
-    text.split_once('=').map_or("", |(_, value)| value)
-}
-
-/// The value of a word that is not split; whether it begins with something unknown comes first.
-fn evaluate(word: &Word, environment: &mut Environment) -> (bool, String) {
-    let mut value = String::new();
-    for piece in &word.pieces {
-        match piece {
-            Piece::Literal(text) => value.push_str(text),
-            Piece::Variable { name, .. } => value.push_str(&environment.shell(name)),
-            Piece::Pod => value.push(POD),
-            Piece::Address => value.push(ADDRESS),
-            Piece::Unknown => value.push(UNKNOWN),
-        }
-    }
-    (value.starts_with(UNKNOWN), value)
-}
-
-/// Adds the words that `word` becomes; unquoted variables are split at blanks. Tells whether one of them may be a flag
-/// that cannot be seen.
-fn expand(word: &Word, environment: &mut Environment, out: &mut Vec<String>) -> bool {
-    let splits = word.pieces.iter().any(|piece| matches!(piece, Piece::Variable { quoted: false, .. }));
-    let (hidden, value) = evaluate(word, environment);
-    if splits {
-        out.extend(value.split_whitespace().map(str::to_owned));
-    } else {
-        out.push(value);
-    }
-    hidden
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::defrag::statefulset::{Container, EnvVar};
-
-    fn run(script: &str) -> (Vec<Vec<String>>, bool) {
-        let env = [("SVC", "etcd"), ("ARGS", "--a=1  --b=2"), ("QUOTA", "7")].map(|(name, value)| EnvVar {
-            name: name.to_owned(),
-            value: Some(value.to_owned()),
-            value_from: None,
-        });
-        let container = Container { env: env.to_vec(), ..Container::default() };
-        let mut environment = Environment::of(&container, "c", "ns");
-        let script = read(script, &mut environment, "f");
-        (script.invocations, script.opaque)
-    }
-
-    #[test]
-    fn plain_words_of_etcd() {
-        for (script, words) in [
-            ("exec etcd --a=1", vec!["--a=1"]),
-            ("/usr/bin/etcd --a 1 \\\n  --b=2\n", vec!["--a", "1", "--b=2"]),
-            (
-                "set -eu; mkdir -p /x && exec /bin/etcd '--a=x y' \"--b=$SVC\" --c=${SVC}d",
-                vec!["--a=x y", "--b=etcd", "--c=etcdd"],
-            ),
-            ("S=$(cat /etc/state) T=1 /usr/bin/etcd --a", vec!["--a"]),
-            ("etcd $ARGS --c=$QUOTA", vec!["--a=1", "--b=2", "--c=7"]),
-            ("QUOTA=9\nexport SVC=x\netcd --q=$QUOTA --s=$SVC", vec!["--q=9", "--s=x"]),
-            ("# etcd --not=this\netcd --this # --nor-this", vec!["--this"]),
-            ("etcd --a > /dev/null 2>&1", vec!["--a"]),
-            ("etcd --n=${HOSTNAME} --m=$(hostname)", vec!["--n=\u{E000}", "--m=\u{E000}"]),
-            ("etcd --n=$(hostname -i)", vec!["--n=\u{E002}"]),
-            ("etcd --n=$(hostname -f) --m=${SVC:-x} --o=`x y`", vec!["--n=\u{E001}", "--m=\u{E001}", "--o=\u{E001}"]),
-            ("etcd --a\\ b=\"c \\\" \\d\" $", vec!["--a b=c \" \\d", "$"]),
-            ("exec env A=b etcd --a", vec!["--a"]),
-            ("etcd --a=$(echo \")\" '(' (x)) --b", vec!["--a=\u{E001}", "--b"]),
-        ] {
-            assert_eq!(run(script), (vec![words.into_iter().map(str::to_owned).collect()], false), "{script}");
-        }
-    }
-
-    #[test]
-    fn a_condition_makes_assignments_unknown_but_not_the_words() {
-        let script = "if [[ -f /x ]]; then\n  export QUOTA=9\nfi\netcd --q=$QUOTA --s=$SVC";
-        assert_eq!(run(script), (vec![vec!["--q=\u{E001}".to_owned(), "--s=etcd".to_owned()]], false));
-        let (both, opaque) = run("if x; then exec etcd --a=1; else exec etcd --a=2; fi");
-        assert_eq!((both.len(), opaque), (2, false));
-    }
-
-    #[test]
-    fn what_is_set_whatever_happens_is_known_beside_conditions() {
-        for (script, value) in [
-            ("A=1; if x; then B=2; fi; etcd --a=$A", "--a=1"),
-            ("if x; then A=2; fi; A=1; etcd --a=$A", "--a=\u{E001}"),
-            ("f() { A=2; }; A=1; f; etcd --a=$A", "--a=\u{E001}"),
-            ("A=1; case $x in y) B=1;; esac; etcd --a=$A", "--a=1"),
-            ("for A in 1 2; do x; done; etcd --a=$A", "--a=\u{E001}"),
-            ("A=1; [ -f /x ] && A=2; etcd --a=$A", "--a=\u{E001}"),
-            ("A=1; x || A=2; etcd --a=$A", "--a=\u{E001}"),
-            ("mkdir /x && A=1 && etcd --a=$A", "--a=1"),
-            ("HOST=$(hostname); for i in 1; do ping x; done; etcd --a=$HOST", "--a=\u{E000}"),
-        ] {
-            assert_eq!(run(script).0, vec![vec![value.to_owned()]], "{script}");
-        }
-    }
-
-    #[test]
-    fn programs_behind_others_and_clients() {
-        assert_eq!(run("exec gosu etcd etcd --a").0, vec![vec!["--a".to_owned()]]);
-        let mut environment = Environment::of(&Container::default(), "c", "ns");
-        let script = read("while true; do etcdctl --cert=/x snapshot save y; sleep 9; done", &mut environment, "f");
-        assert_eq!(script.clients, [["etcdctl", "--cert=/x", "snapshot", "save", "y"]]);
-        assert!(script.opaque && !script.runs_others);
-        assert!(read("etcdctl get x; /start.sh", &mut environment, "f").runs_others);
-        assert_eq!(read("exec etcd gateway start", &mut environment, "f").proxy.as_deref(), Some("gateway"));
-    }
-
-    #[test]
-    fn what_hides_words_is_opaque() {
-        for script in [
-            "",
-            "/start.sh",
-            "etcd \"$@\"",
-            "etcd $1",
-            ". /etc/env\netcd --a",
-            "eval etcd",
-            "source x; etcd",
-            "cat <<E | etcd",
-            "etcd 'x",
-            "etcd \"x",
-            "etcd --a=$(x",
-            "$CMD --a",
-            "etcd grpc-proxy start",
-        ] {
-            assert!(run(script).1, "{script}");
-        }
-    }
-}
+mod tests;

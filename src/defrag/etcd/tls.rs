@@ -3,12 +3,13 @@
 use super::{
     clients::Clients,
     context::Context,
+    marks::readable,
     profile::Profile,
     secrets,
     types::{Kind, ObjectKey, SecretPair, Tls},
 };
 use crate::defrag::{
-    finding::{Code, Finding},
+    finding::{Code, Finding, Severity, quoted},
     keys::Key,
     statefulset::KeyToPath,
 };
@@ -59,7 +60,7 @@ fn settle_ca(context: &Context<'_>, found: Option<Found<ObjectKey>>, findings: &
     };
     if let Some(why) = &found.assumed {
         let ObjectKey { name, key, .. } = &found.what;
-        findings.push(assumed(Key::CaSecret, "CA certificate", name, &format!("{name}:{key}"), why));
+        findings.push(assumed(context, Key::CaSecret, "CA certificate", name, &format!("{name}:{key}"), why));
     }
     Some(found.what)
 }
@@ -75,33 +76,63 @@ fn settle_client(
         let (cert_key, key_key) = keys.unwrap_or_else(|| (CERT_KEY.to_owned(), KEY_KEY.to_owned()));
         return Some(SecretPair { name: wanted.name.clone(), cert_key, key_key });
     }
-    if !asks_for_certificate(context) {
+    let asks = Asks::of(context);
+    if asks == Asks::No {
         return None;
     }
     let Some(found) = found else {
-        findings.push(client_unknown(context));
+        findings.push(client_unknown(context, &asks));
         return None;
     };
     if let Some(why) = &found.assumed {
         let SecretPair { name, cert_key, key_key } = &found.what;
         let value = format!("{name}:{cert_key},{key_key}");
-        findings.push(assumed(Key::ClientSecret, "client certificate", name, &value, why));
+        findings.push(assumed(context, Key::ClientSecret, "client certificate", name, &value, why));
     }
     Some(found.what)
 }
 
-/// Whether etcd refuses clients without a certificate. A trusted CA alone makes it do so, whatever `--client-cert-auth`
-/// says; where no TLS option is in view, or that one cannot be read, it has to be presumed.
-fn asks_for_certificate(context: &Context<'_>) -> bool {
-    let options = context.options();
-    let in_view = options.get("cert-file").is_some() || options.is_on("auto-tls");
-    let asks = options.is_on("client-cert-auth") || options.get("trusted-ca-file").is_some();
-    asks || !in_view || is_hidden(context)
+/// Whether etcd refuses clients without a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asks {
+    Yes,
+    No,
+    /// It cannot be seen, because of this.
+    Unknown(String),
 }
 
-/// Whether `--client-cert-auth` is given in a way that cannot be read.
-fn is_hidden(context: &Context<'_>) -> bool {
-    context.options().get("client-cert-auth").is_some_and(|setting| setting.known().is_none())
+impl Asks {
+    /// A trusted CA alone makes etcd do so, whatever `--client-cert-auth` says.
+    fn of(context: &Context<'_>) -> Self {
+        let options = context.options();
+        if options.is_on("client-cert-auth") || options.get("trusted-ca-file").is_some() {
+            return Self::Yes;
+        }
+        if let Some(setting) = options.get("client-cert-auth").filter(|setting| setting.known().is_none()) {
+            return Self::Unknown(format!("the value of {} does not stand in the pod template", setting.origin));
+        }
+        if let Some(place) = options.unreadable() {
+            return Self::Unknown(format!("it may stand in {place}, which is not read here"));
+        }
+        if options.get("cert-file").is_some() || options.is_on("auto-tls") {
+            return Self::No;
+        }
+        Self::Unknown(ends_tls(context).unwrap_or_else(|| "no certificate of it is in view".to_owned()))
+    }
+}
+
+/// That something in front of etcd ends TLS: etcd itself listens without.
+fn ends_tls(context: &Context<'_>) -> Option<String> {
+    let listen = context.options().get("listen-client-urls")?;
+    let plain = listen.value.split(',').all(|url| url.trim().starts_with("http://"));
+    let without = context.options().get("cert-file").is_none() && !context.options().is_on("auto-tls");
+    (plain && without).then(|| {
+        format!(
+            "etcd itself listens without TLS ({} {}), so something in front of it ends that",
+            listen.origin,
+            quoted(&readable(&listen.value))
+        )
+    })
 }
 
 /// The certificate of the CA that signed the server certificates. `--trusted-ca-file` verifies clients, so it is that one only
@@ -230,7 +261,7 @@ fn client_by_convention(context: &Context<'_>) -> Option<Found<SecretPair>> {
     Some(Found { what, assumed: Some(why) })
 }
 
-fn assumed(key: Key, what: &str, name: &str, value: &str, why: &str) -> Finding {
+fn assumed(context: &Context<'_>, key: Key, what: &str, name: &str, value: &str, why: &str) -> Finding {
     let annotation = key.annotation();
     Finding::new(
         Code::TlsSecretAssumed,
@@ -238,13 +269,15 @@ fn assumed(key: Key, what: &str, name: &str, value: &str, why: &str) -> Finding 
         format!("{what} assumed to be in Secret {name}"),
         format!(
             "The {what} is taken from the Secret {name} by convention: {why}. Runs fail if that is wrong. To confirm \
-             it, write {annotation}: {value}, or name another Secret there."
+             it, write {annotation}: {value}, or name another Secret there.{}",
+            context.overrides.note(&[key])
         ),
     )
 }
 
 fn ca_unknown(context: &Context<'_>) -> Finding {
     let annotation = Key::CaSecret.annotation();
+    let set = context.overrides.brief(Key::CaSecret);
     let options = context.options();
     let self_signed = options.is_on("auto-tls") && options.get("cert-file").is_none();
     let (brief, why) = if self_signed {
@@ -257,41 +290,55 @@ fn ca_unknown(context: &Context<'_>) -> Finding {
             "--trusted-ca-file ({kind:?} {name}, key {key}) verifies clients, and nothing shows that it signed the \
              certificate of the server, too. If it did, name it; else set"
         );
-        (format!("the CA of the servers was not found; set {annotation}"), why)
+        (format!("the CA of the servers was not found; {set}"), why)
+    } else if let Some(ends) = ends_tls(context) {
+        (format!("TLS is ended in front of etcd and its CA was not found; {set}"), format!("{ends}. Set"))
     } else {
         let looked = "ETCDCTL_CACERT, --trusted-ca-file and the Secret of --cert-file";
         let why = format!("no mounted Secret or ConfigMap could be found by {looked}. Set");
-        (format!("etcd speaks TLS and its CA was not found; set {annotation}"), why)
+        (format!("etcd speaks TLS and its CA was not found; {set}"), why)
     };
     Finding::new(
         Code::TlsSecretUnknown,
         Key::CaSecret.field(),
         brief,
         format!(
-            "This etcd speaks TLS, but the CA certificate that verifies its members is not known: {why} {annotation} \
-             to the Secret that holds it, such as {}-ca:ca.crt (the key may be left out if it is ca.crt).{}",
+            "This etcd is reached by TLS, but the CA certificate that verifies its members is not known: {why} {annotation} \
+             to the Secret that holds it, such as {}-ca:ca.crt (the key may be left out if it is ca.crt).{}{}",
             context.sts.name(),
-            secrets::in_words(context)
+            secrets::in_words(context),
+            context.overrides.note(&[Key::CaSecret])
         ),
     )
 }
 
-fn client_unknown(context: &Context<'_>) -> Finding {
+fn client_unknown(context: &Context<'_>, asks: &Asks) -> Finding {
     let annotation = Key::ClientSecret.annotation();
-    Finding::new(
-        Code::TlsSecretUnknown,
-        Key::ClientSecret.field(),
-        format!("etcd asks clients for a certificate; set {annotation}"),
-        format!(
-            "{}, and the pod template mounts none that is known to be a client's; none is guessed. Set {annotation} to the Secret that holds one which etcd trusts, such as \
-             {}-client-certs:tls.crt,tls.key (the keys may be left out if they are tls.crt and tls.key).{}",
-            if is_hidden(context) {
-                "Whether this etcd accepts only clients with a certificate cannot be read (--client-cert-auth)"
-            } else {
-                "This etcd accepts only clients with a certificate"
-            },
-            context.sts.name(),
-            secrets::in_words(context)
+    let set = context.overrides.brief(Key::ClientSecret);
+    let example = format!(
+        "to the Secret that holds one which etcd trusts, such as {}-client-certs:tls.crt,tls.key (the keys may be left out if \
+         they are tls.crt and tls.key).{}{}",
+        context.sts.name(),
+        secrets::in_words(context),
+        context.overrides.note(&[Key::ClientSecret])
+    );
+    let (brief, message, severity) = match asks {
+        Asks::Unknown(why) => (
+            format!("it may ask clients for a certificate; if so, {set}"),
+            format!(
+                "Whether this etcd accepts only clients with a certificate cannot be seen: {why}. The runs show none. If it \
+                 asks for one, each run fails: then set {annotation} {example}"
+            ),
+            Severity::Warn,
         ),
-    )
+        Asks::Yes | Asks::No => (
+            format!("etcd asks clients for a certificate; {set}"),
+            format!(
+                "This etcd accepts only clients with a certificate, and the pod template mounts none that is known to be a \
+                 client's; none is guessed. Set {annotation} {example}"
+            ),
+            Severity::Deny,
+        ),
+    };
+    Finding::new(Code::TlsSecretUnknown, Key::ClientSecret.field(), brief, message).with_severity(severity)
 }

@@ -1,11 +1,11 @@
 //! The facts about an etcd, and the settings that stand in for facts which cannot be seen.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Profile, Version};
-use crate::defrag::{field::Field, finding::Finding, quantity::GIB};
+use crate::defrag::{field::Field, finding::Finding, keys::Key, quantity::GIB};
 
 /// The most members that a cluster may have here. etcd advises at most seven; the largest that any of the known
 /// operators lets a person ask for is nine, and every further member only slows each write.
@@ -36,6 +36,33 @@ pub struct Overrides {
     pub client_secret: Option<ClientSecret>,
     /// The Secret with user name and password (`username-secret`).
     pub username_secret: Option<UsernameSecret>,
+    /// The keys that the policy locks: a message that says to set one of them says whom to ask.
+    pub locked: BTreeSet<Key>,
+}
+
+impl Overrides {
+    /// Whom to ask where a message says to set keys that the policy locks, as a sentence to add; empty where it locks none.
+    #[must_use]
+    pub fn note(&self, keys: &[Key]) -> String {
+        let locked: Vec<&str> = keys.iter().filter(|key| self.locked.contains(key)).map(|key| key.name()).collect();
+        if locked.is_empty() {
+            return String::new();
+        }
+        format!(
+            " The policy that governs this etcd locks {}: ask those who keep it to take that out of limits.lockedKeys first.",
+            locked.join(" and ")
+        )
+    }
+
+    /// What is to be done about a key in a few words: to set it, or to ask for it.
+    #[must_use]
+    pub fn brief(&self, key: Key) -> String {
+        if self.locked.contains(&key) {
+            format!("the policy locks {}: ask its keepers", key.name())
+        } else {
+            format!("set {}", key.annotation())
+        }
+    }
 }
 
 /// `name` or `name:key`.
@@ -101,11 +128,18 @@ impl From<UserName> for String {
     }
 }
 
-/// That clients have to log in, as the pod template shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// That clients have to log in, or may have to, as the pod template shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Login {
+    /// What shows it, as the beginning of a sentence.
+    pub shown: String,
+    /// Whether that leaves no doubt.
+    pub is_certain: bool,
     /// The Secret and its key that hold the password of root, where they can be seen.
     pub password: Option<(String, String)>,
+    /// The Secret and its key that hold it where they are called as usual.
+    pub usual: Option<(String, String)>,
 }
 
 /// What [`discover`](super::discover) found.
@@ -159,7 +193,7 @@ pub struct Etcd {
     pub serves_apiserver: Option<String>,
     /// What a client needs to connect by TLS; `None` for plain HTTP.
     pub tls: Option<Tls>,
-    /// That the pod template sets a root password, so that clients have to log in.
+    /// What of the pod template shows that clients have to log in, or may have to.
     pub login: Option<Login>,
     /// The volume that holds the database.
     pub data_volume: Option<DataVolume>,

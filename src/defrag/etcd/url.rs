@@ -14,6 +14,8 @@ pub(super) struct Url {
     pub(super) scheme: Option<Scheme>,
     pub(super) host: String,
     pub(super) port: Option<u16>,
+    /// Whether a port stands there that cannot be seen.
+    pub(super) hides_port: bool,
 }
 
 /// What the host of a URL is.
@@ -47,7 +49,8 @@ impl Url {
             Some((host, port)) if !port.contains(']') => (host, port.parse().ok().filter(|port| *port > 0)),
             _ => (authority, None),
         };
-        Some(Self { scheme, host: host.to_owned(), port })
+        let hides_port = port.is_none() && authority.ends_with([UNKNOWN, VALUE]);
+        Some(Self { scheme, host: host.to_owned(), port, hides_port })
     }
 
     /// What its host is, to the StatefulSet of this name.
@@ -139,7 +142,14 @@ mod tests {
             ("https://a:99999", Some(Scheme::Https), "a", None),
             (" https://a:0 ", Some(Scheme::Https), "a", None),
         ] {
-            assert_eq!(Url::parse(text), Some(Url { scheme, host: host.to_owned(), port }), "{text}");
+            assert_eq!(
+                Url::parse(text),
+                Some(Url { scheme, host: host.to_owned(), port, hides_port: false }),
+                "{text}"
+            );
+        }
+        for text in ["https://a:\u{E001}", "https://0.0.0.0:\u{E003}", "https://\u{E001}", "https://a:\u{E001}/x"] {
+            assert!(Url::parse(text).is_some_and(|url| url.hides_port), "{text}");
         }
         for text in ["", "a:2379", "unix:///var/run/x", "$(X)://a"] {
             assert_eq!(Url::parse(text), None, "{text}");
@@ -169,7 +179,7 @@ mod tests {
             ("\u{E001}", Host::Unknown),
             ("\u{E000}.\u{E001}", Host::Unknown),
         ] {
-            let url = Url { scheme: None, host: host.to_owned(), port: None };
+            let url = Url { scheme: None, host: host.to_owned(), port: None, hides_port: false };
             assert_eq!(url.host("etcd"), expected, "{host:?}");
         }
     }
@@ -189,7 +199,7 @@ mod tests {
             ("etcd-x.a.b", None),
             ("other-0.a.b", None),
         ] {
-            let url = Url { scheme: None, host: host.to_owned(), port: None };
+            let url = Url { scheme: None, host: host.to_owned(), port: None, hides_port: false };
             assert_eq!(url.behind_pod("etcd").as_deref(), expected, "{host:?}");
         }
     }

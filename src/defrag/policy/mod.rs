@@ -14,6 +14,7 @@ mod select;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -43,6 +44,11 @@ pub const DEFAULT_RULE: &str = "(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*10
 
 /// The schedule that the built-in policy gives to every etcd, defrag.sh's.
 pub const DEFAULT_SCHEDULE: &str = "0 0 * * *";
+
+/// The longest time-out where a policy names none and the quota is not so large that it takes longer.
+pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
+/// The longest wait where a policy names none.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
 /// The policy that governs an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,6 +166,19 @@ impl Limits {
     #[must_use]
     pub fn enough_to_reclaim(&self, quota: u64) -> u64 {
         (quota / 10).clamp(32 * MIB, 256 * MIB).max(self.min_free)
+    }
+
+    /// The time-outs that are too short or too long for no etcd under these limits, whatever its quota is.
+    #[must_use]
+    pub fn command_timeouts(&self) -> RangeInclusive<Duration> {
+        let most = self.max_command_timeout.unwrap_or(LONGEST_TIMEOUT);
+        self.min_command_timeout..=most.max(self.min_command_timeout)
+    }
+
+    /// The waits between two members that these limits allow, whatever the policy gives itself.
+    #[must_use]
+    pub fn waits(&self) -> RangeInclusive<Duration> {
+        self.min_wait..=self.max_wait.unwrap_or(LONGEST_WAIT).max(self.min_wait)
     }
 
     /// What these limits say of schedules, for a rule with or without a floor on reclaimable space.

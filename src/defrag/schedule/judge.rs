@@ -1,22 +1,23 @@
 //! What Kubernetes and the policy make of a schedule and its time zone.
 
-use std::time::Duration;
+use std::{cell::OnceCell, time::Duration};
 
 use jiff::{Timestamp, civil::DateTime, tz::Offset};
 
 use super::{
-    Intervals, Schedule, Spec,
+    Intervals, Schedule, ScheduleError, Spec,
     calendar::Calendar,
+    case::{Case, ScheduleLimits},
     changeover::{Crossing, Effects, Skipped, ahead, effects},
     describe::WEEKDAYS,
     gaps::{Gap, Gaps, on_the_wall},
     hash,
     next::whole_seconds,
-    parse, seconds,
+    seconds,
     spec::WideStep,
-    window::{Window, outside},
+    window::Window,
     year_of,
-    zone::{Stretch, TimeZone, civil},
+    zone::{TimeZone, civil},
 };
 use crate::defrag::{
     duration::in_words,
@@ -53,17 +54,6 @@ impl Place {
 /// Whether a field is one of a policy, where values are fields and not annotations.
 const fn is_policy(field: &Field) -> bool {
     matches!(field, Field::Default(_))
-}
-
-/// What the policy allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScheduleLimits {
-    /// Two consecutive fire times may not be closer.
-    pub min_interval: Duration,
-    /// Two consecutive fire times may not be further apart, where set.
-    pub max_interval: Option<Duration>,
-    /// When runs may start, where set.
-    pub windows: Option<Vec<Window>>,
 }
 
 /// What came of it.
@@ -106,10 +96,13 @@ pub fn judge(
 ) -> Judged {
     let mut findings = Vec::new();
     let noun = if is_policy(&at.zone_field) { "field" } else { "annotation" };
+    // What is meant is judged where a name is wrong, so that correcting it brings nothing new.
+    let mut meant = None;
     let zone = match zone_text.map(TimeZone::parse).transpose() {
         Ok(zone) => Some(zone),
         Err(error) => {
             let found = quoted(&error.found);
+            let suggested = error.suggestion.as_deref().and_then(|name| TimeZone::parse(name).ok());
             let brief = match error.suggestion.as_deref() {
                 Some(zone) => format!("{found} is no time zone; write {}", quoted(zone)),
                 None => format!("{found} {}", error.reason),
@@ -121,15 +114,18 @@ pub fn judge(
                 }
             };
             let message = format!("The time zone {error}. Kubernetes would refuse the CronJob.{cure}");
+            meant = suggested;
             findings.push(Finding::new(Code::TimeZoneInvalid, at.zone_field.clone(), brief, message));
             None
         }
     };
-    let parsed = hash::resolve_hash(schedule_text, &at.namespace, &at.name)
-        .and_then(|text| Schedule::parse(&text).map(|schedule| (text, schedule)));
-    let (text, schedule) = match parsed {
+    let utc = TimeZone::utc();
+    let judged_in = zone.as_ref().and_then(Option::as_ref).or(meant.as_ref()).unwrap_or(&utc);
+    let (text, schedule) = match resolved(schedule_text, at) {
         Ok(parsed) => parsed,
-        Err(error) => {
+        Err(mut error) => {
+            error.suggestion =
+                error.suggestion.and_then(|suggestion| acceptable(suggestion, judged_in, at, limits, now));
             let brief = match &error.suggestion {
                 Some(suggestion) => format!("{} is no schedule; write {}", quoted(schedule_text), quoted(suggestion)),
                 None => error.to_string(),
@@ -139,14 +135,14 @@ pub fn judge(
             return Judged { findings, resolved: None };
         }
     };
-    let utc = TimeZone::utc();
     let mut case = Case {
         text: &text,
         schedule: &schedule,
-        zone: zone.as_ref().and_then(Option::as_ref).unwrap_or(&utc),
+        zone: judged_in,
         limits,
         now,
         ahead: Vec::new(),
+        openings: OnceCell::new(),
         field: &at.schedule_field,
         findings,
     };
@@ -156,16 +152,32 @@ pub fn judge(
     Judged { findings, resolved }
 }
 
-struct Case<'a> {
-    text: &'a str,
-    schedule: &'a Schedule,
-    zone: &'a TimeZone,
-    limits: &'a ScheduleLimits,
+/// A schedule with the `H` resolved, and parsed.
+fn resolved(text: &str, at: &Place) -> Result<(String, Schedule), ScheduleError> {
+    let text = hash::resolve_hash(text, &at.namespace, &at.name)?;
+    let schedule = Schedule::parse(&text)?;
+    Ok((text, schedule))
+}
+
+/// A correction that keeps the limits: as it is, else the schedule nearest to it that does.
+fn acceptable(
+    correction: String,
+    zone: &TimeZone,
+    at: &Place,
+    limits: &ScheduleLimits,
     now: Timestamp,
-    /// For changeovers; none until it is known that the schedule fires.
-    ahead: Vec<Stretch>,
-    field: &'a Field,
-    findings: Vec<Finding>,
+) -> Option<String> {
+    let (text, schedule) = resolved(&correction, at).ok()?;
+    let ahead = ahead(zone, whole_seconds(now));
+    let field = &at.schedule_field;
+    let openings = OnceCell::new();
+    let findings = Vec::new();
+    let case = Case { text: &text, schedule: &schedule, zone, limits, now, ahead, openings, field, findings };
+    match &schedule.spec {
+        _ if case.suits(&text) => Some(correction),
+        Spec::Calendar(calendar) => case.spaced(calendar),
+        Spec::Every(_) => case.usual(),
+    }
 }
 
 impl Case<'_> {
@@ -177,6 +189,7 @@ impl Case<'_> {
         if let Some(wide) = &self.schedule.wide_step {
             self.step_beyond_range(wide);
         }
+        self.ahead = ahead(self.zone, whole_seconds(self.now));
         let calendar = match &self.schedule.spec {
             Spec::Every(period) => return Some(self.every(*period)),
             Spec::Calendar(calendar) => calendar,
@@ -185,13 +198,12 @@ impl Case<'_> {
             self.never_fires();
             return None;
         };
-        self.ahead = ahead(self.zone, whole_seconds(self.now));
         let effects = effects(calendar, self.zone, &self.ahead);
         let intervals = Intervals::of(&wall, &effects);
         self.too_often(calendar, &wall, &effects);
         self.too_rare(&wall, &effects);
         self.outside_windows(calendar);
-        self.changeovers(&effects);
+        self.changeovers(calendar, &effects);
         Some(intervals)
     }
 
@@ -222,8 +234,9 @@ impl Case<'_> {
         let message = format!(
             "The schedule {} never fires: no date and time matches all of its fields, so this etcd would never be \
              defragmented and nothing would say so. To pause defragmentation set {place} {suspend} to {value} and keep a \
-             schedule that fires, such as \"0 0 * * *\".",
+             schedule that fires{}.",
             quoted(self.text),
+            instead(self.usual().as_deref(), ", such as ")
         );
         let brief = format!("{} never fires; to pause, set {suspend}", quoted(self.text));
         self.add(Code::ScheduleNeverFires, brief, message);
@@ -233,35 +246,46 @@ impl Case<'_> {
         let gap = seconds(period);
         let (min, max) = (self.limits.min_interval, self.limits.max_interval);
         let text = quoted(self.text);
+        let pace = |gap: Duration| format!("@every {}", crate::defrag::duration::format_go(gap));
+        let pace = |gap| Some(pace(gap)).filter(|text| self.suits(text)).or_else(|| self.usual());
+        let (slower, faster) = (pace(whole(min)), max.and_then(pace));
         if gap < min {
-            let write = format!("@every {}", crate::defrag::duration::format_go(whole(min)));
-            let brief =
-                format!("every {}, allowed at least {}; write {}", in_words(gap), in_words(min), quoted(&write));
-            let message = format!(
-                "The schedule {text} fires every {}; the policy allows no less than {} between runs, since each run \
-                 stops the members one after the other. Write {}.",
+            let brief = format!(
+                "every {}, allowed at least {}{}",
                 in_words(gap),
                 in_words(min),
-                quoted(&write)
+                instead(slower.as_deref(), "; write ")
+            );
+            let message = format!(
+                "The schedule {text} fires every {}; the policy allows no less than {} between runs, since each run \
+                 stops the members one after the other. {}",
+                in_words(gap),
+                in_words(min),
+                self.write(slower.as_deref())
             );
             self.add(Code::ScheduleTooOften, brief, message);
         }
         if let Some(max) = max.filter(|max| gap > *max) {
-            let write = format!("@every {}", crate::defrag::duration::format_go(max));
-            let brief = format!("every {}, allowed at most {}; write {}", in_words(gap), in_words(max), quoted(&write));
-            let message = format!(
-                "The schedule {text} fires every {}; the policy allows no more than {} between runs, since an etcd can \
-                 reach its quota in the meantime. Write {}.",
+            let brief = format!(
+                "every {}, allowed at most {}{}",
                 in_words(gap),
                 in_words(max),
-                quoted(&write)
+                instead(faster.as_deref(), "; write ")
+            );
+            let message = format!(
+                "The schedule {text} fires every {}; the policy allows no more than {} between runs, since an etcd can \
+                 reach its quota in the meantime. {}",
+                in_words(gap),
+                in_words(max),
+                self.write(faster.as_deref())
             );
             self.add(Code::ScheduleTooRare, brief, message);
         }
         if self.limits.windows.is_some() {
             let message = format!(
                 "The schedule {text} counts from the run before, so it fires at any time of the day, while the policy \
-                 allows runs only in certain hours. Write minute and hour, such as \"0 3 * * *\"."
+                 allows runs only in certain hours. {}",
+                self.write(self.usual().as_deref())
             );
             self.add(
                 Code::ScheduleOutsideWindow,
@@ -284,10 +308,10 @@ impl Case<'_> {
         let brief = format!("fires {length} apart, allowed {}{}", in_words(min), instead(write.as_deref(), "; write "));
         let message = format!(
             "The schedule {} fires {length} apart ({shown}); the policy allows no less than {} between runs, since each \
-             run stops the members one after the other.{}",
+             run stops the members one after the other. {}",
             quoted(self.text),
             in_words(min),
-            instead(write.as_deref(), " Write for example ") + if write.is_some() { "." } else { "" },
+            self.write(write.as_deref()),
         );
         self.add(Code::ScheduleTooOften, brief, message);
     }
@@ -299,70 +323,90 @@ impl Case<'_> {
             Shown::Crossing => format!("{}, because a changeover of {} lies between", self.instants(gap), self.zone),
             Shown::Wall => wall_times(gap),
         };
-        let write = ["0 0 1 * *", "0 0 * * 0", "0 0 * * *", "0 */12 * * *", "0 */6 * * *", "0 * * * *", "*/10 * * * *"]
-            .into_iter()
-            .find(|text| self.keeps_limits(text));
+        let write = self.plain();
         let length = in_words(seconds(gap.length()));
-        let brief = format!("fires {length} apart, allowed {}{}", in_words(max), instead(write, "; write "));
+        let brief = format!("fires {length} apart, allowed {}{}", in_words(max), instead(write.as_deref(), "; write "));
         let message = format!(
             "The schedule {} leaves {length} between two runs ({shown}); the policy allows no more than {}, since an etcd \
-             can reach its quota in the meantime.{}",
+             can reach its quota in the meantime. {}",
             quoted(self.text),
             in_words(max),
-            instead(write, " Write for example ") + if write.is_some() { "." } else { "" },
+            self.write(write.as_deref()),
         );
         self.add(Code::ScheduleTooRare, brief, message);
     }
 
     fn outside_windows(&mut self, calendar: &Calendar) {
         let Some(windows) = &self.limits.windows else { return };
-        let Some((weekday, minute)) = outside(calendar, self.zone, windows, self.now) else { return };
+        let Some((weekday, minute)) = self.outside(calendar) else { return };
         let day = usize::try_from(weekday).ok().and_then(|day| WEEKDAYS.get(day)).copied().unwrap_or_default();
         let zoned = windows.iter().any(|window| window.zone.is_some());
         let zone = if zoned { format!(" in {}", self.zone) } else { String::new() };
         let time = format!("{day} at {}{zone}", clock(minute));
         let allowed: Vec<String> = windows.iter().map(Window::describe).collect();
+        let write = self.inside(calendar);
         let message = format!(
-            "The schedule {} can fire on {time}, outside the hours in which the policy allows runs to start ({}). Choose \
-             an hour inside them.",
+            "The schedule {} can fire on {time}, outside the hours in which the policy allows runs to start ({}). {}",
             quoted(self.text),
-            allowed.join(", ")
+            allowed.join(", "),
+            self.write(write.as_deref())
         );
-        self.add(Code::ScheduleOutsideWindow, format!("fires on {time}, outside the allowed hours"), message);
+        let brief = format!("fires on {time}, outside the allowed hours{}", instead(write.as_deref(), "; write "));
+        self.add(Code::ScheduleOutsideWindow, brief, message);
     }
 
-    fn changeovers(&mut self, effects: &Effects) {
+    fn changeovers(&mut self, calendar: &Calendar, effects: &Effects) {
+        if effects.skipped.is_none() && effects.repeated.is_none() {
+            return;
+        }
         let zone = self.zone;
-        let (wall, reason, write) = match effects.skipped {
-            Some(Skipped::NoSuchTime(wall)) => (
-                civil(wall),
-                "the clocks are set forward and never show that time",
-                "Choose a time of day that no changeover touches, such as noon, or a zone without changeovers",
-            ),
+        let advice = self.advice_on_changeovers(calendar);
+        let (wall, reason) = match effects.skipped {
+            Some(Skipped::NoSuchTime(wall)) => (civil(wall), "the clocks are set forward and never show that time"),
             Some(Skipped::PassedOver(wall)) => (
                 civil(wall),
                 "the clocks are changed that day, and Kubernetes' search for the next run, which goes on from the run \
                  before in whole hours and days, steps over it",
-                "Choose a zone without changeovers",
             ),
-            None => (None, "", ""),
+            None => (None, ""),
         };
         if let Some(when) = wall.map(minute_text) {
-            let message = format!(
-                "The schedule {} does not fire at {when} in {zone}: {reason}. {write}, such as Etc/UTC.",
-                quoted(self.text)
-            );
+            let message =
+                format!("The schedule {} does not fire at {when} in {zone}: {reason}. {advice}", quoted(self.text));
             self.add(Code::ScheduleSkippedByDst, format!("does not fire at {when} in {zone} (changeover)"), message);
         }
         if let Some(wall) = effects.repeated.and_then(civil) {
             let when = minute_text(wall);
             let message = format!(
-                "The schedule {} fires twice at {when} in {zone}: the clocks are set back and show that time again. \
-                 Choose a time of day that no changeover touches, such as noon, or a zone without changeovers, such as \
-                 Etc/UTC.",
+                "The schedule {} fires twice at {when} in {zone}: the clocks are set back and show that time again. {advice}",
                 quoted(self.text)
             );
             self.add(Code::ScheduleRepeatedByDst, format!("fires twice at {when} in {zone} (changeover)"), message);
+        }
+    }
+
+    fn advice_on_changeovers(&self, calendar: &Calendar) -> String {
+        let time = self
+            .untouched(calendar)
+            .map(|text| format!("a time of day that no changeover touches, such as {}", quoted(&text)));
+        let zone = "a zone without changeovers";
+        let utc = TimeZone::utc();
+        let zone = if self.suits_zone(&utc) { Some(format!("{zone}, such as Etc/UTC")) } else { None };
+        match (time, zone) {
+            (Some(time), Some(zone)) => format!("Choose {time}, or {zone}."),
+            (Some(one), None) | (None, Some(one)) => format!("Choose {one}."),
+            (None, None) => "Choose a zone without changeovers.".to_owned(),
+        }
+    }
+
+    /// What to write, or that the limits leave nothing.
+    fn write(&self, text: Option<&str>) -> String {
+        match text {
+            Some(text) => format!("Write for example {}.", quoted(text)),
+            None if is_policy(self.field) => {
+                "No schedule was found that keeps all limits of this policy: widen them.".to_owned()
+            }
+            None => "No schedule was found that keeps all limits of the policy: ask those who keep it.".to_owned(),
         }
     }
 
@@ -387,31 +431,6 @@ impl Case<'_> {
             return format!("{from} and {to}");
         }
         format!("{from} at {} and {to} at {}", utc_offset(from_offset), utc_offset(to_offset))
-    }
-
-    /// Whether both limits hold for another schedule. What the wall clock breaks, no changeover mends.
-    fn keeps_limits(&self, text: &str) -> bool {
-        let Ok(Schedule { spec: Spec::Calendar(calendar), .. }) = parse::parse(text) else { return false };
-        let Some(wall) = on_the_wall(&calendar, year_of(self.now)) else { return false };
-        let keeps = |effects: &Effects| {
-            let Intervals { shortest, longest } = Intervals::of(&wall, effects);
-            shortest >= self.limits.min_interval && self.limits.max_interval.is_none_or(|max| longest <= max)
-        };
-        keeps(&Effects::default()) && keeps(&effects(&calendar, self.zone, &self.ahead))
-    }
-
-    /// The schedule nearest to this one that keeps the limits: with fewer minutes, fewer hours, then something plain.
-    fn spaced(&self, calendar: &Calendar) -> Option<String> {
-        let (minute, hour) = (calendar.minute.trailing_zeros(), calendar.hour.trailing_zeros());
-        let mut kept = self.text.split_whitespace();
-        let hours = kept.nth(1).unwrap_or("*");
-        let days = kept.collect::<Vec<_>>().join(" ");
-        let kept = [hours, hour.to_string().as_str(), "12"].map(|hours| format!("{minute} {hours} {days}"));
-        kept.into_iter()
-            .chain([format!("{minute} {hour} * * *")])
-            .chain(["0 */2 * * *", "0 */6 * * *", "0 */12 * * *", "0 0 * * *", "0 12 * * *"].map(str::to_owned))
-            .chain(["0 12 * * 0", "0 12 1 * *", "0 12 1 1 *"].map(str::to_owned))
-            .find(|text| text != self.text && self.keeps_limits(text))
     }
 }
 

@@ -10,7 +10,9 @@
 //! Equality with the Go module that Kubernetes uses is proven by the differential test `tests/oracle_schedule.rs`. Why no
 //! cron crate does the arithmetic: `docs/decisions/001-schedule-arithmetic.md`.
 
+mod advice;
 mod calendar;
+mod case;
 mod changeover;
 mod describe;
 mod error;
@@ -31,10 +33,11 @@ use std::{str::FromStr, time::Duration};
 use jiff::Timestamp;
 
 pub use self::{
+    case::ScheduleLimits,
     error::{Problem, ScheduleError},
     field::Field,
     hash::resolve_hash,
-    judge::{Judged, Place, Resolved, ScheduleLimits, judge},
+    judge::{Judged, Place, Resolved, judge},
     spec::Schedule,
     window::{Weekdays, Window, any_open},
     zone::{TimeZone, TimeZoneError},

@@ -1,6 +1,6 @@
 //! The hours in which a policy allows runs to start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -51,6 +51,13 @@ impl Window {
         self.days.contains(weekday) && minute >= self.from || self.days.contains(yesterday) && minute < self.to
     }
 
+    /// The days on which it is open, Sunday as 0: on which it begins, and on which it goes on where it ends on the next day.
+    pub(super) fn weekdays(&self) -> [Vec<u32>; 2] {
+        let begins = |day: &u32| self.days.contains(*day);
+        let goes_on = |day: &u32| self.to <= self.from && self.days.contains((day + 6) % 7);
+        [(0..7).filter(begins).collect(), (0..7).filter(goes_on).collect()]
+    }
+
     /// The window in words, such as `Monday and Friday 22:00 to 04:00 in Europe/Rome`.
     pub(super) fn describe(&self) -> String {
         let days: Vec<&str> = WEEKDAYS
@@ -80,29 +87,50 @@ pub fn any_open(windows: &[Window], zone: &TimeZone, now: Timestamp) -> bool {
 /// A weekday (Sunday as 0) and a minute of the day.
 pub(super) type Wall = (u32, u16);
 
-/// When the schedule can fire outside all windows, by its own clock.
-///
-/// Where a window has a zone of its own, both zones' offsets from `now` on for [`YEARS`] are compared, month by month: a
-/// schedule has to keep to the windows at each difference that holds in a month in which it fires.
-pub(super) fn outside(calendar: &Calendar, zone: &TimeZone, windows: &[Window], now: Timestamp) -> Option<Wall> {
-    let zones: Vec<&TimeZone> = windows.iter().map(|window| window.zone.as_ref().unwrap_or(zone)).collect();
-    let shifts = shifts(zone, &zones, now);
-    // A day of the month falls on each weekday in some year.
-    let weekdays = if calendar.is_weekly() { calendar.day_of_week } else { bits(0, 6) };
-    values(weekdays).find_map(|weekday| {
-        values(calendar.hour).find_map(|hour| {
-            values(calendar.minute).find_map(|minute| {
-                let of_day = u16::try_from(hour * 60 + minute).ok()?;
-                let covered = shifts.iter().filter(|(_, months)| *months & calendar.month != 0).all(|(shifts, _)| {
-                    windows.iter().zip(shifts).any(|(window, minutes)| {
-                        let (weekday, minute) = shifted((weekday, of_day), *minutes);
-                        window.covers(weekday, minute)
-                    })
-                });
-                (!covered).then_some((weekday, of_day))
+/// When windows are open, by the clock of a schedule.
+pub(super) struct Openings<'a> {
+    windows: &'a [Window],
+    shifts: BTreeMap<Vec<i32>, u64>,
+}
+
+impl<'a> Openings<'a> {
+    /// Those of `windows` in `zone`.
+    ///
+    /// Where a window has a zone of its own, both zones' offsets from `now` on for [`YEARS`] are compared, month by month: a
+    /// schedule has to keep to the windows at each difference that holds in a month in which it fires.
+    pub(super) fn of(zone: &TimeZone, windows: &'a [Window], now: Timestamp) -> Self {
+        let zones: Vec<&TimeZone> = windows.iter().map(|window| window.zone.as_ref().unwrap_or(zone)).collect();
+        Self { windows, shifts: shifts(zone, &zones, now) }
+    }
+
+    /// The times of the day at which windows begin, by the clock of the schedule, in minutes after midnight.
+    pub(super) fn begins(&self) -> BTreeSet<u32> {
+        const DAY: i32 = 24 * 60;
+        let all = self.shifts.keys().flat_map(|shifts| self.windows.iter().zip(shifts));
+        let begins = all.map(|(window, ahead)| (i32::from(window.from) - ahead).rem_euclid(DAY));
+        begins.filter_map(|minute| u32::try_from(minute).ok()).collect()
+    }
+
+    /// When the schedule can fire outside all windows, by its own clock.
+    pub(super) fn outside(&self, calendar: &Calendar) -> Option<Wall> {
+        // A day of the month falls on each weekday in some year.
+        let weekdays = if calendar.is_weekly() { calendar.day_of_week } else { bits(0, 6) };
+        values(weekdays).find_map(|weekday| {
+            values(calendar.hour).find_map(|hour| {
+                values(calendar.minute).find_map(|minute| {
+                    let of_day = u16::try_from(hour * 60 + minute).ok()?;
+                    let mut held = self.shifts.iter().filter(|(_, months)| *months & calendar.month != 0);
+                    let covered = held.all(|(shifts, _)| {
+                        self.windows.iter().zip(shifts).any(|(window, minutes)| {
+                            let (weekday, minute) = shifted((weekday, of_day), *minutes);
+                            window.covers(weekday, minute)
+                        })
+                    });
+                    (!covered).then_some((weekday, of_day))
+                })
             })
         })
-    })
+    }
 }
 
 fn shifted((weekday, minute): Wall, by: i32) -> Wall {

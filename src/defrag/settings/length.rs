@@ -9,14 +9,9 @@ use crate::defrag::{
     etcd::default_command_timeout,
     finding::{Code, Finding, quoted},
     keys::Key,
-    policy::{Limits, Policy},
+    policy::{LONGEST_TIMEOUT, LONGEST_WAIT, Limits, Policy},
     quantity::human,
 };
-
-/// The longest time-out where the policy names none and the quota is not so large that it takes longer.
-const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
-/// The longest wait where the policy names none.
-const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
 /// What a policy says of the length of runs.
 #[derive(Clone, Copy, Debug)]

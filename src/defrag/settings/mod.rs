@@ -7,9 +7,9 @@ mod unread;
 
 pub use length::longest_wait;
 pub(super) use overrides::{is_secret_key, is_user_name, url_problem};
-pub use unread::{on_pod_template, unread};
+pub use unread::{on_pod_template, says_again, unread};
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use super::{
     duration,
@@ -140,7 +140,13 @@ pub fn defaulted_keys(object: &StatefulSet) -> Vec<Key> {
 pub fn parse(object: &StatefulSet, policy: &Policy) -> Asked {
     let mut findings = unknown::keys(object);
     findings.extend(locked_keys(object, policy));
-    Parser { values: effective(object, policy), place: Place::Annotations, limits: &policy.limits, findings }.all()
+    let parser =
+        Parser { values: effective(object, policy), place: Place::Annotations, limits: &policy.limits, findings };
+    let mut asked = parser.all();
+    if asked.overrides.endpoints.is_some() {
+        asked.findings.extend(unread::beside_endpoints(allowed(object, policy).into_keys()));
+    }
+    asked
 }
 
 /// Parses the defaults of a policy, as [`parse`] does for an object that carries no annotation.
@@ -184,10 +190,20 @@ impl Parser<'_> {
             move_leader: self.boolean(Key::MoveLeader).unwrap_or(true),
             auto_disalarm: self.boolean(Key::AutoDisalarm).unwrap_or(false),
             disalarm_below: self.disalarm_below(),
-            compaction: self.boolean(Key::Compaction),
+            // Whatever else is wrong with what was meant is found, too.
+            compaction: self.boolean(Key::Compaction).or_else(|| meant(self.take(Key::Compaction)?)),
             wait: self.wait(),
             command_timeout: self.command_timeout(),
         }
+    }
+}
+
+/// The boolean that a text stands for in some other language.
+fn meant(value: &str) -> Option<bool> {
+    match value.trim().to_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" | "y" => Some(true),
+        "false" | "no" | "off" | "0" | "n" => Some(false),
+        _ => None,
     }
 }
 
@@ -268,29 +284,34 @@ impl<'a> Parser<'a> {
 
     fn boolean(&mut self, key: Key) -> Option<bool> {
         let value = self.take(key)?;
-        match value {
-            "true" => Some(true),
-            "false" => Some(false),
-            other => {
-                let name = self.place.name(key);
-                let meant = match other.trim().to_lowercase().as_str() {
-                    "true" | "yes" | "on" | "1" | "y" => "\"true\"",
-                    "false" | "no" | "off" | "0" | "n" => "\"false\"",
-                    _ => "\"true\" or \"false\"",
-                };
-                self.refuse(
-                    Code::BooleanInvalid,
-                    key,
-                    "must be \"true\" or \"false\"",
-                    format!("{} is not a boolean: {name} is exactly \"true\" or \"false\", in lower case, so that nobody has to guess what else counts. Write {meant}.", quoted(other)),
-                );
-                None
-            }
+        let meant = meant(value);
+        if matches!(value, "true" | "false") {
+            return meant;
         }
+        let name = self.place.name(key);
+        let write = match meant {
+            Some(meant) => format!("\"{meant}\""),
+            None => "\"true\" or \"false\"".to_owned(),
+        };
+        self.refuse(
+            Code::BooleanInvalid,
+            key,
+            "must be \"true\" or \"false\"",
+            format!("{} is not a boolean: {name} is exactly \"true\" or \"false\", in lower case, so that nobody has to guess what else counts. Write {write}.", quoted(value)),
+        );
+        None
     }
 
-    fn duration(&mut self, key: Key, example: &str) -> Option<Duration> {
+    /// A duration within what is allowed, of which `example` is one unless the policy has it otherwise.
+    fn duration(&mut self, key: Key, example: &str, allowed: RangeInclusive<Duration>) -> Option<Duration> {
         let value = self.take(key)?;
+        let fits = |text: &str| duration::parse_unsigned(text).is_ok_and(|duration| allowed.contains(&duration));
+        let example = if fits(example) {
+            example.to_owned()
+        } else {
+            let usual = duration::parse_unsigned(example).unwrap_or_default();
+            duration::in_seconds(usual.min(*allowed.end()).max(*allowed.start()), "")
+        };
         let found = match duration::parse(value) {
             Ok(nanos) => match u64::try_from(nanos) {
                 Ok(nanos) if Duration::from_nanos(nanos) <= MAX_DURATION => return Some(Duration::from_nanos(nanos)),
@@ -300,20 +321,20 @@ impl<'a> Parser<'a> {
                 ),
                 Err(_) => format!("{} is negative: there is no such wait", quoted(value)),
             },
-            Err(error) => format!("{} is not a Go duration: {error}", quoted(value)),
+            Err(error) => format!("{} is not a Go duration: {}", quoted(value), error.suggesting(fits, &example)),
         };
         self.refuse(
             Code::DurationInvalid,
             key,
             &format!("is not a duration such as {example}"),
-            format!("{found}. Write a number and a unit, such as \"{example}\" or \"2m30s\"."),
+            format!("{found}. Write a number and a unit, such as \"{example}\"."),
         );
         None
     }
 
     fn command_timeout(&mut self) -> Option<Duration> {
-        let timeout = self.duration(Key::CommandTimeout, "3m")?;
         let least = self.limits.min_command_timeout;
+        let timeout = self.duration(Key::CommandTimeout, "3m", self.limits.command_timeouts())?;
         if timeout < least {
             let (short, words) = (duration::in_seconds(least, ""), duration::in_seconds(least, " "));
             self.refuse(
@@ -332,7 +353,9 @@ impl<'a> Parser<'a> {
 
     fn wait(&mut self) -> Duration {
         let least = self.limits.min_wait;
-        let Some(wait) = self.duration(Key::WaitBetweenMembers, "30s") else { return DEFAULT_WAIT.max(least) };
+        let Some(wait) = self.duration(Key::WaitBetweenMembers, "30s", self.limits.waits()) else {
+            return DEFAULT_WAIT.max(least);
+        };
         if wait < least {
             let short = duration::in_seconds(least, "");
             self.refuse(
@@ -369,15 +392,20 @@ impl<'a> Parser<'a> {
 
     fn trigger(&mut self) -> (Trigger, Key) {
         let rule = self.take(Key::Rule);
-        let share = |value: &str| ratio::parse(value).map_err(|error| format!("{error}."));
-        let usage_above = self.threshold(Key::QuotaUsageAbove, "80%", share);
-        let free_share_above = self.threshold(Key::FreeShareAbove, "50%", share);
-        let free_above = self.threshold(Key::FreeAbove, "200Mi", |value| match quantity::parse(value) {
+        let usage = self.limits.quota_usage_min..=self.limits.quota_ceiling;
+        let usage_above = self.threshold(Key::QuotaUsageAbove, "80%", |value| {
+            ratio::parse(value).map_err(|error| format!("{}.", error.within(value, &usage)))
+        });
+        let free_share_above = self.threshold(Key::FreeShareAbove, "50%", |value| {
+            ratio::parse(value).map_err(|error| format!("{error}."))
+        });
+        let size = quantity::short(self.limits.min_free.max(200 * quantity::MIB));
+        let free_above = self.threshold(Key::FreeAbove, &size, |value| match quantity::parse(value) {
             Ok(0) => {
-                Err("is nothing: every run would defragment for nothing. Write a value such as \"200Mi\".".to_owned())
+                Err(format!("is nothing: every run would defragment for nothing. Write a value such as \"{size}\"."))
             }
             Ok(bytes) => Ok(bytes),
-            Err(error) => Err(format!("{error}. Write a value such as \"200Mi\".")),
+            Err(error) => Err(format!("{error}. Write a value such as \"{size}\".")),
         });
         self.usage_in_range(usage_above);
         self.worth(free_above);
@@ -405,7 +433,7 @@ impl<'a> Parser<'a> {
         let (least, most) = (self.limits.quota_usage_min, self.limits.quota_ceiling);
         let Some(usage) = usage_above.filter(|usage| *usage < least || *usage > most) else { return };
         let found = quoted(self.take(Key::QuotaUsageAbove).unwrap_or_default());
-        let (low, least, most) = (least, ratio::percent(least), ratio::percent(most));
+        let (low, least, most) = (least, ratio::exact(least), ratio::exact(most));
         let allowed = if low > 0.0 { format!("{least} to {most}") } else { format!("at most {most}") };
         let (range, why) = if usage > self.limits.quota_ceiling {
             let why = "an etcd that is defragmented so late can reach its quota and stop accepting writes while space could have been freed";

@@ -3,7 +3,7 @@
 use super::{
     super::{
         dns::{is_label, is_subdomain},
-        etcd::{CaSecret, ClientSecret, MAX_MEMBERS, Overrides, UserName, UsernameSecret},
+        etcd::{CaSecret, ClientSecret, MAX_MEMBERS, Overrides, UserName, UsernameSecret, reaches_only_itself},
         finding::{Code, quoted},
         keys::Key,
         quantity,
@@ -32,6 +32,7 @@ impl Parser<'_> {
             ca_secret: self.ca_secret(),
             client_secret: self.client_secret(),
             username_secret: self.username_secret(),
+            locked: self.limits.locked.clone(),
         }
     }
 
@@ -80,6 +81,13 @@ impl Parser<'_> {
                 urls.iter().find_map(|url| url_problem(url).map(|problem| format!("{} {problem}", quoted(url))))
             })
             .or_else(|| {
+                let own = urls.iter().find(|url| reaches_only_itself(url))?;
+                Some(format!(
+                    "{} is the address of whoever dials it, so the pod of a run would reach itself",
+                    quoted(own)
+                ))
+            })
+            .or_else(|| {
                 let schemes: Vec<&str> = urls.iter().filter_map(|url| url.split("://").next()).collect();
                 (!schemes.iter().all(|scheme| Some(scheme) == schemes.first()))
                     .then(|| "http and https are mixed".to_owned())
@@ -96,7 +104,7 @@ impl Parser<'_> {
             Code::ValueInvalid,
             Key::Endpoints,
             "is not a list of client URLs",
-            format!("{problem}. Write one client URL for each member, with commas between them, such as \"https://etcd-0.etcd.db.svc:2379,https://etcd-1.etcd.db.svc:2379\"."),
+            format!("{problem}. Write one client URL for each member, with commas between them, each of the form https://<pod>.<service>.<namespace>.svc:2379."),
         );
         None
     }
@@ -115,7 +123,7 @@ impl Parser<'_> {
             Code::QuotaInvalid,
             Key::Quota,
             "is not a size such as 8Gi",
-            format!("{found}: the rule is judged against the quota, so a wrong one fires too early or never. Write the value that etcd is started with, such as \"8Gi\" or \"8589934592\"."),
+            format!("{found}: the rule is judged against the quota, so a wrong one fires too early or never. Write the value that etcd is started with, in bytes or as a quantity (8589934592, 8Gi)."),
         );
         None
     }
@@ -147,6 +155,10 @@ impl Parser<'_> {
         } else if (keys.is_empty() && keys_required) || (!keys.is_empty() && keys.len() != count) {
             let wanted = if count == 1 { "one key" } else { "two keys with a comma between them" };
             Some(format!("{} names {} of its keys where {wanted} is wanted", quoted(value), keys.len()))
+        } else if let [first, second] = keys.as_slice()
+            && first == second
+        {
+            Some(format!("{} names the key {} twice, and one key holds one of the two", quoted(value), quoted(first)))
         } else {
             keys.iter().enumerate().find_map(|(index, part)| match UserName::from(part.clone()) {
                 // The first of a login may be the name itself.

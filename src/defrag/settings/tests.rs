@@ -14,7 +14,9 @@ fn object(annotations: &[(&str, &str)]) -> StatefulSet {
 }
 
 fn asked(annotations: &[(&str, &str)]) -> Asked {
-    let asked = parse(&object(annotations), &Policy::built_in());
+    let mut asked = parse(&object(annotations), &Policy::built_in());
+    // What composes URLs beside endpoints is only not used.
+    asked.findings.retain(|finding| finding.code != Code::SettingUnread);
     assert_eq!(asked.findings, []);
     asked
 }
@@ -41,7 +43,7 @@ fn every_setting_reaches_its_place() {
         ("service", "etcd-headless"),
         ("client-port", "12379"),
         ("cluster-domain", "k8s.example.org"),
-        ("endpoints", "https://a.example:2379, https://[::1]:2379"),
+        ("endpoints", "https://a.example:2379, https://[2001:db8::1]:2379"),
         ("quota", "8Gi"),
         ("ca-secret", "ca:root.pem"),
         ("client-secret", "client"),
@@ -113,6 +115,11 @@ fn every_bad_value_is_refused_in_words_that_help() {
         ("endpoints", "https://etcd_0:2379"),
         ("endpoints", "https://a:2379,http://b:2379"),
         ("endpoints", "https://a:2379,https://a:2379"),
+        ("endpoints", "http://localhost:2379"),
+        ("endpoints", "https://127.0.0.1:2379,https://etcd-1.etcd:2379"),
+        ("endpoints", "http://0.0.0.0:2379"),
+        ("endpoints", "http://[::]:2379"),
+        ("endpoints", "http://[::ffff:127.0.0.1]:2379"),
         ("quota", "0"),
         ("quota", "lots"),
         ("quota", "16Ei"),
@@ -120,6 +127,8 @@ fn every_bad_value_is_refused_in_words_that_help() {
         ("ca-secret", "certs:a,b"),
         ("client-secret", "certs:tls.crt"),
         ("client-secret", "certs:tls/crt,tls.key"),
+        ("client-secret", "certs:tls.crt,tls.crt"),
+        ("username-secret", "root:a,a"),
         ("username-secret", "root"),
         ("username-secret", "root:user=,password"),
         ("username-secret", "root:user=a:b,password"),
@@ -128,6 +137,8 @@ fn every_bad_value_is_refused_in_words_that_help() {
         ("shedule", "0 0 * * *"),
         ("Schedule", "0 0 * * *"),
         ("enabled", "true"),
+        ("Enabled", "true"),
+        ("enable", "true"),
         ("no-such-thing", "x"),
     ];
     // Kubernetes takes these too.
@@ -169,6 +180,43 @@ fn a_label_of_ours_that_is_an_annotation_says_so() {
     object.metadata.labels.get_or_insert_default().insert("etcd-defrag.io/schedule".to_owned(), "x".to_owned());
     let Asked { findings, .. } = parse(&object, &Policy::built_in());
     insta::assert_snapshot!(findings.first().map(|finding| finding.message.clone()).unwrap_or_default());
+}
+
+/// Each label of ours but one is a mistake, and one message says what to write.
+#[test]
+fn labels_in_other_letters_and_settings_as_labels() {
+    for (label, advice) in [
+        ("Enabled", "Write etcd-defrag.io/enabled."),
+        ("enable", "Write etcd-defrag.io/enabled."),
+        ("shedule", "Did you mean the annotation etcd-defrag.io/schedule?"),
+        ("tier", "Remove it: the only label is etcd-defrag.io/enabled, and settings are annotations."),
+    ] {
+        let mut object = object(&[]);
+        object.metadata.labels.get_or_insert_default().insert(format!("{PREFIX}{label}"), "true".to_owned());
+        let findings = parse(&object, &Policy::built_in()).findings;
+        assert!(findings.len() == 1 && findings[0].message.ends_with(advice), "{findings:#?}");
+    }
+}
+
+#[test]
+fn what_composes_urls_is_not_used_beside_endpoints() {
+    let unused = |annotations: &[(&str, &str)], policy: &Policy| {
+        let findings = parse(&object(annotations), policy).findings.into_iter();
+        findings.map(|finding| format!("{} {}", finding.severity, finding.brief)).collect::<Vec<_>>()
+    };
+    let endpoints = ("endpoints", "https://a.example:2379");
+    let mut policy = Policy::built_in();
+    assert_eq!(unused(&[endpoints], &policy), [""; 0]);
+    assert_eq!(unused(&[("service", "a"), ("client-port", "1")], &policy), [""; 0]);
+    let found = unused(&[endpoints, ("service", "a"), ("client-port", "1"), ("cluster-domain", "b")], &policy);
+    assert_eq!(
+        found,
+        ["service", "client-port", "cluster-domain"]
+            .map(|name| format!("warn setting-unread: {name} is not used beside etcd-defrag.io/endpoints"))
+    );
+    // What the policy gives to all is no mistake of one.
+    policy.defaults.insert(Key::ClientPort, "2379".to_owned());
+    assert_eq!(unused(&[endpoints], &policy), [""; 0]);
 }
 
 proptest! {

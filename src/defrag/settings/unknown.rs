@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::defrag::{
     field::Field,
     finding::{Code, Finding, quoted},
-    keys::{ENABLED, Key, PREFIX, name_of},
+    keys::{ENABLED, Key, PREFIX, is_near_enabled, name_of},
     statefulset::StatefulSet,
 };
 
@@ -75,13 +75,19 @@ fn unknown(key: &str, name: &str, place: Place) -> Finding {
 fn advice(key: &str, name: &str, place: Place) -> String {
     let small = key.starts_with(PREFIX);
     match (Key::from_name(name), place) {
-        _ if ENABLED.strip_prefix(PREFIX) == Some(name) && place == Place::Label => format!("Write {ENABLED}."),
-        _ if ENABLED.strip_prefix(PREFIX) == Some(name) => format!("{ENABLED} is a label: move it to metadata.labels."),
+        (None, Place::Label) if is_near_enabled(name) => format!("Write {ENABLED}."),
+        (None, Place::Annotation) if is_near_enabled(name) => {
+            format!("{ENABLED} is a label: write it in metadata.labels.")
+        }
         (Some(exact), Place::Label) => {
             format!("{} is an annotation: move it to metadata.annotations.", exact.annotation())
         }
         (Some(exact), Place::Annotation) if !small => format!("Write {}.", exact.annotation()),
-        _ => {
+        (_, Place::Label) => match Key::nearest(name) {
+            Some(near) => format!("Did you mean the annotation {}?", near.annotation()),
+            None => format!("Remove it: the only label is {ENABLED}, and settings are annotations."),
+        },
+        (_, Place::Annotation) => {
             if let Some(near) = Key::nearest(name) {
                 return format!("Did you mean {}?", near.annotation());
             }

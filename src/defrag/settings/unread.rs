@@ -3,7 +3,7 @@
 use crate::defrag::{
     field::Field,
     finding::{Code, Finding},
-    keys::{ENABLED, name_of},
+    keys::{ENABLED, Key, is_near_enabled, name_of},
     statefulset::StatefulSet,
 };
 
@@ -40,10 +40,48 @@ pub fn on_pod_template(object: &StatefulSet) -> Vec<Finding> {
     parts.iter().filter_map(|(part, ours)| of(part, &ours.0.keys().map(String::as_str).collect::<Vec<_>>())).collect()
 }
 
+/// The first key that is meant as the label and is another one for Kubernetes, and whether it is an annotation, where the label
+/// itself is missing.
+fn meant_as_label(object: &StatefulSet) -> Option<(&str, bool)> {
+    let labels = object.metadata.labels.iter().flatten().map(|(key, _)| (key.as_str(), false));
+    let annotations = object.metadata.annotations.iter().flatten().map(|(key, _)| (key.as_str(), true));
+    let mut keys = labels.chain(annotations).filter(|_| object.label(ENABLED).is_none());
+    keys.find(|(key, _)| name_of(key).is_some_and(is_near_enabled))
+}
+
+/// Whether a finding says of a key what [`unread`] says: that it is meant as the label.
+#[must_use]
+pub fn says_again(finding: &Finding, object: &StatefulSet) -> bool {
+    let key = match &finding.field {
+        Field::Label(key) => key.as_ref(),
+        Field::UnknownAnnotation(key) => key,
+        Field::Annotation(_) | Field::Default(_) | Field::Path(_) => return false,
+    };
+    finding.code == Code::AnnotationUnknown && meant_as_label(object).is_some_and(|(meant, _)| meant == key)
+}
+
 /// Annotations of ours without the label, and labels of ours that are not that one.
 fn without_label(object: &StatefulSet) -> Option<Finding> {
     if object.label(ENABLED).is_some() {
         return None;
+    }
+    if let Some((key, is_annotation)) = meant_as_label(object) {
+        let (found, why) = if is_annotation {
+            (format!("the annotation {key}"), "An etcd is enrolled by a label and by no annotation")
+        } else {
+            (format!("the label {key}"), "For Kubernetes that is another label")
+        };
+        let field =
+            if is_annotation { Field::UnknownAnnotation(key.to_owned()) } else { Field::Label(key.to_owned().into()) };
+        return Some(Finding::new(
+            Code::SettingUnread,
+            field,
+            format!("{found} enrols nothing; write the label {ENABLED}"),
+            format!(
+                "The StatefulSet carries {found}. {why}, so it enrols nothing and no setting is read. Remove it, and write \
+                 {ENABLED}: \"true\" in metadata.labels."
+            ),
+        ));
     }
     let annotations = object.metadata.annotations.iter().flatten().map(|(key, _)| key.as_str());
     let labels = object.metadata.labels.iter().flatten().map(|(key, _)| key.as_str());
@@ -58,6 +96,26 @@ fn without_label(object: &StatefulSet) -> Option<Finding> {
              label {ENABLED}: \"true\", or remove them."
         ),
     ))
+}
+
+/// Those among `keys` that nothing is made of beside `endpoints`.
+pub(super) fn beside_endpoints(keys: impl Iterator<Item = Key>) -> Vec<Finding> {
+    let endpoints = Key::Endpoints.annotation();
+    keys.filter(|key| matches!(key, Key::Service | Key::ClientPort | Key::ClusterDomain))
+        .map(|key| {
+            let name = key.name();
+            Finding::new(
+                Code::SettingUnread,
+                key.field(),
+                format!("{name} is not used beside {endpoints}"),
+                format!(
+                    "{} is not used: it is for composing the URLs of the members, and {endpoints} has them whole. Remove one of \
+                     the two.",
+                    key.annotation()
+                ),
+            )
+        })
+        .collect()
 }
 
 fn named(keys: &[&str]) -> String {
@@ -89,6 +147,8 @@ mod tests {
               annotations: {etcd-defrag.io/schedule: x, etcd-defrag.io/rule: y, other: z}}}}}",
             "{metadata: {name: e, annotations: {etcd-defrag.io/schedule: x, other: z}}}",
             "{metadata: {name: e, labels: {etcd-defrag.io/enable: 'true'}}}",
+            "{metadata: {name: e, labels: {etcd-defrag.io/Enabled: 'true'}, annotations: {etcd-defrag.io/schedule: x}}}",
+            "{metadata: {name: e, annotations: {etcd-defrag.io/enabled: 'true'}}}",
         ] {
             let _ = write!(all, "{yaml}\n{}", page(yaml));
         }

@@ -22,45 +22,57 @@ pub(super) struct Certificates {
     pub(super) client: Pair,
 }
 
-pub(super) struct Pair {
-    pub(super) cert: String,
-    pub(super) key: String,
+/// A certificate and its private key, as PEM.
+pub struct Pair {
+    pub cert: String,
+    pub key: String,
 }
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+/// What signs certificates.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    /// One of this name, with a key of its own.
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap_or_else(|error| panic!("make a key: {error}"));
+        let issuer = CertifiedIssuer::self_signed(params, key);
+        Self(issuer.unwrap_or_else(|error| panic!("make an authority: {error}")))
+    }
+
+    /// Its own certificate, as PEM.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+}
 
 impl Certificates {
     /// For members with these host names. A foreign client's certificate is of an
     /// authority that they do not know.
     pub(super) fn make(hosts: &[String], foreign_client: bool) -> Self {
-        let authority = authority("etcd");
+        let authority = Authority::new("etcd");
         let mut server_names = hosts.to_vec();
         server_names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
         // Nameless: etcd takes a client that shows a name only from where that
         // name leads to.
         let nobody: &[String] = &[];
-        let stranger = foreign_client.then(|| self::authority("another etcd"));
+        let stranger = foreign_client.then(|| Authority::new("another etcd"));
         Self {
             ca: authority.pem(),
-            server: pair(&authority, "etcd-server", &server_names),
-            peer: pair(&authority, "etcd-peer", hosts),
-            admin: pair(&authority, "root", nobody),
+            server: certificate(&authority, "etcd-server", &server_names),
+            peer: certificate(&authority, "etcd-peer", hosts),
+            admin: certificate(&authority, "root", nobody),
             // Not "root": where etcd has RBAC on, the password has to do.
-            client: pair(stranger.as_ref().unwrap_or(&authority), "defrag", nobody),
+            client: certificate(stranger.as_ref().unwrap_or(&authority), "defrag", nobody),
         }
     }
 }
 
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = named(name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = KeyPair::generate().unwrap_or_else(|error| panic!("make a key: {error}"));
-    CertifiedIssuer::self_signed(params, key).unwrap_or_else(|error| panic!("make an authority: {error}"))
-}
-
-fn pair(authority: &Authority, name: &str, hosts: &[String]) -> Pair {
+/// A certificate of this name, good for servers with these hosts and for clients.
+pub fn certificate(authority: &Authority, name: &str, hosts: &[String]) -> Pair {
     let make = || -> Result<Pair, rcgen::Error> {
         let mut params = CertificateParams::new(hosts.to_vec())?;
         params.distinguished_name = named(name);
@@ -68,7 +80,7 @@ fn pair(authority: &Authority, name: &str, hosts: &[String]) -> Pair {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate()?;
-        let cert = params.signed_by(&key, authority)?;
+        let cert = params.signed_by(&key, &authority.0)?;
         Ok(Pair { cert: cert.pem(), key: key.serialize_pem() })
     };
     make().unwrap_or_else(|error| panic!("make the certificate of {name}: {error}"))

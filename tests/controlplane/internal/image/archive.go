@@ -113,11 +113,16 @@ func writeArchive(path string, tag name.Tag, image v1.Image, at time.Time) (err 
 		return err
 	}
 
-	file, err := os.Create(path)
+	// Under another name until it is whole: somebody may be reading the one that is there.
+	file, err := os.Create(path + ".new")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
+	defer func() {
+		if err = errors.Join(err, file.Close()); err == nil {
+			err = os.Rename(file.Name(), path)
+		}
+	}()
 	archive := tar.NewWriter(file)
 	for _, entry := range []struct {
 		name     string

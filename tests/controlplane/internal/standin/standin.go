@@ -28,6 +28,7 @@ import (
 type options struct {
 	endpoints         string
 	cluster           bool
+	onlyEndpoints     bool
 	secure            clientv3.SecureConfig
 	auth              clientv3.AuthConfig
 	quota             int64
@@ -65,6 +66,8 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.StringVar(&o.endpoints, "endpoints", "127.0.0.1:2379", "client `URLs`, separated by commas")
 	flags.BoolVar(&o.cluster, "cluster", false, "take the URLs of the member list instead")
+	flags.BoolVar(&o.onlyEndpoints, "skip-healthcheck-cluster-endpoints", false,
+		"look at the health of the endpoints and not of the member list's URLs")
 	flags.StringVar(&o.secure.Cacert, "cacert", "", "`file` with the authority of the servers")
 	flags.StringVar(&o.secure.Cert, "cert", "", "`file` with the client certificate")
 	flags.StringVar(&o.secure.Key, "key", "", "`file` with its private key")
@@ -92,6 +95,9 @@ func parse(args []string) (options, error) {
 func (o options) run() error {
 	if o.quota == 0 || o.disalarm && (o.disalarmThreshold <= 0 || o.disalarmThreshold >= 1) {
 		return errors.New("a quota of 0, or a threshold that is not between 0 and 1")
+	}
+	if o.onlyEndpoints && o.cluster {
+		return errors.New("the health of the endpoints only, and the endpoints of the member list")
 	}
 	// An example state, to refuse a rule before anything is touched.
 	if _, err := evaluate(o.rule, 2<<30, 100<<20, 60<<20); err != nil {
@@ -219,12 +225,16 @@ func (o options) transfer(endpoint string, leader uint64) error {
 	})
 }
 
-// healthy asks every member of the cluster, also those that are not to be
-// defragmented. NOSPACE is what a defragmentation cures; other alarms stop it.
+// healthy asks every member of the cluster by the URLs that it advertises, also
+// those that are not to be defragmented; or the endpoints only, where it is told
+// to. NOSPACE is what a defragmentation cures; other alarms stop it.
 func (o options) healthy() error {
-	endpoints, err := o.memberURLs()
-	if err != nil {
-		return err
+	endpoints := strings.Split(o.endpoints, ",")
+	if !o.onlyEndpoints {
+		var err error
+		if endpoints, err = o.memberURLs(); err != nil {
+			return err
+		}
 	}
 	var failures []error
 	for _, endpoint := range endpoints {

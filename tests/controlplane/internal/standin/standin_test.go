@@ -50,6 +50,9 @@ func TestFlags(t *testing.T) {
 	if o.goOn || o.compaction || !o.moveLeader || o.timeout != 4*time.Minute || o.auth.Password != "a:b" {
 		t.Errorf("%+v", o)
 	}
+	if o, err := parse([]string{"x", "--endpoints=http://a:2379", "--skip-healthcheck-cluster-endpoints"}); err != nil || !o.onlyEndpoints {
+		t.Errorf("%+v, %v", o, err)
+	}
 	for _, args := range [][]string{{"--dry-run"}, {"--exclude-localhost"}, {"leftover"}, {"--command-timeout=30"}} {
 		if _, err := parse(append([]string{"x"}, args...)); err == nil {
 			t.Errorf("%v is accepted", args)

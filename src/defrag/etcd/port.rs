@@ -1,0 +1,116 @@
+//! The port at which a run reaches the members.
+
+use std::collections::BTreeSet;
+
+use super::{context::Context, types::DEFAULT_CLIENT_PORT, url::Url};
+use crate::defrag::{
+    finding::{Code, Finding},
+    keys::Key,
+};
+
+/// The client port.
+pub(super) enum Port {
+    Known(u16),
+    /// It stands where it is not read; where that is, in words.
+    Hidden(String),
+}
+
+impl Port {
+    /// The number; etcd's default in examples where it is not known.
+    pub(super) const fn number(&self) -> u16 {
+        match self {
+            Self::Known(number) => *number,
+            Self::Hidden(_) => DEFAULT_CLIENT_PORT,
+        }
+    }
+}
+
+/// Where etcd is heard by others than its own pod.
+pub(super) struct Listening {
+    ports: BTreeSet<u16>,
+    /// Whether one of its ports cannot be seen.
+    hides_one: bool,
+    /// Whether all its ports are in view.
+    all_in_view: bool,
+    /// The ports of the other containers.
+    of_others: BTreeSet<u16>,
+}
+
+impl Listening {
+    pub(super) fn of(context: &Context<'_>, urls: &[Url]) -> Self {
+        let set = context.options().get("listen-client-urls");
+        let entries = set.map_or(0, |setting| setting.value.split(',').filter(|entry| !entry.trim().is_empty()).count());
+        let reachable = || urls.iter().filter(|url| !url.is_local());
+        let of_others = context.sidecars.iter().flat_map(|sidecar| &sidecar.container.ports);
+        Self {
+            ports: reachable().filter_map(|url| url.port).collect(),
+            hides_one: urls.iter().any(|url| url.hides_port),
+            all_in_view: entries == urls.len() && reachable().count() > 0 && reachable().all(|url| url.port.is_some()),
+            of_others: of_others.filter_map(|port| u16::try_from(port.container_port).ok()).collect(),
+        }
+    }
+
+    /// Whether nothing in the pod answers at a port, as far as is seen.
+    pub(super) fn is_deaf_at(&self, port: u16) -> bool {
+        self.all_in_view && !self.ports.contains(&port) && !self.of_others.contains(&port)
+    }
+}
+
+/// The URLs that say something of the port.
+pub(super) struct Dialled<'a> {
+    /// The one that names a single pod.
+    pub(super) member: Option<&'a Url>,
+    /// Whether runs dial the pods, and not a Service in front of the only one.
+    pub(super) pods: bool,
+    /// All of them, those that others can dial first.
+    pub(super) all: &'a [&'a Url],
+    pub(super) listening: &'a Listening,
+}
+
+/// What is advertised counts where etcd listens there, or where nothing shows where it listens; then what it listens on, for that is
+/// what can be reached; then the ports of the container. `hidden` says where URLs may stand that cannot be read.
+pub(super) fn discover(context: &Context<'_>, urls: &Dialled<'_>, hidden: impl Fn() -> Option<String>) -> Port {
+    if let Some(port) = context.overrides.client_port {
+        return Port::Known(port);
+    }
+    let heard = || urls.all.iter().filter_map(|url| url.port).find(|port| urls.listening.ports.contains(port));
+    if let Some(port) = urls.member.and_then(|url| url.port) {
+        let deaf = urls.pods && urls.listening.is_deaf_at(port);
+        return Port::Known(if deaf { heard().unwrap_or(port) } else { port });
+    }
+    if let Some(port) = heard() {
+        return Port::Known(port);
+    }
+    let hides = urls.member.is_some_and(|url| url.hides_port) || urls.listening.hides_one;
+    let known = urls.all.iter().filter(|_| !hides).find_map(|url| url.port);
+    match known.or_else(|| of_container(context)) {
+        Some(port) => Port::Known(port),
+        None => hidden().map_or(Port::Known(DEFAULT_CLIENT_PORT), Port::Hidden),
+    }
+}
+
+/// The port named `client`, else the only one.
+fn of_container(context: &Context<'_>) -> Option<u16> {
+    let ports = &context.container().ports;
+    let only = || match ports.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    };
+    let port = ports.iter().find(|port| port.name == "client").or_else(only)?;
+    u16::try_from(port.container_port).ok().filter(|port| *port > 0)
+}
+
+/// That the port cannot be seen.
+pub(super) fn unknown(place: &str) -> Finding {
+    let (annotation, endpoints) = (Key::ClientPort.annotation(), Key::Endpoints.annotation());
+    Finding::new(
+        Code::EndpointsUnknown,
+        Key::ClientPort.field(),
+        format!("the client port cannot be seen; set {annotation}"),
+        format!(
+            "The client port of this etcd cannot be seen in the pod template: it may stand in {place}, which is not read here, and \
+             no containerPort shows it. A run that dials the wrong port reaches no member, so {DEFAULT_CLIENT_PORT} is not \
+             assumed. Set {annotation} to the port at which clients reach each member, or {endpoints} to the URL of each member."
+        ),
+    )
+}

@@ -1,0 +1,398 @@
+//! The variables of a script, as far as they are certain, and the words that they become.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    arithmetic,
+    lex::{Piece, Word},
+};
+use crate::defrag::etcd::{
+    expand::{Content, Environment, Exported, Known, OF_ETCD, Variable},
+    marks::{ADDRESS, POD, UNKNOWN, VALUE},
+    setting::Setting,
+};
+
+/// The most words that are made of one with braces.
+const MOST_ALTERNATIVES: usize = 16;
+
+/// The variables of a shell.
+pub(super) struct Variables<'a> {
+    environment: Environment,
+    /// Where the script stands.
+    field: &'a str,
+    arrays: BTreeMap<String, Array>,
+    /// Those that are set somewhere in a condition, a loop or a function.
+    unsure: BTreeSet<String>,
+    /// Whether each variable that is set from here on is given to programs (`set -a`).
+    pub(super) exports_all: Exported,
+    /// Whether anything may have been set by what is not read.
+    pub(super) is_wild: bool,
+    scopes: Vec<Scope>,
+    undo: Vec<Undo>,
+    /// The variables of etcd that were set, and whether it may be all of them, since somebody asked.
+    changed: BTreeSet<String>,
+    everything_changed: bool,
+}
+
+/// The words in an array, and how many characters they have.
+#[derive(Clone)]
+struct Array {
+    items: Vec<String>,
+    length: usize,
+}
+
+/// A shell within the shell.
+struct Scope {
+    undo: usize,
+    exports_all: Exported,
+}
+
+enum Undo {
+    Variable(String, Option<Variable>),
+    Array(String, Option<Array>),
+    All(Known, BTreeMap<String, Array>, bool),
+}
+
+impl<'a> Variables<'a> {
+    pub(super) fn of(environment: Environment, field: &'a str) -> Self {
+        Self {
+            environment,
+            field,
+            arrays: BTreeMap::new(),
+            unsure: BTreeSet::new(),
+            exports_all: Exported::No,
+            is_wild: false,
+            scopes: Vec::new(),
+            undo: Vec::new(),
+            changed: BTreeSet::new(),
+            everything_changed: false,
+        }
+    }
+
+    /// A setting of the script.
+    pub(super) fn setting(&self, name: &str, value: String) -> Setting {
+        Setting { value, field: self.field.to_owned(), origin: name.to_owned(), by_script: true }
+    }
+
+    fn put(&mut self, name: &str, variable: Option<Variable>) {
+        let before = self.environment.replace(name, variable);
+        self.note(name);
+        if !self.scopes.is_empty() {
+            self.undo.push(Undo::Variable(name.to_owned(), before));
+        }
+    }
+
+    fn note(&mut self, name: &str) {
+        if name.starts_with(OF_ETCD) {
+            self.changed.insert(name.to_owned());
+        }
+    }
+
+    fn put_array(&mut self, name: &str, array: Option<Array>) {
+        let before = match array {
+            Some(array) => self.arrays.insert(name.to_owned(), array),
+            None => self.arrays.remove(name),
+        };
+        if !self.scopes.is_empty() {
+            self.undo.push(Undo::Array(name.to_owned(), before));
+        }
+    }
+
+    /// Whether what is done to a variable holds from here on: it is `certain` here, and done nowhere else in a condition.
+    fn settles(&mut self, name: &str, certain: bool) -> bool {
+        if !certain {
+            self.unsure.insert(name.to_owned());
+        }
+        certain && !self.unsure.contains(name)
+    }
+
+    /// Makes the value of a variable unknown that is set in a loop, wherever it is read.
+    pub(super) fn doubt(&mut self, name: &str) {
+        self.set(name, UNKNOWN.to_string(), false);
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: String, certain: bool) {
+        let value = if self.settles(name, certain) { value } else { UNKNOWN.to_string() };
+        let unseen = if self.environment.is_open() { Exported::Maybe } else { Exported::No };
+        let before = self.environment.variable(name).map_or(unseen, |variable| variable.exported);
+        let exported = before.or(self.exports_all);
+        self.put(name, Some(Variable { setting: Some(self.setting(name, value)), exported }));
+        if self.arrays.contains_key(name) {
+            self.put_array(name, None);
+        }
+    }
+
+    /// Sets a variable to several words.
+    pub(super) fn set_array(&mut self, name: &str, items: Vec<String>, certain: bool) {
+        let items = if self.settles(name, certain) { items } else { vec![UNKNOWN.to_string()] };
+        // No program is given an array.
+        let first = items.first().cloned().unwrap_or_default();
+        let setting = Some(self.setting(name, first));
+        self.put(name, Some(Variable { setting, exported: Exported::No }));
+        let length = items.iter().map(|item| item.len() + 1).sum();
+        self.put_array(name, Some(Array { items, length }));
+    }
+
+    pub(super) fn export(&mut self, name: &str, exports: bool, certain: bool) {
+        let before = self.environment.variable(name).cloned();
+        let setting = match &before {
+            Some(variable) => variable.setting.clone(),
+            None if self.environment.is_open() => Some(self.setting(name, UNKNOWN.to_string())),
+            None => None,
+        };
+        let certainly = if exports { Exported::Yes } else { Exported::No };
+        let same = before.is_some_and(|variable| variable.exported == certainly);
+        let exported = if certain || same { certainly } else { Exported::Maybe };
+        self.put(name, Some(Variable { setting, exported }));
+    }
+
+    pub(super) fn unset(&mut self, name: &str, certain: bool) {
+        if self.settles(name, certain) {
+            self.put(name, Some(Variable { setting: None, exported: Exported::No }));
+            self.put_array(name, None);
+        } else {
+            self.set(name, UNKNOWN.to_string(), false);
+        }
+    }
+
+    /// What is not read may have set any variable.
+    pub(super) fn forget(&mut self) {
+        let known = self.environment.forget();
+        let arrays = std::mem::take(&mut self.arrays);
+        let was_wild = std::mem::replace(&mut self.is_wild, true);
+        self.everything_changed = true;
+        if !self.scopes.is_empty() {
+            self.undo.push(Undo::All(known, arrays, was_wild));
+        }
+    }
+
+    /// Begins a shell within the shell.
+    pub(super) fn open(&mut self) {
+        self.scopes.push(Scope { undo: self.undo.len(), exports_all: self.exports_all });
+    }
+
+    /// Ends it: nothing that it set stays.
+    pub(super) fn close(&mut self) {
+        let Some(scope) = self.scopes.pop() else { return };
+        self.exports_all = scope.exports_all;
+        while self.undo.len() > scope.undo {
+            match self.undo.pop() {
+                Some(Undo::Variable(name, variable)) => {
+                    self.environment.replace(&name, variable);
+                    self.note(&name);
+                }
+                Some(Undo::Array(name, Some(items))) => {
+                    self.arrays.insert(name, items);
+                }
+                Some(Undo::Array(name, None)) => {
+                    self.arrays.remove(&name);
+                }
+                Some(Undo::All(known, arrays, was_wild)) => {
+                    self.environment.recover(known);
+                    self.arrays = arrays;
+                    self.is_wild = was_wild;
+                    self.everything_changed = true;
+                }
+                None => break,
+            }
+        }
+    }
+
+    /// The variables of etcd that may have changed since this was asked last, and whether it may be all of them.
+    pub(super) fn take_changes(&mut self) -> (BTreeSet<String>, bool) {
+        (std::mem::take(&mut self.changed), std::mem::take(&mut self.everything_changed))
+    }
+
+    /// The variables of etcd that a program is given.
+    pub(super) fn given(&self) -> BTreeMap<String, Setting> {
+        self.environment.given_with(OF_ETCD)
+    }
+
+    pub(super) fn given_one(&self, name: &str) -> Option<Setting> {
+        self.environment.given(name)
+    }
+
+    /// Those that etcd's own clients are given.
+    pub(super) fn given_to_clients(&self) -> BTreeMap<String, Setting> {
+        self.environment.given_with("ETCDCTL_")
+    }
+
+    /// Where programs are looked for, where that is known.
+    pub(super) fn path(&self) -> Option<&str> {
+        self.environment.get("PATH").map(|setting| setting.value.as_str())
+    }
+
+    /// The value of a variable.
+    pub(super) fn text(&mut self, name: &str) -> String {
+        self.environment.shell(name)
+    }
+
+    /// The value of a word that is not split.
+    pub(super) fn value(&mut self, pieces: &[Piece], certain: bool) -> String {
+        let mut value = String::new();
+        for piece in pieces {
+            self.read(piece, certain, &mut value);
+        }
+        value
+    }
+
+    fn read(&mut self, piece: &Piece, certain: bool, out: &mut String) {
+        match piece {
+            Piece::Literal(text) => out.push_str(text),
+            Piece::Variable { name, .. } => out.push_str(&self.text(name)),
+            Piece::Default { name, sign, or_empty, word, .. } => {
+                let value = self.or_default(name, *sign, *or_empty, word, certain);
+                out.push_str(&value);
+            }
+            Piece::Array { name, .. } => out.push_str(&self.items(name).join(" ")),
+            Piece::Number(text) => out.push_str(&self.number(text)),
+            Piece::Pod => out.push(POD),
+            Piece::Address => out.push(ADDRESS),
+            Piece::Unknown => out.push(UNKNOWN),
+        }
+    }
+
+    fn or_default(&mut self, name: &str, sign: char, or_empty: bool, word: &[Piece], certain: bool) -> String {
+        let content = self.environment.content(name);
+        let has_value = match content {
+            Content::Text => true,
+            Content::Empty => !or_empty,
+            Content::Unset => false,
+            Content::Unknown => {
+                if sign == '=' {
+                    self.set(name, UNKNOWN.to_string(), certain);
+                }
+                return UNKNOWN.to_string();
+            }
+        };
+        match (sign, has_value) {
+            ('+', true) | ('-', false) => self.value(word, certain),
+            ('+', false) => String::new(),
+            (_, true) => self.text(name),
+            ('=', false) => {
+                let value = self.value(word, certain);
+                self.set(name, value.clone(), certain);
+                value
+            }
+            // The script ends there.
+            _ => UNKNOWN.to_string(),
+        }
+    }
+
+    fn number(&mut self, text: &str) -> String {
+        let assigned = arithmetic::assigned(text);
+        for name in &assigned {
+            self.set(name, UNKNOWN.to_string(), false);
+        }
+        let number = if assigned.is_empty() { arithmetic::evaluate(text, &mut |name| self.text(name)) } else { None };
+        number.map_or_else(|| VALUE.to_string(), |number| number.to_string())
+    }
+
+    /// The words in an array; a variable that is none has one.
+    pub(super) fn items(&mut self, name: &str) -> Vec<String> {
+        match self.arrays.get(name) {
+            Some(array) if self.environment.spend(array.length) => array.items.clone(),
+            Some(_) => vec![UNKNOWN.to_string()],
+            None if self.environment.content(name) == Content::Unset => Vec::new(),
+            None => vec![self.text(name)],
+        }
+    }
+
+    /// Adds the words that `word` becomes: what is not quoted is split at blanks.
+    pub(super) fn fields(&mut self, word: &Word, certain: bool, out: &mut Vec<String>) {
+        if word.braced {
+            out.extend(alternatives(word));
+            return;
+        }
+        let mut field = word.quoted.then(String::new);
+        for piece in &word.pieces {
+            match piece {
+                Piece::Variable { quoted: false, .. } | Piece::Default { quoted: false, .. } => {
+                    let mut text = String::new();
+                    self.read(piece, certain, &mut text);
+                    if self.environment.get("IFS").is_some() {
+                        text = UNKNOWN.to_string();
+                    }
+                    split(&text, &mut field, out);
+                }
+                Piece::Array { name, quoted } => {
+                    for (index, item) in self.items(name).iter().enumerate() {
+                        if index > 0 {
+                            out.extend(field.take());
+                        }
+                        if *quoted {
+                            field.get_or_insert_default().push_str(item);
+                        } else {
+                            split(item, &mut field, out);
+                        }
+                    }
+                }
+                _ => self.read(piece, certain, field.get_or_insert_default()),
+            }
+        }
+        out.extend(field);
+    }
+
+    /// Sets the variable that a word assigns to. Tells its name.
+    pub(super) fn assign<'w>(&mut self, word: &'w Word, certain: bool) -> Option<&'w str> {
+        let assigned = word.assigned()?;
+        let name = assigned.name;
+        if let Some(words) = &word.array {
+            let mut items = if assigned.appends { self.items(name) } else { Vec::new() };
+            for word in words {
+                // `[index]=value`
+                let is_item = word.literal().is_some_and(|text| text.starts_with('[') && text.contains("]="));
+                if is_item {
+                    items.push(UNKNOWN.to_string());
+                } else {
+                    self.fields(word, certain, &mut items);
+                }
+            }
+            self.set_array(name, items, certain);
+        } else if assigned.is_item {
+            self.set(name, UNKNOWN.to_string(), false);
+        } else {
+            let value = self.assigned(word, certain);
+            self.set(name, value, certain);
+        }
+        Some(name)
+    }
+
+    /// The value that a word assigns.
+    pub(super) fn assigned(&mut self, word: &Word, certain: bool) -> String {
+        let Some(assigned) = word.assigned() else { return String::new() };
+        let mut value = if assigned.appends { self.text(assigned.name) } else { String::new() };
+        let mut pieces = word.pieces.iter();
+        if let Some(Piece::Literal(first)) = pieces.next() {
+            value.push_str(first.get(assigned.length..).unwrap_or_default());
+        }
+        value.push_str(&self.value(pieces.as_slice(), certain));
+        value
+    }
+}
+
+/// Adds the words of `text`, the first of which goes on with the one that is open.
+fn split(text: &str, field: &mut Option<String>, out: &mut Vec<String>) {
+    for (index, part) in text.split([' ', '\t', '\n']).enumerate() {
+        if index > 0 {
+            out.extend(field.take());
+        }
+        if !part.is_empty() {
+            field.get_or_insert_default().push_str(part);
+        }
+    }
+}
+
+/// The words that bash makes of one with braces, where that is plain.
+fn alternatives(word: &Word) -> Vec<String> {
+    let read = || {
+        let [Piece::Literal(text)] = word.pieces.as_slice() else { return None };
+        let (before, rest) = text.split_once('{')?;
+        let (inside, after) = rest.split_once('}')?;
+        let is_plain = inside.contains(',') && ![inside, after].iter().any(|part| part.contains(['{', '}']));
+        let parts: Vec<&str> = inside.split(',').take(MOST_ALTERNATIVES + 1).collect();
+        (is_plain && parts.len() <= MOST_ALTERNATIVES)
+            .then(|| parts.iter().map(|part| format!("{before}{part}{after}")).collect())
+    };
+    read().unwrap_or_else(|| vec![UNKNOWN.to_string()])
+}
