@@ -92,7 +92,7 @@ declare -A selects=() filters=()
 jobs_of_fast() {
   selects[unit]='--lib --bins --example simulate --example compare'
   local name
-  for name in admission chart cli cli_policies field fuzz_corpus growth layers manifests model monitoring rule_soundness terminal workflows; do
+  for name in admission chart cli cli_policies cli_rule field fuzz_corpus growth layers manifests model monitoring rule_soundness terminal workflows; do
     selects[$name]="--test $name"
   done
   # Only what is left out is named: a new test is in, until it asks for something that is not there.

@@ -19,10 +19,10 @@ use std::sync::OnceLock;
 
 use etcd_defrag_webhook::defrag::{
     policy::Policy,
-    rule::{Rule, State, Verdict, analyse},
+    rule::{Rule, SMALLEST_DATABASE, State, Verdict, analyse},
 };
 use support::{QUOTAS, Random, ask, setting, sound_rule, state};
-use verdicts::{check, confirm, verdicts};
+use verdicts::{Besides, check, confirm, verdicts};
 
 /// Rules as people write them, with generated numbers.
 fn plausible(random: &mut Random) -> String {
@@ -34,7 +34,12 @@ fn plausible(random: &mut Random) -> String {
         2 => format!("dbQuotaUsage > {}", ratio(random)),
         3 => format!("dbSize > dbQuota*{}/100", random.below(120)),
         4 => format!("dbSize > {}", bytes(random)),
-        5 => format!("dbSizeFree / dbSize > {}", ratio(random)),
+        5 => format!(
+            "dbSize{} / dbSize {} {}",
+            random.pick(&["Free", "InUse"]),
+            random.pick(&[">", "<", "<=", ">="]),
+            ratio(random)
+        ),
         6 => format!("dbSizeInUse < {} * dbSize", ratio(random)),
         7 => format!("dbSizeFree > {} * dbSize", ratio(random)),
         8 => format!("dbSizeInUse / dbQuota > {}", ratio(random)),
@@ -96,7 +101,8 @@ fn judge() -> Judged {
         };
         let quota = *random.pick(&QUOTAS[..4]);
         let analysis = analyse(&rule, quota, &limits);
-        confirm(&text, &rule, &analysis, quota, &limits);
+        confirm(&text, &rule, &analysis, &limits);
+        let besides = Besides::of(&text, &rule, quota, &limits);
         let counts = if likely { &mut plain } else { &mut wild };
         counts.rules += 1;
         counts.states += states;
@@ -117,7 +123,9 @@ fn judge() -> Judged {
         }
         counts.most_regions = counts.most_regions.max(analysis.regions);
         for _ in 0..states {
-            check(&text, &rule, &analysis, &state(&mut random, quota, analysis.size_limit), &limits);
+            let state = state(&mut random, quota, analysis.size_limit);
+            check(&text, &rule, &analysis, &state, &limits);
+            besides.check(&text, &rule, &state);
         }
         let shown: Vec<State> = verdicts(&analysis).iter().filter_map(Verdict::counterexample).collect();
         if !shown.is_empty() {
@@ -161,10 +169,15 @@ fn every_state_of_a_small_etcd_agrees_with_the_verdicts() {
         let text = sound_rule(&mut random);
         let Ok(rule) = Rule::parse(&text) else { continue };
         let analysis = analyse(&rule, 8, &limits);
-        // The limit is rounded up to a whole MiB; the smallest sizes are where the edges of such rules lie.
-        for db_size in 0..40 {
-            for db_size_in_use in 0..=db_size {
-                check(&text, &rule, &analysis, &State { db_size, db_size_in_use, quota: 8 }, &limits);
+        let besides = Besides::of(&text, &rule, 8, &limits);
+        // The smallest sizes, with the least and the most in use: there the edges of such rules lie.
+        for db_size in SMALLEST_DATABASE..SMALLEST_DATABASE + 40 {
+            for step in 0..40 {
+                for db_size_in_use in [step, db_size - step, db_size / 40 * step] {
+                    let state = State { db_size, db_size_in_use, quota: 8 };
+                    check(&text, &rule, &analysis, &state, &limits);
+                    besides.check(&text, &rule, &state);
+                }
             }
         }
     }

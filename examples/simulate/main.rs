@@ -6,6 +6,7 @@
 
 #![allow(clippy::cast_precision_loss, reason = "a model")]
 
+mod candidate;
 mod model;
 mod plot;
 mod report;
@@ -16,8 +17,9 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use clap::Parser;
 
 use self::{
+    candidate::Candidate,
     model::{Database, Shape, Year},
-    strategy::Strategy,
+    strategy::{Decider, Strategy},
 };
 
 /// Replays patterns of growth against ways to defragment, and writes a table and a plot.
@@ -48,6 +50,15 @@ struct Outcome {
     highest: f64,
     /// How often the quota was reached.
     nospace: u32,
+    /// Steps of ten minutes in which nothing was taken because of that.
+    refusing: u32,
+}
+
+impl Outcome {
+    /// The time in NOSPACE, in hours.
+    fn hours(&self) -> f64 {
+        f64::from(self.refusing) / 6.0
+    }
 }
 
 /// All strategies with one pattern.
@@ -61,7 +72,8 @@ const MEMBERS: u32 = 3;
 fn main() -> ExitCode {
     let options = Options::parse();
     let rows = all(options.days, options.seed, options.contiguous);
-    let table = report::markdown(&rows, &options);
+    let candidates = Candidate::all(options.days, options.seed, options.contiguous);
+    let table = report::markdown(&rows, &candidates, &options);
     println!("{table}");
     for (name, text) in [("simulation.md", &table), ("simulation.svg", &plot::svg(&rows))] {
         let path = options.out.join(name);
@@ -77,22 +89,23 @@ fn main() -> ExitCode {
 fn all(days: u32, seed: u64, contiguous: f64) -> Vec<Row> {
     let row = |shape: Shape| {
         let year = Year::of(shape, days, seed);
-        let outcomes = Strategy::ALL.into_iter().map(|strategy| (strategy, simulate(&year, strategy, contiguous)));
+        let outcomes =
+            Strategy::ALL.into_iter().map(|strategy| (strategy, simulate(&year, strategy.decider(), contiguous)));
         Row { shape, outcomes: outcomes.collect() }
     };
     Shape::ALL.into_iter().map(row).collect()
 }
 
 /// One year of one etcd, whose members are alike.
-fn simulate(year: &Year, strategy: Strategy, contiguous: f64) -> Outcome {
+fn simulate(year: &Year, mut decider: Decider, contiguous: f64) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut decider = strategy.decider();
     let mut database = Database::new(year.in_use.first().copied().unwrap_or_default(), contiguous);
     for (step, in_use) in (0..).zip(&year.in_use) {
         if database.write(*in_use) {
             outcome.nospace += 1;
         }
         outcome.highest = outcome.highest.max(database.usage());
+        outcome.refusing += u32::from(database.is_alarmed());
         if decider.defragments(step, &database.state()) {
             outcome.member_runs += MEMBERS;
             outcome.reclaimed += database.defragment() * f64::from(MEMBERS);
@@ -105,24 +118,37 @@ fn simulate(year: &Year, strategy: Strategy, contiguous: f64) -> Outcome {
 mod tests {
     use super::*;
 
+    /// Member-runs and steps in NOSPACE over all patterns.
     fn runs(rows: &[Row], strategy: Strategy) -> (u32, u32) {
         let of = |row: &Row| row.outcomes.iter().find(|(one, _)| *one == strategy).unwrap().1.clone();
-        rows.iter().map(of).fold((0, 0), |sum, one| (sum.0 + one.member_runs, sum.1 + one.nospace))
+        rows.iter().map(of).fold((0, 0), |sum, one| (sum.0 + one.member_runs, sum.1 + one.refusing))
     }
 
     #[test]
-    fn on_demand_needs_the_fewest_runs_and_nobody_reaches_the_quota() {
+    fn on_demand_nobody_reaches_the_quota_and_by_schedule_nobody_needs_fewer_runs() {
         let rows = all(120, 8, 0.8);
-        let (ours, reached) = runs(&rows, Strategy::OnDemand);
-        assert_eq!(reached, 0);
-        for other in Strategy::ALL {
-            let (others, _) = runs(&rows, other);
-            assert!(
-                other == Strategy::OnDemand || other == Strategy::Never || others > ours,
-                "{other:?}: {others}, ours: {ours}"
-            );
+        for ours in [Strategy::OnDemand, Strategy::ScheduledAndOnDemand] {
+            assert_eq!(runs(&rows, ours).1, 0, "{ours:?}");
         }
+        let (scheduled, refusing) = runs(&rows, Strategy::Scheduled);
+        for other in [Strategy::EveryNight, Strategy::DefragSh, Strategy::Upstream] {
+            let (others, _) = runs(&rows, other);
+            assert!(others > scheduled, "{other:?}: {others}, ours: {scheduled}");
+        }
+        assert!(refusing <= runs(&rows, Strategy::EveryNight).1);
         assert!(runs(&rows, Strategy::Never).1 > 0, "a pattern that never reaches the quota shows nothing");
+    }
+
+    #[test]
+    fn the_built_in_rule_is_the_candidate_that_is_chosen() {
+        let candidates = Candidate::all(365, 8, 0.8);
+        assert_eq!(candidate::chosen(&candidates).unwrap().rule, etcd_defrag_webhook::defrag::policy::DEFAULT_RULE);
+        // Whatever the years are like.
+        for (seed, contiguous) in [(1, 0.8), (2, 0.5), (3, 1.0)] {
+            let candidates = Candidate::all(365, seed, contiguous);
+            let chosen = candidate::chosen(&candidates).unwrap();
+            assert_eq!(chosen.rule, etcd_defrag_webhook::defrag::policy::DEFAULT_RULE, "{seed} {contiguous}");
+        }
     }
 
     #[test]
@@ -137,7 +163,8 @@ mod tests {
         let options = Options::parse_from(["simulate"]);
         let rows = all(options.days, options.seed, options.contiguous);
         let read = |name: &str| fs::read_to_string(format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        assert_eq!(read("simulation.md"), report::markdown(&rows, &options), "run `make simulate`");
+        let candidates = Candidate::all(options.days, options.seed, options.contiguous);
+        assert_eq!(read("simulation.md"), report::markdown(&rows, &candidates, &options), "run `make simulate`");
         assert_eq!(read("simulation.svg"), plot::svg(&rows), "run `make simulate`");
     }
 }

@@ -17,10 +17,11 @@ pub(crate) enum Shape {
     Churn,
     Leak,
     Storm,
+    Brimful,
 }
 
 impl Shape {
-    pub(crate) const ALL: [Self; 5] = [Self::Steady, Self::Bursty, Self::Churn, Self::Leak, Self::Storm];
+    pub(crate) const ALL: [Self; 6] = [Self::Steady, Self::Bursty, Self::Churn, Self::Leak, Self::Storm, Self::Brimful];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -29,6 +30,7 @@ impl Shape {
             Self::Churn => "churn",
             Self::Leak => "leak",
             Self::Storm => "storm",
+            Self::Brimful => "brimful",
         }
     }
 
@@ -54,6 +56,10 @@ impl Shape {
             Self::Storm => {
                 "A controller in a tight loop: on one day in two weeks it makes objects until 6.9 GiB are in use, is stopped, cleaned \
                  up after, and starts again three hours later, up to five times that day."
+            }
+            Self::Brimful => {
+                "A cluster that has outgrown its quota's comfort: 6.7 GiB of objects (84 %) that stay, 60 to 200 MiB that come by day \
+                 and are gone at night, and once in two weeks a rollout of 300 MiB for some hours."
             }
         }
     }
@@ -136,6 +142,11 @@ fn bursts(shape: Shape, day: u32, weekday: u32, random: &mut Random) -> Vec<Burs
                 height: random.between(0.2, 1.2) * GIB,
             })
             .collect(),
+        Shape::Brimful => {
+            let daily = Burst { start: 48, rise: 36, length: 84, height: random.between(0.06, 0.2) * GIB };
+            let rollout = Burst { start: 60, rise: 3, length: 24, height: 0.3 * GIB };
+            std::iter::once(daily).chain((day % 14 == 4).then_some(rollout)).collect()
+        }
         Shape::Storm if day % 14 == 9 => (0..random.whole(3, 5))
             .map(|number| Burst { start: 12 + number * 24, rise: 8, length: 12, height: 5.0 * GIB })
             .collect(),
@@ -154,6 +165,7 @@ fn base(shape: Shape, day: u32, weekday: u32, step: u32, days: u32) -> f64 {
         Shape::Churn => 3.0 * GIB * (1.0 + 0.1 * progress) + if weekday < 5 { 1.5 } else { 0.4 } * GIB * wave,
         Shape::Leak => 2.0 * GIB + (f64::from(day % 90) + of_day) * 50.0 * MIB,
         Shape::Storm => 1.85 * GIB,
+        Shape::Brimful => 6.7 * GIB,
     }
 }
 
@@ -203,6 +215,11 @@ impl Database {
         let before = std::mem::replace(&mut self.size, self.in_use);
         (self.alarm, self.stranded) = (false, 0.0);
         before - self.size
+    }
+
+    /// Whether nothing is taken.
+    pub(crate) const fn is_alarmed(&self) -> bool {
+        self.alarm
     }
 
     pub(crate) fn usage(&self) -> f64 {

@@ -79,18 +79,7 @@ impl Strategy {
             Self::Scheduled | Self::ScheduledAndOnDemand => DEFAULT_RULE,
             Self::OnDemand => ON_DEMAND_RULE,
         };
-        let Ok(rule) = Rule::parse(rule) else { unreachable!("the rules here are constants") };
-        let aim = Aim {
-            namespace: "ns".to_owned(),
-            name: "etcd".to_owned(),
-            first_ordinal: 0,
-            replicas: MEMBERS,
-            quota: 8 << 30,
-            rule,
-            suspended: false,
-            zone: TimeZone::utc(),
-        };
-        Decider { strategy: self, aim, last: None }
+        Decider::new(self, rule)
     }
 }
 
@@ -102,6 +91,26 @@ pub(crate) struct Decider {
 }
 
 impl Decider {
+    /// At midnight, by this rule.
+    pub(crate) fn nightly(rule: &str) -> Self {
+        Self::new(Strategy::Scheduled, rule)
+    }
+
+    fn new(strategy: Strategy, rule: &str) -> Self {
+        let Ok(rule) = Rule::parse(rule) else { unreachable!("the rules here are constants") };
+        let aim = Aim {
+            namespace: "ns".to_owned(),
+            name: "etcd".to_owned(),
+            first_ordinal: 0,
+            replicas: MEMBERS,
+            quota: 8 << 30,
+            rule,
+            suspended: false,
+            zone: TimeZone::utc(),
+        };
+        Self { strategy, aim, last: None }
+    }
+
     /// Whether the members, all in this state, are defragmented at this step.
     pub(crate) fn defragments(&mut self, step: u32, state: &State) -> bool {
         let holds = |state: &State| self.aim.rule.evaluate(state) == Ok(true);

@@ -4,7 +4,7 @@ use etcd_defrag_webhook::defrag::{
     policy::Policy,
     quantity::{self, GIB, MIB, QuantityError},
     ratio,
-    rule::{Rule, Verdict, analyse, compile},
+    rule::{Rule, Thresholds, Verdict, analyse, compile},
 };
 
 const QUOTA: u64 = 8 * GIB;
@@ -34,7 +34,8 @@ fn amount(text: &str) {
     let shown = quantity::human(bytes);
     let copied = shown.trim_end_matches(" bytes").trim_end_matches(" byte").trim_end_matches('B').replace(' ', "");
     assert_eq!(quantity::parse(&copied), Ok(bytes), "{text:?} is shown as {shown}");
-    becomes_a_rule(None, Some(bytes), (MIB..QUOTA).contains(&bytes));
+    let thresholds = Thresholds { free_above: Some(bytes), ..Thresholds::default() };
+    becomes_a_rule(thresholds, (MIB..QUOTA).contains(&bytes));
 }
 
 fn share(text: &str) {
@@ -44,7 +45,9 @@ fn share(text: &str) {
             let shown = value.to_string();
             // Numbers next to zero take more digits than are read.
             assert!(shown.len() > 32 || ratio::parse(&shown) == Ok(value), "{text:?} is shown as {shown}");
-            becomes_a_rule(Some(value), None, value <= Policy::built_in().limits.quota_ceiling);
+            let usage = Thresholds { usage_above: Some(value), ..Thresholds::default() };
+            becomes_a_rule(usage, value <= Policy::built_in().limits.quota_ceiling);
+            becomes_a_rule(Thresholds { free_share_above: Some(value), ..Thresholds::default() }, true);
         }
         Err(error) => {
             let prose = ["it without blanks", "for example 80%"].contains(&error.instead.as_str());
@@ -54,8 +57,8 @@ fn share(text: &str) {
 }
 
 /// Every threshold compiles to a rule, and one inside the limits to a rule that is proven.
-fn becomes_a_rule(usage_above: Option<f64>, free_above: Option<u64>, inside: bool) {
-    let text = compile(usage_above, free_above);
+fn becomes_a_rule(thresholds: Thresholds, inside: bool) {
+    let text = compile(thresholds);
     let rule = Rule::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let analysis = analyse(&rule, QUOTA, &Policy::built_in().limits);
     let verdicts = [

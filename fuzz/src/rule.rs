@@ -6,7 +6,7 @@ use etcd_defrag_webhook::defrag::{
     finding::Code,
     policy::Policy,
     quantity::{self, GIB, MIB},
-    rule::{Analysis, Rule, State, analyse, judge, picture},
+    rule::{Analysis, Rule, SMALLEST_DATABASE, State, analyse, judge, picture},
 };
 
 use super::{parts, readable};
@@ -34,23 +34,25 @@ pub fn check(input: &[u8]) {
     };
     assert!(!picture(&rule, quota).is_empty());
     let analysis = analyse(&rule, quota, &limits);
-    verdicts::confirm(text, &rule, &analysis, quota, &limits);
-    for state in states(text, quota, &analysis) {
+    verdicts::confirm(text, &rule, &analysis, &limits);
+    let besides = verdicts::Besides::of(text, &rule, quota, &limits);
+    for state in states(text, quota, &analysis, besides.first) {
         verdicts::check(text, &rule, &analysis, &state, &limits);
+        besides.check(text, &rule, &state);
     }
 }
 
 /// Corners, the neighbourhood of every number that the analysis names, and a few states that are all over the place.
-fn states(text: &str, quota: u64, analysis: &Analysis) -> Vec<State> {
+fn states(text: &str, quota: u64, analysis: &Analysis, first: Option<State>) -> Vec<State> {
     let limit = analysis.size_limit;
-    let named = [analysis.floor, analysis.fires_above, analysis.fires_above_compact];
-    let mut sizes = vec![0, 1, MIB, quota / 2, quota / 10 * 9, quota, limit];
+    let named = [analysis.floor, first.map(|state| state.db_size)];
+    let mut sizes = vec![SMALLEST_DATABASE, SMALLEST_DATABASE + 1, MIB, quota / 2, quota / 10 * 9, quota, limit];
     for size in named.into_iter().flatten() {
         sizes.extend([size.saturating_sub(1), size, size.saturating_add(1)]);
     }
     sizes.extend((0..8).map(|n| hash(text, n) % (limit + 1)));
     let mut states = Vec::new();
-    for size in sizes.into_iter().filter(|size| *size <= limit) {
+    for size in sizes.into_iter().filter(|size| (SMALLEST_DATABASE..=limit).contains(size)) {
         let mut frees = vec![0, 1, MIB - 1, MIB, 32 * MIB, size / 2, size];
         frees.extend(analysis.floor.into_iter().flat_map(|floor| [floor.saturating_sub(1), floor]));
         frees.push(hash(text, size) % (size + 1));

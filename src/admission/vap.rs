@@ -192,17 +192,17 @@ fn unknown_labels() -> Validation {
 
 /// Both ways to say when to defragment.
 fn conflict() -> Validation {
-    let has = |key: Key| format!("'{}' in variables.own", key.annotation());
+    let has = |key: &Key| format!("'{}' in variables.own", key.annotation());
+    let thresholds: Vec<String> = Key::THRESHOLDS.iter().map(has).collect();
     validation(
         Code::SettingsConflict,
         &format!(
-            "!({} && ({} || {})) || !variables.written.exists(key, key in {})",
-            has(Key::Rule),
-            has(Key::QuotaUsageAbove),
-            has(Key::FreeAbove),
+            "!({} && ({})) || !variables.written.exists(key, key in {})",
+            has(&Key::Rule),
+            thresholds.join(" || "),
             list(Key::TRIGGERS)
         ),
-        "'rule is set beside quota-usage-above or free-above'",
+        "'rule is set beside quota-usage-above, free-above or free-share-above'",
         "Each says when to defragment, and only one can be followed: remove rule, or remove the thresholds.",
     )
 }
@@ -315,6 +315,13 @@ fn checks(policy: &Policy) -> Vec<Check> {
                 ratio::percent(limits.quota_usage_min),
                 ratio::percent(limits.quota_ceiling)
             ),
+        },
+        Check {
+            name: "wrongShare",
+            code: Code::ThresholdInvalid,
+            keys: vec![Key::FreeShareAbove],
+            good: format!("{share} && {number} > 0.0 && {number} < 1.0"),
+            advice: "Write a share of the file strictly between 0 and 1, such as \"50%\".".to_owned(),
         },
         Check {
             name: "wrongFree",

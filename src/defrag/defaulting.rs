@@ -188,6 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn the_default_of_an_earlier_version_is_filled_in_anew() {
+        let earlier =
+            object(&[(Key::Schedule, "0 0 * * *"), (Key::Rule, "dbSizeFree > 1"), (Key::Defaulted, "schedule,rule")]);
+        let after = apply(&earlier, &changes(&earlier, Some(&earlier), &Policy::built_in()));
+        assert_eq!(get(&after, Key::Rule), Some(super::super::policy::DEFAULT_RULE));
+        assert_eq!(get(&after, Key::Defaulted), Some("schedule,rule"));
+    }
+
+    #[test]
     fn thresholds_of_a_person_take_the_place_of_a_defaulted_rule() {
         let policy = Policy::built_in();
         let filled = apply(&object(&[]), &changes(&object(&[]), None, &policy));

@@ -52,6 +52,8 @@ keys! {
     QuotaUsageAbove = "quota-usage-above";
     /// An amount of reclaimable space above which to defragment.
     FreeAbove = "free-above";
+    /// A share of the database file that is reclaimable, above which to defragment.
+    FreeShareAbove = "free-share-above";
     /// Pauses the CronJob.
     Suspend = "suspend";
     /// Whether the leader is moved before its member is defragmented.
@@ -90,7 +92,10 @@ keys! {
 
 impl Key {
     /// The keys that say when to defragment; a value for one of them stands against the defaults of all.
-    pub const TRIGGERS: &'static [Self] = &[Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove];
+    pub const TRIGGERS: &'static [Self] = &[Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove, Self::FreeShareAbove];
+
+    /// The keys among them that a rule is made of.
+    pub const THRESHOLDS: &'static [Self] = &[Self::QuotaUsageAbove, Self::FreeAbove, Self::FreeShareAbove];
 
     /// The keys that say how and when to defragment. The others state facts, or ask for something once.
     pub const SETTINGS: &'static [Self] = &[
@@ -99,6 +104,7 @@ impl Key {
         Self::Rule,
         Self::QuotaUsageAbove,
         Self::FreeAbove,
+        Self::FreeShareAbove,
         Self::MoveLeader,
         Self::AutoDisalarm,
         Self::DisalarmBelow,
@@ -120,7 +126,7 @@ impl Key {
 
     /// The keys that the webhook fills in where a policy has a value for them.
     pub const DEFAULTABLE: &'static [Self] =
-        &[Self::Schedule, Self::TimeZone, Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove];
+        &[Self::Schedule, Self::TimeZone, Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove, Self::FreeShareAbove];
 
     /// Whether the webhook fills this key in.
     #[must_use]

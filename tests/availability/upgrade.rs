@@ -42,7 +42,7 @@ pub(crate) struct Next {
 impl Next {
     pub(crate) fn make() -> Self {
         let dir = TempDir::with_prefix("etcd-defrag-next-").unwrap();
-        let next = Self { dir, version: after(VERSION), rule: DEFAULT_RULE.replacen("200", "300", 1) };
+        let next = Self { dir, version: after(VERSION), rule: DEFAULT_RULE.replacen("0.5", "0.6", 1) };
         let mut program = program(next.dir.path(), own_image());
         replace(&mut program, &format!("{NAME}/{VERSION}"), &format!("{NAME}/{}", next.version));
         replace(&mut program, DEFAULT_RULE, &next.rule);

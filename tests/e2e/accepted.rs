@@ -67,6 +67,7 @@ fn setting() -> impl Strategy<Value = (&'static str, String)> {
         ),
         of("quota-usage-above", &["70%", "0.85"]),
         of("free-above", &["200Mi", "1G"]),
+        of("free-share-above", &["50%", "0.333"]),
         of("suspend", &["true", "false"]),
         of("move-leader", &["false"]),
         of("auto-disalarm", &["true"]),

@@ -5,6 +5,7 @@ use std::{process::Command, time::Duration};
 use serde_json::Value;
 
 use super::support::{etcd, namespace, world};
+use etcd_defrag_webhook::defrag::rule::SMALLEST_DATABASE;
 use harness::{EtcdCluster, EtcdOptions, eventually};
 
 /// A schedule whose next run is at most a minute away would be refused, so the run is asked for as people do it.
@@ -79,4 +80,16 @@ fn the_engine_takes_the_arguments() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("[Dry run]") || said.to_lowercase().contains("dry run"), "{said}");
+}
+
+/// The analysis of rules begins at the smallest database that there is.
+#[test]
+fn no_database_is_smaller_than_the_analysis_of_rules_assumes() {
+    let cluster = EtcdCluster::start(&EtcdOptions { members: 1, tls: false, ..EtcdOptions::default() });
+    let size = || cluster.status()[0].db_size;
+    let fresh = size();
+    cluster.etcdctl_ok(&["defrag"]);
+    let defragmented = size();
+    println!("a fresh database has {fresh} bytes, a defragmented one {defragmented}");
+    assert!(fresh.min(defragmented) >= SMALLEST_DATABASE, "{fresh} and {defragmented}");
 }

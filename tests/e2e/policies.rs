@@ -158,8 +158,13 @@ fn contradictions_are_refused_in_words_that_help() {
         (json!({"allowOptOut": true}), "or write enrollment: All"),
         (
             json!({"defaults": {"rule": "dbSizeFree > 1", "freeAbove": "1Gi"}}),
-            "write either rule, or quotaUsageAbove and freeAbove",
+            "write either rule, or quotaUsageAbove, freeAbove and freeShareAbove",
         ),
+        (
+            json!({"defaults": {"rule": "dbSizeFree > 1", "freeShareAbove": "50%"}}),
+            "write either rule, or quotaUsageAbove, freeAbove and freeShareAbove",
+        ),
+        (json!({"defaults": {"freeShareAbove": "100%"}}), "a share is above 0% and below 100%"),
         (json!({"defaults": {"freeAbove": "0"}}), "write a value such as 200Mi"),
         (json!({"defaults": {"freeAbove": "200MB"}}), "such as 200Mi"),
         (json!({"defaults": {"quotaUsageAbove": "0%"}}), "such as 80% or 0.8"),

@@ -37,6 +37,8 @@ const REFUSED: &[(&[(&str, &str)], &str)] = &[
     (&[("disalarm-below", "100%")], "strictly between 0 and 1"),
     (&[("quota-usage-above", "95%")], "from 0% to 90%"),
     (&[("free-above", "200MB")], "[free-below-minimum]"),
+    (&[("free-share-above", "100%")], "[threshold-invalid]"),
+    (&[("rule", "dbSizeFree > 1"), ("free-share-above", "50%")], "remove rule, or remove the thresholds"),
     (&[("quota", "0")], "[quota-invalid]"),
     (&[("client-port", "65536")], "a port from 1 to 65535"),
 ];
@@ -48,7 +50,7 @@ const ACCEPTED: &[&[(&str, &str)]] = &[
     &[("schedule", " 5\t4  * * mon-5 ")],
     &[("schedule", "@every 6h")],
     &[("quota-usage-above", "90%"), ("free-above", "1.5e9")],
-    &[("quota-usage-above", "0.55"), ("free-above", "0.25Gi")],
+    &[("quota-usage-above", "0.55"), ("free-above", "0.25Gi"), ("free-share-above", "45.5%")],
     &[("wait-between-members", "0"), ("command-timeout", "+1.5h3m.5s")],
     &[("wait-between-members", "000000000000000000000000000001m"), ("command-timeout", "86400000000000ns")],
     &[("disalarm-below", "85.5%"), ("auto-disalarm", "true"), ("client-port", "02379")],

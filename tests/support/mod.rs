@@ -6,7 +6,7 @@
 #[path = "../oracle/harness.rs"]
 mod harness;
 
-use etcd_defrag_webhook::defrag::rule::State;
+use etcd_defrag_webhook::defrag::rule::{SMALLEST_DATABASE, State};
 
 pub(crate) use harness::Random;
 
@@ -300,7 +300,7 @@ pub(crate) fn state(random: &mut Random, quota: u64, limit: u64) -> State {
         4 => random.below(9) << 20,
         _ => random.below(limit + 1),
     };
-    let size = size.min(limit);
+    let size = size.clamp(SMALLEST_DATABASE.min(limit), limit);
     let free = match random.below(8) {
         0 => 0,
         1 => size,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use etcd_defrag_webhook::defrag::{
     policy::{DEFAULT_RULE, Policy},
-    rule::{self, Rule, State},
+    rule::{self, Rule, State, Thresholds},
 };
 use serde_json::json;
 
@@ -60,7 +60,11 @@ pub fn judge(table: &mut Table) -> Result {
     };
     let mut rules: Vec<String> = RULES.map(str::to_owned).into();
     rules.extend([
-        rule::compile(Some(0.75), Some(512 << 20)),
+        rule::compile(Thresholds {
+            usage_above: Some(0.75),
+            free_above: Some(512 << 20),
+            free_share_above: Some(0.5),
+        }),
         "dbSizeFree * dbQuotaUsage > 100*1024*1024".to_owned(),
         "dbSizeFree / dbSize > 0.45".to_owned(),
         "(dbSize - dbSizeInUse) % 4096 == 1 || dbSize * dbSizeFree % 7 > 5".to_owned(),

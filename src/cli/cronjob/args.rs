@@ -1,6 +1,6 @@
 //! The flags of defrag.sh.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
     cli::Format,
@@ -29,6 +29,10 @@ pub(crate) struct Args {
     /// When to run [default: 0 0 * * *, or what the StatefulSet says]
     #[arg(short = 'j', long, value_name = "schedule", allow_hyphen_values = true)]
     pub(super) schedule: Option<String>,
+    /// When a member is worth defragmenting: a rule of the engine, or "defrag.sh" for the one that defrag.sh passes on, which also
+    /// fires with nothing to reclaim [default: what the StatefulSet says, or the built-in rule]
+    #[arg(long, value_name = "rule", allow_hyphen_values = true)]
+    pub(super) rule: Option<String>,
     /// Read the StatefulSet from the cluster of the current kubeconfig, and apply its CronJob there
     #[arg(long)]
     pub(super) apply: bool,
@@ -44,6 +48,8 @@ pub(crate) struct Args {
 const NAME: &str = "kamaji-etcd";
 /// The namespace in which defrag.sh looks.
 const NAMESPACE: &str = "kamaji-system";
+/// The rule of defrag.sh, and what asks for it.
+const RULE: (&str, &str) = ("defrag.sh", "dbQuotaUsage > 0.8 || dbSize - dbSizeInUse > 200*1024*1024");
 
 impl Args {
     pub(super) fn name(&self) -> &str {
@@ -63,13 +69,29 @@ impl Args {
         object.metadata.labels.get_or_insert_default().insert(ENABLED.to_owned(), "true".to_owned());
         let annotations = object.metadata.annotations.get_or_insert_default();
         if let Some(schedule) = &self.schedule {
-            annotations.insert(Key::Schedule.annotation().to_owned(), schedule.clone());
+            write(annotations, Key::Schedule, schedule);
+        }
+        if let Some(rule) = &self.rule {
+            for threshold in Key::THRESHOLDS {
+                annotations.remove(threshold.annotation());
+            }
+            let (name, of_script) = RULE;
+            write(annotations, Key::Rule, if rule == name { of_script } else { rule });
         }
         if let Some(service) = self.etcd_service.as_ref().filter(|service| **service != object.spec.service_name) {
-            annotations.insert(Key::Service.annotation().to_owned(), service.clone());
+            write(annotations, Key::Service, service);
         }
         object
     }
+}
+
+/// Sets an annotation as a person does: it follows no policy then.
+fn write(annotations: &mut BTreeMap<String, String>, key: Key, value: &str) {
+    if let Some(list) = annotations.get_mut(Key::Defaulted.annotation()) {
+        let others: Vec<&str> = list.split(',').filter(|name| name.trim() != key.name()).collect();
+        *list = others.join(",");
+    }
+    annotations.insert(key.annotation().to_owned(), value.to_owned());
 }
 
 /// Needed to name a StatefulSet or its pods (RFC 1123).

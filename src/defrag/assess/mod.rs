@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 
-pub(super) use self::settings::restates;
+pub(crate) use self::settings::restates;
 pub use self::{
     enrollment::Enrollment,
     plan::Plan,
@@ -214,6 +214,7 @@ fn enrolled(
     findings.extend(opted_out(object));
     findings.extend(asking::on_pod_template(object));
     findings.extend(discovered);
+    findings.extend(case.out_of_reach(&settings).filter(|_| own_trigger));
     let mut checked = case.check(settings, given, findings, own_trigger, None);
     let mut findings = std::mem::take(&mut checked.findings);
     if let Some(etcd) = &etcd {

@@ -9,7 +9,9 @@ use crate::defrag::{
     etcd,
     facts::Facts,
     finding::{WARNING_LIMIT, shorten},
-    policy, quantity,
+    policy::{self, Limits},
+    quantity,
+    rule::{self, Rule},
     schedule::{Schedule, TimeZone},
     settings::{Given, Settings, length},
 };
@@ -53,7 +55,8 @@ pub struct Plan {
     pub(super) no_compaction: Option<String>,
     parsed: Option<Schedule>,
     zone: TimeZone,
-    fires_above: Option<u64>,
+    /// By which the rule was checked.
+    limits: Limits,
 }
 
 impl Plan {
@@ -84,7 +87,7 @@ impl Plan {
             rule: checked.rule,
             parsed,
             zone: zone.unwrap_or_else(TimeZone::utc),
-            fires_above: checked.fires_above,
+            limits: limits.clone(),
             suspend: false,
             suspended: !acceptable || facts.as_ref().is_none_or(|facts| facts.endpoints.is_empty()),
             facts,
@@ -106,6 +109,13 @@ impl Plan {
         self.parsed.iter().flat_map(|schedule| schedule.fire_times(now, &self.zone)).take(count).collect()
     }
 
+    /// The least size at which the rule fires, in bytes.
+    fn fires_above(&self) -> Option<u64> {
+        let quota = self.facts.as_ref().map_or(etcd::DEFAULT_QUOTA, |facts| facts.quota);
+        let rule = Rule::parse(&self.rule).ok()?;
+        rule::first_firing(&rule, quota, &self.limits).map(|state| state.db_size)
+    }
+
     /// The settings in force, a line of at most [`WARNING_LIMIT`] characters each: next runs, quota, when the
     /// rule fires, and what becomes of old revisions unless etcd compacts itself.
     #[must_use]
@@ -122,9 +132,9 @@ impl Plan {
             Some(facts) => format!("quota {} ({})", quantity::human(facts.quota), self.quota_source),
             None => "the quota is not known".to_owned(),
         };
-        let fires = match self.fires_above {
-            Some(bytes) => format!("a run defragments a mostly free database {}", from(bytes)),
-            None => "no database size makes the rule fire".to_owned(),
+        let fires = match self.fires_above() {
+            Some(bytes) => format!("a run can defragment a database {}", from(bytes)),
+            None => "no database size makes the rule true".to_owned(),
         };
         let compacts = match &self.no_compaction {
             _ if self.compaction => {
@@ -141,10 +151,11 @@ impl Plan {
 /// That no run starts, and until when.
 pub(super) const SUSPENDED: &str = "suspended: no run until that ends";
 
-/// A least size in words: `>` makes it one byte more than the number that a person wrote.
+/// A least size in words: each `>` makes it a byte or two more than the number that a person wrote.
 fn from(bytes: u64) -> String {
-    match bytes.checked_sub(1) {
-        Some(below) if below > 0 && below.is_multiple_of(quantity::MIB) => format!("above {}", quantity::human(below)),
-        _ => format!("from {} on", quantity::human(bytes)),
+    let below = bytes / quantity::MIB * quantity::MIB;
+    if below > 0 && (1..8).contains(&(bytes - below)) {
+        return format!("above {}", quantity::human(below));
     }
+    format!("from {} on", quantity::human(bytes))
 }

@@ -9,7 +9,7 @@ use crate::defrag::{
     finding::{Code, Finding},
     keys::Key,
     policy::{DEFAULT_SCHEDULE, Policy},
-    rule,
+    rule::{self, Thresholds},
     schedule::{self, Resolved},
     settings::{self, Given, Settings, Trigger, length},
     statefulset::StatefulSet,
@@ -34,7 +34,6 @@ pub(super) struct CheckedSettings {
     pub(super) findings: Vec<Finding>,
     /// The rule, as the engine gets it.
     pub(super) rule: String,
-    pub(super) fires_above: Option<u64>,
     /// None where Kubernetes would refuse the schedule or the zone.
     pub(super) resolved: Option<Resolved>,
 }
@@ -67,10 +66,8 @@ impl Case<'_> {
         let limits = &self.policy.limits;
         let rule = match (&settings.trigger, compiled) {
             (Trigger::Rule(text), _) => text.clone(),
-            (Trigger::Thresholds { .. }, Some(compiled)) => compiled.to_owned(),
-            (Trigger::Thresholds { usage_above, free_above }, None) => {
-                rule::compile_within(*usage_above, *free_above, limits)
-            }
+            (Trigger::Thresholds(_), Some(compiled)) => compiled.to_owned(),
+            (Trigger::Thresholds(thresholds), None) => rule::compile_within(*thresholds, limits),
         };
         let quota = self.quota.unwrap_or(etcd::DEFAULT_QUOTA);
         let mut judged = rule::judge(&rule, quota, limits, &settings.trigger_key.field());
@@ -93,18 +90,18 @@ impl Case<'_> {
         findings.extend(length::Bounds::of(self.policy).judge(run, settings::Place::Annotations));
         // Without a quota there is no state space to judge the rule on, and without a threshold there is no rule; what is
         // missing is refused already.
-        let unread = settings.trigger == Trigger::Thresholds { usage_above: None, free_above: None };
+        let unread = settings.trigger == Trigger::Thresholds(Thresholds::default());
         if self.quota.is_some() && !unread {
             findings.extend(judged.findings);
         }
-        CheckedSettings {
-            settings,
-            given,
-            findings,
-            rule,
-            fires_above: judged.fires_above,
-            resolved: scheduled.resolved,
-        }
+        CheckedSettings { settings, given, findings, rule, resolved: scheduled.resolved }
+    }
+
+    /// That no database of this quota has as much to reclaim as a person's threshold asks for. One of the policy is for etcds of
+    /// any quota.
+    pub(super) fn out_of_reach(self, settings: &Settings) -> Option<Finding> {
+        let Trigger::Thresholds(thresholds) = &settings.trigger else { return None };
+        rule::out_of_reach(thresholds.free_above?, self.quota?, &self.policy.limits, &Key::FreeAbove.field())
     }
 
     /// The settings in force where the ones that are asked for are refused by `findings`.
@@ -167,7 +164,7 @@ impl Case<'_> {
 
     /// The built-in default of each setting that has one besides what its absence means. The rule keeps to the limits.
     fn built_in_defaults(self) -> Given {
-        let rule = rule::compile_within(None, None, &self.policy.limits);
+        let rule = rule::compile_within(Thresholds::default(), &self.policy.limits);
         Given::from([(Key::Schedule, DEFAULT_SCHEDULE.to_owned()), (Key::Rule, rule)])
     }
 
@@ -211,6 +208,7 @@ pub(crate) fn restates(finding: &Finding, said: &[Finding]) -> bool {
     let of_threshold = match finding.code {
         Code::FreeBelowMinimum => Code::FreeBelowMinimum,
         Code::RuleMissesQuota => Code::QuotaUsageOutOfRange,
+        Code::RuleNeverTrue | Code::RuleConstantSuspect => Code::RuleNeverTrue,
         _ => return false,
     };
     said.iter().any(|one| one.code == of_threshold)

@@ -100,8 +100,33 @@ fn the_label_decides() {
 fn thresholds_take_the_place_of_the_rule() {
     let plan = assessed(annotated(&[("quota-usage-above", "75%"), ("free-above", "1Gi")])).plan.unwrap();
     insta::assert_snapshot!(plan.rule);
+    let plan = assessed(annotated(&[("free-share-above", "45%"), ("quota-usage-above", "75%")])).plan.unwrap();
+    insta::assert_snapshot!(plan.rule, @"(dbSizeFree > 0.45*dbSize && dbSizeFree > 32*1024*1024) || (dbQuotaUsage > 0.75 && dbSizeFree > 32*1024*1024)");
     let broken = assessed(annotated(&[("quota-usage-above", "eighty")]));
     assert_eq!(broken.denials().map(|finding| finding.code).collect::<Vec<_>>(), [Code::ThresholdInvalid]);
+}
+
+/// The quota is 8 GiB. As a threshold and as a rule; in a part of a rule it is a warning, and in a policy nobody's mistake here.
+#[test]
+fn a_threshold_that_no_database_reaches_is_refused() {
+    let denials = |annotations: &[(&str, &str)]| {
+        let assessment = assessed(annotated(annotations));
+        assessment.denials().map(|finding| (finding.code, finding.message.clone())).collect::<Vec<_>>()
+    };
+    let refused = denials(&[("free-above", "20Gi")]);
+    assert_eq!(refused.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [Code::RuleNeverTrue]);
+    insta::assert_snapshot!(refused[0].1, @r#"The threshold asks for more than 20 GiB to reclaim, and the quota is 8 GiB: no database gets there, so the threshold would never start a run. Write less than the quota, such as "1Gi", or a share of the file in free-share-above."#);
+    assert_eq!(denials(&[("free-above", "8Gi"), ("free-share-above", "50%")]).len(), 1);
+    assert_eq!(denials(&[("free-above", "8191Mi")]), []);
+    assert_eq!(denials(&[("rule", "dbSizeFree > 20*1024*1024*1024")])[0].0, Code::RuleNeverTrue);
+    let near = "(dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024)";
+    assert_eq!(denials(&[("rule", &format!("dbSizeFree > 20*1024*1024*1024 || {near}"))]), []);
+    let mut policy = Policy::built_in();
+    policy.defaults.remove(&Key::Rule);
+    policy.defaults.insert(Key::FreeAbove, "20Gi".to_owned());
+    let object = serde_json::from_value(annotated(&[])).unwrap();
+    let governing = Governing::of(policy);
+    assert_eq!(assess(&object, &governing, &Surroundings::nothing(), now()).denials().count(), 0);
 }
 
 #[test]
@@ -143,14 +168,14 @@ fn a_constant_of_the_policys_rule_is_nobodys_mistake_on_a_small_etcd() {
         let mut object = annotated(annotations);
         let command = object["spec"]["template"]["spec"]["containers"][0]["command"].as_array_mut().unwrap();
         let quota = command.iter_mut().find(|word| word.as_str().unwrap().starts_with("--quota-backend-bytes"));
-        *quota.unwrap() = json!("--quota-backend-bytes=134217728");
+        *quota.unwrap() = json!("--quota-backend-bytes=67108864");
         let assessment = assessed(object);
         assessment.findings.iter().filter(|finding| finding.code == Code::RuleConstantSuspect).count()
     };
     let rule = crate::defrag::policy::DEFAULT_RULE;
     assert_eq!(suspects(&[]), 0, "the built-in rule");
     assert_eq!(suspects(&[("rule", rule), ("defaulted", "rule")]), 0, "filled in by the webhook");
-    assert_eq!(suspects(&[("rule", rule)]), 1, "a person's");
+    assert_eq!(suspects(&[("rule", rule)]), 2, "a person's");
 }
 
 /// Where nothing is served, nothing is judged but that it is enrolled, and there is no CronJob, in every caller.

@@ -36,9 +36,11 @@ use super::{
     schedule,
 };
 
-/// The rule that the built-in policy gives to every etcd: at least 200 MiB to reclaim, or at least 32 MiB once the
-/// database takes more than 80 % of its quota.
-pub const DEFAULT_RULE: &str = "dbSizeFree > 200*1024*1024 || (dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024)";
+/// The rule that the built-in policy gives to every etcd: more than half of the file is free and more than 100 MiB are in use,
+/// as the etcd mixin's alert on fragmentation has it, or once the database takes more than 80 % of its quota more than
+/// 256 MiB or a tenth of the quota are free. docs/decisions/027 says why.
+pub const DEFAULT_RULE: &str = "(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024) || \
+                                (dbQuotaUsage > 0.8 && (dbSizeFree > 256*1024*1024 || dbSizeFree > 0.1*dbQuota))";
 
 /// The schedule that the built-in policy gives to every etcd, defrag.sh's.
 pub const DEFAULT_SCHEDULE: &str = "0 0 * * *";

@@ -26,7 +26,7 @@ pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn share(_: &mut SchemaGenerator) -> Schema {
     text(
         r"^(([1-9][0-9]?(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)%|0\.[0-9]*[1-9][0-9]*)$",
-        "a share of the quota is above 0% and below 100%, such as 80% or 0.8",
+        "a share is above 0% and below 100%, such as 80% or 0.8",
     )
 }
 
@@ -179,12 +179,14 @@ pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
 
 /// A rule over the spec: each locked key has a default, but for those that are locked to what is discovered.
 pub(super) fn locked_keys_have_defaults() -> String {
-    const TRIGGERS: &str =
-        "has(self.defaults.rule) || has(self.defaults.quotaUsageAbove) || has(self.defaults.freeAbove)";
+    const TRIGGERS: &str = "has(self.defaults.rule) || has(self.defaults.quotaUsageAbove) || \
+                            has(self.defaults.freeAbove) || has(self.defaults.freeShareAbove)";
     let cases: Vec<String> = LockableKey::ALL
         .iter()
         .map(|(_, name, field)| match (*name, field) {
-            ("rule" | "quota-usage-above" | "free-above", _) => format!("key == '{name}' && ({TRIGGERS})"),
+            ("rule" | "quota-usage-above" | "free-above" | "free-share-above", _) => {
+                format!("key == '{name}' && ({TRIGGERS})")
+            }
             (_, Some(field)) => format!("key == '{name}' && has(self.defaults.{field})"),
             (_, None) => format!("key == '{name}'"),
         })

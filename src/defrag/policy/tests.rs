@@ -61,7 +61,7 @@ fn every_field_reaches_its_place() {
         "validationActions": ["Warn", "Audit"],
         "defaults": {
             "schedule": "H H(0-3) * * *", "timeZone": "Etc/UTC", "quotaUsageAbove": "75%", "freeAbove": "1Gi",
-            "suspend": false, "moveLeader": false, "autoDisalarm": true, "disalarmBelow": "0.85", "compaction": false,
+            "freeShareAbove": "0.45", "suspend": false, "moveLeader": false, "autoDisalarm": true, "disalarmBelow": "0.85", "compaction": false,
             "waitBetweenMembers": "1m", "commandTimeout": "5m", "clientPort": 2379, "clusterDomain": "cluster.local",
             "caSecret": "etcd-ca", "clientSecret": "etcd-client:tls.crt,tls.key", "usernameSecret": "root:user,pass",
         },
@@ -102,6 +102,9 @@ fn what_is_wrong_in_words_that_help() {
         json!({"defaults": {"quotaUsageAbove": "80"}}),
         json!({"defaults": {"quotaUsageAbove": "95%"}}),
         json!({"defaults": {"freeAbove": "much"}}),
+        json!({"defaults": {"freeAbove": "20Gi"}}),
+        json!({"defaults": {"freeShareAbove": "50"}}),
+        json!({"defaults": {"rule": "dbSizeFree > 0", "freeShareAbove": "50%"}}),
         json!({"defaults": {"disalarmBelow": "100%"}}),
         json!({"defaults": {"waitBetweenMembers": "30"}}),
         json!({"defaults": {"commandTimeout": "10s"}}),
@@ -248,9 +251,9 @@ fn a_hazard_that_is_allowed_is_not_mentioned() {
 fn the_default_rule_follows_the_limits() {
     let rule = |limits: Value| policy(&json!({"limits": limits})).defaults[&Key::Rule].clone();
     assert_eq!(rule(json!({})), DEFAULT_RULE);
-    insta::assert_snapshot!(rule(json!({"minFree": "64Mi"})), @"dbSizeFree > 200*1024*1024 || (dbQuotaUsage > 0.8 && dbSizeFree > 64*1024*1024)");
-    insta::assert_snapshot!(rule(json!({"minFree": "1Gi"})), @"dbSizeFree > 1024*1024*1024");
-    insta::assert_snapshot!(rule(json!({"quotaUsage": {"max": "70%"}})), @"dbSizeFree > 200*1024*1024 || (dbQuotaUsage > 0.7 && dbSizeFree > 32*1024*1024)");
+    insta::assert_snapshot!(rule(json!({"minFree": "64Mi"})), @"(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024) || (dbQuotaUsage > 0.8 && dbSizeFree > 64*1024*1024 && (dbSizeFree > 256*1024*1024 || dbSizeFree > 0.1*dbQuota))");
+    insta::assert_snapshot!(rule(json!({"minFree": "1Gi"})), @"(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024 && dbSizeFree > 1024*1024*1024) || (dbQuotaUsage > 0.8 && dbSizeFree > 1024*1024*1024)");
+    insta::assert_snapshot!(rule(json!({"quotaUsage": {"max": "70%"}})), @"(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024) || (dbQuotaUsage > 0.7 && (dbSizeFree > 256*1024*1024 || dbSizeFree > 0.1*dbQuota))");
 }
 
 /// The addresses are locked as the Secrets are; there is no value for a whole fleet, so it is what is discovered.

@@ -10,14 +10,13 @@ use super::{
     Rule, State, Variable,
     bounds::{Bounds, Outcomes, specialise},
     program::{Instruction, Operation},
-    region::{Region, Slice},
+    region::Region,
     space::Space,
-    threshold,
 };
 use crate::defrag::{policy::Limits, quantity::MIB};
 
 /// How many instructions one analysis may bound. Chosen for one millisecond on a slow core.
-const BUDGET: usize = 24_000;
+pub(super) const BUDGET: usize = 24_000;
 
 /// Whether a property holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +40,8 @@ impl Verdict {
     }
 }
 
-/// What holds for a rule over all states with `0 ≤ dbSizeInUse ≤ dbSize ≤ size_limit`, all in whole bytes.
+/// What holds for a rule over all states with `0 ≤ dbSizeInUse ≤ dbSize ≤ size_limit` and a `dbSize` of at least
+/// [`SMALLEST_DATABASE`](super::SMALLEST_DATABASE), all in whole bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Analysis {
     /// The largest size that was looked at: the quota and a quarter more, in bytes.
@@ -62,10 +62,6 @@ pub struct Analysis {
     pub floor: Option<u64>,
     /// The state with the least to reclaim at which it has been seen to fire.
     pub least_free: Option<State>,
-    /// The least size at which it fires with nothing in use, in bytes.
-    pub fires_above: Option<u64>,
-    /// The least size at which it fires with everything in use, in bytes; mostly never.
-    pub fires_above_compact: Option<u64>,
     /// How many regions were bounded.
     pub regions: usize,
 }
@@ -74,9 +70,7 @@ pub struct Analysis {
 #[must_use]
 pub fn analyse(rule: &Rule, quota: u64, limits: &Limits) -> Analysis {
     let space = Space::new(quota, limits);
-    let always = [Instruction { operation: Operation::Boolean(true), start: 0, end: 0, first: 0 }];
-    let program = if rule.program.is_empty() { &always } else { rule.program.as_slice() };
-    let program = specialise(program, space.quota_as_float);
+    let program = specialise(rule.instructions(), space.quota_as_float);
     let search = Search::new(rule, &program, &space);
     search.finish()
 }
@@ -140,9 +134,9 @@ impl<'a> Search<'a> {
         let (lesser, greater) = (mib.min(self.space.enough), mib.max(self.space.enough));
         for free in [(0, lesser - 1), (lesser, greater - 1), (greater, limit)] {
             let real = self.space.least_real.min(ceiling);
-            for size in [(0, real - 1), (real, ceiling - 1), (ceiling, limit)] {
+            for size in [(self.space.size_least, real - 1), (real, ceiling - 1), (ceiling, limit)] {
                 let anything = Outcomes { fires: true, rests: true, fails: true };
-                self.open.extend(Region::new(Slice::All, size, free).map(|region| (region, anything)));
+                self.open.extend(Region::new(size, free).map(|region| (region, anything)));
             }
         }
     }
@@ -183,16 +177,26 @@ impl<'a> Search<'a> {
             || outcomes.fires && self.lowers_floor(region)
     }
 
-    /// Whether a state of the region could show a lower floor, counted in whole MiB.
+    /// Whether a state of the region could show a lower floor, counted in whole MiB, and that is worth its cost: one MiB less
+    /// is not, where edges of the rule meet and it takes very small regions to tell.
     fn lowers_floor(&self, region: &Region) -> bool {
-        let least = region.free.0.cast_unsigned() / MIB;
+        let least = region.free.0.cast_unsigned() / MIB + if self.spent < BUDGET / 8 { 0 } else { 1 };
         self.found.least_free.is_none_or(|known| least < known.free() / MIB)
+    }
+
+    /// Whether a region that is left alone keeps the floor from being proven.
+    fn leaves_floor_open(&self, region: &Region, outcomes: Outcomes) -> bool {
+        outcomes.fires
+            && self.found.least_free.is_none_or(|known| region.free.0.cast_unsigned() / MIB < known.free() / MIB)
     }
 
     fn finish(mut self) -> Analysis {
         let mut undecided: Vec<(Region, Outcomes)> = Vec::new();
         while let Some((region, before)) = self.open.pop_front() {
             if !self.matters(&region, before) {
+                if self.leaves_floor_open(&region, before) {
+                    undecided.push((region, before));
+                }
                 continue;
             }
             if self.spent >= BUDGET {
@@ -206,6 +210,9 @@ impl<'a> Search<'a> {
             }
             let outcomes = self.bound(&region);
             if !self.matters(&region, outcomes) {
+                if self.leaves_floor_open(&region, outcomes) {
+                    undecided.push((region, outcomes));
+                }
                 continue;
             }
             let cut = self.bounds.cut;
@@ -213,7 +220,9 @@ impl<'a> Search<'a> {
             if outcomes.is_single() || !self.matters(&region, outcomes) {
                 if outcomes.is_single() && outcomes.fires {
                     // Every state of it fires, the one with the least to reclaim included.
-                    self.note(&region.state(region.size.1, region.free.0, self.space.quota));
+                    self.note(&Region::state(region.size.1, region.free.0, self.space.quota));
+                } else if self.leaves_floor_open(&region, outcomes) {
+                    undecided.push((region, outcomes));
                 }
                 continue;
             }
@@ -237,7 +246,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn conclude(mut self, undecided: &[(Region, Outcomes)]) -> Analysis {
+    fn conclude(self, undecided: &[(Region, Outcomes)]) -> Analysis {
         let could = |test: &dyn Fn(&Region, Outcomes) -> bool| {
             undecided.iter().any(|(region, outcomes)| test(region, *outcomes))
         };
@@ -256,8 +265,8 @@ impl<'a> Search<'a> {
         });
         let futile = could(&|region, outcomes| outcomes.fires && region.free.0 < mib);
         let found = self.found;
-        let full = self.space.state(self.space.quota, self.space.quota);
-        let compact = self.space.state(self.space.quota, 0);
+        let full = self.space.state(self.space.full(), self.space.full());
+        let compact = self.space.state(self.space.full(), 0);
         let floor = undecided
             .iter()
             .filter(|(_, outcomes)| outcomes.fires)
@@ -266,10 +275,6 @@ impl<'a> Search<'a> {
             .min()
             .map(|least| least / MIB * MIB)
             .filter(|floor| *floor > 0);
-        let mut threshold = |slice| {
-            threshold::first_firing(self.rule, &mut self.bounds, self.space, slice, BUDGET / 8 / self.cost + 60)
-        };
-        let (fires_above, fires_above_compact) = (threshold(Slice::Fragmented), threshold(Slice::Compact));
         let always = |witness: Option<State>, open: bool, state: State| match witness {
             Some(_) => Verdict::Proven,
             None if open => Verdict::Undecided,
@@ -284,8 +289,6 @@ impl<'a> Search<'a> {
             never_futile: verdict(found.futile, futile),
             floor,
             least_free: found.least_free,
-            fires_above,
-            fires_above_compact,
             regions: self.regions,
         }
     }

@@ -1,13 +1,17 @@
 //! What a rule can be over a region of states.
 
+use std::cmp::Ordering;
+
 use super::{
     State,
     domain::{Floats, Integers, Set, Truths},
     eval::{self, Value},
+    fact::{self, Corners, Fact},
     linear::Line,
     power,
     program::{Binary, Instruction, Operation},
     region::Region,
+    whole::{bits, quotients},
 };
 
 /// What a rule can be over a region. At least one is set; a region of one state has exactly one.
@@ -80,16 +84,18 @@ pub(super) struct Bounds<'a> {
     /// The largest size, for the errors of lines.
     limit: f64,
     stack: Vec<Set>,
-    corners: [(f64, f64); 5],
+    corners: Corners,
     fails: bool,
     /// A line at whose root a region is best cut.
     pub(super) cut: Option<Line>,
+    /// What is known besides of the states of a region.
+    pub(super) facts: Vec<Fact>,
 }
 
 impl<'a> Bounds<'a> {
     pub(super) fn new(program: &'a [Instruction], quota: f64, limit: f64) -> Self {
-        let corners = [(0.0, 0.0); 5];
-        Self { program, quota, limit, stack: Vec::with_capacity(16), corners, fails: false, cut: None }
+        let (stack, corners, facts) = (Vec::with_capacity(16), Corners::new(), Vec::new());
+        Self { program, quota, limit, stack, corners, fails: false, cut: None, facts }
     }
 
     /// What the program can be over `region`.
@@ -104,7 +110,12 @@ impl<'a> Bounds<'a> {
     /// The values that the program can have over `region`, `None` where every state fails.
     pub(super) fn set(&mut self, region: &Region) -> Option<Set> {
         self.stack.clear();
-        self.corners = region.corners();
+        self.corners.clear();
+        if self.facts.is_empty() {
+            self.corners.extend(region.corners());
+        } else {
+            self.corners = fact::corners(region, &self.facts, self.limit);
+        }
         (self.fails, self.cut) = (false, None);
         for step in self.program {
             let set = self.step(step.operation, region);
@@ -128,10 +139,11 @@ impl<'a> Bounds<'a> {
             Operation::Variable(variable) => {
                 let (low, high) = region.bounds(variable, self.quota);
                 let whole = variable != super::Variable::DbQuotaUsage;
-                Set::floats(
-                    Floats { whole, ..Floats::between(low, high) },
-                    region.line(variable, self.quota, self.limit),
-                )
+                let line = Region::line(variable, self.quota, self.limit);
+                // A variable that is known not to be 0 divides without failing.
+                let above_zero = line.is_some_and(|line| self.sign(line) == Some(Ordering::Greater));
+                let low = if above_zero { low.max(f64::MIN_POSITIVE) } else { low };
+                Set::floats(Floats { whole, ..Floats::between(low, high) }, line)
             }
             Operation::Negate => {
                 let set = self.pop();
@@ -144,7 +156,7 @@ impl<'a> Bounds<'a> {
                 let floats = if set.has_floats() { set.floats.negate() } else { Floats::NONE };
                 // The negative of the least integer is itself, which the line does not know.
                 let line = if integers == Integers::ALL { None } else { set.line.map(Line::negate) };
-                Set { integers, floats, truths: Truths::NONE, line }
+                Set { integers, floats, line, ..Set::NONE }
             }
             Operation::Not => {
                 let set = self.pop();
@@ -229,9 +241,11 @@ impl<'a> Bounds<'a> {
         let has_floats = !floats.is_empty() || floats.nan;
         let line = if integers.is_empty() && has_floats { self.line(operator, left.line, right.line) } else { None };
         if let Some(line) = line {
-            floats = floats.within(line.range(&self.corners, self.limit));
+            floats = floats.within(self.range(line));
         }
-        Set { integers, floats, truths: Truths::NONE, line: line.or_else(|| whole_line(integers)) }
+        let is_quotient = operator == Binary::Divide && line.is_none() && integers.is_empty();
+        let quotient = left.line.zip(right.line).filter(|_| is_quotient && right.numbers().low > 0.0);
+        Set { integers, floats, truths: Truths::NONE, line: line.or_else(|| whole_line(integers)), quotient }
     }
 
     fn line(&self, operator: Binary, left: Option<Line>, right: Option<Line>) -> Option<Line> {
@@ -294,14 +308,38 @@ impl<'a> Bounds<'a> {
         if low > high { set.integers } else { set.integers.union(Integers { low, high }) }
     }
 
-    /// The bounds of `left - right` as real numbers, where both are lines.
+    /// The bounds of a line that has the sign of `left - right` as real numbers, where there is one.
     fn difference(&mut self, left: &Set, right: &Set) -> Option<(f64, f64)> {
-        let line = left.line?.add(right.line?.negate(), self.limit)?;
-        let (low, high) = line.range(&self.corners, self.limit);
+        let line = match (left.quotient, right.quotient) {
+            (None, None) => left.line?.add(right.line?.negate(), self.limit)?,
+            (Some((line, divisor)), None) => line.over(divisor, right.line?, self.limit)?,
+            (None, Some((line, divisor))) => line.over(divisor, left.line?, self.limit)?.negate(),
+            (Some(_), Some(_)) => return None,
+        };
+        match self.sign(line) {
+            Some(Ordering::Less) => return Some((f64::NEG_INFINITY, -f64::MIN_POSITIVE)),
+            Some(Ordering::Equal) => return Some((0.0, 0.0)),
+            Some(Ordering::Greater) => return Some((f64::MIN_POSITIVE, f64::INFINITY)),
+            None => {}
+        }
+        let (low, high) = self.range(line);
         if low <= 0.0 && high >= 0.0 {
             self.cut = self.cut.or(Some(line));
         }
         Some((low, high))
+    }
+
+    fn range(&self, line: Line) -> (f64, f64) {
+        if self.facts.is_empty() {
+            line.range(&self.corners, self.limit)
+        } else {
+            line.wide_range(&self.corners, self.limit)
+        }
+    }
+
+    /// What is known of the sign of a line.
+    fn sign(&self, line: Line) -> Option<Ordering> {
+        self.facts.iter().find_map(|fact| fact.sign_of(line)).filter(|_| line.is_exact(self.limit))
     }
 
     fn equality(&mut self, left: &Set, right: &Set) -> Truths {
@@ -389,64 +427,6 @@ impl<'a> Bounds<'a> {
 
 fn whole_line(integers: Integers) -> Option<Line> {
     integers.single().and_then(|value| Set::integer(value).line)
-}
-
-/// Whole quotients or remainders by the numbers of `b` other than zero.
-fn quotients(operator: Binary, a: Integers, b: Integers) -> Integers {
-    let single = a.single().zip(b.single());
-    if operator == Binary::Divide {
-        if let Some((a, b)) = single {
-            return Integers::point(a.wrapping_div(b));
-        }
-        if !b.contains_zero() {
-            let ends = [(a.low, b.low), (a.low, b.high), (a.high, b.low), (a.high, b.high)];
-            return Integers::spanning(&ends.map(|(a, b)| a.checked_div(b)));
-        }
-        // A divisor of one or minus one gives the largest quotients.
-        return Integers::spanning(&[Some(a.low), Some(a.high), a.low.checked_neg(), a.high.checked_neg()]);
-    }
-    if let Some((a, b)) = single {
-        return Integers::point(a.wrapping_rem(b));
-    }
-    // A remainder has the sign of the dividend and is smaller than the divisor.
-    let most = b.low.unsigned_abs().max(b.high.unsigned_abs()).saturating_sub(1);
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    Integers { low: a.low.max(-most).min(0), high: a.high.min(most).max(0) }
-}
-
-/// Bit operations: exact for one number on each side, by the number of bits where nothing is negative.
-fn bits(operator: Binary, a: Integers, b: Integers) -> Integers {
-    if let (Some(x), Some(y)) = (a.single(), b.single()) {
-        return match eval::binary(operator, Value::Integer(x), Value::Integer(y)) {
-            Ok(Value::Integer(value)) => Integers::point(value),
-            _ => Integers::ALL,
-        };
-    }
-    let non_negative = a.low >= 0 && b.low >= 0;
-    let mask = |value: i64| i64::MAX >> (value.leading_zeros().saturating_sub(1)).min(63);
-    match operator {
-        Binary::BitAnd if non_negative => Integers { low: 0, high: a.high.min(b.high) },
-        Binary::BitOr if non_negative => Integers { low: a.low.max(b.low), high: mask(a.high | b.high) },
-        Binary::BitXor if non_negative => Integers { low: 0, high: mask(a.high | b.high) },
-        Binary::ShiftLeft | Binary::ShiftRight => {
-            let Some(distance) = b.single() else {
-                let lessens = operator == Binary::ShiftRight && non_negative;
-                return if lessens {
-                    Integers { low: 0, high: eval::shift(a.high, b.low, false) }
-                } else {
-                    Integers::ALL
-                };
-            };
-            let left = (operator == Binary::ShiftLeft) == (distance >= 0);
-            let ends = [a.low, a.high].map(|value| {
-                let moved = eval::shift(value, distance, operator == Binary::ShiftLeft);
-                let back = eval::shift(moved, distance, operator != Binary::ShiftLeft);
-                (!left || back == value && distance.unsigned_abs() < 64).then_some(moved)
-            });
-            Integers::spanning(&ends)
-        }
-        _ => Integers::ALL,
-    }
 }
 
 /// Powers: exact for one base, else bounded where the exponent is a small whole number.

@@ -38,6 +38,8 @@ pub(super) struct Set {
     pub(super) truths: Truths,
     /// The number as a function of the state, where that is a straight line.
     pub(super) line: Option<Line>,
+    /// The two lines of which it is the quotient, the second one positive; there is then no [`Set::line`].
+    pub(super) quotient: Option<(Line, Line)>,
 }
 
 impl Floats {
@@ -242,7 +244,7 @@ impl Truths {
 
 impl Set {
     pub(super) const NONE: Self =
-        Self { integers: Integers::NONE, floats: Floats::NONE, truths: Truths::NONE, line: None };
+        Self { integers: Integers::NONE, floats: Floats::NONE, truths: Truths::NONE, line: None, quotient: None };
 
     pub(super) const fn truths(truths: Truths) -> Self {
         Self { truths, ..Self::NONE }
@@ -287,6 +289,7 @@ impl Set {
             floats: self.floats.union(other.floats),
             truths: self.truths.union(other.truths),
             line: None,
+            quotient: None,
         }
     }
 }

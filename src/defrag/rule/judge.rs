@@ -1,16 +1,16 @@
 //! Findings about a rule.
 
 use super::{
-    Analysis, ENGINE_SAMPLE, Rule, RuleErrorKind, State, Verdict, analyse,
+    Analysis, ENGINE_SAMPLE, Rule, RuleErrorKind, State, Verdict, analyse, compile,
     lex::quote,
-    suspect,
+    suggest, suspect,
     words::{self, database, database_in_brief},
 };
 use crate::defrag::{
     field::Field,
     finding::{Code, Finding},
-    policy::{DEFAULT_RULE, Limits},
-    quantity::MIB,
+    policy::Limits,
+    quantity::{self, MIB},
 };
 
 /// What a rule is worth for one etcd.
@@ -22,8 +22,6 @@ pub struct Judged {
     pub rule: Option<Rule>,
     /// It never fires with less than this to reclaim, in bytes; `None` where that is less than 1 MiB or not proven.
     pub floor: Option<u64>,
-    /// The least size at which it fires with nothing in use, in bytes.
-    pub fires_above: Option<u64>,
     /// The state that the first finding shows, in which the rule does what it should not.
     pub counterexample: Option<State>,
 }
@@ -41,17 +39,15 @@ pub fn judge(text: &str, quota: u64, limits: &Limits, field: &Field) -> Judged {
                 RuleErrorKind::TooLarge => "Nobody could tell what it does.",
                 _ => "The engine would stop before it defragments anything.",
             };
-            let message = format!(
-                "The rule {} cannot be used: {error}. {why} A rule compares sizes in bytes, for example: {DEFAULT_RULE}",
-                quote(text)
-            );
+            let advice = suggest::with_example("A rule compares sizes in bytes", quota, limits);
+            let message = format!("The rule {} cannot be used: {error}. {why} {advice}", quote(text));
             let brief = format!("column {}: found {}, expected {}", error.column, error.found, error.expected);
             let findings = vec![Finding::new(Code::RuleInvalid, field.clone(), brief, message)];
-            return Judged { findings, rule: None, floor: None, fires_above: None, counterexample: None };
+            return Judged { findings, rule: None, floor: None, counterexample: None };
         }
     };
     if quota == 0 {
-        return Judged { findings: Vec::new(), rule: Some(rule), floor: None, fires_above: None, counterexample: None };
+        return Judged { findings: Vec::new(), rule: Some(rule), floor: None, counterexample: None };
     }
     let analysis = analyse(&rule, quota, limits);
     let mut found = RuleFindings { rule: &rule, quota, limits, field, findings: Vec::new(), counterexample: None };
@@ -60,8 +56,24 @@ pub fn judge(text: &str, quota: u64, limits: &Limits, field: &Field) -> Judged {
     let counterexample = found.counterexample;
     let mut findings = limits.weigh(found.findings);
     findings.sort_by_key(|finding| finding.severity);
-    let (floor, fires_above) = (analysis.floor, analysis.fires_above);
-    Judged { findings, rule: Some(rule), floor, fires_above, counterexample }
+    Judged { findings, rule: Some(rule), floor: analysis.floor, counterexample }
+}
+
+/// A finding where no database of this quota, in bytes, has as much to reclaim as a threshold asks for.
+#[must_use]
+pub fn out_of_reach(free_above: u64, quota: u64, limits: &Limits, field: &Field) -> Option<Finding> {
+    if free_above < quota || quota == 0 {
+        return None;
+    }
+    let (asked, all) = (words::size(free_above), words::size(quota));
+    let less = (quota / 8 / MIB * MIB).max(MIB).max(limits.min_free);
+    let example = if less < quota { format!(", such as \"{}\"", quantity::short(less)) } else { String::new() };
+    let message = format!(
+        "The threshold asks for more than {asked} to reclaim, and the quota is {all}: no database gets there, so the threshold \
+         would never start a run. Write less than the quota{example}, or a share of the file in free-share-above."
+    );
+    let brief = format!("asks for {asked} to reclaim; the quota is {all}");
+    Some(Finding::new(Code::RuleNeverTrue, field.clone(), brief, message))
 }
 
 struct RuleFindings<'a> {
@@ -76,6 +88,10 @@ struct RuleFindings<'a> {
 impl RuleFindings<'_> {
     fn add(&mut self, code: Code, brief: impl AsRef<str>, message: String) {
         self.findings.push(Finding::new(code, self.field.clone(), brief, message));
+    }
+
+    fn with_example(&self, advice: &str) -> String {
+        suggest::with_example(advice, self.quota, self.limits)
     }
 
     fn properties(&mut self, analysis: &Analysis) {
@@ -118,8 +134,8 @@ impl RuleFindings<'_> {
 
     fn evaluation(&mut self, analysis: &Analysis, open: &mut Vec<&'static str>) {
         const WHY: &str = "The engine then defragments nothing and the run counts as failed.";
-        const INSTEAD: &str = "Multiply instead of dividing by a size that can be 0, as in dbSizeFree > 0.45*dbSize \
-                               instead of dbSizeFree/dbSize > 0.45.";
+        const INSTEAD: &str = "Multiply instead of dividing by a size that can be 0, as in dbSize > 2*dbSizeInUse \
+                               instead of dbSize/dbSizeInUse > 2.";
         match analysis.never_fails {
             Verdict::Refuted(state) => {
                 let reason = self.reason(&state);
@@ -153,9 +169,10 @@ impl RuleFindings<'_> {
     fn always_true(&mut self, state: State) {
         self.counterexample.get_or_insert(state);
         let what = if self.rule.as_str().is_empty() { "An empty rule is" } else { "The rule is" };
+        let advice = self.with_example("Ask for space to reclaim");
         let message = format!(
-            "{what} true for every database of 1 MiB or more, even for {}. Each run would then stop every member in turn for nothing. \
-             Ask for space to reclaim, for example: {DEFAULT_RULE}",
+            "{what} true for every database of 1 MiB or more, even for {}. Each run would then stop every member in turn for \
+             nothing. {advice}",
             database(&state)
         );
         self.add(Code::RuleAlwaysTrue, "true for every database; ask for space to reclaim: dbSizeFree > …", message);
@@ -163,9 +180,10 @@ impl RuleFindings<'_> {
 
     fn never_true(&mut self, state: State) {
         self.counterexample.get_or_insert(state);
+        let advice = self.with_example("Lower the threshold");
         let message = format!(
             "The rule is false for every database, even for {}. No run would ever defragment and the etcd would reach its \
-             quota. Lower the threshold, for example: {DEFAULT_RULE}",
+             quota. {advice}",
             database(&state)
         );
         self.add(Code::RuleNeverTrue, "false for every database; lower the threshold", message);
@@ -175,26 +193,32 @@ impl RuleFindings<'_> {
         self.counterexample.get_or_insert(state);
         let ceiling = self.limits.quota_ceiling * 100.0;
         let enough = self.limits.enough_to_reclaim(self.quota);
+        let (near, watched) = (compile::near_quota(self.limits), compile::watched_usage(self.limits));
         let message = format!(
             "The rule does not fire for {}. Above {ceiling:.0} % of the quota of {} it has to fire whenever more than {} \
-             can be reclaimed, or the etcd stops accepting writes while space could have been freed. Add: || \
-             (dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024)",
+             can be reclaimed, or the etcd stops accepting writes while space could have been freed. Add: || ({near})",
             database(&state),
             words::size(self.quota),
             words::size(enough),
         );
-        let brief = format!("does not fire at {}; add || (dbQuotaUsage > 0.8 && …)", database_in_brief(&state));
+        let brief = format!("does not fire at {}; add || (dbQuotaUsage > {watched} && …)", database_in_brief(&state));
         self.add(Code::RuleMissesQuota, brief, message);
     }
 
     fn futile(&mut self, state: State) {
         self.counterexample.get_or_insert(state);
+        let floor = suggest::floor(self.quota, self.limits);
+        let advice = match &floor {
+            Some(floor) => format!("Put the rule in parentheses and add: && {floor}"),
+            None => suggest::no_rule(self.quota),
+        };
         let message = format!(
             "The rule fires for {}. The run stops every member for a while and gains nothing, and the next one does so \
-             again. Ask for space to reclaim as well: && dbSizeFree > 32*1024*1024",
+             again. {advice}",
             database(&state)
         );
-        let brief = format!("fires at {}; add && dbSizeFree > 32*1024*1024", database_in_brief(&state));
+        let add = floor.map_or_else(String::new, |floor| format!("; add && {floor}"));
+        let brief = format!("fires at {}{add}", database_in_brief(&state));
         self.add(Code::RuleFutile, brief, message);
     }
 
@@ -220,10 +244,9 @@ impl RuleFindings<'_> {
 
     fn undecided(&mut self, open: &[&str]) {
         let list = open.join(", and ");
-        let message = format!(
-            "It could not be proven of this rule {list}. Compare dbSizeFree and dbQuotaUsage with numbers, without \
-             products or quotients of the two, for example: {DEFAULT_RULE}"
-        );
+        let advice = self
+            .with_example("Compare dbSizeFree and dbQuotaUsage with numbers, without products or quotients of the two");
+        let message = format!("It could not be proven of this rule {list}. {advice}");
         self.add(Code::RuleUndecided, format!("not proven {list}"), message);
     }
 

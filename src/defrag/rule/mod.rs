@@ -22,6 +22,8 @@ mod compile;
 mod domain;
 mod error;
 mod eval;
+mod fact;
+mod implication;
 mod judge;
 mod lex;
 mod linear;
@@ -32,21 +34,33 @@ mod power;
 mod program;
 mod region;
 mod space;
+mod suggest;
 mod suspect;
 mod threshold;
+mod whole;
 mod words;
 
 pub use self::{
     analysis::{Analysis, Verdict, analyse},
-    compile::{compile, compile_within},
+    compile::{Thresholds, compile, compile_within},
     error::{Construct, EvalError, EvalErrorKind, RuleError, RuleErrorKind},
-    judge::{Judged, judge},
+    implication::{FRAGMENTATION_ALERT, FRAGMENTATION_ALERT_CONDITION, implies, quiets_alert},
+    judge::{Judged, judge, out_of_reach},
     parse::{MAX_DEPTH, MAX_LENGTH},
     picture::picture,
     program::Variable,
+    space::SMALLEST_DATABASE,
+    threshold::first_firing,
+    words::database,
 };
 
-use self::{eval::Value, program::Instruction};
+use self::{
+    eval::Value,
+    program::{Instruction, Operation},
+};
+
+/// The empty rule.
+const ALWAYS: [Instruction; 1] = [Instruction { operation: Operation::Boolean(true), start: 0, end: 0, first: 0 }];
 
 /// The state at which the engine tries every rule before it does anything, whatever the real etcd is like.
 pub const ENGINE_SAMPLE: State = State { db_size: 100 << 20, db_size_in_use: 60 << 20, quota: 2 << 30 };
@@ -67,6 +81,13 @@ impl State {
     #[must_use]
     pub const fn free(&self) -> u64 {
         self.db_size.saturating_sub(self.db_size_in_use)
+    }
+
+    /// The value that each variable of a rule has here.
+    #[must_use]
+    pub fn values(&self) -> [(Variable, f64); 5] {
+        let values = self.variables();
+        Variable::ALL.map(|variable| (variable, eval::lookup(&values, variable)))
     }
 
     /// The variables as the engine derives them from 64-bit integers.
@@ -111,6 +132,11 @@ impl Rule {
         }
     }
 
+    /// What is computed; the empty rule is one, too.
+    fn instructions(&self) -> &[Instruction] {
+        if self.program.is_empty() { &ALWAYS } else { &self.program }
+    }
+
     fn located(&self, index: usize, kind: EvalErrorKind) -> EvalError {
         let start = self.program.get(index).map_or(0, |step| step.start);
         EvalError { kind, column: lex::column(&self.text, start) }
@@ -136,5 +162,7 @@ impl std::fmt::Display for Rule {
     }
 }
 
+#[cfg(test)]
+mod proofs;
 #[cfg(test)]
 mod tests;

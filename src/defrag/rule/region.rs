@@ -2,94 +2,82 @@
 
 use super::{State, linear::Line, program::Variable};
 
-/// Which states are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Slice {
-    /// Every state.
-    All,
-    /// Those with nothing in use: free is the size.
-    Fragmented,
-    /// Those with nothing to reclaim: free is 0.
-    Compact,
-}
-
 /// Every state with `size.0 ≤ dbSize ≤ size.1`, `free.0 ≤ dbSizeFree ≤ free.1` and `dbSizeFree ≤ dbSize`, in bytes.
-/// On a [`Slice`] other than [`Slice::All`], `free` is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Region {
-    pub(super) slice: Slice,
     pub(super) size: (i64, i64),
     pub(super) free: (i64, i64),
 }
 
 impl Region {
     /// The region without its parts that hold no state, `None` where nothing is left.
-    pub(super) fn new(slice: Slice, size: (i64, i64), free: (i64, i64)) -> Option<Self> {
-        if slice != Slice::All {
-            return (size.0 <= size.1).then_some(Self { slice, size, free: (0, 0) });
-        }
+    pub(super) fn new(size: (i64, i64), free: (i64, i64)) -> Option<Self> {
         let size = (size.0.max(free.0), size.1);
         let free = (free.0, free.1.min(size.1));
-        (size.0 <= size.1 && free.0 <= free.1).then_some(Self { slice, size, free })
+        (size.0 <= size.1 && free.0 <= free.1).then_some(Self { size, free })
+    }
+
+    /// Whether it has the state of this size and reclaimable space.
+    pub(super) fn holds(&self, size: i64, free: i64) -> bool {
+        (self.size.0..=self.size.1).contains(&size) && (self.free.0..=self.free.1.min(size)).contains(&free)
     }
 
     /// The one state that is left, if only one is.
     pub(super) fn single(&self, quota: u64) -> Option<State> {
-        (self.size.0 == self.size.1 && self.free.0 == self.free.1).then(|| self.state(self.size.0, self.free.0, quota))
+        (self.size.0 == self.size.1 && self.free.0 == self.free.1).then(|| Self::state(self.size.0, self.free.0, quota))
     }
 
-    /// The state of this size and reclaimable space on this slice.
-    pub(super) fn state(&self, size: i64, free: i64, quota: u64) -> State {
-        let in_use = match self.slice {
-            Slice::All => size.saturating_sub(free),
-            Slice::Fragmented => 0,
-            Slice::Compact => size,
-        };
-        State { db_size: unsigned(size), db_size_in_use: unsigned(in_use), quota }
+    /// The state of this size and reclaimable space.
+    pub(super) fn state(size: i64, free: i64, quota: u64) -> State {
+        State { db_size: unsigned(size), db_size_in_use: unsigned(size.saturating_sub(free)), quota }
     }
 
     /// The least and greatest value of a variable.
     #[expect(clippy::cast_precision_loss, reason = "rounding to nearest keeps the order")]
     pub(super) fn bounds(&self, variable: Variable, quota: f64) -> (f64, f64) {
         let size = (self.size.0 as f64, self.size.1 as f64);
-        match (variable, self.slice) {
-            (Variable::DbQuota, _) => (quota, quota),
-            (Variable::DbQuotaUsage, _) => (size.0 / quota, size.1 / quota),
-            (Variable::DbSizeFree, Slice::All) => (self.free.0 as f64, self.free.1 as f64),
-            (Variable::DbSizeInUse, Slice::All) => {
-                ((self.size.0 - self.free.1).max(0) as f64, (self.size.1 - self.free.0) as f64)
-            }
-            (Variable::DbSizeFree, Slice::Compact) | (Variable::DbSizeInUse, Slice::Fragmented) => (0.0, 0.0),
-            (Variable::DbSize, _)
-            | (Variable::DbSizeFree, Slice::Fragmented)
-            | (Variable::DbSizeInUse, Slice::Compact) => size,
+        match variable {
+            Variable::DbQuota => (quota, quota),
+            Variable::DbQuotaUsage => (size.0 / quota, size.1 / quota),
+            Variable::DbSize => size,
+            Variable::DbSizeFree => (self.free.0 as f64, self.free.1 as f64),
+            Variable::DbSizeInUse => ((self.size.0 - self.free.1).max(0) as f64, (self.size.1 - self.free.0) as f64),
         }
     }
 
     /// A variable as a function of size and free.
-    pub(super) fn line(&self, variable: Variable, quota: f64, limit: f64) -> Option<Line> {
+    pub(super) fn line(variable: Variable, quota: f64, limit: f64) -> Option<Line> {
         // Beyond 2^53 the engine rounds the variables themselves.
         let rounded = |size: f64, free: f64| Line {
             error: if limit < 9e15 { 0.0 } else { limit * f64::EPSILON },
             ..Line::exact(size, free, 0.0)
         };
-        match (variable, self.slice) {
-            (Variable::DbQuota, _) => Line::constant(quota),
-            (Variable::DbQuotaUsage, _) => rounded(1.0, 0.0).divide(Line::constant(quota)?, limit),
-            (Variable::DbSizeFree, Slice::All) => Some(rounded(0.0, 1.0)),
-            (Variable::DbSizeInUse, Slice::All) => Some(rounded(1.0, -1.0)),
-            (Variable::DbSizeFree, Slice::Compact) | (Variable::DbSizeInUse, Slice::Fragmented) => Line::constant(0.0),
-            (Variable::DbSize, _)
-            | (Variable::DbSizeFree, Slice::Fragmented)
-            | (Variable::DbSizeInUse, Slice::Compact) => Some(rounded(1.0, 0.0)),
+        match variable {
+            Variable::DbQuota => Line::constant(quota),
+            Variable::DbQuotaUsage => rounded(1.0, 0.0).divide(Line::constant(quota)?, limit),
+            Variable::DbSize => Some(rounded(1.0, 0.0)),
+            Variable::DbSizeFree => Some(rounded(0.0, 1.0)),
+            Variable::DbSizeInUse => Some(rounded(1.0, -1.0)),
         }
     }
 
-    /// The corners of the region; the box loses its corner beyond the diagonal.
+    /// The corners of the region in their order; the box loses its corner beyond the diagonal.
     #[expect(clippy::cast_precision_loss, reason = "a line carries an error for sizes beyond 2^53")]
     pub(super) fn corners(&self) -> [(f64, f64); 5] {
         let ((s0, s1), (f0, f1)) = (self.size, self.free);
-        [(s0, f0), (s1, f0), (s1, f1), (s0, f1.min(s0)), (s0.max(f1), f1)].map(|(s, f)| (s as f64, f as f64))
+        [(s0, f0), (s1, f0), (s1, f1), (s0.max(f1), f1), (s0, f1.min(s0))].map(|(s, f)| (s as f64, f as f64))
+    }
+
+    /// What of the region is within a set of states, or nearer to it than rounding can tell.
+    #[expect(clippy::cast_possible_truncation, reason = "beyond the bounds of a region nothing is cut off")]
+    pub(super) fn around(&self, corners: &[(f64, f64)], limit: f64) -> Option<Self> {
+        let slack = 2.0 + limit * f64::EPSILON * 16.0;
+        let part = |(low, high): (i64, i64), of: fn(&(f64, f64)) -> f64| {
+            let least = corners.iter().map(of).fold(f64::INFINITY, f64::min) - slack;
+            let most = corners.iter().map(of).fold(f64::NEG_INFINITY, f64::max) + slack;
+            (low.max(least.floor() as i64), high.min(most.ceil() as i64))
+        };
+        Self::new(part(self.size, |corner| corner.0), part(self.free, |corner| corner.1))
     }
 
     /// Two halves, cut where `line` changes its sign, else in the middle of the relatively longer side.
@@ -97,11 +85,11 @@ impl Region {
     pub(super) fn split(&self, line: Option<Line>, axes: (bool, bool)) -> [Option<Self>; 2] {
         let root = line.and_then(|line| self.root(line));
         let (by_size, at) = root.unwrap_or_else(|| self.middle(axes));
-        let (slice, size, free) = (self.slice, self.size, self.free);
+        let (size, free) = (self.size, self.free);
         if by_size {
-            [Self::new(slice, (size.0, at), free), Self::new(slice, (at + 1, size.1), free)]
+            [Self::new((size.0, at), free), Self::new((at + 1, size.1), free)]
         } else {
-            [Self::new(slice, size, (free.0, at)), Self::new(slice, size, (at + 1, free.1))]
+            [Self::new(size, (free.0, at)), Self::new(size, (at + 1, free.1))]
         }
     }
 
@@ -145,7 +133,7 @@ impl Region {
                     .into_iter()
                     .flatten()
                     .filter(move |free| (self.free.0..=self.free.1).contains(free))
-                    .map(move |free| self.state(size, free, quota))
+                    .map(move |free| Self::state(size, free, quota))
             });
             states.into_iter().flatten()
         })

@@ -1,7 +1,15 @@
 //! The states that a database can be in.
 
 use super::{State, region::Region};
-use crate::defrag::{policy::Limits, quantity::MIB};
+use crate::defrag::{
+    policy::Limits,
+    quantity::{KIB, MIB},
+};
+
+/// The size of the smallest database, in bytes: five pages of 4 KiB, which etcd 3.4, 3.5, 3.6 and 3.7 report of one that nobody
+/// has written to, and after its defragmentation. bbolt writes four into a new file (two meta pages, the free list and an
+/// empty leaf), and etcd's first buckets take a fifth.
+pub const SMALLEST_DATABASE: u64 = 20 * KIB;
 
 /// The largest size that is looked at: beyond it, sums of sizes would not fit the engine's integers.
 const LARGEST: u64 = 1 << 62;
@@ -10,8 +18,9 @@ const LARGEST: u64 = 1 << 62;
 pub(super) struct Space {
     pub(super) quota: u64,
     pub(super) quota_as_float: f64,
+    pub(super) size_least: i64,
     pub(super) size_limit: i64,
-    /// The least size that counts for "always true": no real database is smaller.
+    /// The least size that counts for "always true": no database with data is smaller.
     pub(super) least_real: i64,
     /// The least size above the ceiling.
     pub(super) above_ceiling: i64,
@@ -24,15 +33,21 @@ impl Space {
     pub(super) fn new(quota: u64, limits: &Limits) -> Self {
         let quota = quota.clamp(1, LARGEST / 2);
         let size_limit = quota.saturating_add(quota / 4).next_multiple_of(MIB).cast_signed();
+        let size_least = SMALLEST_DATABASE.cast_signed();
         // The quotient grows with the size, so halving finds the first size above the ceiling.
-        let (mut low, mut high) = (0_i64, size_limit + 1);
+        let (mut low, mut high) = (size_least, size_limit + 1);
         while low < high {
             let middle = low + (high - low) / 2;
             if middle as f64 / quota as f64 > limits.quota_ceiling { high = middle } else { low = middle + 1 }
         }
         let enough = limits.enough_to_reclaim(quota).min(LARGEST).cast_signed() + 1;
-        let least_real = MIB.min(quota / 16).cast_signed();
-        Self { quota, quota_as_float: quota as f64, size_limit, least_real, above_ceiling: low, enough }
+        let least_real = MIB.min(quota / 16).max(SMALLEST_DATABASE).cast_signed();
+        Self { quota, quota_as_float: quota as f64, size_least, size_limit, least_real, above_ceiling: low, enough }
+    }
+
+    /// The size of a full database.
+    pub(super) fn full(&self) -> u64 {
+        self.quota.max(SMALLEST_DATABASE)
     }
 
     pub(super) fn state(&self, size: u64, free: u64) -> State {
@@ -54,10 +69,11 @@ impl Space {
             self.size_limit.cast_unsigned(),
             100 * MIB,
             MIB,
-            0,
+            SMALLEST_DATABASE,
         ];
         let enough = self.enough.cast_unsigned();
-        sizes.into_iter().filter(|size| *size <= self.size_limit.cast_unsigned()).flat_map(move |size| {
+        let possible = self.size_least.cast_unsigned()..=self.size_limit.cast_unsigned();
+        sizes.into_iter().filter(move |size| possible.contains(size)).flat_map(move |size| {
             let little = size <= MIB;
             [0, size / 2, size, size / 4, size / 8, rounded(enough), 1]
                 .into_iter()

@@ -6,7 +6,7 @@ use super::{
     eval::{self, Value},
     linear::Line,
     program::{Binary, Instruction, Operation},
-    region::{Region, Slice},
+    region::Region,
     words,
 };
 use crate::defrag::quantity::GIB;
@@ -117,7 +117,7 @@ fn comparison(rule: &Rule, index: usize, quota: u64, size_limit: u64) -> Option<
         return usage(text, rule.part(constant_index), value);
     }
     let whole = (0, size_limit.cast_signed());
-    let region = Region::new(Slice::All, whole, whole)?;
+    let region = Region::new(whole, whole)?;
     let quota_as_float = as_f64(quota);
     let program = specialise(variable, quota_as_float);
     let line = Bounds::new(&program, quota_as_float, as_f64(size_limit)).set(&region)?.line?;
@@ -150,6 +150,15 @@ fn comparison(rule: &Rule, index: usize, quota: u64, size_limit: u64) -> Option<
 fn usage(text: &str, constant: &str, value: f64) -> Option<Suspect> {
     if !(value > 1.0 && value <= 100.0) {
         return None;
+    }
+    if value < 2.0 {
+        return Some(Suspect {
+            brief: format!("{text}: no database gets above its quota"),
+            message: format!(
+                "{text} compares a ratio with {constant}: dbQuotaUsage is 1 for a full database, and no database gets there. Write \
+                 a share below 1, such as 0.8."
+            ),
+        });
     }
     let ratio = value / 100.0;
     Some(Suspect {

@@ -32,6 +32,10 @@ fn analysed(text: &str) -> Analysis {
     analyse(&Rule::parse(text).unwrap(), QUOTA, &limits())
 }
 
+fn fires_above(text: &str) -> Option<u64> {
+    first_firing(&Rule::parse(text).unwrap(), QUOTA, &limits()).map(|state| state.db_size)
+}
+
 /// The value at a database of 6 GiB with 2 GiB in use and a quota of 8 GiB: `1`, `0`, an error kind or a parse error.
 fn value(text: &str) -> String {
     let state = State { db_size: 6 * GIB, db_size_in_use: 2 * GIB, quota: QUOTA };
@@ -190,7 +194,8 @@ fn every_finding_in_its_words() {
         "1/(dbQuota - 2*1024*1024*1024) > 0 && dbSizeFree > 200*1024*1024",
     ] {
         let judged = judged(rule);
-        let (floor, above, shown) = (judged.floor, judged.fires_above, judged.counterexample);
+        let above = judged.rule.as_ref().and_then(|rule| first_firing(rule, QUOTA, &limits()));
+        let (floor, above, shown) = (judged.floor, above.map(|state| state.db_size), judged.counterexample);
         let _ = writeln!(text, "{rule:?}\n  floor {floor:?}, fires above {above:?}, counterexample {shown:?}");
         for finding in judged.findings {
             assert!(finding.brief.chars().count() <= WARNING_LIMIT);
@@ -220,13 +225,14 @@ fn the_built_in_rule_is_proven_for_every_usual_quota() {
         ] {
             assert_eq!(verdict, Verdict::Proven, "{quota}");
         }
-        assert_eq!(analysis.floor, Some(32 * MIB), "{quota}");
-        assert_eq!(analysis.fires_above_compact, None);
-        assert!(analysis.regions < 60, "{quota}: {}", analysis.regions);
+        // Near the quota a tenth of it is enough, and 256 MiB are; else more than 100 MiB are free.
+        let expected = (quota / 10).min(100 * MIB) / MIB;
+        assert!((expected - 1..=expected).contains(&(analysis.floor.unwrap() / MIB)), "{quota}: {:?}", analysis.floor);
+        assert!(analysis.regions < 200, "{quota}: {}", analysis.regions);
     }
-    assert_eq!(analyse(&rule, 8 * GIB, &limits()).fires_above, Some(200 * MIB + 1));
-    // A quota of 100 MiB is at 80 % before 200 MiB are free.
-    assert_eq!(analyse(&rule, 100 * MIB, &limits()).fires_above, Some(80 * MIB + 1));
+    // More than 100 MiB in use and as many and one more free.
+    assert_eq!(first_firing(&rule, 8 * GIB, &limits()).map(|state| state.db_size), Some(200 * MIB + 3));
+    assert_eq!(first_firing(&rule, 100 * MIB, &limits()).map(|state| state.db_size), Some(80 * MIB + 1));
 }
 
 #[test]
@@ -252,6 +258,17 @@ fn rules_as_people_write_them_are_decided() {
         ("dbSizeFree > 100*1024*1024 && dbSizeFree / (dbSize + 1) > 0.01", &[]),
         ("dbSizeFree > 0.45 * dbSize && dbSizeFree > 100*1000*1000", &["rule-misses-quota"]),
         ("dbSizeInUse < 0.5 * dbSize", &["rule-misses-quota", "rule-futile"]),
+        // A database has a size, so nothing is divided by zero: the rule is judged for what it asks.
+        ("dbSizeInUse / dbSize <= 0.55", &["rule-misses-quota", "rule-futile"]),
+        ("dbSizeInUse / dbSize <= 0.55 || dbQuotaUsage > 0.8", &["rule-futile"]),
+        ("(dbSizeInUse / dbSize <= 0.55 || dbQuotaUsage > 0.8) && dbSizeFree > 32*1024*1024", &[]),
+        ("dbSizeFree > 20*1024*1024*1024", &["rule-never-true", "rule-constant-suspect"]),
+        ("dbQuotaUsage > 1.3 && dbSizeFree > 32*1024*1024", &["rule-never-true", "rule-constant-suspect"]),
+        // A part that no database reaches is no reason to refuse the whole.
+        (
+            "dbSizeFree > 20*1024*1024*1024 || (dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024)",
+            &["rule-constant-suspect"],
+        ),
         ("dbSize / dbSizeInUse > 2", &["rule-can-fail", "rule-misses-quota", "rule-futile"]),
         ("dbSize > 1024*1024*1024*1024", &["rule-never-true", "rule-constant-suspect"]),
         ("dbSize > dbQuota && dbSizeFree > 1024*1024", &["rule-misses-quota"]),
@@ -276,20 +293,28 @@ fn a_single_state_among_billions_is_found() {
     assert_eq!(Rule::parse(rule).unwrap().evaluate(&state(12_345_679)), Ok(false));
     assert_eq!(analysed(rule).not_always_true, Verdict::Proven);
     assert_eq!(analysed("dbSize != 12345679").not_always_true, Verdict::Proven);
-    assert_eq!(analysed("dbSizeFree == 12345679").fires_above, needle);
+    assert_eq!(fires_above("dbSizeFree == 12345679"), needle);
     assert_eq!(analysed("dbSizeFree == 12345679.5").not_always_false.counterexample(), Some(state(QUOTA)));
 }
 
 #[test]
 fn thresholds_and_floors_are_exact() {
-    let analysis = analysed("dbQuotaUsage > 0.8 && dbSize - dbSizeInUse > 100*1024*1024");
-    assert_eq!(analysis.fires_above, Some(6_871_947_674));
-    assert_eq!(analysis.floor, Some(100 * MIB));
-    let analysis = analysed("dbQuotaUsage >= 0.5");
-    assert_eq!((analysis.fires_above, analysis.fires_above_compact), (Some(4 * GIB), Some(4 * GIB)));
-    assert_eq!(analysis.floor, None);
-    assert_eq!(analysed("dbSizeFree >= 0.1*dbSize && dbSize >= 500*1024*1024").floor, Some(50 * MIB));
-    assert_eq!(analysed("dbSizeFree / (dbSize+1) > 0.5 && dbSizeFree >= 3*1024*1024").floor, Some(3 * MIB));
+    let floor = |rule| analysed(rule).floor;
+    let rule = "dbQuotaUsage > 0.8 && dbSize - dbSizeInUse > 100*1024*1024";
+    assert_eq!((fires_above(rule), floor(rule)), (Some(6_871_947_674), Some(100 * MIB)));
+    assert_eq!((fires_above("dbQuotaUsage >= 0.5"), floor("dbQuotaUsage >= 0.5")), (Some(4 * GIB), None));
+    assert_eq!(floor("dbSizeFree >= 0.1*dbSize && dbSize >= 500*1024*1024"), Some(50 * MIB));
+    assert_eq!(floor("dbSizeFree / (dbSize+1) > 0.5 && dbSizeFree >= 3*1024*1024"), Some(3 * MIB));
+    // Where the least size has neither nothing nor everything in use.
+    for (rule, least) in [
+        (DEFAULT_RULE, 200 * MIB + 3),
+        ("dbSizeInUse / dbSize < 0.5 && dbSizeInUse > 100*1024*1024", 200 * MIB + 3),
+        ("dbSizeFree > 0.45*dbSize && dbSizeInUse > 77*1024*1024", 140 * MIB + 2),
+        ("dbSizeInUse > 1024*1024 && dbSizeFree > 2*1024*1024", 3 * MIB + 2),
+    ] {
+        assert_eq!(fires_above(rule), Some(least), "{rule}");
+    }
+    assert_eq!(fires_above("dbSizeFree > 20*1024*1024*1024"), None);
 }
 
 #[test]
@@ -302,33 +327,61 @@ fn an_undecided_rule_is_as_severe_as_the_policy_says() {
     assert!(undecided.denies());
 }
 
+/// Thresholds: a share of the quota, bytes, a share of the file.
+const fn thresholds(usage: Option<f64>, free: Option<u64>, share: Option<f64>) -> Thresholds {
+    Thresholds { usage_above: usage, free_above: free, free_share_above: share }
+}
+
 #[test]
 fn compiled_thresholds_are_proven() {
+    let compiled = |usage, free, share| compile(thresholds(usage, free, share));
     insta::assert_snapshot!(
         [
-            compile(Some(0.8), Some(200 * MIB)),
-            compile(Some(0.75), None),
-            compile(None, Some(GIB)),
-            compile(None, Some(16 * MIB)),
-            compile(None, None),
-            compile(None, Some(u64::MAX)),
-            compile(Some(1e-7), Some(1025)),
+            compiled(Some(0.8), Some(200 * MIB), None),
+            compiled(Some(0.75), None, None),
+            compiled(None, Some(GIB), None),
+            compiled(None, Some(16 * MIB), None),
+            compiled(None, None, None),
+            compiled(None, Some(u64::MAX), None),
+            compiled(Some(1e-7), Some(1025), None),
+            compiled(None, None, Some(0.5)),
+            compiled(Some(0.7), None, Some(0.45)),
+            compiled(None, Some(GIB), Some(0.5)),
+            compiled(Some(0.85), Some(GIB), Some(0.333)),
+            compiled(Some(0.85), Some(32 * MIB), Some(1e-7)),
         ]
         .join("\n")
     );
-    assert_eq!(compile(Some(0.8), Some(200 * MIB)), DEFAULT_RULE);
+    assert_eq!(compiled(None, None, None), DEFAULT_RULE);
     for usage in [None, Some(0.001), Some(0.5), Some(0.8), Some(0.9)] {
         for free in [None, Some(MIB), Some(32 * MIB), Some(33 * MIB), Some(200 * MIB), Some(GIB)] {
-            for quota in [2 * GIB, 8 * GIB, 10_000_000_000] {
-                let text = compile(usage, free);
-                let judged = judge(&text, quota, &limits(), FIELD);
-                assert!(judged.findings.is_empty(), "{text} at {quota}: {:?}", judged.findings);
-                assert_eq!(judged.floor, Some(free.unwrap_or(32 * MIB).min(32 * MIB)), "{text}");
+            for share in [None, Some(0.001), Some(0.45), Some(0.5), Some(0.999)] {
+                for quota in [2 * GIB, 8 * GIB, 10_000_000_000] {
+                    let text = compiled(usage, free, share);
+                    let judged = judge(&text, quota, &limits(), FIELD);
+                    assert!(judged.findings.is_empty(), "{text} at {quota}: {:?}", judged.findings);
+                    let least =
+                        if text == DEFAULT_RULE { judged.floor } else { Some(free.unwrap_or(32 * MIB).min(32 * MIB)) };
+                    assert_eq!(judged.floor, least, "{text}");
+                }
             }
         }
     }
-    assert_eq!(codes(&compile(Some(0.95), None)), ["rule-misses-quota"]);
-    assert_eq!(codes(&compile(None, Some(0))), ["rule-futile"]);
+    assert_eq!(codes(&compiled(Some(0.95), None, None)), ["rule-misses-quota"]);
+    assert_eq!(codes(&compiled(None, Some(0), None)), ["rule-futile"]);
+}
+
+#[test]
+fn no_part_of_compiled_thresholds_is_weaker_than_the_limits() {
+    let limits = Limits { min_free: 64 * MIB, quota_ceiling: 0.7, ..limits() };
+    let text = compile_within(thresholds(None, Some(GIB), Some(0.01)), &limits);
+    insta::assert_snapshot!(text, @"dbSizeFree > 1024*1024*1024 || (dbSizeFree > 0.01*dbSize && dbSizeFree > 64*1024*1024) || (dbQuotaUsage > 0.7 && dbSizeFree > 64*1024*1024)");
+    for share in [0.001, 0.01, 0.5, 0.9] {
+        for free in [None, Some(100 * MIB), Some(GIB)] {
+            let judged = judge(&compile_within(thresholds(None, free, Some(share)), &limits), QUOTA, &limits, FIELD);
+            assert_eq!((judged.findings, judged.floor), (vec![], Some(64 * MIB)));
+        }
+    }
 }
 
 #[test]

@@ -1,32 +1,38 @@
-//! The least size at which a rule fires along one edge of the state space.
+//! The least size at which a rule fires.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
-    Rule,
-    bounds::{Bounds, Outcomes},
-    region::{Region, Slice},
+    Rule, State,
+    analysis::{BUDGET, axes},
+    bounds::{Bounds, Outcomes, specialise},
+    region::Region,
     space::Space,
 };
+use crate::defrag::policy::Limits;
 
-/// The least size in bytes at which `rule` fires on `slice`; `None` where it never does or where `tries` regions do not
-/// settle it.
-pub(super) fn first_firing(
-    rule: &Rule,
-    bounds: &mut Bounds<'_>,
-    space: &Space,
-    slice: Slice,
-    tries: usize,
-) -> Option<u64> {
-    // Regions in reverse: the one with the least sizes is looked at first.
-    let mut open: Vec<Region> = Region::new(slice, (0, space.size_limit), (0, 0)).into_iter().collect();
-    for _ in 0..tries {
-        let region = open.pop()?;
+/// The state with the least size at which `rule` fires, for an etcd with this quota in bytes; `None` where it never does or where
+/// the budget does not settle it.
+#[must_use]
+pub fn first_firing(rule: &Rule, quota: u64, limits: &Limits) -> Option<State> {
+    let space = Space::new(quota, limits);
+    let program = specialise(rule.instructions(), space.quota_as_float);
+    #[expect(clippy::cast_precision_loss, reason = "a bound, rounded up by the doubling")]
+    let mut bounds = Bounds::new(&program, space.quota_as_float, space.size_limit as f64 * 2.0);
+    // The region with the least sizes is looked at first, of several the smallest.
+    let key = |region: Region| Reverse((region.size, region.free));
+    let whole = Region::new((space.size_least, space.size_limit), (0, space.size_limit));
+    let mut open: BinaryHeap<_> = whole.map(key).into_iter().collect();
+    for _ in 0..BUDGET / (program.len() + 8) {
+        let Reverse((size, free)) = open.pop()?;
+        let region = Region { size, free };
         let outcomes = match region.single(space.quota) {
             Some(state) => Outcomes::at(rule, &state),
             None => bounds.outcomes(&region),
         };
         match (outcomes.fires, outcomes.is_single()) {
-            (true, true) => return Some(region.size.0.cast_unsigned()),
-            (true, false) => open.extend(region.split(bounds.cut, (true, false)).into_iter().rev().flatten()),
+            (true, true) => return Some(space.state(size.0.cast_unsigned(), free.1.min(size.0).cast_unsigned())),
+            (true, false) => open.extend(region.split(bounds.cut, axes(&program)).into_iter().flatten().map(key)),
             (false, _) => {}
         }
     }

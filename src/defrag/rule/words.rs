@@ -14,8 +14,9 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// `a database of 8 GiB (100 % of the quota) with 4 GiB in use, 4 GiB to reclaim`.
+#[must_use]
 #[expect(clippy::cast_precision_loss, reason = "whole percents are shown")]
-pub(super) fn database(state: &State) -> String {
+pub fn database(state: &State) -> String {
     let percent = (state.db_size as f64 / state.quota.max(1) as f64 * 100.0).round();
     let [all, used, free] = [state.db_size, state.db_size_in_use, state.free()].map(size);
     let free = if state.free() == 0 { "nothing".to_owned() } else { free };

@@ -19,6 +19,7 @@ use super::{
     keys::Key,
     policy::{Limits, Policy},
     quantity, ratio,
+    rule::Thresholds,
     statefulset::StatefulSet,
 };
 
@@ -35,12 +36,7 @@ pub enum Trigger {
     /// A rule in the engine's language.
     Rule(String),
     /// Thresholds that compile to a rule.
-    Thresholds {
-        /// A share of the quota, strictly between 0 and 1.
-        usage_above: Option<f64>,
-        /// Reclaimable space in bytes.
-        free_above: Option<u64>,
-    },
+    Thresholds(Thresholds),
 }
 
 /// How and when to defragment, as a person or the policy asks for it.
@@ -400,6 +396,9 @@ impl<'a> Parser<'a> {
         let usage_above = self.threshold(Key::QuotaUsageAbove, "80%", |value| {
             ratio::parse(value).map_err(|error| format!("{}.", error.within(value, &usage)))
         });
+        let free_share_above = self.threshold(Key::FreeShareAbove, "50%", |value| {
+            ratio::parse(value).map_err(|error| format!("{error}."))
+        });
         let size = quantity::short(self.limits.min_free.max(200 * quantity::MIB));
         let free_above = self.threshold(Key::FreeAbove, &size, |value| match quantity::parse(value) {
             Ok(0) => {
@@ -411,7 +410,7 @@ impl<'a> Parser<'a> {
         self.usage_in_range(usage_above);
         self.worth(free_above);
         let thresholds: Vec<Key> =
-            [Key::QuotaUsageAbove, Key::FreeAbove].into_iter().filter(|key| self.values.contains_key(key)).collect();
+            Key::THRESHOLDS.iter().copied().filter(|key| self.values.contains_key(key)).collect();
         match (rule, thresholds.first()) {
             (Some(rule), None) => (Trigger::Rule(rule.to_owned()), Key::Rule),
             (rule, Some(first)) => {
@@ -424,7 +423,7 @@ impl<'a> Parser<'a> {
                         format!("rule and {} are both set: each says when to defragment, and only one can be followed. Remove {}, or remove rule.", names.join(" and "), names.join(" and ")),
                     );
                 }
-                (Trigger::Thresholds { usage_above, free_above }, *first)
+                (Trigger::Thresholds(Thresholds { usage_above, free_above, free_share_above }), *first)
             }
             (None, None) => (Trigger::Rule(super::policy::DEFAULT_RULE.to_owned()), Key::Rule),
         }

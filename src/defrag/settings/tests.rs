@@ -32,6 +32,7 @@ fn every_setting_reaches_its_place() {
         ("time-zone", "Europe/Rome"),
         ("quota-usage-above", "75%"),
         ("free-above", "1Gi"),
+        ("free-share-above", "45%"),
         ("suspend", "true"),
         ("move-leader", "false"),
         ("auto-disalarm", "true"),
@@ -68,6 +69,16 @@ fn a_listed_key_follows_the_policy_whatever_its_annotation_says() {
     assert_eq!(stale.trigger_key, Key::Rule);
 }
 
+/// What an earlier version filled in as its default gives way to this one's.
+#[test]
+fn the_default_of_an_earlier_version_gives_way_where_it_was_filled_in() {
+    let earlier = "dbSizeFree > 200*1024*1024 || (dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024)";
+    let rule = |annotations: &[(&str, &str)]| settings(annotations).trigger;
+    let built_in = Trigger::Rule(crate::defrag::policy::DEFAULT_RULE.to_owned());
+    assert_eq!(rule(&[("rule", earlier), ("defaulted", "schedule,rule")]), built_in);
+    assert_eq!(rule(&[("rule", earlier)]), Trigger::Rule(earlier.to_owned()), "a person's");
+}
+
 #[test]
 fn every_bad_value_is_refused_in_words_that_help() {
     let bad = [
@@ -89,6 +100,8 @@ fn every_bad_value_is_refused_in_words_that_help() {
         ("free-above", "200MB"),
         ("free-above", "0"),
         ("free-above", "-1Mi"),
+        ("free-share-above", "50"),
+        ("free-share-above", "100%"),
         ("service", "Etcd"),
         ("service", "-etcd"),
         ("client-port", "0"),
@@ -209,7 +222,7 @@ fn what_composes_urls_is_not_used_beside_endpoints() {
 proptest! {
     #[test]
     fn any_value_of_any_key_parses_or_is_refused(
-        annotations in proptest::collection::btree_map(proptest::sample::select(Key::ALL.to_vec()), any::<String>(), 0..22),
+        annotations in proptest::collection::btree_map(proptest::sample::select(Key::ALL.to_vec()), any::<String>(), 0..23),
     ) {
         let pairs: Vec<(&str, &str)> = annotations.iter().map(|(key, value)| (key.name(), value.as_str())).collect();
         let Asked { findings, .. } = parse(&object(&pairs), &Policy::built_in());

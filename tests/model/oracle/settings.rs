@@ -6,7 +6,8 @@ use super::facts::{Look, SMALL_QUOTA};
 use crate::objects::LARGE_RULE;
 
 /// The rule and the schedule of every etcd that neither a person nor a policy gives others.
-pub(crate) const RULE: &str = "dbSizeFree > 200*1024*1024 || (dbQuotaUsage > 0.8 && dbSizeFree > 32*1024*1024)";
+pub(crate) const RULE: &str = "(dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024) || \
+     (dbQuotaUsage > 0.8 && (dbSizeFree > 256*1024*1024 || dbSizeFree > 0.1*dbQuota))";
 pub(crate) const SCHEDULE: &str = "0 0 * * *";
 
 /// Findings that refuse nothing.

@@ -121,9 +121,9 @@ pub struct LimitsSpec {
     /// How something else that defragments the same etcd is judged. Defaults to Warn.
     pub rival_defragmenter: Reaction,
     /// Names of annotations (without etcd-defrag.io/) that no StatefulSet may set to anything but the value in defaults;
-    /// endpoints and service have none there, and are locked to what is discovered. Locking one of rule, quota-usage-above
-    /// and free-above locks all three.
-    #[schemars(length(max = 19), extend("x-kubernetes-list-type" = "set"))]
+    /// endpoints and service have none there, and are locked to what is discovered. Locking one of rule, quota-usage-above,
+    /// free-above and free-share-above locks all of them.
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "set"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub locked_keys: Vec<LockableKey>,
 }

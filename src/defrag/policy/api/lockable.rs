@@ -25,6 +25,7 @@ lockable! {
     Rule = "rule" = Some("rule");
     QuotaUsageAbove = "quota-usage-above" = Some("quotaUsageAbove");
     FreeAbove = "free-above" = Some("freeAbove");
+    FreeShareAbove = "free-share-above" = Some("freeShareAbove");
     Suspend = "suspend" = Some("suspend");
     MoveLeader = "move-leader" = Some("moveLeader");
     AutoDisalarm = "auto-disalarm" = Some("autoDisalarm");

@@ -143,9 +143,9 @@ pub enum ValidationAction {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
-    Rule::new("!(has(self.rule) && (has(self.quotaUsageAbove) || has(self.freeAbove)))").field_path(".rule").message(
+    Rule::new("!(has(self.rule) && (has(self.quotaUsageAbove) || has(self.freeAbove) || has(self.freeShareAbove)))").field_path(".rule").message(
         "rule and the thresholds exclude each other, since each says when to defragment: write either rule, or \
-         quotaUsageAbove and freeAbove",
+         quotaUsageAbove, freeAbove and freeShareAbove",
     ),
     Rule::new("!has(self.freeAbove) || quantity(self.freeAbove).isGreaterThan(quantity('0'))").field_path(".freeAbove").message(
         "with a freeAbove of nothing every run would defragment for nothing: write a value such as 200Mi",
@@ -162,8 +162,9 @@ pub struct Defaults {
     #[schemars(length(min = 1, max = 64))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// When to defragment, in the rule language of etcd-defrag. Without it and without thresholds, with at least 200 MiB to
-    /// reclaim, or 32 MiB once 80 % of the quota are used, and never with less than limits.minFree.
+    /// When to defragment, in the rule language of etcd-defrag. Without it and without thresholds, where more than half of the
+    /// file is free and more than 100 MiB are in use, or with more than 256 MiB or a tenth of the quota to reclaim once 80 %
+    /// of the quota are used, and never with less than limits.minFree.
     #[schemars(length(min = 1, max = 1024))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
@@ -176,6 +177,11 @@ pub struct Defaults {
     #[schemars(schema_with = "schema::size")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_above: Option<String>,
+    /// Defragment when more than this share of the database file can be reclaimed, and it is worth a run: 50% or 0.5.
+    /// Takes the place of rule.
+    #[schemars(schema_with = "schema::share")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free_share_above: Option<String>,
     /// Whether CronJobs are paused. Without it false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,

@@ -13,7 +13,8 @@ use crate::defrag::{
     field::Field,
     finding::{Code, Finding, quoted},
     keys::Key,
-    rule, schedule,
+    rule::{self, Thresholds},
+    schedule,
     settings::{
         self, Place, Settings, Trigger,
         length::{Bounds, Run},
@@ -34,6 +35,7 @@ fn texts(defaults: &api::Defaults) -> BTreeMap<Key, String> {
         (Key::Rule, defaults.rule.clone()),
         (Key::QuotaUsageAbove, defaults.quota_usage_above.clone()),
         (Key::FreeAbove, defaults.free_above.clone()),
+        (Key::FreeShareAbove, defaults.free_share_above.clone()),
         (Key::Suspend, flag(defaults.suspend)),
         (Key::MoveLeader, flag(defaults.move_leader)),
         (Key::AutoDisalarm, flag(defaults.auto_disalarm)),
@@ -61,7 +63,7 @@ pub(super) fn check(
     let mut values = texts(written);
     let own_trigger = Key::TRIGGERS.iter().any(|key| values.contains_key(key));
     if !own_trigger {
-        values.insert(Key::Rule, rule::compile_within(None, None, limits));
+        values.insert(Key::Rule, rule::compile_within(Thresholds::default(), limits));
     }
     values.entry(Key::Schedule).or_insert_with(|| DEFAULT_SCHEDULE.to_owned());
     let (settings, mut findings) = settings::parse_defaults(&values, limits);
@@ -81,7 +83,7 @@ pub(super) fn check(
         .collect();
     values.retain(|key, _| !refused.contains(key));
     if !Key::TRIGGERS.iter().any(|key| values.contains_key(key)) {
-        values.insert(Key::Rule, rule::compile_within(None, None, limits));
+        values.insert(Key::Rule, rule::compile_within(Thresholds::default(), limits));
     }
     values.entry(Key::Schedule).or_insert_with(|| DEFAULT_SCHEDULE.to_owned());
     (values, findings)
@@ -90,17 +92,25 @@ pub(super) fn check(
 fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], now: Timestamp) -> Vec<Finding> {
     let text = match &settings.trigger {
         Trigger::Rule(text) => text.clone(),
-        Trigger::Thresholds { usage_above, free_above } => rule::compile_within(*usage_above, *free_above, limits),
+        Trigger::Thresholds(thresholds) => rule::compile_within(*thresholds, limits),
     };
     // A policy speaks to etcds of any quota: what is wrong with a small and with a large one is wrong with the rule.
     let large = limits.suggested_quota_max.max(etcd::DEFAULT_QUOTA);
     let judge = |quota| rule::judge(&text, quota, limits, &settings.trigger_key.default_field());
+    let unreachable = match &settings.trigger {
+        Trigger::Thresholds(Thresholds { free_above: Some(free), .. }) => {
+            rule::out_of_reach(*free, large, limits, &Key::FreeAbove.default_field())
+        }
+        _ => None,
+    };
+    let said: Vec<Finding> = said.iter().cloned().chain(unreachable.clone()).collect();
     let (small, large) = (judge(etcd::DEFAULT_QUOTA), judge(large));
     let mut findings: Vec<Finding> = small
         .findings
         .into_iter()
         .filter(|finding| large.findings.iter().any(|other| other.code == finding.code))
-        .filter(|finding| !assess::restates(finding, said))
+        .filter(|finding| !assess::restates(finding, &said))
+        .chain(unreachable)
         .collect();
 
     let limits = limits.of_schedule(small.floor.is_some() || large.floor.is_some());
