@@ -4,7 +4,7 @@
 #
 #   scripts/field.sh [-l] PATH...   a manifest, a folder of manifests, or a Helm chart
 #
-# -l gives each StatefulSet of an etcd the label first, so that a chart is judged as it is.
+# -l gives each StatefulSet of an etcd the label first, so that a chart is checked as it is.
 # For each: the comment at its head, the findings, and the arguments of the run. A
 # chart is rendered with its defaults, and with FIELD_VALUES (a values file) where
 # that is set; what it depends on has to lie in its folder charts. Helm is taken

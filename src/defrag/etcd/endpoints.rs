@@ -101,7 +101,7 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
     } else if form.is_none() && alone.is_none() && address.service.is_empty() {
         findings.push(service_unknown(context));
     } else if let Port::Hidden(place) = port {
-        findings.push(port::unknown(&place));
+        findings.push(port::unknown(context, &place));
     } else if replicas <= MAX_MEMBERS {
         if is_spread {
             findings.push(cluster.elsewhere(context, address.scheme, address.port));
@@ -203,7 +203,7 @@ impl Urls {
         let elsewhere = elsewhere.into_iter().next().map(|(_, text)| text);
         let listening = list(options.get("listen-client-urls"));
         let heard = Listening::of(context, &listening);
-        Self { heard, advertised, listening, used, peers, advertising, elsewhere }
+        Self { advertised, listening, heard, used, peers, advertising, elsewhere }
     }
 
     fn for_clients(&self) -> impl Iterator<Item = &Url> {

@@ -101,16 +101,17 @@ fn of_container(context: &Context<'_>) -> Option<u16> {
 }
 
 /// That the port cannot be seen.
-pub(super) fn unknown(place: &str) -> Finding {
+pub(super) fn unknown(context: &Context<'_>, place: &str) -> Finding {
     let (annotation, endpoints) = (Key::ClientPort.annotation(), Key::Endpoints.annotation());
     Finding::new(
         Code::EndpointsUnknown,
         Key::ClientPort.field(),
-        format!("the client port cannot be seen; set {annotation}"),
+        format!("the client port cannot be seen; {}", context.overrides.brief(Key::ClientPort)),
         format!(
             "The client port of this etcd cannot be seen in the pod template: it may stand in {place}, which is not read here, and \
              no containerPort shows it. A run that dials the wrong port reaches no member, so {DEFAULT_CLIENT_PORT} is not \
-             assumed. Set {annotation} to the port at which clients reach each member, or {endpoints} to the URL of each member."
+             assumed. Set {annotation} to the port at which clients reach each member, or {endpoints} to the URL of each member.{}",
+            context.overrides.note(&[Key::ClientPort, Key::Endpoints])
         ),
     )
 }
