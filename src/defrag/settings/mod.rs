@@ -396,9 +396,8 @@ impl<'a> Parser<'a> {
         let usage_above = self.threshold(Key::QuotaUsageAbove, "80%", |value| {
             ratio::parse(value).map_err(|error| format!("{}.", error.within(value, &usage)))
         });
-        let free_share_above = self.threshold(Key::FreeShareAbove, "50%", |value| {
-            ratio::parse(value).map_err(|error| format!("{error}."))
-        });
+        let free_share_above = self
+            .threshold(Key::FreeShareAbove, "50%", |value| ratio::parse(value).map_err(|error| format!("{error}.")));
         let size = quantity::short(self.limits.min_free.max(200 * quantity::MIB));
         let free_above = self.threshold(Key::FreeAbove, &size, |value| match quantity::parse(value) {
             Ok(0) => {
