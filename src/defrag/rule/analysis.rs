@@ -177,26 +177,16 @@ impl<'a> Search<'a> {
             || outcomes.fires && self.lowers_floor(region)
     }
 
-    /// Whether a state of the region could show a lower floor, counted in whole MiB, and that is worth its cost: one MiB less
-    /// is not, where edges of the rule meet and it takes very small regions to tell.
+    /// Whether a state of the region could show a lower floor, counted in whole MiB.
     fn lowers_floor(&self, region: &Region) -> bool {
-        let least = region.free.0.cast_unsigned() / MIB + if self.spent < BUDGET / 8 { 0 } else { 1 };
+        let least = region.free.0.cast_unsigned() / MIB;
         self.found.least_free.is_none_or(|known| least < known.free() / MIB)
-    }
-
-    /// Whether a region that is left alone keeps the floor from being proven.
-    fn leaves_floor_open(&self, region: &Region, outcomes: Outcomes) -> bool {
-        outcomes.fires
-            && self.found.least_free.is_none_or(|known| region.free.0.cast_unsigned() / MIB < known.free() / MIB)
     }
 
     fn finish(mut self) -> Analysis {
         let mut undecided: Vec<(Region, Outcomes)> = Vec::new();
         while let Some((region, before)) = self.open.pop_front() {
             if !self.matters(&region, before) {
-                if self.leaves_floor_open(&region, before) {
-                    undecided.push((region, before));
-                }
                 continue;
             }
             if self.spent >= BUDGET {
@@ -210,9 +200,6 @@ impl<'a> Search<'a> {
             }
             let outcomes = self.bound(&region);
             if !self.matters(&region, outcomes) {
-                if self.leaves_floor_open(&region, outcomes) {
-                    undecided.push((region, outcomes));
-                }
                 continue;
             }
             let cut = self.bounds.cut;
@@ -221,8 +208,6 @@ impl<'a> Search<'a> {
                 if outcomes.is_single() && outcomes.fires {
                     // Every state of it fires, the one with the least to reclaim included.
                     self.note(&Region::state(region.size.1, region.free.0, self.space.quota));
-                } else if self.leaves_floor_open(&region, outcomes) {
-                    undecided.push((region, outcomes));
                 }
                 continue;
             }
