@@ -243,11 +243,7 @@ fn enrolled(
         (Source::Nothing, None)
     } else {
         let facts = if hidden.is_some() { known.cloned() } else { facts };
-        let case = Case {
-            quota: facts.as_ref().map(|facts| facts.quota),
-            members: facts.as_ref().map(|facts| facts.replicas).or(members),
-            ..case
-        };
+        let case = case.of(facts.as_ref());
         let (source, checked) = if refused.settings {
             case.instead(&checked.given, &findings, record.as_ref(), governing.name())
         } else {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::defrag::{
     cronjob::record::Record,
     etcd,
+    facts::Facts,
     field::Field,
     finding::{Code, Finding},
     keys::Key,
@@ -52,6 +53,12 @@ pub enum Source {
 }
 
 impl Case<'_> {
+    /// The same for the facts that are followed.
+    pub(super) fn of(self, facts: Option<&Facts>) -> Self {
+        let members = facts.map(|facts| facts.replicas).or(self.members);
+        Self { quota: facts.map(|facts| facts.quota), members, ..self }
+    }
+
     /// Checks settings and adds what is wrong with them to `findings`, which say already what is wrong with their values.
     /// `own_trigger` says whether a person and not the policy says when to defragment; `compiled` is the rule that thresholds
     /// compiled to when they were accepted.
