@@ -97,7 +97,10 @@ pub const KINDS: &[Kind] = &[
     }),
     ("URLs to advertise and to listen on", |size| {
         args(vec![
-            format!("--advertise-client-urls={}", numbered(size / 2, |n| format!("http://etcd-{n}.a:{},", n % 999 + 1))),
+            format!(
+                "--advertise-client-urls={}",
+                numbered(size / 2, |n| format!("http://etcd-{n}.a:{},", n % 999 + 1))
+            ),
             format!("--listen-client-urls={}", numbered(size / 2, |n| format!("http://0.0.0.0:{},", n % 999 + 1000))),
         ])
     }),

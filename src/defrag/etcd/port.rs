@@ -39,7 +39,8 @@ pub(super) struct Listening {
 impl Listening {
     pub(super) fn of(context: &Context<'_>, urls: &[Url]) -> Self {
         let set = context.options().get("listen-client-urls");
-        let entries = set.map_or(0, |setting| setting.value.split(',').filter(|entry| !entry.trim().is_empty()).count());
+        let entries =
+            set.map_or(0, |setting| setting.value.split(',').filter(|entry| !entry.trim().is_empty()).count());
         let reachable = || urls.iter().filter(|url| !url.is_local());
         let of_others = context.sidecars.iter().flat_map(|sidecar| &sidecar.container.ports);
         Self {
