@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 pub use super::write::{Decision, Write};
 use super::{Entry, enroll::fill_in, review::Operation, status_subresource, validate, write::govern};
-use crate::defrag::policy::PolicySnapshot;
+use crate::defrag::{defaulting, policy::PolicySnapshot};
 
 /// Decides on a write.
 #[must_use]
@@ -20,7 +20,7 @@ pub fn decide(entry: Entry, write: Write<'_>, snapshot: &PolicySnapshot, now: Ti
         // What is there already is enrolled by the reconciler.
         Entry::Enroll if write.operation == Operation::Create => fill_in(entry, write, &governing()),
         Entry::Mutate if write.changes_known_keys() => fill_in(entry, write, &governing()),
-        Entry::Status if write.concerns_us() => status_subresource::decide(write, snapshot, now),
+        Entry::Status if write.concerns_us() => through_status(write, snapshot, now),
         Entry::Enroll | Entry::Status => Decision::default(),
         Entry::Mutate | Entry::Create | Entry::Validate if write.concerns_us() => {
             validate::change(write, snapshot, now)
@@ -28,4 +28,20 @@ pub fn decide(entry: Entry, write: Write<'_>, snapshot: &PolicySnapshot, now: Ti
         // A change of our keys that the writer did not ask for would turn a rescue into a write that can be refused.
         Entry::Mutate | Entry::Create | Entry::Validate => validate::edit_elsewhere(write, snapshot, now),
     }
+}
+
+/// Refuses what no write of the status may bring in, and assesses other keys of ours as in any write.
+fn through_status(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
+    let policy = govern(snapshot, write.object).policy;
+    // Nothing is filled in here, but what somebody writes is theirs, and is looked at as such.
+    let as_theirs = defaulting::changed(write.object, defaulting::changes(write.object, write.old, &policy));
+    let mut decision = validate::change(Write { object: &as_theirs, ..write }, snapshot, now);
+    for refusal in status_subresource::through_status(write, &policy) {
+        decision.findings.push(refusal.clone());
+        decision.refusals.push(refusal);
+    }
+    if decision.refusals.is_empty() {
+        decision.warnings.splice(0..0, status_subresource::keep_following(write));
+    }
+    decision
 }

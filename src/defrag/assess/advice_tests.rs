@@ -11,6 +11,7 @@ use crate::defrag::{
     finding::Severity,
     keys::{Key, PREFIX},
     policy::{DefragPolicy, PolicySet, compile},
+    ratio,
 };
 
 fn now() -> Timestamp {
@@ -91,7 +92,8 @@ fn values() -> Vec<(&'static str, &'static str)> {
             &["Europe/Roma", "utc", "Europe/Rome", "America/New_York", "Rome", "Mars/Base", "Africa/Cairo"],
         ),
         of("quota-usage-above", &["80", "0.99", "99%", "5%", "eighty", " 0.8", "60", "33.3333%", "1"]),
-        of("free-above", &["0", "1Mi", "200MB", "lots", "512Mi"]),
+        of("free-above", &["0", "1Mi", "200MB", "lots", "512Mi", "20Gi"]),
+        of("free-share-above", &["0", "1", "50", "half", "101%", "99.9%"]),
         of("suspend", &["yes", "True", "0", "maybe"]),
         of("move-leader", &["off", "TRUE"]),
         of("compaction", &["yes", "no", "n"]),
@@ -138,6 +140,12 @@ fn advised(finding: &Finding) -> Vec<(Key, String)> {
             (None, Field::Annotation(key)) if follows => advised.push((*key, (*value).to_owned())),
             _ => {}
         }
+    }
+    // Shares stand without quotation marks.
+    if let Field::Annotation(key @ (Key::QuotaUsageAbove | Key::FreeShareAbove | Key::DisalarmBelow)) = finding.field {
+        let behind = finding.message.rsplit("rite ").next().unwrap_or_default();
+        let words = behind.split_whitespace().map(|word| word.trim_end_matches(['.', ',']));
+        advised.extend(words.filter(|word| ratio::parse(word).is_ok()).map(|word| (key, word.to_owned())));
     }
     advised
 }

@@ -142,8 +142,7 @@ impl Address {
             format!("the members advertise {url}: {}", why.brief),
             format!(
                 "The members advertise {url} to clients ({}): {}. The first health check of the engine dials the \
-                 advertised URLs and would end every run. {} To have it checked, advertise the name of the pod under the \
-                 headless Service.",
+                 advertised URLs and would end every run. {} To have it checked, advertise {}.",
                 setting.origin,
                 why.sentence,
                 if all {
@@ -151,7 +150,8 @@ impl Address {
                      every member, are checked instead."
                 } else {
                     "It cannot be left out, since the endpoints do not name every member: name them all."
-                }
+                },
+                why.instead
             ) + &if all { String::new() } else { context.overrides.note(&[Key::Endpoints]) },
         );
         let severity = if all { finding.severity } else { Severity::Deny };
@@ -163,7 +163,11 @@ impl Address {
 struct Why {
     brief: &'static str,
     sentence: &'static str,
+    /// What to advertise instead.
+    instead: &'static str,
 }
+
+const NAME_OF_POD: &str = "the name of the pod under the headless Service";
 
 /// The client URLs in view, the best evidence first.
 struct Urls {
@@ -295,22 +299,27 @@ impl Urls {
                 Host::Loopback => Why {
                     brief: "that is another pod's own address",
                     sentence: "in every other pod that is the pod itself",
+                    instead: NAME_OF_POD,
                 },
                 Host::Unspecified => Why {
                     brief: "that is no address of a member",
                     sentence: "that is an address to listen on, and whoever dials it reaches itself",
+                    instead: NAME_OF_POD,
                 },
                 Host::BarePod => Why {
                     brief: "no other pod resolves that name",
                     sentence: "no other pod resolves the bare name of a pod",
+                    instead: NAME_OF_POD,
                 },
                 Host::PodAddress if url.scheme != Some(Scheme::Http) => Why {
                     brief: "no certificate has that address",
                     sentence: "the address changes with the pod, so no certificate names it, and TLS refuses it",
+                    instead: NAME_OF_POD,
                 },
                 Host::PodAddress | Host::Named if self.is_deaf(context, url) => Why {
                     brief: "nothing listens on that port",
                     sentence: "etcd listens on other ports, so nothing answers there",
+                    instead: "a port that etcd listens on",
                 },
                 Host::PodAddress | Host::Named | Host::Unknown => return None,
             };

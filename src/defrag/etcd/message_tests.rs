@@ -2,6 +2,7 @@
 
 mod access;
 mod named;
+mod scripts;
 mod stated;
 
 use serde_json::{Value, json};

@@ -221,7 +221,8 @@ impl Launch {
             self.keeps_no_data = script.proxy.as_ref().map(|proxy| format!("etcd {proxy}")).or_else(client);
         }
         self.clients = script.clients;
-        self.hidden = sourced.or_else(|| script.opaque.then(|| format!("the script in {field}")));
+        self.hidden =
+            sourced.or_else(|| script.opaque.then(|| format!("a file or a command of the script in {field}")));
     }
 }
 

@@ -1,7 +1,9 @@
 //! What else in the pod defragments the same etcd.
 
 use super::{
+    clients,
     context::{Context, Reading},
+    launch::base,
     marks::readable,
     types::Rival,
 };
@@ -10,18 +12,27 @@ use crate::defrag::finding::quoted;
 /// The schedule on which etcd-backup-restore defragments when it is told none.
 const BACKUP_RESTORE_DEFAULT: &str = "0 0 */3 * *";
 
-/// The sidecars that defragment, and a script of etcd's own container that does.
+/// The sidecars that defragment, and etcd's own container where that does.
 pub(super) fn find(context: &Context<'_>) -> Vec<Rival> {
-    context.sidecars.iter().filter_map(rival).chain(by_own_script(context)).collect()
+    context.sidecars.iter().filter_map(rival).chain(by_own_container(context)).collect()
 }
 
-/// A start script that goes on in the background beside etcd.
-fn by_own_script(context: &Context<'_>) -> Option<Rival> {
-    context.options().defragments.as_ref().map(|field| Rival {
-        what: format!("the script of the container {} defragments too", quoted(&context.container().name)),
+/// A start script that goes on in the background beside etcd, a hook or a probe.
+fn by_own_container(context: &Context<'_>) -> Option<Rival> {
+    let reading = context.etcd;
+    let beside = || clients::commands_of(reading).iter().any(|words| defragments(words)).then(|| reading.field.clone());
+    let field = reading.options.defragments.clone().or_else(beside)?;
+    Some(Rival {
+        what: format!("a script of the container {} defragments too", quoted(&reading.container.name)),
         remedy: "Take that out of the script, or take our label off.".to_owned(),
-        field: field.clone(),
+        field,
     })
+}
+
+/// Whether a command has members defragment, and not the files of one that does not run.
+fn defragments(words: &[String]) -> bool {
+    let is_client = words.first().is_some_and(|program| base(program) == "etcdctl");
+    is_client && words.iter().any(|word| word == "defrag") && !words.iter().any(|word| word.starts_with("--data-dir"))
 }
 
 fn rival(sidecar: &Reading<'_>) -> Option<Rival> {

@@ -126,7 +126,7 @@ fn what_starts_etcd_unseen_is_named() {
         (vec!["/tmp/etcd.sh"], vec![], Some("the program \"/tmp/etcd.sh\"")),
         (vec!["bash", "/tmp/etcd.sh"], vec!["-c", "x"], Some("the script \"/tmp/etcd.sh\"")),
         (vec!["tini", "--", "/start"], vec!["--data-dir=/x"], Some("the program \"/start\"")),
-        (vec!["sh", "-c", "/start.sh"], vec![], Some("the script in c.command")),
+        (vec!["sh", "-c", "/start.sh"], vec![], Some("a file or a command of the script in c.command")),
         (vec![], vec![], Some("the entry point of the image \"\"")),
         (vec![], vec!["--data-dir=/x"], Some("the entry point of the image \"\"")),
         (vec![], vec!["--listen-client-urls=http://0.0.0.0:2379"], None),
@@ -168,6 +168,8 @@ fn what_cannot_be_read_is_named() {
     ];
     assert_eq!(
         read(&etcd).unreadable().as_deref(),
-        Some("ConfigMap \"conf\" (envFrom) and Secret \"pass\" (envFrom) and the script in c.command")
+        Some(
+            "ConfigMap \"conf\" (envFrom) and Secret \"pass\" (envFrom) and a file or a command of the script in c.command"
+        )
     );
 }
