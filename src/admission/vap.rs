@@ -23,7 +23,7 @@ use crate::defrag::{
     duration,
     finding::Code,
     keys::{ENABLED, Key, PREFIX},
-    policy::{DefragPolicy, Policy},
+    policy::{DefragPolicy, Limits, Policy},
     ratio,
     settings::{MAX_DURATION, longest_wait},
 };
@@ -301,6 +301,29 @@ fn checks(policy: &Policy) -> Vec<Check> {
             advice: "Write a share strictly between 0 and 1, such as \"90%\".".to_owned(),
         },
         Check {
+            name: "wrongQuota",
+            code: Code::QuotaInvalid,
+            keys: vec![Key::Quota],
+            good: size(1),
+            advice: "Write the quota that etcd is started with, such as \"8Gi\".".to_owned(),
+        },
+        Check {
+            name: "wrongPort",
+            code: Code::ValueInvalid,
+            keys: vec![Key::ClientPort],
+            good: "value.matches('^0*[0-9]{1,5}$') && int(value) > 0 && int(value) < 65536".to_owned(),
+            advice: "Write a port from 1 to 65535, such as \"2379\".".to_owned(),
+        },
+    ];
+    checks.extend(thresholds(limits, [share, number], &size(limits.min_free)));
+    checks.extend(locked(policy));
+    checks
+}
+
+/// The checks of what a rule is made of: `share` is the form of one and the number that it stands for.
+fn thresholds(limits: &Limits, [share, number]: [&str; 2], size: &str) -> [Check; 3] {
+    [
+        Check {
             name: "wrongUsage",
             code: Code::QuotaUsageOutOfRange,
             keys: vec![Key::QuotaUsageAbove],
@@ -327,26 +350,10 @@ fn checks(policy: &Policy) -> Vec<Check> {
             name: "wrongFree",
             code: Code::FreeBelowMinimum,
             keys: vec![Key::FreeAbove],
-            good: size(limits.min_free),
+            good: size.to_owned(),
             advice: format!("Write a size above 0 and of at least {} bytes, such as \"200Mi\".", limits.min_free),
         },
-        Check {
-            name: "wrongQuota",
-            code: Code::QuotaInvalid,
-            keys: vec![Key::Quota],
-            good: size(1),
-            advice: "Write the quota that etcd is started with, such as \"8Gi\".".to_owned(),
-        },
-        Check {
-            name: "wrongPort",
-            code: Code::ValueInvalid,
-            keys: vec![Key::ClientPort],
-            good: "value.matches('^0*[0-9]{1,5}$') && int(value) > 0 && int(value) < 65536".to_owned(),
-            advice: "Write a port from 1 to 65535, such as \"2379\".".to_owned(),
-        },
-    ];
-    checks.extend(locked(policy));
-    checks
+    ]
 }
 
 /// That nobody sets a locked key to anything but the policy's value.

@@ -211,8 +211,7 @@ fn enrolled(
     let members = etcd.as_ref().map(|etcd| etcd.members).or_else(|| known.map(|facts| facts.replicas));
     let case = Case { object, policy, quota: quota.or_else(|| known.map(|facts| facts.quota)), members, now };
 
-    findings.extend(opted_out(object));
-    findings.extend(asking::on_pod_template(object));
+    findings.extend(opted_out(object).into_iter().chain(asking::on_pod_template(object)));
     findings.extend(discovered);
     findings.extend(case.out_of_reach(&settings).filter(|_| own_trigger));
     let mut checked = case.check(settings, given, findings, own_trigger, None);

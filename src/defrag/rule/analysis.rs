@@ -7,38 +7,15 @@
 use std::collections::VecDeque;
 
 use super::{
-    Rule, State, Variable,
+    Rule, State,
     bounds::{Bounds, Outcomes, specialise},
-    program::{Instruction, Operation},
+    implication,
+    program::{Instruction, axes},
     region::Region,
     space::Space,
+    verdict::{BUDGET, Verdict},
 };
 use crate::defrag::{policy::Limits, quantity::MIB};
-
-/// How many instructions one analysis may bound. Chosen for one millisecond on a slow core.
-pub(super) const BUDGET: usize = 24_000;
-
-/// Whether a property holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It holds at every state.
-    Proven,
-    /// It does not hold at this state.
-    Refuted(State),
-    /// The budget was used up first.
-    Undecided,
-}
-
-impl Verdict {
-    /// The counterexample, if there is one.
-    #[must_use]
-    pub const fn counterexample(&self) -> Option<State> {
-        match self {
-            Self::Refuted(state) => Some(*state),
-            Self::Proven | Self::Undecided => None,
-        }
-    }
-}
 
 /// What holds for a rule over all states with `0 ≤ dbSizeInUse ≤ dbSize ≤ size_limit` and a `dbSize` of at least
 /// [`SMALLEST_DATABASE`](super::SMALLEST_DATABASE), all in whole bytes.
@@ -88,15 +65,6 @@ struct Found {
     least_free: Option<State>,
 }
 
-/// Whether a program depends on the size and on the reclaimable space.
-pub(super) fn axes(program: &[Instruction]) -> (bool, bool) {
-    let uses = |wanted: &[Variable]| {
-        program.iter().any(|step| matches!(step.operation, Operation::Variable(variable) if wanted.contains(&variable)))
-    };
-    let both = uses(&[Variable::DbSizeInUse]);
-    (both || uses(&[Variable::DbSize, Variable::DbQuotaUsage]), both || uses(&[Variable::DbSizeFree]))
-}
-
 struct Search<'a> {
     rule: &'a Rule,
     space: &'a Space,
@@ -109,6 +77,8 @@ struct Search<'a> {
     /// Regions to look at, each with what the region that it was cut from can be.
     open: VecDeque<(Region, Outcomes)>,
     regions: usize,
+    /// Whether the rule never fires below what is known to be the least, in bytes. `None` as long as nobody asked.
+    floor: Option<Verdict>,
 }
 
 impl<'a> Search<'a> {
@@ -118,8 +88,18 @@ impl<'a> Search<'a> {
         let bounds = Bounds::new(program, space.quota_as_float, limit);
         let cost = program.len() + 8;
         let found = Found::default();
-        let mut search =
-            Self { rule, space, bounds, axes: axes(program), cost, spent: 0, found, open: VecDeque::new(), regions: 0 };
+        let mut search = Self {
+            rule,
+            space,
+            bounds,
+            axes: axes(program),
+            cost,
+            spent: 0,
+            found,
+            open: VecDeque::new(),
+            regions: 0,
+            floor: None,
+        };
         for state in space.telling_states() {
             search.note(&state);
         }
@@ -180,7 +160,27 @@ impl<'a> Search<'a> {
     /// Whether a state of the region could show a lower floor, counted in whole MiB.
     fn lowers_floor(&self, region: &Region) -> bool {
         let least = region.free.0.cast_unsigned() / MIB;
-        self.found.least_free.is_none_or(|known| least < known.free() / MIB)
+        self.floor != Some(Verdict::Proven) && self.found.least_free.is_none_or(|known| least < known.free() / MIB)
+    }
+
+    /// Where edges of a rule meet at its floor, boxes have to be very small to tell on which side they are. What is known of the
+    /// edges themselves can show it at once.
+    fn ask_for_floor(&mut self) {
+        // A state that shows a lower floor is the next question.
+        for _ in 0..4 {
+            let floor = self.known_floor().and_then(|bytes| Rule::parse(&format!("dbSizeFree >= {bytes}")).ok());
+            let verdict = floor.map(|floor| implication::within(self.rule, &floor, self.space, BUDGET / 8));
+            self.floor = Some(verdict.unwrap_or(Verdict::Undecided));
+            match verdict.and_then(|verdict| verdict.counterexample()) {
+                Some(state) => self.note(&state),
+                None => return,
+            };
+        }
+    }
+
+    /// The least reclaimable space at which the rule is known to fire, in whole MiB and in bytes.
+    fn known_floor(&self) -> Option<u64> {
+        self.found.least_free.map(|state| state.free() / MIB * MIB).filter(|floor| *floor > 0)
     }
 
     fn finish(mut self) -> Analysis {
@@ -188,6 +188,9 @@ impl<'a> Search<'a> {
         while let Some((region, before)) = self.open.pop_front() {
             if !self.matters(&region, before) {
                 continue;
+            }
+            if self.floor.is_none() && self.spent >= BUDGET / 8 {
+                self.ask_for_floor();
             }
             if self.spent >= BUDGET {
                 undecided.push((region, before));
@@ -260,6 +263,7 @@ impl<'a> Search<'a> {
             .min()
             .map(|least| least / MIB * MIB)
             .filter(|floor| *floor > 0);
+        let floor = if self.floor == Some(Verdict::Proven) { self.known_floor() } else { floor };
         let always = |witness: Option<State>, open: bool, state: State| match witness {
             Some(_) => Verdict::Proven,
             None if open => Verdict::Undecided,

@@ -22,25 +22,25 @@ impl Fact {
     }
 
     /// The part of a set that is on this side, and a little more than that: a cut is moved out by what rounding can do.
-    fn cut(&self, corners: Corners, limit: f64) -> Corners {
+    fn cut(&self, corners: &[(f64, f64)], limit: f64) -> Corners {
         let slack = 1.0 + self.line.magnitude(limit) * f64::EPSILON * 16.0;
-        let above = |corners: &Corners| clip(corners, |corner| self.line.at(corner) + slack);
-        let below = |corners: &Corners| clip(corners, |corner| slack - self.line.at(corner));
+        let above = |corners: &[(f64, f64)]| clip(corners, |corner| self.line.at(corner) + slack);
+        let below = |corners: &[(f64, f64)]| clip(corners, |corner| slack - self.line.at(corner));
         match self.sign {
-            Ordering::Greater => above(&corners),
-            Ordering::Less => below(&corners),
-            Ordering::Equal => below(&above(&corners)),
+            Ordering::Greater => above(corners),
+            Ordering::Less => below(corners),
+            Ordering::Equal => below(&above(corners)),
         }
     }
 }
 
 /// The part of a region that all facts allow, and a little more.
 pub(super) fn corners(region: &Region, facts: &[Fact], limit: f64) -> Corners {
-    facts.iter().fold(region.corners().to_vec(), |corners, fact| fact.cut(corners, limit))
+    facts.iter().fold(region.corners().to_vec(), |corners, fact| fact.cut(&corners, limit))
 }
 
 /// The part of a convex set where a linear function is not negative (Sutherland and Hodgman).
-fn clip(corners: &Corners, value: impl Fn((f64, f64)) -> f64) -> Corners {
+fn clip(corners: &[(f64, f64)], value: impl Fn((f64, f64)) -> f64) -> Corners {
     let next = corners.iter().skip(1).chain(corners.first());
     let mut kept = Corners::new();
     for (here, there) in corners.iter().zip(next) {

@@ -7,14 +7,14 @@
 use std::{cmp::Ordering, collections::VecDeque};
 
 use super::{
-    Rule, State, Verdict,
-    analysis::{BUDGET, axes},
+    Rule, State,
     bounds::{Bounds, Outcomes, specialise},
     fact::{self, Fact},
     linear::Line,
-    program::Instruction,
+    program::{Instruction, axes},
     region::Region,
     space::Space,
+    verdict::{BUDGET, Verdict},
 };
 use crate::defrag::policy::Limits;
 
@@ -33,9 +33,13 @@ pub fn quiets_alert(rule: &Rule, quota: u64, limits: &Limits) -> Verdict {
 /// Whether `rule` is true at every state at which `premise` is; the counterexample is a state at which it is false or fails.
 #[must_use]
 pub fn implies(premise: &Rule, rule: &Rule, quota: u64, limits: &Limits) -> Verdict {
-    let space = Space::new(quota, limits);
+    within(premise, rule, &Space::new(quota, limits), BUDGET)
+}
+
+/// The same for instructions that are bounded at most `budget` times.
+pub(super) fn within(premise: &Rule, rule: &Rule, space: &Space, budget: usize) -> Verdict {
     let programs = [premise, rule].map(|rule| specialise(rule.instructions(), space.quota_as_float));
-    Search::new(premise, rule, &programs, &space).run()
+    Search::new(premise, rule, &programs, space).run(budget)
 }
 
 struct Search<'a> {
@@ -74,16 +78,16 @@ impl<'a> Search<'a> {
         premise.fires && !rule.fires
     }
 
-    fn run(mut self) -> Verdict {
+    fn run(mut self, budget: usize) -> Verdict {
         if let Some(state) = self.telling_states().find(|state| self.breaks(state)) {
             return Verdict::Refuted(state);
         }
         while let Some((region, facts)) = self.open.pop_front() {
-            if self.spent >= BUDGET {
+            if self.spent >= budget {
                 return Verdict::Undecided;
             }
             self.spent += self.cost;
-            if let Some(state) = self.look_into(region, facts) {
+            if let Some(state) = self.look_into(region, &facts) {
                 return Verdict::Refuted(state);
             }
         }
@@ -99,14 +103,14 @@ impl<'a> Search<'a> {
     }
 
     /// A state of the region that breaks the implication; else what is left of the region is open.
-    fn look_into(&mut self, region: Region, facts: Vec<Fact>) -> Option<State> {
-        let corners = fact::corners(&region, &facts, self.limit);
+    fn look_into(&mut self, region: Region, facts: &[Fact]) -> Option<State> {
+        let corners = fact::corners(&region, facts, self.limit);
         let region = region.around(&corners, self.limit)?;
         if let Some(state) = region.single(self.space.quota) {
             return Some(state).filter(|state| self.breaks(state));
         }
         for bounds in &mut self.bounds {
-            bounds.facts.clone_from(&facts);
+            bounds.facts = facts.to_vec();
         }
         let [premise, rule] = self.bounds.each_mut().map(|bounds| (bounds.outcomes(&region), bounds.cut));
         if !premise.0.fires || rule.0.fires && rule.0.is_single() {
@@ -117,17 +121,14 @@ impl<'a> Search<'a> {
             return Some(state);
         }
         let cuts = [premise.1, rule.1];
-        match cuts.into_iter().flatten().find(|line| self.is_edge(*line, &facts)) {
-            Some(line) => {
-                self.open.extend(
-                    [Ordering::Less, Ordering::Equal, Ordering::Greater]
-                        .map(|sign| (region, facts.iter().copied().chain([Fact { line, sign }]).collect())),
-                );
-            }
-            None => {
-                let halves = region.split(premise.1.or(rule.1), self.axes);
-                self.open.extend(halves.into_iter().flatten().map(|half| (half, facts.clone())));
-            }
+        if let Some(line) = cuts.into_iter().flatten().find(|line| self.is_edge(*line, facts)) {
+            self.open.extend(
+                [Ordering::Less, Ordering::Equal, Ordering::Greater]
+                    .map(|sign| (region, facts.iter().copied().chain([Fact { line, sign }]).collect())),
+            );
+        } else {
+            let halves = region.split(premise.1.or(rule.1), self.axes);
+            self.open.extend(halves.into_iter().flatten().map(|half| (half, facts.to_vec())));
         }
         None
     }

@@ -161,10 +161,10 @@ impl Line {
     #[expect(clippy::cast_possible_truncation, reason = "exact lines are multiples of the grain, below 2^63 of them")]
     pub(super) fn direction(self, other: Self) -> Option<bool> {
         let parts = |line: Self| [line.size, line.free, line.constant].map(|part| (part / GRAIN) as i128);
-        let ([a, b, c], [x, y, z]) = (parts(self), parts(other));
-        let parallel = a * y == b * x && a * z == c * x && b * z == c * y;
-        let first = [(a, x), (b, y), (c, z)].into_iter().find(|(one, two)| *one != 0 && *two != 0);
-        first.filter(|_| parallel).map(|(one, two)| (one > 0) == (two > 0))
+        let pairs: Vec<(i128, i128)> = parts(self).into_iter().zip(parts(other)).collect();
+        let parallel = pairs.iter().all(|(one, two)| pairs.iter().all(|(first, second)| one * second == first * two));
+        let both = pairs.iter().find(|(one, two)| *one != 0 && *two != 0);
+        both.filter(|_| parallel).map(|(one, two)| (*one > 0) == (*two > 0))
     }
 }
 

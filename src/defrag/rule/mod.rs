@@ -37,11 +37,12 @@ mod space;
 mod suggest;
 mod suspect;
 mod threshold;
+mod verdict;
 mod whole;
 mod words;
 
 pub use self::{
-    analysis::{Analysis, Verdict, analyse},
+    analysis::{Analysis, analyse},
     compile::{Thresholds, compile, compile_within},
     error::{Construct, EvalError, EvalErrorKind, RuleError, RuleErrorKind},
     implication::{FRAGMENTATION_ALERT, FRAGMENTATION_ALERT_CONDITION, implies, quiets_alert},
@@ -51,6 +52,7 @@ pub use self::{
     program::Variable,
     space::SMALLEST_DATABASE,
     threshold::first_firing,
+    verdict::Verdict,
     words::database,
 };
 

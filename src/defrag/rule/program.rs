@@ -101,6 +101,15 @@ pub(super) struct Instruction {
     pub(super) first: usize,
 }
 
+/// Whether a program depends on the size and on the reclaimable space.
+pub(super) fn axes(program: &[Instruction]) -> (bool, bool) {
+    let uses = |wanted: &[Variable]| {
+        program.iter().any(|step| matches!(step.operation, Operation::Variable(variable) if wanted.contains(&variable)))
+    };
+    let both = uses(&[Variable::DbSizeInUse]);
+    (both || uses(&[Variable::DbSize, Variable::DbQuotaUsage]), both || uses(&[Variable::DbSizeFree]))
+}
+
 /// The types that a sub-expression can have; more than one only after `? :` and `**`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Types {

@@ -38,6 +38,7 @@ fn quiet(text: &str, quota: u64, limits: &Limits) -> Verdict {
 }
 
 /// What Prometheus makes of the alert's expression.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus rounds in the same way")]
 fn alert_fires(state: &State) -> bool {
     let [size, in_use] = [state.db_size, state.db_size_in_use].map(|bytes| bytes as f64);
     in_use / size < 0.5 && in_use > 104_857_600.0

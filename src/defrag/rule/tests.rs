@@ -227,7 +227,9 @@ fn the_built_in_rule_is_proven_for_every_usual_quota() {
         }
         // Near the quota a tenth of it is enough, and 256 MiB are; else more than 100 MiB are free.
         let expected = (quota / 10).min(100 * MIB) / MIB;
-        assert!((expected - 1..=expected).contains(&(analysis.floor.unwrap() / MIB)), "{quota}: {:?}", analysis.floor);
+        let floor = analysis.floor.unwrap() / MIB;
+        assert!((expected - 1..=expected).contains(&floor), "{quota}: {floor} MiB");
+        println!("{quota}: {floor} MiB by {} regions", analysis.regions);
     }
     // More than 100 MiB in use and as many and one more free.
     assert_eq!(first_firing(&rule, 8 * GIB, &limits()).map(|state| state.db_size), Some(200 * MIB + 3));

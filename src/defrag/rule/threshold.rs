@@ -4,10 +4,11 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
     Rule, State,
-    analysis::{BUDGET, axes},
     bounds::{Bounds, Outcomes, specialise},
+    program::axes,
     region::Region,
     space::Space,
+    verdict::BUDGET,
 };
 use crate::defrag::policy::Limits;
 
