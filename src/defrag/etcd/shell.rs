@@ -26,6 +26,20 @@ use super::{
 };
 use crate::defrag::budget::Counted;
 
+/// Flags of etcd that never stand without a value.
+const VALUED: [&str; 10] = [
+    "name",
+    "data-dir",
+    "wal-dir",
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "initial-advertise-peer-urls",
+    "listen-peer-urls",
+    "listen-client-urls",
+    "advertise-client-urls",
+];
+
 /// What a script says about etcd.
 #[derive(Debug, Default)]
 pub(super) struct Script {
@@ -338,10 +352,19 @@ impl Reader<'_> {
             return;
         }
         self.script.opaque |= self.variables.is_wild && !overlay.clears;
-        self.script.opaque |= arguments.iter().any(|word| word.starts_with(UNKNOWN));
+        let before = std::iter::once("").chain(arguments.iter().map(String::as_str));
+        self.script.opaque |=
+            arguments.iter().zip(before).any(|(word, before)| word.starts_with(UNKNOWN) && !takes_a_value(before));
         self.starts.add(&mut self.variables, overlay);
         self.script.invocations.push(arguments.to_vec());
     }
+}
+
+/// Whether the word after this one is its value, and no flag whatever it says: scripts name the peers in a loop, and write
+/// `--initial-cluster ${PEERS}`.
+fn takes_a_value(word: &str) -> bool {
+    let flag = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
+    flag.is_some_and(|flag| VALUED.contains(&flag))
 }
 
 /// Whether a client defragments files and no member.

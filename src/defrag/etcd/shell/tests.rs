@@ -93,8 +93,14 @@ fn what_hides_words_is_opaque() {
         "etcd --a=$(x",
         "$CMD --a",
         "etcd grpc-proxy start",
+        "etcd --name=a $(x)",
+        "etcd --pre-vote $(x)",
+        "etcd --initial-cluster a $(x)",
     ] {
         assert!(run(script).1, "{script}");
+    }
+    for script in ["X=$(x); etcd --initial-cluster $X --a", "X=$(x); etcd -name \"$X\"", "X=$(x); etcd --b=$X"] {
+        assert!(!run(script).1, "{script}");
     }
 }
 
