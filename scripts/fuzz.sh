@@ -35,7 +35,7 @@ fuzz() { cargo +nightly fuzz "$1" --sanitizer none "${@:2}"; }
 
 # Whatever an input says is judged within 20 ms of a core, and a target judges it
 # some ten times; the rest of these seconds is for a noisy machine.
-readonly each=2
+readonly each=5
 
 run() {
   local target=$1 found=fuzz/target/corpus/$1 log=fuzz/target/logs/$1.log

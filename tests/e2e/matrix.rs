@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::{
-    breaches::{Case, actions_for, broken, cases, tame, touched},
+    breaches::{Case, actions_for, broken, cases, moved, tame, touched},
     policies::define,
     support::{SOON, World, namespace},
 };
@@ -51,10 +51,8 @@ impl Matrix {
         format!("{}{dry}", path.trim_end_matches('/'))
     }
 
-    fn named(&self, name: &str, mut object: Value) -> Value {
-        object["metadata"]["namespace"] = json!(self.namespace);
-        object["metadata"]["name"] = json!(name);
-        object
+    fn named(&self, name: &str, object: Value) -> Value {
+        moved(object, &self.namespace, name)
     }
 
     /// Creates an object in a dry run.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    breaches::{broken, cases},
+    breaches::{broken, cases, moved},
     support::{etcd, namespace, stderr, world},
 };
 use harness::{ControlPlane, Serve};
@@ -70,10 +70,8 @@ fn creates_that_nobody_judged_make_no_cronjob_of_what_is_refused() {
     assert!(serve.stop(), "serve did not end cleanly");
     let mut names = Vec::new();
     for case in cases().into_iter().filter(|case| case.spec == json!({})) {
-        let mut object = broken(&case.breach);
         let name = case.code.to_string();
-        object["metadata"]["name"] = json!(name);
-        object["metadata"]["namespace"] = json!(ns.name);
+        let object = moved(broken(&case.breach), &ns.name, &name);
         ns.accepts(&object);
         names.push(name);
     }

@@ -23,9 +23,9 @@ const MIB: u64 = 1 << 20;
 fn shape(index: usize) -> (u64, u64, bool) {
     match index % 50 {
         // Much to reclaim.
-        7 => (2 * GIB, GIB, true),
-        // Near the quota with a little to reclaim.
-        13 => (7 * GIB, 7 * GIB - 64 * MIB, true),
+        7 => (3 * GIB, GIB, true),
+        // Near the quota with enough to reclaim.
+        13 => (7 * GIB, 7 * GIB - 300 * MIB, true),
         // Near the quota with nothing to reclaim.
         19 => (7 * GIB, 7 * GIB - MIB, false),
         _ => (GIB, GIB - 128 * MIB, false),
@@ -81,12 +81,12 @@ fn shown(plane: &ControlPlane, prometheus: &Prometheus, not_ready: usize) {
     let (row, text) = status(plane, prometheus, "etcd-7");
     let sizes = &row["sizes"];
     let bytes = ["size", "inUse", "quota", "reclaimable"].map(|field| sizes[field].as_u64().unwrap_or_default());
-    assert_eq!(bytes, [2 * GIB, GIB, 8 * GIB, 3 * GIB], "{row}");
+    assert_eq!(bytes, [3 * GIB, GIB, 8 * GIB, 6 * GIB], "{row}");
     assert!((1.1..1.5).contains(&sizes["daysToQuota"].as_f64().unwrap_or_default()), "{row}");
     assert_eq!(sizes["required"], true);
     assert!(row["lastOnDemand"].as_str().is_some_and(|why| why.contains("holds for 3 of 3 members")), "{row}");
     for words in [
-        "2 GiB of 8 GiB, 1 GiB in use, 3 GiB to reclaim",
+        "3 GiB of 8 GiB, 1 GiB in use, 6 GiB to reclaim",
         "1 day to the quota",
         "a run is required",
         "last on demand: ",

@@ -248,6 +248,17 @@ pub fn broken(breach: &Breach) -> Value {
     object
 }
 
+/// The object under another name and in another namespace; what it says of its members' addresses is then said of those.
+pub fn moved(mut object: Value, namespace: &str, name: &str) -> Value {
+    object["metadata"]["namespace"] = json!(namespace);
+    object["metadata"]["name"] = json!(name);
+    if let Some(Value::String(urls)) = object.pointer_mut("/metadata/annotations/etcd-defrag.io~1endpoints") {
+        let hosts = urls.replace("//kamaji-etcd-", &format!("//{name}-"));
+        *urls = hosts.replace(".kamaji-system.", &format!(".{namespace}."));
+    }
+    object
+}
+
 /// The same object after a change of our keys that nothing is wrong with.
 pub fn touched(mut object: Value) -> Value {
     object["metadata"]["annotations"]["etcd-defrag.io/defrag-now"] = json!("please");
