@@ -23,8 +23,8 @@ readonly lanes=${TEST_LANES:-3}
 export CARGO_TERM_COLOR=never
 # They mostly wait for pods. The longest first.
 readonly with_nodes=(node node_lifecycle install upgrade)
-# Nothing runs beside them: how soon answers come is measured.
-readonly alone=(availability attack)
+# Nothing runs beside them: how soon answers come is measured, also those of the API server.
+readonly alone=(availability registration attack)
 # First, for they take longest.
 readonly longest=(e2e ondemand process model chart)
 # Where most of the time is waiting, more than one test for each processor makes sense.

@@ -22,9 +22,8 @@ pub fn decide(entry: Entry, write: Write<'_>, snapshot: &PolicySnapshot, now: Ti
         Entry::Mutate if write.changes_known_keys() => fill_in(entry, write, &governing()),
         Entry::Status if write.concerns_us() => through_status(write, snapshot, now),
         Entry::Enroll | Entry::Status => Decision::default(),
-        Entry::Mutate | Entry::Create | Entry::Validate if write.concerns_us() => {
-            validate::change(write, snapshot, now)
-        }
+        Entry::Mutate if write.brings_in_unknown_keys() => validate::change(write, snapshot, now),
+        Entry::Create | Entry::Validate if write.concerns_us() => validate::change(write, snapshot, now),
         // A change of our keys that the writer did not ask for would turn a rescue into a write that can be refused.
         Entry::Mutate | Entry::Create | Entry::Validate => validate::edit_elsewhere(write, snapshot, now),
     }
@@ -35,7 +34,9 @@ fn through_status(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -
     let policy = govern(snapshot, write.object).policy;
     // Nothing is filled in here, but what somebody writes is theirs, and is looked at as such.
     let as_theirs = defaulting::changed(write.object, defaulting::changes(write.object, write.old, &policy));
-    let mut decision = validate::change(Write { object: &as_theirs, ..write }, snapshot, now);
+    let theirs = validate::change(Write { object: &as_theirs, ..write }, snapshot, now);
+    // What goes on is told of as it will be, since nothing is filled in.
+    let mut decision = if theirs.refusals.is_empty() { validate::change(write, snapshot, now) } else { theirs };
     for refusal in status_subresource::through_status(write, &policy) {
         decision.findings.push(refusal.clone());
         decision.refusals.push(refusal);

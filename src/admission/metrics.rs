@@ -90,11 +90,9 @@ impl AdmissionMetrics {
         metrics
     }
 
-    /// Takes note of how long an answer waits.
-    pub(super) fn paced(&self, wait: Duration) {
-        if !wait.is_zero() {
-            self.paced.inc();
-        }
+    /// Takes note of an answer that waits.
+    pub(super) fn paced(&self) {
+        self.paced.inc();
     }
 
     pub(super) fn reviewed(&self, entry: Entry, outcome: Outcome, findings: &[Finding], took: Duration) {

@@ -123,6 +123,12 @@ struct Resource {
     plural: String,
 }
 
+/// The API server sends a UUID. It is kept until the answer is sent, outside of the budget for bodies.
+const LONGEST_UID: usize = 128;
+
+/// No object of an API server has a longer name.
+const LONGEST_NAME: usize = 253;
+
 /// The decoder's words, of which a quoted value may be as long as the body.
 fn words(error: &serde_json::Error) -> String {
     shorten(&error.to_string(), 200)
@@ -147,10 +153,15 @@ pub fn uid(body: &[u8]) -> Result<String, Malformed> {
     expect("kind", envelope.kind.as_deref(), KIND)?;
     expect("apiVersion", envelope.api_version.as_deref(), API_VERSION)?;
     let request = envelope.request.ok_or_else(|| Malformed("the review has no request".to_owned()))?;
-    request
-        .uid
-        .filter(|uid| !uid.is_empty())
-        .ok_or_else(|| Malformed("the request has no uid, without which no answer counts".to_owned()))
+    let uid = request.uid.filter(|uid| !uid.is_empty());
+    let uid = uid.ok_or_else(|| Malformed("the request has no uid, without which no answer counts".to_owned()))?;
+    if uid.len() > LONGEST_UID {
+        return Err(Malformed(format!(
+            "the uid of the request has {} bytes, and none is longer than {LONGEST_UID}",
+            uid.len()
+        )));
+    }
+    Ok(uid)
 }
 
 /// One of the objects of the request, which were skipped before.
@@ -179,8 +190,8 @@ pub fn request(body: &[u8]) -> Result<Request, Unreadable> {
             &format!("{plural}.{version}.{group}{}{sub_resource}", if sub_resource.is_empty() { "" } else { "/" }),
             80,
         ),
-        namespace: attributes.namespace.unwrap_or_default(),
-        name: attributes.name.unwrap_or_default(),
+        namespace: shorten(&attributes.namespace.unwrap_or_default(), LONGEST_NAME),
+        name: shorten(&attributes.name.unwrap_or_default(), LONGEST_NAME),
         dry_run: attributes.dry_run.unwrap_or_default(),
         object: None,
         old_object: None,

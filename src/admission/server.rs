@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -60,6 +60,7 @@ pub struct Admission {
     bodies: Bodies,
     slots: Slots,
     pace: Pace,
+    waiting: Arc<Semaphore>,
 }
 
 impl Admission {
@@ -78,6 +79,7 @@ impl Admission {
             bodies: Bodies::new(limits.bodies, capacity.meter(Resource::BodyBytes, limits.bodies)),
             slots: Slots::new(limits.requests, limits.peer_requests, capacity.meter(Resource::Slots, limits.requests)),
             pace: Pace::new(limits.of_namespace),
+            waiting: Arc::new(Semaphore::new(limits.waiting)),
             metrics,
             cores_for_large: cores.half(),
             cores,
@@ -194,11 +196,7 @@ async fn respond(
     });
     let (failure, error) = match timeout_at(deadline, assessment).await {
         Ok(Ok(Ok((answer, share)))) => {
-            // The client waits, and nothing else does: the slot is free, and so is the memory.
-            let namespace = answer.request.as_ref().map(|request| &request.namespace);
-            let wait = admission.pace.wait(&(client.and_then(Client::capped), namespace), bytes, Instant::now());
-            admission.metrics.paced(wait);
-            sleep_until(deadline.min(Instant::now() + wait)).await;
+            wait_its_turn(admission, &answer, client, bytes, deadline).await;
             return Ok((answer, Some(share)));
         }
         Ok(Ok(Err(malformed))) => return Err((StatusCode::BAD_REQUEST, "BadRequest", malformed.to_string())),
@@ -212,6 +210,26 @@ async fn respond(
         (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
     })?;
     Ok((failed(entry, uid, failure), None))
+}
+
+/// Waits where the request's namespace asks for more than its share. The slot is free again, and most of the memory; a connection is
+/// held meanwhile, so only so many answers wait at once.
+async fn wait_its_turn(
+    admission: &Admission,
+    answer: &Answer,
+    client: Option<Client>,
+    bytes: usize,
+    deadline: Instant,
+) {
+    let namespace = answer.request.as_ref().map_or("", |request| request.namespace.as_str());
+    let wait = admission.pace.wait(namespace, &client.and_then(Client::capped), bytes, Instant::now());
+    if wait.is_zero() {
+        return;
+    }
+    if let Ok(_place) = admission.waiting.try_acquire() {
+        admission.metrics.paced();
+        sleep_until(deadline.min(Instant::now() + wait)).await;
+    }
 }
 
 fn rejection(unread: Unread, limits: &ServerLimits) -> Rejection {

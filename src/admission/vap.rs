@@ -1,6 +1,6 @@
 //! A `ValidatingAdmissionPolicy` (VAP) with what CEL can say of our keys, which holds when the webhook is gone.
 //!
-//! It is made from the same list of keys and the same bounds as the assessment, matches the same writes as the refusing entry, and
+//! It is made from the same list of keys and the same bounds as the assessment, matches the same writes as the refusing entries (and keys that do not exist), and
 //! refuses only what the assessment refuses too: a value that this write brings in, on an object that opts in.
 
 use std::{fmt::Write as _, time::Duration};

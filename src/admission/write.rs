@@ -1,11 +1,13 @@
 //! One write of a StatefulSet, and what becomes of it.
 
+use std::collections::BTreeSet;
+
 use json_patch::Patch;
 
 use super::review::Operation;
 use crate::defrag::{
     finding::Finding,
-    keys::{ENABLED, Key, PREFIX},
+    keys::{ENABLED, Key, PREFIX, name_of},
     policy::{Governing, Labels, PolicySnapshot},
     statefulset::StatefulSet,
 };
@@ -59,6 +61,16 @@ impl<'a> Write<'a> {
             |object: &'a StatefulSet, key: &Key| object.metadata.annotations.as_ref()?.get(key.annotation());
         self.object.label(ENABLED) != old.label(ENABLED)
             || Key::ALL.iter().any(|key| annotation(self.object, key) != annotation(old, key))
+    }
+
+    /// Whether it brings in a label or an annotation under our prefix that has no meaning. Taking one away does not.
+    #[must_use]
+    pub fn brings_in_unknown_keys(&self) -> bool {
+        let known = |label: bool, key: &str| {
+            if label { key == ENABLED } else { name_of(key).and_then(Key::from_name).is_some() }
+        };
+        let before: BTreeSet<_> = self.old.into_iter().flat_map(ours).collect();
+        ours(self.object).any(|one| !known(one.0, one.1) && !before.contains(&one))
     }
 }
 

@@ -27,6 +27,8 @@ pub struct ServerLimits {
     /// What one namespace may ask for in reviews before its answers wait, while others ask too. Some 40 usual reviews a second, which
     /// is 20 writes of our keys.
     pub of_namespace: Share,
+    /// How many answers may wait for that at once; more are sent without waiting.
+    pub waiting: usize,
     /// Connections at once, past their handshake; for one more the one that has waited for its client longest is closed.
     pub connections: usize,
     /// How many of them may be of one address, unless they have shown a certificate.
@@ -70,6 +72,7 @@ impl Default for ServerLimits {
                 overhead: 16 << 10,
                 longest: Duration::from_secs(1),
             },
+            waiting: 64,
             connections: 256,
             peer_connections: 64,
             handshakes: 128,
@@ -78,7 +81,7 @@ impl Default for ServerLimits {
             headers: Duration::from_secs(5),
             idle: Duration::from_mins(2),
             reuse: true,
-            streams: 64,
+            streams: 8,
             drain_delay: Duration::from_secs(3),
             drain: Duration::from_secs(10),
         }

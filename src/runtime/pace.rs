@@ -56,13 +56,14 @@ impl Pace {
         Self { share, hasher: RandomState::new(), asked: Arc::default() }
     }
 
-    /// How long the answer waits to a request of so many bytes.
+    /// How long the answer waits to a request of so many bytes for `whom`, which came by this way: what is asked by different ways
+    /// in the same name does not count together, and makes nobody less alone.
     #[must_use]
-    pub fn wait(&self, who: &impl Hash, bytes: usize, now: Instant) -> Duration {
+    pub fn wait(&self, whom: &str, way: &impl Hash, bytes: usize, now: Instant) -> Duration {
         // Names are as long as whoever forges them likes.
-        let who = self.hasher.hash_one(who);
+        let (whom, who) = (self.hasher.hash_one(whom), self.hasher.hash_one((whom, way)));
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let alone = !asked.beside(who, now);
+        let alone = !asked.beside(whom, now);
         if asked.through.len() >= REMEMBERED {
             asked.through.retain(|_, through| *through > now);
         }
@@ -85,13 +86,13 @@ impl Pace {
 
 impl Asked {
     /// Takes note of a request; whether others ask too.
-    fn beside(&mut self, who: u64, now: Instant) -> bool {
+    fn beside(&mut self, whom: u64, now: Instant) -> bool {
         if let Some((last, at)) = self.last
-            && last != who
+            && last != whom
         {
             self.other = Some(at);
         }
-        self.last = Some((who, now));
+        self.last = Some((whom, now));
         self.other.is_some_and(|other| now.saturating_duration_since(other) <= BESIDE)
     }
 }
@@ -109,9 +110,13 @@ mod tests {
         let at = |number: u64| begun + Duration::from_millis(number * every);
         let requests = (0..50).map(|number| {
             if beside {
-                assert_eq!(pace.wait(&"other", 0, at(number)), Duration::ZERO, "who asks for little waits for nobody");
+                assert_eq!(
+                    pace.wait("other", &0, 0, at(number)),
+                    Duration::ZERO,
+                    "who asks for little waits for nobody"
+                );
             }
-            pace.wait(&"who", bytes, at(number)).as_millis()
+            pace.wait("who", &0, bytes, at(number)).as_millis()
         });
         requests.collect()
     }
@@ -132,8 +137,22 @@ mod tests {
         let pace = Pace::new(SHARE);
         assert_eq!(waits(&pace, 10_000, 1, false), [0; 50]);
         let now = Instant::now() + Duration::from_secs(2);
-        assert_eq!(pace.wait(&"other", 0, now), Duration::ZERO);
-        assert_eq!(pace.wait(&"who", 0, now), Duration::ZERO);
+        assert_eq!(pace.wait("other", &0, 0, now), Duration::ZERO);
+        assert_eq!(pace.wait("who", &0, 0, now), Duration::ZERO);
+    }
+
+    #[test]
+    fn one_name_by_two_ways_is_alone_and_has_two_shares() {
+        let pace = Pace::new(SHARE);
+        let now = Instant::now();
+        for number in 0..50 {
+            assert_eq!(pace.wait("who", &(number % 2), 10_000, now), Duration::ZERO);
+        }
+        assert_eq!(pace.wait("other", &0, 0, now), Duration::ZERO);
+        // By the first way much was asked for; by the third nothing yet.
+        assert!(pace.wait("who", &0, 10_000, now) <= SHARE.longest);
+        assert_eq!(pace.wait("who", &0, 0, now), SHARE.longest);
+        assert_eq!(pace.wait("who", &2, 0, now), Duration::ZERO);
     }
 
     #[test]
@@ -146,12 +165,12 @@ mod tests {
         let pace = Pace::new(SHARE);
         let now = Instant::now();
         for number in 0..100_000 {
-            assert_eq!(pace.wait(&number, 100, now), Duration::ZERO);
+            assert_eq!(pace.wait(&format!("{number}"), &0, 100, now), Duration::ZERO);
         }
         assert_eq!(pace.asked.lock().unwrap().through.len(), REMEMBERED);
         // Those who owe nothing any more make room.
         let later = now + Duration::from_secs(5);
-        let asks = ["other", "late", "other", "late"].map(|who| pace.wait(&who, 10_000, later));
+        let asks = ["other", "late", "other", "late"].map(|who| pace.wait(who, &0, 10_000, later));
         assert_eq!(asks, [Duration::ZERO, Duration::ZERO, Duration::ZERO, SHARE.longest]);
     }
 }

@@ -111,6 +111,10 @@ fn an_edit_elsewhere_is_told_what_is_wrong() {
     assert!(decision.warnings.is_empty() && decision.refusals.is_empty());
     // For keys that do not exist it is not asked.
     assert_eq!(codes(&run(Entry::Mutate, Operation::Update, &old, Some(&etcd()))), [Code::AnnotationUnknown]);
+    // A rescue that takes one away, as a replace by what is in git does, is none that brings one in.
+    let mut rescue = etcd();
+    set(&mut rescue, "/spec/template/spec/containers/0/command/14", json!("--quota-backend-bytes=nonsense"));
+    assert_eq!(codes(&run(Entry::Mutate, Operation::Update, &rescue, Some(&old))), NONE);
 }
 
 #[test]

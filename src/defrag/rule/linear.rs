@@ -157,12 +157,15 @@ impl Line {
         Some(line)
     }
 
-    /// Whether `other` is this line times a number, and whether that is positive. Both are exact.
+    /// Whether `other` is this line times a number, and whether that is positive. None, too, of lines with parts beyond any state.
     #[expect(clippy::cast_possible_truncation, reason = "exact lines are multiples of the grain, below 2^63 of them")]
     pub(super) fn direction(self, other: Self) -> Option<bool> {
         let parts = |line: Self| [line.size, line.free, line.constant].map(|part| (part / GRAIN) as i128);
         let pairs: Vec<(i128, i128)> = parts(self).into_iter().zip(parts(other)).collect();
-        let parallel = pairs.iter().all(|(one, two)| pairs.iter().all(|(first, second)| one * second == first * two));
+        let same = |(one, two): &(i128, i128), (first, second): &(i128, i128)| {
+            one.checked_mul(*second).is_some_and(|product| first.checked_mul(*two) == Some(product))
+        };
+        let parallel = pairs.iter().all(|pair| pairs.iter().all(|other| same(pair, other)));
         let both = pairs.iter().find(|(one, two)| *one != 0 && *two != 0);
         both.filter(|_| parallel).map(|(one, two)| (*one > 0) == (*two > 0))
     }
@@ -191,6 +194,15 @@ mod tests {
         let size = Line::exact(1.0, 0.0, 0.0);
         let in_use = Line::exact(1.0, -1.0, 0.0);
         assert_eq!(size.add(in_use.negate(), LIMIT), Some(Line::exact(0.0, 1.0, 0.0)));
+    }
+
+    #[test]
+    fn lines_beyond_any_state_have_no_direction() {
+        let far = Line::exact(1e84, 0.0, 1e300);
+        assert_eq!(far.direction(far), None);
+        let near = Line::exact(1.0, -2.0, 0.0);
+        assert_eq!(near.direction(near), Some(true));
+        assert_eq!(near.direction(near.negate()), Some(false));
     }
 
     #[test]
