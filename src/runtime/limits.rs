@@ -81,7 +81,7 @@ impl Default for ServerLimits {
             headers: Duration::from_secs(5),
             idle: Duration::from_mins(2),
             reuse: true,
-            streams: 8,
+            streams: 64,
             drain_delay: Duration::from_secs(3),
             drain: Duration::from_secs(10),
         }

@@ -104,16 +104,19 @@ fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], 
         _ => None,
     };
     let said: Vec<Finding> = said.iter().cloned().chain(unreachable.clone()).collect();
-    let (small, large) = (judge(etcd::DEFAULT_QUOTA), judge(large));
+    let small = judge(etcd::DEFAULT_QUOTA);
+    // Most rules have a floor and nothing wrong with them: then the second analysis, which takes time, tells nothing.
+    let large = (small.floor.is_none() || !small.findings.is_empty()).then(|| judge(large));
+    let also_large = || large.iter().flat_map(|large| &large.findings);
     let mut findings: Vec<Finding> = small
         .findings
         .into_iter()
-        .filter(|finding| large.findings.iter().any(|other| other.code == finding.code))
+        .filter(|finding| also_large().any(|other| other.code == finding.code))
         .filter(|finding| !assess::restates(finding, &said))
         .chain(unreachable)
         .collect();
 
-    let limits = limits.of_schedule(small.floor.is_some() || large.floor.is_some());
+    let limits = limits.of_schedule(small.floor.is_some() || large.as_ref().is_some_and(|large| large.floor.is_some()));
     let hashed = settings.schedule.contains('H');
     let judge = |sample: u32| {
         let place = schedule::Place {
