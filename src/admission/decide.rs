@@ -33,7 +33,7 @@ pub fn decide(entry: Entry, write: Write<'_>, snapshot: &PolicySnapshot, now: Ti
 fn through_status(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
     let policy = govern(snapshot, write.object).policy;
     // Nothing is filled in here, but what somebody writes is theirs, and is looked at as such.
-    let as_theirs = defaulting::changed(write.object, defaulting::changes(write.object, write.old, &policy));
+    let as_theirs = defaulting::changed(write.object, &defaulting::changes(write.object, write.old, &policy));
     let theirs = validate::change(Write { object: &as_theirs, ..write }, snapshot, now);
     // What goes on is told of as it will be, since nothing is filled in.
     let mut decision = if theirs.refusals.is_empty() { validate::change(write, snapshot, now) } else { theirs };

@@ -13,11 +13,11 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 
 use super::Entry;
-use crate::defrag::keys::{ENABLED, Key};
+use crate::defrag::keys::ENABLED;
 
 pub(super) mod conditions;
 
-use conditions::{NOT_BEING_DELETED, change_of, concerns_us, may_be_an_etcd};
+use conditions::{NOT_BEING_DELETED, concerns_us, may_be_an_etcd, our_keys_change};
 
 /// The name of both configurations.
 pub const NAME: &str = "etcd-defrag-webhook";
@@ -105,20 +105,15 @@ impl Registration {
     /// makes no CronJob as long as anything of it is refused.
     #[must_use]
     pub fn validating(&self) -> ValidatingWebhookConfiguration {
-        let our_keys_change = || vec![not_being_deleted(), condition("our-keys-change", change_of(Key::ALL))];
+        let of_our_keys = || vec![not_being_deleted(), condition("our-keys-change", our_keys_change())];
         let create = self.validating_webhook(Entry::Create, "Ignore", rule(&["CREATE"], &["statefulsets"]), Vec::new());
         let validate =
-            self.validating_webhook(Entry::Validate, "Fail", rule(&["UPDATE"], &["statefulsets"]), our_keys_change());
+            self.validating_webhook(Entry::Validate, "Fail", rule(&["UPDATE"], &["statefulsets"]), of_our_keys());
         // Of every StatefulSet: keys that are planted where they are not in force wait for somebody who enrols it.
         let status = ValidatingWebhook {
             namespace_selector: Some(LabelSelector::default()),
             object_selector: Some(LabelSelector::default()),
-            ..self.validating_webhook(
-                Entry::Status,
-                "Fail",
-                rule(&["UPDATE"], &["statefulsets/status"]),
-                our_keys_change(),
-            )
+            ..self.validating_webhook(Entry::Status, "Fail", rule(&["UPDATE"], &["statefulsets/status"]), of_our_keys())
         };
         let webhooks = vec![create, validate, status];
         ValidatingWebhookConfiguration { metadata: metadata(), webhooks: Some(webhooks) }

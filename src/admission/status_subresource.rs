@@ -14,13 +14,14 @@ use crate::defrag::{
 /// the object is enrolled when it is set makes no difference: somebody else enrols it later. Taking one away gives nobody
 /// anything. No policy allows it, since it concerns who writes, and not what.
 pub(super) fn through_status(write: Write<'_>, policy: &Policy) -> Vec<Finding> {
-    let Some(now) = write.object.metadata.annotations.as_ref().filter(|_| write.of_status) else { return Vec::new() };
-    let before = write.old.and_then(|old| old.metadata.annotations.as_ref());
+    if !write.of_status {
+        return Vec::new();
+    }
     let enrolled = |object: &StatefulSet| Enrollment::of(object, policy) == Enrollment::Enrolled;
     let enrolls = enrolled(write.object) && !write.old.is_some_and(enrolled);
     let brought_in = Key::ACCESS.iter().filter_map(|key| {
-        let value = now.get(key.annotation())?;
-        let stood = before.and_then(|before| before.get(key.annotation())) == Some(value);
+        let value = write.object.annotation(key.annotation())?;
+        let stood = write.old.and_then(|old| old.annotation(key.annotation())) == Some(value);
         (enrolls || !stood).then(|| finding(*key, value))
     });
     brought_in.collect()
@@ -28,9 +29,10 @@ pub(super) fn through_status(write: Write<'_>, policy: &Policy) -> Vec<Finding> 
 
 /// Of values that follow the policy, what this write would change of them in vain.
 pub(super) fn keep_following(write: Write<'_>) -> Vec<String> {
-    let value = |object: &StatefulSet, key: Key| object.metadata.annotations.as_ref()?.get(key.annotation()).cloned();
     let followers = defaulted_keys(write.object).into_iter();
-    let in_vain = followers.filter(|key| write.old.is_some_and(|old| value(write.object, *key) != value(old, *key)));
+    let changed =
+        |old: &StatefulSet, key: Key| write.object.annotation(key.annotation()) != old.annotation(key.annotation());
+    let in_vain = followers.filter(|key| write.old.is_some_and(|old| changed(old, *key)));
     in_vain
         .map(|key| {
             note(&format!(

@@ -133,7 +133,7 @@ fn value_at<'a>(field: &Field, object: &'a StatefulSet) -> Option<&'a str> {
         Field::UnknownAnnotation(name) => name,
         Field::Default(_) | Field::Path(_) => return None,
     };
-    object.metadata.annotations.as_ref()?.get(annotation).map(String::as_str)
+    object.annotation(annotation)
 }
 
 #[cfg(test)]

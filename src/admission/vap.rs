@@ -17,7 +17,7 @@ use kube::api::ObjectMeta;
 
 use super::registration::{
     self,
-    conditions::{MOST, NOT_BEING_DELETED, change_of, unknown_keys},
+    conditions::{MOST, NOT_BEING_DELETED, any_key_changes},
 };
 use crate::defrag::{
     duration,
@@ -109,7 +109,7 @@ pub fn policy_and_binding(
 /// It runs in the API server and fails only where an expression does, so one condition says all that several entries of the
 /// webhook share.
 fn create_or_our_keys_change() -> String {
-    format!("request.operation == 'CREATE' ||\n{} ||\n{}", change_of(Key::ALL), unknown_keys())
+    format!("request.operation == 'CREATE' ||\n{}", any_key_changes())
 }
 
 /// What every check looks at: nothing that an author of objects can make long, for the reason that

@@ -42,7 +42,7 @@ pub struct Decision {
     pub findings: Vec<Finding>,
 }
 
-impl<'a> Write<'a> {
+impl Write<'_> {
     /// Whether the write changes a label or an annotation of ours. A create does.
     #[must_use]
     pub fn concerns_us(&self) -> bool {
@@ -57,10 +57,8 @@ impl<'a> Write<'a> {
     #[must_use]
     pub fn changes_known_keys(&self) -> bool {
         let (Operation::Update, Some(old)) = (self.operation, self.old) else { return true };
-        let annotation =
-            |object: &'a StatefulSet, key: &Key| object.metadata.annotations.as_ref()?.get(key.annotation());
         self.object.label(ENABLED) != old.label(ENABLED)
-            || Key::ALL.iter().any(|key| annotation(self.object, key) != annotation(old, key))
+            || Key::ALL.iter().any(|key| self.object.annotation(key.annotation()) != old.annotation(key.annotation()))
     }
 
     /// Whether it brings in a label or an annotation under our prefix that has no meaning. Taking one away does not.

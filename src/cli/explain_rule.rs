@@ -19,7 +19,7 @@ use crate::defrag::{
     policy::{Limits, Policy},
     quantity,
     rule::{self, FRAGMENTATION_ALERT, Judged, Rule, State, Verdict},
-    settings::{self, Given, Trigger},
+    settings::{self, Given},
 };
 
 /// Explains an etcd-defrag rule and proves what it does, or shows a state in which it does not
@@ -223,16 +223,10 @@ impl Args {
             given.extend(of_policy.map(|(key, value)| (*key, value.clone())));
         }
         let (settings, mut findings) = settings::parse_given(&given, &limits);
-        let text = match &settings.trigger {
-            Trigger::Rule(text) => text.clone(),
-            Trigger::Thresholds(thresholds) => {
-                let reach = thresholds
-                    .free_above
-                    .and_then(|free| rule::out_of_reach(free, self.quota, &limits, &Key::FreeAbove.field()));
-                findings.extend(reach);
-                rule::compile_within(*thresholds, &limits)
-            }
-        };
+        let text = settings.trigger.rule(&limits);
+        let free_above = settings.trigger.free_above();
+        findings
+            .extend(free_above.and_then(|free| rule::out_of_reach(free, self.quota, &limits, &Key::FreeAbove.field())));
         let field = if self.rule.is_some() { Field::from("rule") } else { settings.trigger_key.field() };
         let judged = rule::judge(&text, self.quota, &limits, &field);
         let others = judged.findings.iter().filter(|finding| !assess::restates(finding, &findings));

@@ -58,7 +58,7 @@ pub fn changes(object: &StatefulSet, old: Option<&StatefulSet>, policy: &Policy)
         .filter(|key| present.get(key).copied() != given.get(key).copied())
         .map(|key| Change { annotation: key.annotation(), value: given.get(key).map(ToString::to_string) })
         .collect();
-    if annotation(object, Key::Defaulted) != list.as_deref() {
+    if object.annotation(Key::Defaulted.annotation()) != list.as_deref() {
         changes.push(Change { annotation: Key::Defaulted.annotation(), value: list });
     }
     changes
@@ -66,13 +66,13 @@ pub fn changes(object: &StatefulSet, old: Option<&StatefulSet>, policy: &Policy)
 
 /// The object as it would be with these changes.
 #[must_use]
-pub fn changed(object: &StatefulSet, changes: Vec<Change>) -> StatefulSet {
+pub fn changed(object: &StatefulSet, changes: &[Change]) -> StatefulSet {
     let mut object = object.clone();
     let annotations = object.metadata.annotations.get_or_insert_default();
     for Change { annotation, value } in changes {
         match value {
-            Some(value) => drop(annotations.insert(annotation.to_owned(), value)),
-            None => drop(annotations.remove(annotation)),
+            Some(value) => drop(annotations.insert((*annotation).to_owned(), value.clone())),
+            None => drop(annotations.remove(*annotation)),
         }
     }
     object
@@ -104,16 +104,12 @@ pub fn is_enrolled_by_policy_only(object: &StatefulSet, policy: &Policy) -> bool
 
 /// The list of what was filled in.
 fn names(object: &StatefulSet) -> impl Iterator<Item = &str> {
-    annotation(object, Key::Defaulted).unwrap_or_default().split(',').map(str::trim)
-}
-
-fn annotation(object: &StatefulSet, key: Key) -> Option<&str> {
-    object.metadata.annotations.as_ref()?.get(key.annotation()).map(String::as_str)
+    object.annotation(Key::Defaulted.annotation()).unwrap_or_default().split(',').map(str::trim)
 }
 
 /// The values of the keys that a policy may give.
 fn values(object: &StatefulSet) -> BTreeMap<Key, &str> {
-    Key::DEFAULTABLE.iter().filter_map(|key| Some((*key, annotation(object, *key)?))).collect()
+    Key::DEFAULTABLE.iter().filter_map(|key| Some((*key, object.annotation(key.annotation())?))).collect()
 }
 
 #[cfg(test)]
@@ -131,25 +127,13 @@ mod tests {
         object
     }
 
-    fn apply(object: &StatefulSet, changes: &[Change]) -> StatefulSet {
-        let mut object = object.clone();
-        let annotations = object.metadata.annotations.get_or_insert_default();
-        for change in changes {
-            match &change.value {
-                Some(value) => annotations.insert(change.annotation.to_owned(), value.clone()),
-                None => annotations.remove(change.annotation),
-            };
-        }
-        object
-    }
-
     fn get(object: &StatefulSet, key: Key) -> Option<&str> {
-        annotation(object, key)
+        object.annotation(key.annotation())
     }
 
     #[test]
     fn an_empty_object_gets_what_the_policy_gives() {
-        let filled = apply(&object(&[]), &changes(&object(&[]), None, &Policy::built_in()));
+        let filled = changed(&object(&[]), &changes(&object(&[]), None, &Policy::built_in()));
         assert_eq!(get(&filled, Key::Schedule), Some("0 0 * * *"));
         assert_eq!(get(&filled, Key::Rule), Some(super::super::policy::DEFAULT_RULE));
         assert_eq!(get(&filled, Key::Defaulted), Some("schedule,rule"));
@@ -158,10 +142,10 @@ mod tests {
     #[test]
     fn a_key_that_a_person_sets_is_theirs_and_leaves_the_list() {
         let policy = Policy::built_in();
-        let filled = apply(&object(&[]), &changes(&object(&[]), None, &policy));
+        let filled = changed(&object(&[]), &changes(&object(&[]), None, &policy));
         let edited =
-            apply(&filled, &[Change { annotation: Key::Schedule.annotation(), value: Some("5 5 * * *".to_owned()) }]);
-        let after = apply(&edited, &changes(&edited, Some(&filled), &policy));
+            changed(&filled, &[Change { annotation: Key::Schedule.annotation(), value: Some("5 5 * * *".to_owned()) }]);
+        let after = changed(&edited, &changes(&edited, Some(&filled), &policy));
         assert_eq!(get(&after, Key::Schedule), Some("5 5 * * *"));
         assert_eq!(get(&after, Key::Defaulted), Some("rule"));
     }
@@ -169,19 +153,19 @@ mod tests {
     #[test]
     fn a_key_that_a_person_removes_is_filled_again() {
         let policy = Policy::built_in();
-        let filled = apply(&object(&[]), &changes(&object(&[]), None, &policy));
-        let removed = apply(&filled, &[Change { annotation: Key::Schedule.annotation(), value: None }]);
-        assert_eq!(apply(&removed, &changes(&removed, Some(&filled), &policy)), filled);
+        let filled = changed(&object(&[]), &changes(&object(&[]), None, &policy));
+        let removed = changed(&filled, &[Change { annotation: Key::Schedule.annotation(), value: None }]);
+        assert_eq!(changed(&removed, &changes(&removed, Some(&filled), &policy)), filled);
     }
 
     #[test]
     fn a_listed_key_follows_the_policy() {
         let old_policy = Policy::built_in();
-        let filled = apply(&object(&[]), &changes(&object(&[]), None, &old_policy));
+        let filled = changed(&object(&[]), &changes(&object(&[]), None, &old_policy));
         let mut policy = Policy::built_in();
         policy.defaults.insert(Key::Schedule, "7 7 * * *".to_owned());
         policy.defaults.insert(Key::TimeZone, "Europe/Rome".to_owned());
-        let after = apply(&filled, &changes(&filled, Some(&filled), &policy));
+        let after = changed(&filled, &changes(&filled, Some(&filled), &policy));
         assert_eq!(get(&after, Key::Schedule), Some("7 7 * * *"));
         assert_eq!(get(&after, Key::TimeZone), Some("Europe/Rome"));
         assert_eq!(get(&after, Key::Defaulted), Some("schedule,time-zone,rule"));
@@ -191,7 +175,7 @@ mod tests {
     fn the_default_of_an_earlier_version_is_filled_in_anew() {
         let earlier =
             object(&[(Key::Schedule, "0 0 * * *"), (Key::Rule, "dbSizeFree > 1"), (Key::Defaulted, "schedule,rule")]);
-        let after = apply(&earlier, &changes(&earlier, Some(&earlier), &Policy::built_in()));
+        let after = changed(&earlier, &changes(&earlier, Some(&earlier), &Policy::built_in()));
         assert_eq!(get(&after, Key::Rule), Some(super::super::policy::DEFAULT_RULE));
         assert_eq!(get(&after, Key::Defaulted), Some("schedule,rule"));
     }
@@ -199,14 +183,14 @@ mod tests {
     #[test]
     fn thresholds_of_a_person_take_the_place_of_a_defaulted_rule() {
         let policy = Policy::built_in();
-        let filled = apply(&object(&[]), &changes(&object(&[]), None, &policy));
+        let filled = changed(&object(&[]), &changes(&object(&[]), None, &policy));
         let edited =
-            apply(&filled, &[Change { annotation: Key::FreeAbove.annotation(), value: Some("1Gi".to_owned()) }]);
-        let after = apply(&edited, &changes(&edited, Some(&filled), &policy));
+            changed(&filled, &[Change { annotation: Key::FreeAbove.annotation(), value: Some("1Gi".to_owned()) }]);
+        let after = changed(&edited, &changes(&edited, Some(&filled), &policy));
         assert_eq!(get(&after, Key::Rule), None);
         assert_eq!(get(&after, Key::Defaulted), Some("schedule"));
-        let dropped = apply(&after, &[Change { annotation: Key::FreeAbove.annotation(), value: None }]);
-        assert_eq!(apply(&dropped, &changes(&dropped, Some(&after), &policy)), filled);
+        let dropped = changed(&after, &[Change { annotation: Key::FreeAbove.annotation(), value: None }]);
+        assert_eq!(changed(&dropped, &changes(&dropped, Some(&after), &policy)), filled);
     }
 
     #[test]
@@ -223,7 +207,7 @@ mod tests {
             let policy = Policy::built_in();
             let pairs = |map: &BTreeMap<Key, String>| object(&map.iter().map(|(k, v)| (*k, v.as_str())).collect::<Vec<_>>());
             let (now, then) = (pairs(&now), then.as_ref().map(pairs));
-            let once = apply(&now, &changes(&now, then.as_ref(), &policy));
+            let once = changed(&now, &changes(&now, then.as_ref(), &policy));
             prop_assert_eq!(changes(&once, then.as_ref(), &policy), vec![]);
             prop_assert_eq!(changes(&once, Some(&once), &policy), vec![]);
         }

@@ -314,6 +314,12 @@ impl StatefulSet {
         self.metadata.labels.as_ref().map_or_else(|| Cow::Owned(BTreeMap::new()), Cow::Borrowed)
     }
 
+    /// The value of an annotation of ours.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
     /// Our annotations; empty where there are none.
     #[must_use]
     pub fn annotations(&self) -> Cow<'_, BTreeMap<String, String>> {
@@ -330,6 +336,12 @@ impl StatefulSet {
     #[must_use]
     pub fn namespace(&self) -> &str {
         self.metadata.namespace.as_deref().unwrap_or("default")
+    }
+
+    /// The number of the first pod (`spec.ordinals.start`).
+    #[must_use]
+    pub fn first_ordinal(&self) -> u32 {
+        u32::try_from(self.spec.ordinals.start).unwrap_or(0)
     }
 
     /// Desired pods; Kubernetes' default is 1.

@@ -45,25 +45,26 @@ pub(super) fn may_be_an_etcd() -> String {
 
 /// True of a create, and of an update that changes anything that an assessment goes by.
 pub(super) fn concerns_us() -> String {
-    format!(
-        "request.operation == 'CREATE' || object.spec != oldObject.spec ||\n{} ||\n{}",
-        change_of(Key::ALL),
-        unknown_keys()
-    )
+    format!("request.operation == 'CREATE' || object.spec != oldObject.spec ||\n{}", any_key_changes())
 }
 
-/// True where an update changes the label or one of these annotations. A map that is absent reads as empty.
-pub(in crate::admission) fn change_of(keys: &[Key]) -> String {
+/// True where an update changes a key of ours, or brings in one under our prefix that does not exist.
+pub(in crate::admission) fn any_key_changes() -> String {
+    format!("{} ||\n{}", our_keys_change(), unknown_keys())
+}
+
+/// True where an update changes the label or one of our annotations. A map that is absent reads as empty.
+pub(super) fn our_keys_change() -> String {
     format!(
         "object.metadata[?'labels'][?'{ENABLED}'] != oldObject.metadata[?'labels'][?'{ENABLED}'] ||\n\
          {}.exists(key,\n  object.metadata[?'annotations'][?key] != oldObject.metadata[?'annotations'][?key])",
-        list(keys)
+        list(Key::ALL)
     )
 }
 
 /// True where an update brings in a label or an annotation under our prefix that does not exist. Taking one away is no
 /// reason to ask.
-pub(in crate::admission) fn unknown_keys() -> String {
+fn unknown_keys() -> String {
     let brings_in = |part: &str, known: &str| {
         let (now, before) = (format!("object.metadata[?'{part}']"), format!("oldObject.metadata[?'{part}']"));
         format!(

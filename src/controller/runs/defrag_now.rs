@@ -49,7 +49,7 @@ pub(crate) struct Request<'a> {
 
 /// The token that was not served yet, if there is one.
 pub(crate) fn asked<'a>(object: &'a StatefulSet, served: Option<&str>) -> Option<&'a str> {
-    let token = object.metadata.annotations.as_ref()?.get(ANNOTATION)?;
+    let token = object.annotation(ANNOTATION)?;
     (!token.is_empty() && served != Some(token)).then_some(token)
 }
 

@@ -72,9 +72,8 @@ impl Case<'_> {
     ) -> CheckedSettings {
         let limits = &self.policy.limits;
         let rule = match (&settings.trigger, compiled) {
-            (Trigger::Rule(text), _) => text.clone(),
             (Trigger::Thresholds(_), Some(compiled)) => compiled.to_owned(),
-            (Trigger::Thresholds(thresholds), None) => rule::compile_within(*thresholds, limits),
+            (trigger, _) => trigger.rule(limits),
         };
         let quota = self.quota.unwrap_or(etcd::DEFAULT_QUOTA);
         let mut judged = rule::judge(&rule, quota, limits, &settings.trigger_key.field());
@@ -107,8 +106,7 @@ impl Case<'_> {
     /// That no database of this quota has as much to reclaim as a person's threshold asks for. One of the policy is for etcds of
     /// any quota.
     pub(super) fn out_of_reach(self, settings: &Settings) -> Option<Finding> {
-        let Trigger::Thresholds(thresholds) = &settings.trigger else { return None };
-        rule::out_of_reach(thresholds.free_above?, self.quota?, &self.policy.limits, &Key::FreeAbove.field())
+        rule::out_of_reach(settings.trigger.free_above()?, self.quota?, &self.policy.limits, &Key::FreeAbove.field())
     }
 
     /// The settings in force where the ones that are asked for are refused by `findings`.

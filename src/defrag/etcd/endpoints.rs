@@ -106,7 +106,7 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         if is_spread {
             findings.push(cluster.elsewhere(context, address.scheme, address.port));
         }
-        let start = u32::try_from(context.sts.spec.ordinals.start).unwrap_or(0);
+        let start = context.sts.first_ordinal();
         let ordinals = (0..replicas).map(|n| u64::from(start) + u64::from(n));
         address.endpoints = if let (Some(url), None) = (alone, &form) {
             vec![format!("{}://{}:{}", address.scheme, url.host.trim_end_matches('.'), address.port)]
@@ -409,7 +409,7 @@ fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
     let (name, namespace, port) = (context.sts.name(), context.sts.namespace(), address.port);
     // All of them, for people copy what is shown.
     let members = u64::from(address.members.clamp(1, MAX_MEMBERS));
-    let start = u64::from(u32::try_from(context.sts.spec.ordinals.start).unwrap_or(0));
+    let start = u64::from(context.sts.first_ordinal());
     let each: Vec<String> = (start..start + members)
         .map(|ordinal| format!("https://{name}-{ordinal}.{service}.{namespace}.svc:{port}"))
         .collect();

@@ -107,7 +107,7 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         service: address.service,
         domain: address.domain,
         port: address.port,
-        first_ordinal: u32::try_from(sts.spec.ordinals.start).unwrap_or(0),
+        first_ordinal: sts.first_ordinal(),
         replicas,
         members: address.members,
         is_spread: address.is_spread,

@@ -140,8 +140,11 @@ impl<'a, 'c> Stated<'a, 'c> {
 
     /// A URL with the port at which members talk to each other.
     fn peer_port(&self) -> Option<Finding> {
-        let is_peer = |url: &&Url| url.port.is_some_and(|port| self.peer_ports.contains(&port));
-        let url = self.urls.iter().filter(is_peer).find(|url| self.is_member(url) && !self.listens_on(url.port))?;
+        let url = self
+            .urls
+            .iter()
+            .filter(|url| self.is_peer_port(url))
+            .find(|url| self.is_member(url) && !self.listens_on(url.port))?;
         let port = url.port.unwrap_or_default();
         let instead = match self.port() {
             Some(client) => format!("Clients are served on {client} ({}). Write {}.", self.listen(), self.corrected()),
@@ -236,7 +239,7 @@ impl<'a, 'c> Stated<'a, 'c> {
     }
 
     fn ordinals(&self) -> std::ops::Range<u64> {
-        let start = u64::from(u32::try_from(self.context.sts.spec.ordinals.start).unwrap_or(0));
+        let start = u64::from(self.context.sts.first_ordinal());
         start..start + u64::from(self.replicas)
     }
 

@@ -32,13 +32,9 @@ impl Version {
     ///
     /// 3.5.0 to 3.5.5 leave inconsistent data behind when a member crashes in mid-defragmentation (etcd issue 14685).
     #[must_use]
-    pub const fn repaired_by(self) -> Option<Self> {
-        let (minor, patch) = match (self.major, self.minor, self.patch) {
-            (3, 4, 0..4) => (4, 4),
-            (0..3, _, _) | (3, 0..4, _) | (3, 5, 0..6) => (5, 6),
-            _ => return None,
-        };
-        Some(Self { major: 3, minor, patch })
+    pub fn repaired_by(self) -> Option<Self> {
+        const REPAIRED: [Version; 2] = [Version::of_3(4, 4), Version::of_3(5, 6)];
+        if self.is_supported() { self.before(REPAIRED) } else { REPAIRED.last().copied() }
     }
 }
 
@@ -52,25 +48,25 @@ impl Version {
     /// The first release of the same minor line that keeps its revisions when a member crashes after a compaction to the newest one
     /// (etcd issue 17780), where this one does not.
     #[must_use]
-    pub const fn keeps_revisions_from(self) -> Option<Self> {
-        let (minor, patch) = match (self.major, self.minor, self.patch) {
-            (3, 4, 0..32) => (4, 32),
-            (3, 5, 0..14) => (5, 14),
-            _ => return None,
-        };
-        Some(Self { major: 3, minor, patch })
+    pub fn keeps_revisions_from(self) -> Option<Self> {
+        self.before([Self::of_3(4, 32), Self::of_3(5, 14)])
     }
 
     /// The first release of the same minor line whose members do not panic when the disk is full in a defragmentation (etcd issue
     /// 18810), where those of this one do.
     #[must_use]
-    pub const fn bears_a_full_disk_from(self) -> Option<Self> {
-        let (minor, patch) = match (self.major, self.minor, self.patch) {
-            (3, 4, 0..35) => (4, 35),
-            (3, 5, 0..17) => (5, 17),
-            _ => return None,
-        };
-        Some(Self { major: 3, minor, patch })
+    pub fn bears_a_full_disk_from(self) -> Option<Self> {
+        self.before([Self::of_3(4, 35), Self::of_3(5, 17)])
+    }
+
+    const fn of_3(minor: u32, patch: u32) -> Self {
+        Self { major: 3, minor, patch }
+    }
+
+    /// The one of these releases that is of the same minor line and later.
+    fn before(self, releases: [Self; 2]) -> Option<Self> {
+        let same_line = |release: &Self| (release.major, release.minor) == (self.major, self.minor);
+        releases.into_iter().find(|release| same_line(release) && self.patch < release.patch)
     }
 }
 

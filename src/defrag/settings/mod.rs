@@ -19,7 +19,7 @@ use super::{
     keys::Key,
     policy::{Limits, Policy},
     quantity, ratio,
-    rule::Thresholds,
+    rule::{self, Thresholds},
     statefulset::StatefulSet,
 };
 
@@ -37,6 +37,26 @@ pub enum Trigger {
     Rule(String),
     /// Thresholds that compile to a rule.
     Thresholds(Thresholds),
+}
+
+impl Trigger {
+    /// The rule that the engine gets, with thresholds compiled under these limits.
+    #[must_use]
+    pub fn rule(&self, limits: &Limits) -> String {
+        match self {
+            Self::Rule(text) => text.clone(),
+            Self::Thresholds(thresholds) => rule::compile_within(*thresholds, limits),
+        }
+    }
+
+    /// The threshold on what can be reclaimed, in bytes.
+    #[must_use]
+    pub const fn free_above(&self) -> Option<u64> {
+        match self {
+            Self::Rule(_) => None,
+            Self::Thresholds(thresholds) => thresholds.free_above,
+        }
+    }
 }
 
 /// How and when to defragment, as a person or the policy asks for it.

@@ -16,7 +16,7 @@ use crate::defrag::{
     rule::{self, Thresholds},
     schedule,
     settings::{
-        self, Place, Settings, Trigger,
+        self, Place, Settings,
         length::{Bounds, Run},
     },
 };
@@ -90,19 +90,13 @@ pub(super) fn check(
 }
 
 fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], now: Timestamp) -> Vec<Finding> {
-    let text = match &settings.trigger {
-        Trigger::Rule(text) => text.clone(),
-        Trigger::Thresholds(thresholds) => rule::compile_within(*thresholds, limits),
-    };
+    let text = settings.trigger.rule(limits);
     // A policy speaks to etcds of any quota: what is wrong with a small and with a large one is wrong with the rule.
     let large = limits.suggested_quota_max.max(etcd::DEFAULT_QUOTA);
     let judge = |quota| rule::judge(&text, quota, limits, &settings.trigger_key.default_field());
-    let unreachable = match &settings.trigger {
-        Trigger::Thresholds(Thresholds { free_above: Some(free), .. }) => {
-            rule::out_of_reach(*free, large, limits, &Key::FreeAbove.default_field())
-        }
-        _ => None,
-    };
+    let free_above = settings.trigger.free_above();
+    let unreachable =
+        free_above.and_then(|free| rule::out_of_reach(free, large, limits, &Key::FreeAbove.default_field()));
     let said: Vec<Finding> = said.iter().cloned().chain(unreachable.clone()).collect();
     let small = judge(etcd::DEFAULT_QUOTA);
     // Most rules have a floor and nothing wrong with them: then the second analysis, which takes time, tells nothing.
