@@ -30,6 +30,11 @@ lint: ## Format, clippy, dependencies, documentation
 bench: controlplane ## How quick, quiet and small `serve` is with a fleet of 1,000
 	cargo bench --locked --bench fleet
 
+FULL ?=
+.PHONY: bench-fleet
+bench-fleet: controlplane ## What 1,000 and 5,000 StatefulSets cost at a cold start, beside plain calls (SIZES=, FULL=1 for 16,000, BEFORE=PROGRAM)
+	FULL=$(FULL) cargo bench --locked --bench cold
+
 .PHONY: bench-status
 bench-status: controlplane ## What the entry for statefulsets/status costs the status writes of other StatefulSets, at saturation
 	cargo bench --locked --profile dev --bench status
@@ -40,7 +45,7 @@ bench-judge: ## How long judgements take, beside other crates and the Go modules
 
 SIZE ?=
 .PHONY: compare
-compare: controlplane ## defrag.sh's CronJob against ours on a real etcd, into docs/ (root, 8 GB; SIZE='--live 3Gi')
+compare: controlplane ## defrag.sh's CronJob against ours, with both engines, into docs/ (root, 8 GB, etcd-defrag on PATH; SIZE='--live 3Gi')
 	cargo build --locked
 	cargo run --locked --example compare -- $(SIZE)
 
@@ -69,6 +74,12 @@ drills: controlplane ## The long form of tests: load through restarts with the r
 	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) AVAILABILITY_SECONDS=8 ONDEMAND_ETCDS=2000 NODE_STARTS=20 \
 	  scripts/test.sh --test availability --test ondemand --test node_lifecycle
 
+DECISIONS ?= 500
+WHOLE_RUNS ?= 50
+.PHONY: decisions
+decisions: controlplane ## What our own runner decides against etcd-defrag, which has to be on PATH: DECISIONS=500 dry runs, WHOLE_RUNS=50
+	DECISIONS=$(DECISIONS) WHOLE_RUNS=$(WHOLE_RUNS) cargo test --locked --test runner decisions:: -- --nocapture --test-threads 1
+
 .PHONY: attack
 attack: controlplane ## Two replicas with the release image on a node, attacked by a tenant and by a pod (root, half an hour): ATTACK_SECONDS=20 each
 	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) ATTACK_SECONDS=$${ATTACK_SECONDS:-20} \
@@ -88,6 +99,10 @@ fuzz: ## Look for inputs that break the parsers and the judgement: SECONDS=600 e
 .PHONY: static
 static: ## A statically linked release binary for this machine
 	@scripts/release-binary.sh
+
+.PHONY: site
+site: ## The documentation as a site, into target/site/html; fails where a link leads nowhere
+	@scripts/site.sh
 
 .PHONY: image
 image: ## The container image of that binary, without a daemon; prints the path of its archive

@@ -10,8 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use etcd_defrag_webhook::defrag::{
+    cronjob::{OWN_IMAGE, names::LAST_RUN},
+    policy,
+    preflight::{ANNOTATION as PREFLIGHT, LABEL as OF_PREFLIGHT},
+};
 use harness::{
-    ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, PodsOptions, Serve, binary, eventually, unavailable,
+    ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, PodsOptions, Serve, ServeOptions, binary, etcd_defrag,
+    eventually, own_image, unavailable,
 };
 use serde_json::Value;
 
@@ -36,20 +42,26 @@ fn main() {
 
 /// With an etcd that runs, and a Job that does its work.
 fn on_a_node() {
+    let engine = Engine::here();
+    // Built before anything runs: the first time this takes some minutes.
+    let images: Vec<String> = match engine {
+        Engine::EtcdDefrag => Vec::new(),
+        Engine::BuiltIn => vec![format!("--image={}", own_image().display())],
+    };
     step("A Kubernetes of one node, from processes of this machine: control plane, kubelet, containerd, cluster DNS");
-    let Some(node) = Node::start("demo") else { panic!("a node could run a moment ago") };
+    let Some(node) = Node::start_with("demo", &images) else { panic!("a node could run a moment ago") };
     say(&format!("{} is ready after {:.1} s", node.version(), node.start_time().as_secs_f64()));
-    if node.engine() == Engine::StandIn {
-        say("etcd-defrag is not on PATH: a stand-in that sends the same requests takes its place in the pods of Jobs");
-    }
     node.kubectl_ok(&["create", "namespace", NAMESPACE]);
     node.kubectl_ok(&["label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"]);
     // Its pods start while `serve` does.
     let pods = EtcdPods::new(&node, NAMESPACE, PodsOptions { enrolled: false, ..PodsOptions::default() });
     pods.apply();
-    let serve = start_serve(&node);
+    let own = format!("--own-image=docker.io/library/{OWN_IMAGE}");
+    let args = vec!["--preflight=true".to_owned(), own];
+    let serve = start_serve(&node, args);
 
     let demo = Demo { plane: &node };
+    demo.engine();
     step("A real etcd of three members with TLS and a quota of 96 MiB, filled; then most of it is deleted");
     pods.wait_ready();
     pods.fill(Fill::to(pods.options().quota, 82));
@@ -61,9 +73,11 @@ fn on_a_node() {
     let labelled = Instant::now();
     demo.run(&["label", "statefulset", "kamaji-etcd", "-n", NAMESPACE, "etcd-defrag.io/enabled=true"]);
     demo.appears(labelled);
+    demo.preflight(labelled);
     demo.refusals();
     demo.repair();
     demo.defragment(&pods, &before);
+    demo.events();
     defrag_sh();
     end(serve);
 }
@@ -75,7 +89,7 @@ fn on_a_control_plane(reason: &str) {
     say("So no pod runs: left out are a real etcd, the Job that defragments it, and its sizes before and after.");
     let plane = ControlPlane::start();
     say(&format!("{} is ready after {:.1} s", plane.version(), plane.start_time().as_secs_f64()));
-    let serve = start_serve(&plane);
+    let serve = start_serve(&plane, Vec::new());
     plane.kubectl_ok(&["create", "namespace", NAMESPACE]);
 
     let demo = Demo { plane: &plane };
@@ -85,12 +99,13 @@ fn on_a_control_plane(reason: &str) {
     demo.appears(labelled);
     demo.refusals();
     demo.repair();
+    demo.events();
     defrag_sh();
     end(serve);
 }
 
-fn start_serve(plane: &ControlPlane) -> Serve {
-    let serve = Serve::start(plane);
+fn start_serve(plane: &ControlPlane, args: Vec<String>) -> Serve {
+    let serve = Serve::start_with(plane, &ServeOptions { register: true, args, ..ServeOptions::default() });
     say(&format!(
         "etcd-defrag-webhook serve is ready after {} ms, its webhooks registered",
         serve.start_time.as_millis()
@@ -109,6 +124,51 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
+    /// Our own runner, where there is no etcd-defrag that a pod can run.
+    fn engine(&self) {
+        let Err(reason) = etcd_defrag() else { return };
+        step("No etcd-defrag can run in a pod here, so a policy chooses the built-in runner");
+        say(&format!("{reason}."));
+        println!();
+        self.plane.apply(&serde_json::to_string(&policy::crd()).unwrap_or_default());
+        self.plane.wait_established("defragpolicies.etcd-defrag.io");
+        let policy = Engine::BuiltIn.policy().to_string();
+        show(&format!("kubectl apply -f - <<<'{policy}'"), &self.plane.kubectl_stdin(["apply", "-f", "-"], &policy));
+    }
+
+    /// Whether a run would reach every member, before there is one.
+    fn preflight(&self, labelled: Instant) {
+        step(
+            "Before the first night: a preflight reaches every member under its name, with certificate, and changes nothing",
+        );
+        self.preflight_ends();
+        say(&format!("It ended {:.0} s after the label:", labelled.elapsed().as_secs_f64()));
+        let of_preflight = format!("--selector={OF_PREFLIGHT}");
+        self.run(&["get", "job", "-n", NAMESPACE, &of_preflight]);
+        let succeeded = "--field-selector=reason=PreflightSucceeded";
+        let columns = "custom-columns=REASON:.reason,NOTE:.note";
+        self.run(&["get", "events.events.k8s.io", "-n", NAMESPACE, succeeded, "-o", columns]);
+        self.status();
+    }
+
+    fn preflight_ends(&self) {
+        let note = eventually("the preflight to end", RUN, || {
+            let cronjob = self.plane.get(&["-n", NAMESPACE, "cronjob", "kamaji-etcd-defrag-job"])?;
+            let note = cronjob["metadata"]["annotations"][PREFLIGHT].as_str()?.to_owned();
+            (!note.starts_with("Running")).then_some(note)
+        });
+        assert!(note.starts_with("Succeeded"), "{note}");
+    }
+
+    /// What our own command says of it.
+    fn status(&self) {
+        let args = ["status", "-n", NAMESPACE];
+        let mut command = Command::new(binary());
+        let output = command.args(args).env("KUBECONFIG", self.plane.kubeconfig()).output();
+        let output = output.unwrap_or_else(|error| panic!("{error}"));
+        show(&format!("etcd-defrag-webhook {}", quoted(&args)), &output);
+    }
+
     fn appears(&self, labelled: Instant) {
         self.cronjob(|_| true);
         say(&format!("The CronJob is there {} ms after kubectl was started:", labelled.elapsed().as_millis()));
@@ -155,26 +215,34 @@ impl Demo<'_> {
         let deleted = Instant::now();
         self.cronjob(|now| now["metadata"]["uid"] != before["metadata"]["uid"]);
         say(&format!("deleted: there again after {} ms", deleted.elapsed().as_millis()));
+        println!();
+    }
+
+    fn events(&self) {
+        step("Its Events, in the order of time");
         self.run(&[
             "get",
             "events.events.k8s.io",
             "-n",
             NAMESPACE,
             "--field-selector=reportingController=etcd-defrag-webhook",
+            "--sort-by=.eventTime",
             "-o",
-            "custom-columns=REASON:.reason,OBJECT:.regarding.name,NOTE:.note",
+            "custom-columns=TIME:.eventTime,REASON:.reason,NOTE:.note",
         ]);
     }
 
     /// A run now, by the CronJob, as a person asks for it.
     fn defragment(&self, pods: &EtcdPods<'_>, before: &[MemberStatus]) {
         step("A run now instead of at midnight, with short waits; the Job's pod defragments the members one by one");
+        // The CronJob that was made anew has its access tried anew, and a run waits for that.
+        self.preflight_ends();
         let leader = pods.leader();
         let settings = ["etcd-defrag.io/wait-between-members=1s", "etcd-defrag.io/defrag-now=demo"];
         let annotate = ["annotate", "statefulset", "kamaji-etcd", "-n", NAMESPACE];
         self.run(&[annotate.as_slice(), settings.as_slice()].concat());
         let job = eventually("the Job", PATIENCE, || {
-            let jobs = self.plane.get(&["-n", NAMESPACE, "jobs"])?;
+            let jobs = self.plane.get(&["-n", NAMESPACE, "jobs", "-l", &format!("!{OF_PREFLIGHT}")])?;
             jobs["items"][0]["metadata"]["name"].as_str().map(ToOwned::to_owned)
         });
         let ended = pods.job_end(&job, RUN);
@@ -186,6 +254,8 @@ impl Demo<'_> {
         let order: Vec<&str> = order.iter().map(|one| one.pod.as_str()).collect();
         say(&format!("Their own logs say: {}; {leader} was the leader.", order.join(", then ")));
         println!();
+        self.cronjob(|cronjob| !cronjob["metadata"]["annotations"][LAST_RUN].is_null());
+        self.status();
     }
 
     fn cronjob(&self, wanted: impl Fn(&Value) -> bool) -> Value {

@@ -22,7 +22,7 @@ readonly source_dir=$root/tests/controlplane
 readonly cache=${ETCD_DEFRAG_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set, and neither is ETCD_DEFRAG_CACHE}/.cache}/etcd-defrag-webhook}/controlplane
 readonly programs=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl etcd etcdctl)
 readonly packages=(
-  . ./etcd ./etcd-defrag-stand-in ./coredns ./pause ./cert-manager
+  . ./etcd ./coredns ./pause ./cert-manager
   helm.sh/helm/v4/cmd/helm
   github.com/containerd/containerd/v2/cmd/containerd
   github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
@@ -135,19 +135,20 @@ build() {
   for program in "${programs[@]}"; do
     ln -s controlplane "$into/$program"
   done
-  image etcd etcd=/usr/local/bin/etcd etcd=/usr/local/bin/etcdctl etcd=/usr/local/bin/etcd-load
-  image pause pause=/pause
+  # The version in the tag, since the program under test reads it there.
+  image "etcd:$(version_of go.etcd.io/etcd/server/v3)" etcd=/usr/local/bin/etcd etcd=/usr/local/bin/etcdctl etcd=/usr/local/bin/etcd-load
+  image pause:test pause=/pause
   # The definitions that a cluster needs for the Certificates of tests.
   cat "$(go list -m -f '{{.Dir}}' github.com/cert-manager/cert-manager)"/deploy/crds/cert-manager.io_*.yaml >"$into/cert-manager-crds.yaml"
   say "built in $(elapsed), $(du -sm "$into" | cut -f 1) MB"
 }
 
-# Makes the image localhost/$1:test of programs in $work/images.
+# Makes the image localhost/$1 (NAME:TAG), in the archive NAME.tar, of programs in $work/images.
 image() {
   local name=$1 file files=()
   shift
   for file; do files+=("$work/images/$file"); done
-  "$into/controlplane" image --out "$into/$name.tar" --name "localhost/$name:test" "${files[@]}"
+  "$into/controlplane" image --out "$into/${name%%:*}.tar" --name "localhost/$name" "${files[@]}"
 }
 
 # The node's tests run where these are, and say so where they are not.

@@ -5,7 +5,8 @@
 #
 # The same sources and the same toolchain make the same bytes, in whatever folder:
 # what would say where it was built is replaced by fixed names. The crates that it
-# is made of are listed inside (cargo-auditable), for scanners of images.
+# is made of are listed inside (cargo-auditable), for scanners of images. The commit
+# that `version` shows is IMAGE_REVISION from the environment, or else git's.
 # Standard output is the path and nothing else.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -50,7 +51,12 @@ CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; printf '%s' "${flags[*]}")
 CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$target_dir=/target"
 # The program knows no time; with that of the commit each commit would compile the C parts anew, and all that builds on them.
 SOURCE_DATE_EPOCH=0
-[[ $profile == quick ]] || export CARGO_INCREMENTAL=0
+if [[ $profile != quick ]]; then
+  export CARGO_INCREMENTAL=0
+  # What `version` shows; a program for tests is not built anew for each commit.
+  ETCD_DEFRAG_COMMIT=${IMAGE_REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
+  export ETCD_DEFRAG_COMMIT
+fi
 export PATH CARGO_ENCODED_RUSTFLAGS CFLAGS SOURCE_DATE_EPOCH
 cargo auditable build --locked --profile "$profile" --target "$target" --bin etcd-defrag-webhook >&2
 readonly binary=$target_dir/$target/$profile/etcd-defrag-webhook

@@ -22,9 +22,10 @@ readonly lanes=${TEST_LANES:-2}
 # What cargo says is read here.
 export CARGO_TERM_COLOR=never
 # They mostly wait for pods. The longest first.
-readonly with_nodes=(node node_lifecycle install upgrade)
-# Nothing runs beside them: how soon answers come is measured, also those of the API server.
-readonly alone=(availability registration attack)
+readonly with_nodes=(node install upgrade)
+# Nothing runs beside them: how soon answers come is measured, also those of the API server, and what a node leaves on the machine,
+# which the node of another binary may take over.
+readonly alone=(node_lifecycle availability registration attack)
 # First, for they take longest.
 readonly longest=(e2e ondemand process model chart)
 # Where most of the time is waiting, more than one test for each processor makes sense.
@@ -92,11 +93,11 @@ declare -A selects=() filters=()
 jobs_of_fast() {
   selects[unit]='--lib --bins --example simulate --example compare'
   local name
-  for name in admission chart cli cli_policies cli_rule field fuzz_corpus growth layers manifests model monitoring rule_soundness terminal workflows; do
+  for name in admission chart cli cli_ci cli_policies cli_rule field fuzz_corpus growth layers manifests model monitoring rule_soundness site terminal workflows; do
     selects[$name]="--test $name"
   done
   # Only what is left out is named: a new test is in, until it asks for something that is not there.
-  filters[chart]='--skip cluster:: --skip digests:: --skip documents::the_plain --skip monitoring:: --skip rendered:: --skip rights:: --skip schema::'
+  filters[chart]='--skip cluster:: --skip digests:: --skip documents::the_plain --skip kustomize:: --skip monitoring:: --skip platform:: --skip rendered:: --skip rights:: --skip schema:: --skip values::each'
   filters[model]='--skip real::'
   filters[monitoring]='--skip live:: --skip nospace:: --skip webhook:: --skip rules::promtool --skip rules::each_alert_fires --skip grafanas_own_types'
   filters[rule_soundness]='--skip the_engine_s_library'
@@ -203,6 +204,7 @@ run_all() {
       together+=("$name")
     fi
   done
+  if ((${#in_pairs[@]} + ${#singly[@]})); then image || { verdict=$?; return; }; fi
   scratch=$(mktemp -d)
   trap stop INT TERM
   run_jobs "$lanes" "${together[@]}"
@@ -219,6 +221,14 @@ control_plane() {
   say "the control plane for the end-to-end tests"
   ETCD_DEFRAG_CONTROLPLANE_BIN=$(scripts/controlplane.sh)
   export ETCD_DEFRAG_CONTROLPLANE_BIN
+}
+
+# The image of the tests that have a node. Built before them all: beside a compiler they would wait for each other.
+image() {
+  ((EUID == 0)) || return 0
+  say "the image for the tests that have a node"
+  ETCD_DEFRAG_IMAGE=${ETCD_DEFRAG_IMAGE:-$(scripts/image.sh --quick)}
+  export ETCD_DEFRAG_IMAGE
 }
 
 fast() {

@@ -9,11 +9,13 @@
 //! ```
 //!
 //! One function, [`defrag::assess()`], assesses a StatefulSet, and webhook, reconciler and command line all call it. Imports
-//! point one way, and `tests/layers.rs` reads them: [`defrag`] and [`runtime`], the ground, know nobody; [`admission`] and
-//! [`controller`] stand on both and do not know each other; [`cli`] is on top and wires everything.
+//! point one way, and `tests/layers.rs` reads them: [`defrag`] and [`runtime`], the ground, know nobody; [`admission`],
+//! [`controller`] and [`engine`], which runs in the pod of a Job and defragments, stand on both and do not know each other;
+//! [`cli`] is on top and wires everything.
 
 pub mod admission;
 pub mod cli;
 pub mod controller;
 pub mod defrag;
+pub mod engine;
 pub mod runtime;

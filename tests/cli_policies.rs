@@ -84,6 +84,92 @@ fn the_policy_that_governs_is_named_and_followed() {
     assert_eq!(of("production"), json!({"kind": "DefragPolicy", "name": "production", "findings": []}));
 }
 
+/// What is not in the input is not guessed: neither that the policy governs nor that it does not.
+#[test]
+fn which_policy_governs_is_unknown_without_the_labels_of_the_namespace() {
+    const PRODUCTION: &str = "examples/policies/production.yaml";
+    let desk = Desk::new(&[("namespace.yaml", NAMESPACE)]);
+    insta::assert_snapshot!(desk.screen(&["check", "-f", EXAMPLE, "--policy", PRODUCTION]));
+    let strict = |files: &[&str]| {
+        desk.run(&[&["check", "--strict", "-f"], files, &["--policy", PRODUCTION]].concat()).status.code()
+    };
+    assert_eq!(strict(&[EXAMPLE]), Some(1));
+    let rendered = desk.screen(&["render", "-f", EXAMPLE, "--policy", PRODUCTION]);
+    let said = rendered.split("--- standard error").nth(1).unwrap();
+    assert!(said.contains("warn namespace-labels-unknown") && said.contains("perhaps governed by"), "{said}");
+    let (code, judged) = desk.json(&["check", "-o", "json", "-f", EXAMPLE, "@namespace.yaml", "--policy", PRODUCTION]);
+    assert_eq!(judged[1]["policy"], "production");
+    assert!(!judged.to_string().contains("namespace-labels-unknown"), "{code:?} {judged}");
+    let (_, log) = desk.json(&["check", "-o", "sarif", "-f", EXAMPLE, "--policy", PRODUCTION]);
+    let governed = &log["runs"][0]["results"][0]["properties"]["policy"];
+    assert!(governed.as_str().unwrap().starts_with("perhaps governed by the built-in policy"), "{governed}");
+}
+
+#[test]
+fn labels_are_asked_for_only_where_it_depends_on_them_which_policy_governs() {
+    let by_label = |operator: &str, values: &Value| json!({"matchExpressions": [{"key": "environment", "operator": operator, "values": values}]});
+    let by_name = |name: &str| json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
+    let elsewhere = json!({"matchLabels": {"kubernetes.io/metadata.name": "elsewhere", "environment": "production"}});
+    for (spec, asks) in [
+        (json!({"namespaceSelector": by_label("In", &json!(["production"]))}), true),
+        (json!({"namespaceSelector": by_label("NotIn", &json!(["production"]))}), true),
+        (json!({"namespaceSelector": by_label("Exists", &json!([]))}), true),
+        (json!({"namespaceSelector": by_label("DoesNotExist", &json!([]))}), true),
+        (json!({"namespaceSelector": by_name("kamaji-system")}), false),
+        (json!({"namespaceSelector": by_name("elsewhere")}), false),
+        (json!({"namespaceSelector": elsewhere}), false),
+        (
+            json!({"namespaceSelector": by_label("Exists", &json!([])), "selector": {"matchLabels": {"tier": "none"}}}),
+            false,
+        ),
+        (json!({}), false),
+    ] {
+        let desk = Desk::new(&[("p.json", &policy("p", &spec))]);
+        let (code, judged) = desk.json(&["check", "-o", "json", "-f", EXAMPLE, "--policy", "@p.json"]);
+        assert_eq!((code, judged.to_string().contains("namespace-labels-unknown")), (Some(0), asks), "{spec}");
+    }
+    // A policy that governs in any case leaves nothing to ask for those behind it.
+    let select = by_label("Exists", &json!([]));
+    for (priority, asks) in [(1, true), (-1, false)] {
+        let sometimes = policy("sometimes", &json!({"priority": priority, "namespaceSelector": select}));
+        let desk = Desk::new(&[("a.json", &sometimes), ("b.json", &policy("always", &json!({})))]);
+        let (_, judged) = desk.json(&["check", "-o", "json", "-f", EXAMPLE, "--policy", "@a.json", "@b.json"]);
+        assert_eq!(judged.to_string().contains("namespace-labels-unknown"), asks, "{priority}: {judged}");
+    }
+}
+
+#[test]
+fn strict_fails_for_warnings_and_not_for_what_is_only_looked_at() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kamaji-etcd.yaml")).unwrap();
+    let quiet = json!({
+        "defaults": {"clientSecret": "kamaji-etcd-root-client-certs:tls.crt,tls.key"},
+        "limits": {"eagerLivenessProbe": "Allow", "volume": {"refuseBelowPercent": 10, "warnBelowPercent": 10}},
+    });
+    let desk = Desk::new(&[
+        ("unlabelled.yaml", &text.replace("etcd-defrag.io/enabled", "example.org/enabled")),
+        ("p.json", &policy("p", &quiet)),
+    ]);
+    let code = |args: &[&str]| desk.run(args).status.code();
+    assert_eq!(code(&["check", "-f", EXAMPLE]), Some(0));
+    assert_eq!(code(&["check", "--strict", "-f", EXAMPLE]), Some(1), "the example has a tight volume");
+    assert_eq!(code(&["check", "--strict", "-f", EXAMPLE, "--policy", "@p.json"]), Some(0));
+    assert_eq!(code(&["check", "--strict", "-f", "@unlabelled.yaml"]), Some(0));
+}
+
+#[test]
+fn a_policy_whose_metadata_no_api_server_takes_is_refused() {
+    let metadata = json!({"name": "P_x", "labels": {"a b": "c", "a": "x y"}, "annotations": {"a b": "any text"}});
+    let written =
+        json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": metadata, "spec": {}});
+    let desk = Desk::new(&[("p.json", &written.to_string())]);
+    let (code, judged) = desk.json(&["check", "-o", "json", "-f", EXAMPLE, "--policy", "@p.json"]);
+    let fields: Vec<&str> =
+        judged[0]["findings"].as_array().unwrap().iter().map(|one| one["field"].as_str().unwrap()).collect();
+    let expected = ["metadata.name", "metadata.labels[a b]", "metadata.labels[a]", "metadata.annotations[a b]"];
+    assert_eq!((code, fields.len()), (Some(1), 4), "{judged}");
+    assert!(expected.iter().all(|field| fields.contains(field)), "{fields:?}");
+}
+
 #[test]
 fn without_a_policy_that_selects_it_the_built_in_one_governs() {
     let desk = Desk::new(&[("p.json", &policy("p", &json!({"selector": {"matchLabels": {"tier": "none"}}})))]);

@@ -32,6 +32,24 @@ fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// The rule that is left without a threshold is not the one that was asked about.
+#[test]
+fn an_unreadable_threshold_is_no_other_rule() {
+    for thresholds in [
+        &["--free-share-above", "0"][..],
+        &["--free-share-above", "5"],
+        &["--free-above", "200MB"],
+        &["--free-above", "200MB", "--quota-usage-above", "80%"],
+    ] {
+        let output = explain(thresholds);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(!text.contains("dbSize") && !text.contains("fires") && text.contains("threshold-invalid"), "{text}");
+        let (_, of) = answer(thresholds);
+        assert_eq!((&of["valid"], &of["rule"], &of["alert"]), (&json!(false), &Value::Null, &Value::Null), "{of}");
+    }
+}
+
 /// The state of kamaji-etcd#138.
 #[test]
 fn explain_rule_evaluates_one_state() {

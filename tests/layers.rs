@@ -22,12 +22,13 @@ use self::{
 };
 
 /// Each layer, and the other ones that it may know.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("defrag", &[]),
     ("runtime", &[]),
     ("admission", &["defrag", "runtime"]),
     ("controller", &["defrag", "runtime"]),
-    ("cli", &["admission", "controller", "defrag", "runtime"]),
+    ("engine", &["defrag", "runtime"]),
+    ("cli", &["admission", "controller", "defrag", "engine", "runtime"]),
     ("lib.rs", &[]),
     ("main.rs", &["cli"]),
 ];

@@ -34,15 +34,21 @@ fn the_floor_is_what_the_code_says() {
 
 /// Every right of the process, by the name of the object where it ends at one, and what needs it. A rule that is not here, or
 /// that nothing needs any more, fails the test; `tests/e2e` runs `serve` with these rights and no others.
-const RIGHTS: [(&str, &str, &str, &str); 17] = [
+const RIGHTS: [(&str, &str, &str, &str); 19] = [
     ("statefulsets", "", "get list watch", "the watch; the live object before anything is deleted or started"),
     ("cronjobs", "", "get list watch", "the watch; the live object before it is written to"),
     ("cronjobs", "", "create patch delete", "made and repaired by server-side apply; removed"),
-    ("cronjobs/status", "", "patch", "a run on request is entered among the active ones"),
+    (
+        "cronjobs/status",
+        "",
+        "patch",
+        "a run on request is entered among the active ones; missed runs are forgotten after a pause",
+    ),
     ("jobs", "", "list watch", "runs under way and ended"),
     ("jobs", "", "create", "a run on request or on demand"),
-    ("pods", "", "list", "why a run failed"),
+    ("pods", "", "list", "what a run did, and why one failed"),
     ("events", "", "create", "Events of StatefulSets"),
+    ("events", "", "list", "why a run does not start"),
     ("defragpolicies", "", "list watch", "the policies"),
     ("defragpolicies/status", "", "patch", "their status"),
     ("namespaces", "", "list watch", "the labels that policies select by"),
@@ -56,6 +62,7 @@ const RIGHTS: [(&str, &str, &str, &str); 17] = [
     ),
     ("leases", "etcd-defrag-webhook", "get update", "the election"),
     ("leases", "", "create", "the first election"),
+    ("configmaps", "etcd-defrag-webhook-pause", "list watch", "whether the fleet is paused"),
     ("secrets", "etcd-defrag-webhook-tls", "list watch update", "the certificate of our own making"),
 ];
 

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{ETCD_IMAGE, NODE, Node, child, eventually, unavailable};
+use harness::{NODE, Node, child, etcd_image, eventually, unavailable};
 
 const SOON: Duration = Duration::from_mins(1);
 /// How often the node is started and stopped in a row, unless `NODE_STARTS` says otherwise.
@@ -148,15 +148,16 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// A pod with everything that can be left behind: an address, mounts, a shim, control groups.
 fn run_a_pod(node: &Node) {
+    let image = etcd_image();
     let pod = format!(
         r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "etcd"}}, "spec": {{
-            "containers": [{{"name": "etcd", "image": "{ETCD_IMAGE}", "command": ["etcd", "--data-dir=/data/etcd"],
+            "containers": [{{"name": "etcd", "image": "{image}", "command": ["etcd", "--data-dir=/data/etcd"],
                 "resources": {{"limits": {{"memory": "256Mi"}}}},
                 "volumeMounts": [{{"name": "data", "mountPath": "/data"}}]}}],
             "volumes": [{{"name": "data", "emptyDir": {{"medium": "Memory"}}}}]}}}}"#
     );
     node.apply(&pod);
-    node.kubectl_ok(&["wait", "pod/etcd", "--for=condition=Ready", "--timeout=60s"]);
+    node.kubectl_ok(&["wait", "pod/etcd", "--for=condition=Ready", "--timeout=240s"]);
 }
 
 #[test]
@@ -209,7 +210,13 @@ fn starts_and_stops_in_a_row_leave_nothing() {
         drop(node);
         times.push((ready, stopping.elapsed()));
         assert!(!dir.exists(), "{} is left", dir.display());
-        let now = Machine::now(Some(&traces));
+        // What was killed is in the table of processes until the kernel is through with it.
+        let waiting = Instant::now();
+        let mut now = Machine::now(Some(&traces));
+        while now != before && waiting.elapsed() < SOON {
+            thread::sleep(Duration::from_millis(100));
+            now = Machine::now(Some(&traces));
+        }
         println!("while {round} ran: {}", running.counts());
         println!("after {round}: {}", now.counts());
         assert_eq!(now, before);

@@ -27,6 +27,33 @@ fn folder(files: &[(&str, String)]) -> tempfile::TempDir {
     folder
 }
 
+/// A file that is read only once somebody writes into it.
+#[test]
+fn long_work_shows_what_it_is_at() {
+    let folder = folder(&[]);
+    let pipe = folder.path().join("slow.yaml");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let writer = std::thread::spawn(move || {
+        // Opens once the program has: by then the work has begun.
+        let mut pipe = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+        // Several times what is no long work.
+        std::thread::sleep(std::time::Duration::from_secs(4));
+        std::io::Write::write_all(&mut pipe, include_bytes!("../examples/kamaji-etcd.yaml")).unwrap();
+    });
+    let Some(screen) = screen("long_work_shows_what_it_is_at", folder.path(), &["check", "-f", "slow.yaml"]) else {
+        // Nobody reads, so nobody writes.
+        return;
+    };
+    writer.join().unwrap();
+    let (before, after) = screen.sent.rsplit_once("reading slow.yaml").unwrap_or_else(|| panic!("{:?}", screen.sent));
+    assert!(before.contains("1/1"), "{:?}", screen.sent);
+    // The line is cleared before anything else is written.
+    assert!(after.contains("\u{1b}[2K") || after.contains("\u{1b}[K") || after.contains("\u{1b}[J"), "{after:?}");
+    assert!(after.contains("1 StatefulSet, 1 enrolled"), "{after:?}");
+    assert_eq!(screen.code, Some(0), "{:?}", screen.sent);
+}
+
 fn screen(test: &str, folder: &Path, args: &[&str]) -> Option<Screen> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-defrag-webhook"));
     command.args(args).current_dir(folder);

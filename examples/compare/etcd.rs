@@ -58,6 +58,14 @@ impl<'a> Etcd<'a> {
         });
     }
 
+    /// Waits for its CronJob to run our own image.
+    pub(crate) fn built_in(&self) {
+        eventually("the CronJob to follow the policy", PATIENCE, || {
+            let container = &self.pods.cronjob()["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0];
+            (container["args"][0] == "defrag").then_some(())
+        });
+    }
+
     /// Gives each member so many CPUs at most, which is what makes a disk look slow here; returns the limit in
     /// thousandths of a CPU.
     pub(crate) fn slow_down(&self, cpus: f64) -> u32 {

@@ -1,4 +1,4 @@
-//! `make compare`: the CronJob of kamaji-etcd's defrag.sh against ours, on a real etcd of three pods with TLS.
+//! `make compare`: the CronJob of kamaji-etcd's defrag.sh against ours with both engines, on a real etcd of three pods with TLS.
 //!
 //! Nothing in the table is assumed: who was blocked, and for how long, is from the logs of the members; what was
 //! reclaimed too; failed writes are those of a stream of writes through every member, which runs as a pod beside them.
@@ -15,13 +15,17 @@ mod run;
 use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::Parser;
-use etcd_defrag_webhook::defrag::{duration, quantity};
-use harness::{Node, PodsOptions, Serve, unavailable};
+use etcd_defrag_webhook::defrag::{cronjob::OWN_IMAGE, duration, policy, quantity};
+use harness::{Engine, Node, PodsOptions, Serve, ServeOptions, etcd_defrag, own_image, unavailable};
 use serde_json::json;
 
-use self::{etcd::Etcd, model::Scenario, report::Facts};
+use self::{
+    etcd::Etcd,
+    model::{Run, Scenario},
+    report::Facts,
+};
 
-/// Measures defrag.sh's CronJob against ours on a real etcd, and writes a table and a plot.
+/// Measures defrag.sh's CronJob against ours, with both engines, on a real etcd, and writes a table and a plot.
 #[derive(Parser)]
 struct Options {
     /// What stays in each member's database. The engine takes 2 GiB for the quota where nobody tells it, so the rule of
@@ -61,6 +65,10 @@ fn main() -> ExitCode {
         eprintln!("compare: this needs a node that runs pods, and none can run here: {reason}");
         return ExitCode::FAILURE;
     }
+    if let Err(reason) = etcd_defrag() {
+        eprintln!("compare: two of the three that are measured run etcd-defrag in pods, and {reason}");
+        return ExitCode::FAILURE;
+    }
     let begun = Instant::now();
     let (scenarios, facts) = measure(&options);
     let table = report::markdown(&scenarios, &facts);
@@ -79,8 +87,10 @@ fn main() -> ExitCode {
 
 fn measure(options: &Options) -> (Vec<Scenario>, Facts) {
     say("a control plane with a node, and serve beside it");
-    let Some(node) = Node::start("compare") else { panic!("a node could run a moment ago") };
-    let serve = Serve::start(&node);
+    let image = format!("--image={}", own_image().display());
+    let Some(node) = Node::start_with("compare", &[image]) else { panic!("a node could run a moment ago") };
+    let args = vec![format!("--own-image=docker.io/library/{OWN_IMAGE}")];
+    let serve = Serve::start_with(&node, &ServeOptions { register: true, args, ..ServeOptions::default() });
     node.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}).to_string());
     say("an etcd of three members with TLS");
     let pods = PodsOptions {
@@ -114,14 +124,17 @@ fn measure(options: &Options) -> (Vec<Scenario>, Facts) {
     let slow = etcd.run("defrag.sh", "slow-theirs");
     etcd.full_speed();
 
-    etcd.waste(options.free);
     say("one label, and the CronJob of defrag.sh becomes ours");
     etcd.enrol();
-    let ours = "etcd-defrag-webhook";
-    let (our_first, our_next) = (etcd.run(ours, "first-ours"), etcd.run(ours, "next-ours"));
-    etcd.waste(options.free);
-    etcd.slow_down(cpu / f64::from(options.slow));
-    let our_slow = etcd.run(ours, "slow-ours");
+    let [our_first, our_next, our_slow] = ours(&etcd, options, cpu, ["ours, EtcdDefrag", "etcd-defrag"]);
+    etcd.full_speed();
+
+    say("a policy with job.engine: BuiltIn");
+    node.apply(&serde_json::to_string(&policy::crd()).unwrap_or_default());
+    node.wait_established("defragpolicies.etcd-defrag.io");
+    node.apply(&Engine::BuiltIn.policy().to_string());
+    etcd.built_in();
+    let [own_first, own_next, own_slow] = ours(&etcd, options, cpu, ["ours, BuiltIn", "built-in"]);
 
     let facts = Facts {
         live: options.live,
@@ -130,17 +143,25 @@ fn measure(options: &Options) -> (Vec<Scenario>, Facts) {
         limit,
         etcd_version: etcd.version(),
         kubernetes_version: node.version().to_owned(),
-        engine: node.engine(),
     };
     drop(serve);
-    let scenario = |title: String, theirs, ours| Scenario { title, runs: [theirs, ours] };
+    let scenario = |title: String, runs: [Run; 3]| Scenario { title, runs: runs.into() };
     let human = quantity::human;
     let scenarios = vec![
-        scenario(format!("First run: {} to reclaim in each", human(options.free)), first, our_first),
-        scenario("Next run: nothing to reclaim".to_owned(), next, our_next),
-        scenario(format!("Slow members: {} to reclaim in each", human(options.free)), slow, our_slow),
+        scenario(format!("First run: {} to reclaim in each", human(options.free)), [first, our_first, own_first]),
+        scenario("Next run: nothing to reclaim".to_owned(), [next, our_next, own_next]),
+        scenario(format!("Slow members: {} to reclaim in each", human(options.free)), [slow, our_slow, own_slow]),
     ];
     (scenarios, facts)
+}
+
+/// The three runs of the CronJob that is there, which is ours: the first, one with nothing to reclaim, and one of slow members.
+fn ours(etcd: &Etcd<'_>, options: &Options, cpu: f64, [who, name]: [&'static str; 2]) -> [Run; 3] {
+    etcd.waste(options.free);
+    let [first, next] = ["first", "next"].map(|run| etcd.run(who, &format!("{run}-{name}")));
+    etcd.waste(options.free);
+    etcd.slow_down(cpu / f64::from(options.slow));
+    [first, next, etcd.run(who, &format!("slow-{name}"))]
 }
 
 /// Progress, not the result.

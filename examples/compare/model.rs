@@ -119,12 +119,12 @@ pub(crate) fn about(bytes: u64) -> String {
     }
 }
 
-/// The same for both.
+/// The same for all three.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) title: String,
-    /// Of defrag.sh, and ours.
-    pub(crate) runs: [Run; 2],
+    /// Of defrag.sh, and ours with each engine.
+    pub(crate) runs: Vec<Run>,
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
-//! The picture: a row for each scenario, defrag.sh on the left and ours on the right, a lane for each member.
+//! The picture: a row for each scenario, defrag.sh on the left and ours with each engine beside it, a lane for each member.
 
 use std::fmt::Write as _;
 
 use crate::model::{Interval, Lane, Scenario};
 
-const WIDTH: f64 = 960.0;
+const WIDTH: f64 = 1320.0;
+/// Panels in a row.
+const PANELS: f64 = 3.0;
 const LABELS: f64 = 96.0;
 const GAP: f64 = 28.0;
-const PANEL: f64 = (WIDTH - LABELS - GAP - 16.0) / 2.0;
+const PANEL: f64 = (WIDTH - LABELS - (PANELS - 1.0) * GAP - 16.0) / PANELS;
 /// From the top to the first row: legend and names.
 const HEAD: f64 = 74.0;
 const LANE: f64 = 26.0;
@@ -68,7 +70,7 @@ impl Drawing {
             self.label("", x + 18.0, 20.0, "start", words);
             x += 290.0;
         }
-        for (side, run) in scenarios.iter().flat_map(|scenario| scenario.runs.iter().enumerate()).take(2) {
+        for (side, run) in scenarios.iter().take(1).flat_map(|scenario| scenario.runs.iter().enumerate()) {
             self.label("name", left(side), 56.0, "start", run.who);
         }
     }
@@ -164,7 +166,9 @@ impl Drawing {
 }
 
 fn left(side: usize) -> f64 {
-    if side == 0 { LABELS } else { LABELS + PANEL + GAP }
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    let side = side as f64;
+    LABELS + side * (PANEL + GAP)
 }
 
 /// Where seconds are in a panel.
@@ -200,7 +204,7 @@ mod tests {
         };
         let run = Run { who: "them", lanes: vec![lane(0.0, 60.0), lane(30.0, 90.0)], length: 120.0, ..Run::default() };
         let idle = Run { who: "us", length: 20.0, lanes: vec![Lane::default()], ..Run::default() };
-        let picture = svg(&[Scenario { title: "T".to_owned(), runs: [run, idle] }]);
+        let picture = svg(&[Scenario { title: "T".to_owned(), runs: vec![run, idle] }]);
         assert_eq!(picture.matches("class=\"blocked\"").count(), 1 + 2, "the legend's, and one for each member");
         assert_eq!(picture.matches("class=\"overlap\"").count(), 1 + 2);
         assert_eq!(picture.matches("class=\"failed\"").count(), 1 + 2);

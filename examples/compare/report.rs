@@ -5,7 +5,6 @@ use std::{fmt::Write as _, fs};
 use etcd_defrag_webhook::defrag::quantity::human;
 
 use crate::model::{Run, Scenario, about};
-use harness::Engine;
 
 /// On what it was measured.
 pub(crate) struct Facts {
@@ -16,7 +15,6 @@ pub(crate) struct Facts {
     pub(crate) limit: u32,
     pub(crate) etcd_version: String,
     pub(crate) kubernetes_version: String,
-    pub(crate) engine: Engine,
 }
 
 /// `docs/compare.md`.
@@ -65,10 +63,6 @@ fn row(run: &Run) -> String {
 }
 
 fn how(facts: &Facts) -> String {
-    let engine = match facts.engine {
-        Engine::Real => "the engine etcd-defrag itself",
-        Engine::StandIn => "a stand-in for the engine, which sends the same requests (no `etcd-defrag` was on `PATH`)",
-    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = memory().map(|bytes| format!(", {} of memory", about(bytes))).unwrap_or_default();
     format!(
@@ -76,9 +70,9 @@ fn how(facts: &Facts) -> String {
          Writes go through every member all the time, one after another and at least 0.3 s apart; a write has failed\n\
          when it is not answered within 2 s. A member is blocked from \"starting defragment\" to \"finished defragment\" in\n\
          its log. What is reclaimed is that of all members together.\n\n\
-         Both CronJobs run {engine}. That of defrag.sh has the arguments and\n\
-         the pod that the script gives it, and ours is as it is after one label, but for a wait of {wait} between members\n\
-         instead of 30s. Runs are begun by hand, not by the schedule. A run that failed is looked at up to its first end\n\
+         The first two CronJobs run the engine etcd-defrag itself, the third our own runner (`job.engine: BuiltIn`). That of\n\
+         defrag.sh has the arguments and the pod that the script gives it, and ours are as they are after one label, but for a\n\
+         wait of {wait} between members instead of 30s. Runs are begun by hand, not by the schedule. A run that failed is looked at up to its first end\n\
          and until every member is done; `restartPolicy: OnFailure` would then run it once more.\n\n\
          Slow members have {limit} thousandths of a CPU each, which makes defragmentations as slow as a slow disk does.\n\
          Liveness probes are off: kamaji-etcd's would kill such a member in the middle, whoever defragments it, and\n\

@@ -11,7 +11,7 @@ use crate::{
     model::{Interval, Lane, Run},
     say,
 };
-use harness::{Defragmentation, ETCD_IMAGE, eventually};
+use harness::{Defragmentation, etcd_image, eventually};
 
 /// Writes go on this long before a run and after it.
 const MARGIN: Duration = Duration::from_secs(4);
@@ -106,7 +106,7 @@ impl Etcd<'_> {
                 "restartPolicy": "Never", "automountServiceAccountToken": false,
                 "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
                 "containers": [{
-                    "name": "stream", "image": ETCD_IMAGE,
+                    "name": "stream", "image": etcd_image(),
                     "command": [
                         "etcd-load", "stream", format!("--endpoints={}", pods.endpoints().join(",")),
                         "--cacert=/pki/ca.crt", "--cert=/pki/admin.pem", "--key=/pki/admin-key.pem",

@@ -106,6 +106,7 @@ impl Decider {
             quota: 8 << 30,
             rule,
             suspended: false,
+            paused: false,
             zone: TimeZone::utc(),
         };
         Self { strategy, aim, last: None }

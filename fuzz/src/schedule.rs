@@ -24,11 +24,12 @@ pub fn check(input: &[u8]) {
     }
     let schedule = read(text);
     let limits = [
-        ScheduleLimits { min_interval: Duration::from_mins(10), max_interval: None, windows: None },
+        ScheduleLimits { min_interval: Duration::from_mins(10), max_interval: None, windows: None, locks_zone: false },
         ScheduleLimits {
             min_interval: Duration::from_hours(3),
             max_interval: Some(Duration::from_hours(8 * 24)),
             windows: Some(vec![Window { days: Weekdays::of(&[0, 3, 6]), from: 22 * 60, to: 6 * 60, zone: None }]),
+            locks_zone: false,
         },
     ];
     for limits in &limits {

@@ -17,7 +17,7 @@ use crate::defrag::keys::ENABLED;
 
 pub(super) mod conditions;
 
-use conditions::{NOT_BEING_DELETED, concerns_us, may_be_an_etcd, our_keys_change};
+use conditions::{NOT_BEING_DELETED, may_be_an_etcd, may_be_filled_in_or_warned_about, our_keys_change};
 
 /// The name of both configurations.
 pub const NAME: &str = "etcd-defrag-webhook";
@@ -73,7 +73,7 @@ impl Registration {
             Entry::Mutate,
             object_selector(),
             rule(&["CREATE", "UPDATE"], &["statefulsets"]),
-            vec![not_being_deleted(), condition("concerns-us", concerns_us())],
+            vec![not_being_deleted(), condition("concerns-us", may_be_filled_in_or_warned_about())],
         );
         MutatingWebhookConfiguration { metadata: metadata(), webhooks: Some(vec![enroll, fill_in]) }
     }
@@ -210,6 +210,14 @@ pub fn exempt_namespaces(configuration: &ValidatingWebhookConfiguration) -> Opti
     let expressions = entry.namespace_selector.iter().flat_map(|selector| &selector.match_expressions).flatten();
     let left_out = expressions.filter(|expression| expression.key == NAMESPACE_NAME && expression.operator == "NotIn");
     Some(left_out.flat_map(|expression| &expression.values).flatten().cloned().collect())
+}
+
+/// The namespace of the Service that a configuration of ours calls; `None` where it is not one of ours, or calls a URL.
+#[must_use]
+pub fn service_namespace(configuration: &ValidatingWebhookConfiguration) -> Option<String> {
+    let name = webhook_name(Entry::Validate);
+    let entry = configuration.webhooks.iter().flatten().find(|webhook| webhook.name == name)?;
+    Some(entry.client_config.service.as_ref()?.namespace.clone())
 }
 
 /// The name of an entry: what a person sees where it refuses or cannot be reached.

@@ -39,7 +39,7 @@ use crate::{
         limits::ServerLimits,
         listen::{self, ValidRequest},
         pace::Pace,
-        peer::Client,
+        peer::{Client, HangUp},
         slots::Slots,
     },
 };
@@ -163,7 +163,8 @@ async fn respond(
     let client = request.extensions().get::<Client>().copied();
     let deadline = started + limits.request;
     let body_deadline = deadline.min(started + limits.body_time);
-    let body = bodies.read(request.into_body(), client, limits.body, body_deadline).await;
+    let hang_up = request.extensions().get::<HangUp>().cloned().unwrap_or_default();
+    let body = bodies.read(request.into_body(), (client, hang_up), limits.body, body_deadline).await;
     let body = body.map_err(|unread| rejection(unread, limits))?;
     // Only what is complete takes a slot: whoever stalls is in nobody's way.
     let slot = tokio::select! {
@@ -197,6 +198,7 @@ async fn respond(
     let (failure, error) = match timeout_at(deadline, assessment).await {
         Ok(Ok(Ok((answer, share)))) => {
             wait_its_turn(admission, &answer, client, bytes, deadline).await;
+            share.answered();
             return Ok((answer, Some(share)));
         }
         Ok(Ok(Err(malformed))) => return Err((StatusCode::BAD_REQUEST, "BadRequest", malformed.to_string())),

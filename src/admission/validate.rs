@@ -58,9 +58,10 @@ pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp
         if asked_for_nothing && assessment.refused.any {
             warnings.push(note("enrolled by a policy only, so this is not refused; no CronJob until it is corrected"));
         } else if actions.warn && (assessment.refused.settings || assessment.refused.facts.is_some()) {
-            warnings.push(note("until this is mended no CronJob is made, and one that is there keeps its settings"));
+            warnings.push(note("until this is fixed no CronJob is made, and one that is there keeps its settings"));
         }
         warnings.extend(access_in_force(write, &governing.policy));
+        warnings.extend(starts_nothing(write, &governing.policy));
         match &assessment.plan {
             Some(plan) => warnings.extend(plan.effective(now)),
             None => warnings.extend(assessment.suspension()),
@@ -78,12 +79,23 @@ pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp
 /// The Secrets and addresses that come into force where a write enrols an etcd: whoever enrols it need not be the one who wrote
 /// them.
 fn access_in_force(write: Write<'_>, policy: &Policy) -> Vec<String> {
-    let enrolled = |object: &StatefulSet| Enrollment::of(object, policy) == Enrollment::Enrolled;
     let annotations = write.object.metadata.annotations.as_ref();
-    let enrols = enrolled(write.object) && !write.old.is_some_and(enrolled);
-    let Some(annotations) = annotations.filter(|_| enrols) else { return Vec::new() };
+    let Some(annotations) = annotations.filter(|_| enrols(write, policy)) else { return Vec::new() };
     let in_force = Key::ACCESS.iter().filter_map(|key| Some((key, annotations.get(key.annotation())?)));
     in_force.map(|(key, value)| note(&format!("in force from now on: {} {}", key.name(), quoted(value)))).collect()
+}
+
+/// That a token which asks for a run is there before the CronJob is, and so counts as served.
+fn starts_nothing(write: Write<'_>, policy: &Policy) -> Option<String> {
+    let asks = write.object.annotation(Key::DefragNow.annotation()).is_some_and(|token| !token.is_empty());
+    (asks && enrols(write, policy))
+        .then(|| note("defrag-now starts nothing here, since it comes with the etcd; only a new value of it does"))
+}
+
+/// Whether a write enrols an etcd.
+fn enrols(write: Write<'_>, policy: &Policy) -> bool {
+    let enrolled = |object: &StatefulSet| Enrollment::of(object, policy) == Enrollment::Enrolled;
+    enrolled(write.object) && !write.old.is_some_and(enrolled)
 }
 
 /// An edit elsewhere is told about what is wrong and about risks that were not there before.

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::{
+    batch::v1::{CronJob, Job},
+    core::v1::{ConfigMap, PodSpec},
+};
 
 use serde_json::{Map, Value};
 
 use super::input::Document;
 use crate::defrag::{
-    Service, Surroundings,
-    cronjob::{self, budget::Run, live::Live, ownership::controlling_cronjob},
+    Neighbours, Other, Service, Surroundings,
+    cronjob::{self, budget::Run, live::Live, ownership::controlling_cronjob, rival::Defragments},
+    etcd::ObjectKey,
+    pause::{self, Pause},
+    policy::Policy,
+    quantity,
     statefulset::StatefulSet,
 };
 
@@ -20,12 +27,31 @@ pub(super) struct Around {
     cronjobs: BTreeMap<String, Vec<Live>>,
     runs: BTreeMap<(String, String), Vec<Run>>,
     services: BTreeMap<(String, String), Vec<Service>>,
+    /// The sizes of volume claims by namespace and name.
+    claims: BTreeMap<String, BTreeMap<String, u64>>,
+    /// CronJobs and pods that run again and again, where they defragment something.
+    others: Vec<Other>,
+    /// What keeps the fleet from running.
+    pause: Option<Pause>,
+    /// Whose runs reach which members.
+    neighbours: Neighbours,
 }
+
+/// Kinds of objects that start their pods again and again, with the way to the pod.
+const STARTED_AGAIN: [(&str, &str); 3] = [
+    ("CronJob", "/spec/jobTemplate/spec/template/spec"),
+    ("Deployment", "/spec/template/spec"),
+    ("DaemonSet", "/spec/template/spec"),
+];
 
 impl Around {
     pub(super) fn new(cronjobs: impl IntoIterator<Item = CronJob>, jobs: &[Job]) -> Self {
+        Self::with(cronjobs.into_iter().filter_map(Live::of), jobs)
+    }
+
+    fn with(cronjobs: impl Iterator<Item = Live>, jobs: &[Job]) -> Self {
         let mut around = Self::default();
-        for live in cronjobs.into_iter().filter_map(Live::of) {
+        for live in cronjobs {
             around.cronjobs.entry(namespace(live.meta.namespace.as_deref())).or_default().push(live);
         }
         for job in jobs {
@@ -36,6 +62,16 @@ impl Around {
             }
         }
         around
+    }
+
+    /// The same among these StatefulSets, each with the policy that governs it.
+    pub(super) fn among<'o>(self, objects: impl Iterator<Item = (&'o StatefulSet, &'o Policy)> + Clone) -> Self {
+        Self { neighbours: Neighbours::of(objects), ..self }
+    }
+
+    /// The same where the fleet may be paused.
+    pub(super) fn with_pause(self, pause: Option<Pause>) -> Self {
+        Self { pause, ..self }
     }
 
     /// Those of a stream, such as `kubectl get statefulset,cronjob,job -o yaml` prints it.
@@ -52,10 +88,14 @@ impl Around {
     /// The same of what can be read; what cannot is added to `troubles`.
     pub(super) fn of_readable(documents: &[Document], default: &str, troubles: &mut Vec<anyhow::Error>) -> Self {
         let (mut cronjobs, mut jobs): (Vec<CronJob>, Vec<Job>) = (Vec::new(), Vec::new());
+        let mut pause = None;
         for document in documents {
             let read = match document.kind() {
                 (Some("batch/v1"), Some("CronJob")) => document.typed().map(|cronjob| cronjobs.push(cronjob)),
                 (Some("batch/v1"), Some("Job")) => document.typed().map(|job| jobs.push(job)),
+                (Some("v1"), Some("ConfigMap")) if text(document, "/metadata/name") == Some(pause::NAME) => {
+                    document.typed::<ConfigMap>().map(|map| pause = Some(Pause::of(&map)))
+                }
                 _ => Ok(()),
             };
             troubles.extend(read.err());
@@ -64,7 +104,20 @@ impl Around {
         for meta in metas.chain(jobs.iter_mut().map(|job| &mut job.metadata)) {
             meta.namespace.get_or_insert_with(|| default.to_owned());
         }
-        let mut around = Self::new(cronjobs, &jobs);
+        let scripts = ConfigMaps::of(documents, default);
+        let others = documents.iter().filter_map(|document| scripts.other(document, default)).collect();
+        let cronjobs = cronjobs.into_iter().filter_map(|cronjob| {
+            let namespace = cronjob.metadata.namespace.clone().unwrap_or_default();
+            Live::reading(cronjob, Some(&|script| scripts.text(&namespace, script)))
+        });
+        let mut around = Self { others, pause, ..Self::with(cronjobs, &jobs) };
+        for document in documents.iter().filter(|one| one.kind() == (Some("v1"), Some("PersistentVolumeClaim"))) {
+            let size = text(document, "/spec/resources/requests/storage").and_then(|size| quantity::parse(size).ok());
+            if let (Some(name), Some(size)) = (text(document, "/metadata/name"), size) {
+                let namespace = text(document, "/metadata/namespace").unwrap_or(default);
+                around.claims.entry(namespace.to_owned()).or_default().insert(name.to_owned(), size);
+            }
+        }
         let services: Vec<WrittenService<'_>> =
             documents.iter().filter_map(|document| WrittenService::of(document, default)).collect();
         for document in documents.iter().filter(|document| document.kind() == (Some("apps/v1"), Some("StatefulSet"))) {
@@ -84,7 +137,10 @@ impl Around {
     pub(super) fn of_manifests(&self, object: &StatefulSet) -> Surroundings<'_> {
         let around = if self.cronjobs.is_empty() { Surroundings::default() } else { self.surroundings(object) };
         let key = (object.namespace().to_owned(), object.name().to_owned());
-        Surroundings { services: self.services.get(&key).map(Vec::as_slice), ..around }
+        let claims = self.claims.get(object.namespace());
+        let services = self.services.get(&key).map(Vec::as_slice);
+        let neighbours = Some(&self.neighbours);
+        Surroundings { services, claims, neighbours, others: &self.others, ..around }
     }
 
     /// What is known around a StatefulSet; that there is no CronJob is known, too.
@@ -94,7 +150,55 @@ impl Around {
         let name = cronjob::name(object.name());
         let uid = cronjobs.iter().find(|live| live.name() == name).and_then(|live| live.meta.uid.clone());
         let runs = uid.and_then(|uid| self.runs.get(&(namespace, uid))).map_or(&[][..], Vec::as_slice);
-        Surroundings { cronjobs: Some(cronjobs), runs: Some(runs), ..Surroundings::default() }
+        Surroundings {
+            cronjobs: Some(cronjobs),
+            runs: Some(runs),
+            pause: self.pause.as_ref(),
+            neighbours: Some(&self.neighbours),
+            ..Surroundings::default()
+        }
+    }
+}
+
+/// The ConfigMaps among manifests, by namespace and name.
+struct ConfigMaps<'a>(BTreeMap<(&'a str, &'a str), &'a Map<String, Value>>);
+
+impl<'a> ConfigMaps<'a> {
+    fn of(documents: &'a [Document], default: &'a str) -> Self {
+        let maps = documents.iter().filter(|document| document.kind() == (Some("v1"), Some("ConfigMap")));
+        let by_name = maps.filter_map(|document| {
+            let namespace = text(document, "/metadata/namespace").unwrap_or(default);
+            let data = document.value.get("data")?.as_object()?;
+            Some(((namespace, text(document, "/metadata/name")?), data))
+        });
+        Self(by_name.collect())
+    }
+
+    /// What an object defragments, where it is of a kind that does so again and again and is neither ours nor switched off.
+    fn other(&self, document: &Document, default: &str) -> Option<Other> {
+        let kind = document.kind().1?;
+        let (kind, pod) = STARTED_AGAIN.iter().find(|(known, _)| *known == kind)?;
+        let is_off = document.value.pointer("/spec/suspend") == Some(&Value::Bool(true))
+            || document.value.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0);
+        let is_ours = text(document, "/metadata/labels/app.kubernetes.io~1managed-by") == Some(cronjob::MANAGER);
+        if is_off || is_ours {
+            return None;
+        }
+        let pod: PodSpec = serde_json::from_value(document.value.pointer(pod)?.clone()).ok()?;
+        let namespace = text(document, "/metadata/namespace").unwrap_or(default);
+        let reading = |script: &ObjectKey| self.text(namespace, script);
+        let defragments = Defragments::of_pod(&pod, Some(&reading))?;
+        Some(Other {
+            kind: (*kind).to_owned(),
+            namespace: namespace.to_owned(),
+            name: text(document, "/metadata/name")?.to_owned(),
+            defragments,
+        })
+    }
+
+    /// The text of a file.
+    fn text(&self, namespace: &str, file: &ObjectKey) -> Option<&'a str> {
+        self.0.get(&(namespace, file.name.as_str()))?.get(&file.key)?.as_str()
     }
 }
 
@@ -124,7 +228,7 @@ impl<'a> WrittenService<'a> {
             name: self.name.to_owned(),
             is_headless: self.spec.get("clusterIP").and_then(Value::as_str) == Some("None"),
             publishes_not_ready: self.spec.get("publishNotReadyAddresses") == Some(&Value::Bool(true)),
-            selects_members: selector.is_some_and(|selector| !selector.is_empty() && selector.iter().all(has)),
+            selects_members: selector.filter(|selector| !selector.is_empty()).map(|selector| selector.iter().all(has)),
         }
     }
 }

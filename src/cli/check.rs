@@ -1,6 +1,9 @@
 //! `check`: findings for manifests, for people and for CI.
 
 mod assessed;
+mod github;
+mod junit;
+mod placed;
 mod sarif;
 
 use anyhow::Context as _;
@@ -8,31 +11,40 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::assessed::{Assessed, Subject};
+use self::{
+    assessed::{Assessed, Subject},
+    placed::Placed,
+};
 use super::{
     Exit,
     around::Around,
-    input::Files,
+    input::{Document, Files, Trouble},
     output::{self, Page},
     policies::{Policies, as_acted_on},
 };
-use crate::defrag::{Enrollment, assess, assess_before_enrolment, finding::Finding};
+use crate::defrag::{
+    Enrollment, assess, assess_before_enrolment, finding::Finding, statefulset::StatefulSet, text::counted,
+};
 
 /// Judge manifests and print the findings
 ///
 /// No cluster is contacted. With --policy, the policies themselves are judged too. An etcd without the label is judged as if it
 /// carried it, which refuses nothing. The exit code is 1 where a StatefulSet would be refused, or where a value of a policy
 /// cannot be followed, and 2 where something cannot be read; what can be read is judged all the same. Where the policy's
-/// validationActions do not deny, findings are warnings.
+/// validationActions do not deny, findings are warnings. With --strict, warnings end with 1 as well.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
     policies: Policies,
-    /// How to print the findings; sarif is SARIF 2.1.0, as code scanning services read it
+    /// How to print the findings; sarif is SARIF 2.1.0, as code scanning services read it, junit is the XML that CI systems read,
+    /// github are the annotations of GitHub Actions
     #[arg(short, long, value_enum, default_value = "text")]
     output: Format,
+    /// Exit with 1 for warnings, too
+    #[arg(long)]
+    strict: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,6 +53,8 @@ enum Format {
     Json,
     Yaml,
     Sarif,
+    Junit,
+    Github,
 }
 
 /// The machine-readable form of one object. `kind` and `policy` are there where policies were named, so that the form
@@ -48,7 +62,7 @@ enum Format {
 #[derive(Serialize)]
 struct CheckedObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
+    kind: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'a str>,
     name: &'a str,
@@ -71,40 +85,59 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded = args.policies.load(&documents, false, now)?;
     let mut assessed: Vec<Assessed> = loaded
         .policies
-        .into_iter()
+        .iter()
         .map(|(document, compiled)| Assessed {
-            document,
+            document: document.clone(),
             subject: Subject::Policy(compiled.name.clone()),
             findings: compiled.findings.clone(),
         })
         .collect();
     let around = Around::of_readable(&documents, args.files.namespace(), &mut troubles);
+    let mut placed = Placed::of(&documents);
+    let mut found = Vec::new();
     for document in documents {
-        let object = match args.files.statefulset(&document) {
-            Ok(Some(object)) => object,
-            Ok(None) => continue,
-            Err(trouble) => {
-                troubles.push(trouble);
-                continue;
+        match args.files.statefulset(&document) {
+            Ok(object) => {
+                let governed = object.map(|object| {
+                    let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
+                    (object, governing)
+                });
+                found.push((document, governed));
             }
+            Err(trouble) => troubles.push(trouble),
+        }
+    }
+    let governed = found.iter().filter_map(|(_, governed)| governed.as_ref());
+    let around = around.among(governed.map(|(object, governing)| (object, &*governing.policy)));
+    for (document, governed) in found {
+        let Some((object, governing)) = governed else {
+            assessed.extend(other(document, &placed, args.files.namespace()));
+            continue;
         };
-        let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
         let surroundings = around.of_manifests(&object);
         let assessment = assess(&object, &governing, &surroundings, now);
         let before = assess_before_enrolment(&object, &governing, &surroundings, now);
+        let concerns_us = before.is_some() || assessment.enrollment != Enrollment::NotEnrolled;
+        let unknown = loaded.labels_unknown(&object, &governing).filter(|_| concerns_us);
+        let undecided = unknown.is_some();
+        let mut found = before.unwrap_or(assessment.findings);
+        found.extend(placed.statefulset(&document, &object, concerns_us));
         assessed.push(Assessed {
             document,
-            findings: as_acted_on(&governing.policy, before.unwrap_or(assessment.findings)),
+            findings: unknown.into_iter().chain(as_acted_on(&governing.policy, found)).collect(),
             subject: Subject::StatefulSet {
                 object: Box::new(object),
                 enrolment: assessment.enrollment,
                 governing: args.policies.given().then_some(governing),
+                undecided,
             },
         });
     }
-    let unreadable = (!troubles.is_empty())
-        .then(|| output::Several(troubles.iter().map(|trouble| format!("{trouble:#}")).collect()));
+    let placed_troubles: Vec<Trouble> = troubles.iter().map(Trouble::of).collect();
+    let troubles: Vec<String> = placed_troubles.iter().map(ToString::to_string).collect();
+    let unreadable = (!troubles.is_empty()).then(|| output::Several(troubles.clone()));
     if assessed.is_empty()
+        && !matches!(args.output, Format::Junit | Format::Github)
         && let Some(unreadable) = unreadable
     {
         return Err(unreadable.into());
@@ -118,11 +151,26 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             output::write(&output::yaml(&value)?)?;
         }
         Format::Sarif => output::write(&output::json(&sarif::log(&assessed))?)?,
+        Format::Junit => {
+            let document = junit::document(&assessed, &troubles).context("cannot write the findings")?;
+            output::write(&output::Data::script(document))?;
+        }
+        Format::Github => output::write(&output::Data::script(github::commands(&assessed, &placed_troubles)))?,
     }
     if let Some(unreadable) = unreadable {
         return Err(unreadable.into());
     }
-    Ok(if assessed.iter().any(Assessed::refused) { Exit::Refused } else { Exit::Clean })
+    let fails = |one: &Assessed| one.refused() || args.strict && !one.is_clean();
+    Ok(if assessed.iter().any(fails) { Exit::Refused } else { Exit::Clean })
+}
+
+/// What is said of an object that is no StatefulSet, where it is like one.
+fn other(document: Document, placed: &Placed, default: &str) -> Option<Assessed> {
+    let kind = document.kind().1.filter(|_| !document.is_policy())?.to_owned();
+    let object: StatefulSet = document.typed().ok()?;
+    let findings = vec![placed.other(&kind, &document, &object)?];
+    let namespace = object.metadata.namespace.clone().unwrap_or_else(|| default.to_owned());
+    Some(Assessed { document, subject: Subject::Other { kind, namespace, name: object.name().to_owned() }, findings })
 }
 
 fn statefulsets(assessed: &[Assessed]) -> impl Iterator<Item = &Assessed> {
@@ -141,7 +189,15 @@ fn objects(assessed: &[Assessed]) -> Vec<CheckedObject<'_>> {
                 policy: None,
                 findings,
             },
-            Subject::StatefulSet { object, enrolment, governing } => CheckedObject {
+            Subject::Other { kind, namespace, name } => CheckedObject {
+                kind: Some(kind),
+                namespace: Some(namespace),
+                name,
+                enrolled: None,
+                policy: None,
+                findings,
+            },
+            Subject::StatefulSet { object, enrolment, governing, .. } => CheckedObject {
                 kind: governing.as_ref().map(|_| "StatefulSet"),
                 namespace: Some(object.namespace()),
                 name: object.name(),
@@ -157,8 +213,8 @@ fn page(assessed: &[Assessed]) -> Page {
     let mut page = Page::default();
     for Assessed { document, subject, findings } in assessed {
         let place = |field: &str| format!("{}:{}: {}", document.file(), document.line(field), subject.name());
-        if let Some(governing) = subject.governing() {
-            page.placed(&place("metadata.name"), &governing.why());
+        if let Some(governed) = subject.governed() {
+            page.placed(&place("metadata.name"), &governed);
             page.line("");
         }
         for finding in findings {
@@ -171,16 +227,15 @@ fn page(assessed: &[Assessed]) -> Page {
 }
 
 fn summary(assessed: &[Assessed]) -> String {
-    let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
     let found = statefulsets(assessed).count();
     let enrolled = assessed
         .iter()
         .filter(|assessed| matches!(assessed.subject, Subject::StatefulSet { enrolment: Enrollment::Enrolled, .. }))
         .count();
-    let policies = match assessed.len() - found {
+    let policies = assessed.iter().filter(|assessed| matches!(assessed.subject, Subject::Policy(_))).count();
+    let policies = match policies {
         0 => String::new(),
-        1 => "1 DefragPolicy, ".to_owned(),
-        more => format!("{more} DefragPolicies, "),
+        more => format!("{}, ", counted(more, "DefragPolicy")),
     };
     let acted_on = assessed.iter().filter(|assessed| !assessed.subject.is_only_looked_at());
     let only_looked_at: Vec<&Assessed> =
@@ -192,17 +247,17 @@ fn summary(assessed: &[Assessed]) -> String {
         number => format!(
             "; {number} without the label, with what {} would get: {}, {}",
             if number == 1 { "it" } else { "they" },
-            count(would_deny.len(), "denial"),
-            count(would_warn.len(), "warning")
+            counted(would_deny.len(), "denial"),
+            counted(would_warn.len(), "warning")
         ),
     };
     let findings = acted_on.flat_map(|assessed| &assessed.findings);
     let (denials, warnings): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.denies());
     format!(
         "{policies}{}, {enrolled} enrolled, {} refused: {}, {}{looked_at}",
-        count(found, "StatefulSet"),
+        counted(found, "StatefulSet"),
         statefulsets(assessed).filter(|assessed| assessed.refused()).count(),
-        count(denials.len(), "denial"),
-        count(warnings.len(), "warning")
+        counted(denials.len(), "denial"),
+        counted(warnings.len(), "warning")
     )
 }

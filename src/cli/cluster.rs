@@ -2,20 +2,31 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use k8s_openapi::api::{admissionregistration::v1::ValidatingWebhookConfiguration, core::v1::Namespace};
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingWebhookConfiguration,
+    core::v1::{ConfigMap, Namespace},
+};
 use kube::{
-    Client,
+    Client, Config,
     api::{Api, ListParams},
+    config::{KubeConfigOptions, Kubeconfig},
 };
 
 use super::output;
-use crate::admission::registration;
-use crate::defrag::policy::{self, DefragPolicy, Labels, PolicySet, PolicySnapshot};
+use crate::{
+    admission::registration,
+    defrag::{
+        pause::{self, Pause},
+        policy::{self, DefragPolicy, Labels, PolicySet, PolicySnapshot},
+    },
+    runtime::api_error,
+};
 
 /// Runs a command that talks to a cluster.
 pub(super) fn run<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -26,9 +37,34 @@ pub(super) fn run<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow
         .block_on(command)
 }
 
-/// A client for the cluster of the current kubeconfig.
-pub(super) async fn client() -> anyhow::Result<Client> {
-    Client::try_default().await.context("cannot reach a cluster; is KUBECONFIG right?")
+/// Which cluster is meant, as kubectl has it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Access {
+    /// The kubeconfig [default: as kubectl has it, KUBECONFIG or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+impl Access {
+    /// A client for that cluster.
+    pub(super) async fn client(&self) -> anyhow::Result<Client> {
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = match &self.kubeconfig {
+            Some(file) => {
+                let name = || format!("cannot use the kubeconfig {}", file.display());
+                let kubeconfig = Kubeconfig::read_from(file).with_context(name)?;
+                Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(name)?
+            }
+            None if self.context.is_some() => Config::from_kubeconfig(&options)
+                .await
+                .context("cannot use this context; are --context and KUBECONFIG right?")?,
+            None => Config::infer().await.context("cannot reach a cluster; is KUBECONFIG right?")?,
+        };
+        Client::try_from(config).context("cannot reach a cluster; is the kubeconfig right?")
+    }
 }
 
 /// The policies of the cluster, and the labels of one namespace or of all. Where policies may not be read, the built-in one
@@ -74,6 +110,36 @@ pub(super) async fn exempt_namespaces(client: &Client) -> anyhow::Result<BTreeSe
     };
     let ours = configurations.iter().filter_map(registration::exempt_namespaces);
     Ok(ours.reduce(|one, other| &one & &other).unwrap_or_default())
+}
+
+/// The namespace of the webhook, as the webhook configurations of the cluster say.
+pub(super) async fn webhook_namespace(client: &Client) -> anyhow::Result<String> {
+    let all = Api::<ValidatingWebhookConfiguration>::all(client.clone()).list(&ListParams::default()).await;
+    let all =
+        all.context("cannot list the ValidatingWebhookConfigurations; name the webhook's namespace with --namespace")?;
+    let found: BTreeSet<String> = all.items.iter().filter_map(registration::service_namespace).collect();
+    match Vec::from_iter(found).as_slice() {
+        [namespace] => Ok(namespace.clone()),
+        [] => bail!("no webhook of this program is registered in the cluster; name its namespace with --namespace"),
+        several => bail!("there are webhooks in {}; name the one meant with --namespace", several.join(", ")),
+    }
+}
+
+/// What keeps the fleet from running, where that can be seen.
+pub(super) async fn pause(client: &Client) -> Option<Pause> {
+    // Where no webhook is registered or none may be seen, the CronJobs show whether they are paused.
+    let namespace = webhook_namespace(client).await.ok()?;
+    match Api::<ConfigMap>::namespaced(client.clone(), &namespace).get_opt(pause::NAME).await {
+        Ok(map) => map.as_ref().map(Pause::of),
+        Err(error) => {
+            let why = api_error::describe(&error);
+            output::note(&format!(
+                "whether the fleet is paused cannot be read (ConfigMap {namespace}/{}): {why}",
+                pause::NAME
+            ));
+            None
+        }
+    }
 }
 
 async fn namespaces(client: &Client, only: Option<&str>) -> anyhow::Result<BTreeMap<String, Labels>> {

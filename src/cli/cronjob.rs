@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 fn from_file(args: &Args, file: &PathBuf) -> anyhow::Result<StatefulSet> {
     trace(&format!("reading {}", file.display()));
     let mut found = Vec::new();
-    for document in input::read(std::slice::from_ref(file))? {
+    for document in input::read(std::slice::from_ref(file), false)? {
         let Some(mut object) = document.statefulset()? else { continue };
         object.metadata.namespace.get_or_insert_with(|| args.namespace().to_owned());
         let wanted = args.etcd_name.as_deref().is_none_or(|name| name == object.name())

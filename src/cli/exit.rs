@@ -9,6 +9,8 @@ pub(super) enum Exit {
     Clean,
     /// Findings that refuse.
     Refused,
+    /// A status of the command's own.
+    Status(u8),
 }
 
 impl Exit {

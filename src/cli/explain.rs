@@ -1,4 +1,4 @@
-//! `explain`: why a schedule, a rule or a finding is refused, and how to mend it.
+//! `explain`: why a schedule, a rule or a finding is refused, and how to fix it.
 
 use std::str::FromStr as _;
 
@@ -105,7 +105,7 @@ mod tests {
 
     const INDEX: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/findings/README.md"));
     const SECTIONS: [&str; 4] =
-        ["\n## What was found\n", "\n## Why it hurts\n", "\n## How to mend it\n", "\n## Example\n"];
+        ["\n## What was found\n", "\n## Why it hurts\n", "\n## How to fix it\n", "\n## Example\n"];
 
     const fn verb(severity: Severity) -> &'static str {
         match severity {

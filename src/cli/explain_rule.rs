@@ -14,7 +14,7 @@ use super::{
 use crate::defrag::{
     assess,
     field::Field,
-    finding::Finding,
+    finding::{Code, Finding},
     keys::Key,
     policy::{Limits, Policy},
     quantity,
@@ -60,7 +60,7 @@ pub(super) struct Args {
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    quantity::parse(text).map_err(|error| format!("{error}; write a number of bytes or a quantity such as 8Gi"))
+    quantity::parse(text).map_err(|error| format!("it {error}; write a number of bytes or a quantity such as 8Gi"))
 }
 
 fn quota(text: &str) -> Result<u64, String> {
@@ -74,8 +74,8 @@ fn quota(text: &str) -> Result<u64, String> {
 #[serde(rename_all = "camelCase")]
 struct Explanation<'a> {
     valid: bool,
-    /// The rule as the engine gets it.
-    rule: &'a str,
+    /// The rule as the engine gets it; `null` where a threshold cannot be read, so that there is none.
+    rule: Option<&'a str>,
     findings: &'a [Finding],
     counterexample: Option<Counterexample>,
     fires_above: Option<u64>,
@@ -153,7 +153,8 @@ impl Evaluated {
 
 /// What is explained, and by whose limits.
 struct Subject {
-    text: String,
+    /// `None` where a threshold cannot be read.
+    text: Option<String>,
     judged: Judged,
     findings: Vec<Finding>,
     limits: Limits,
@@ -172,7 +173,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         let rule = subject.judged.rule.as_ref();
         let explanation = Explanation {
             valid: rule.is_some(),
-            rule: &subject.text,
+            rule: subject.text.as_deref(),
             findings: &subject.findings,
             counterexample: subject.judged.counterexample.map(Into::into),
             fires_above: subject.fires_above,
@@ -223,6 +224,11 @@ impl Args {
             given.extend(of_policy.map(|(key, value)| (*key, value.clone())));
         }
         let (settings, mut findings) = settings::parse_given(&given, &limits);
+        // What the others compile to is not what was asked about.
+        if findings.iter().any(|finding| finding.code == Code::ThresholdInvalid) {
+            let judged = Judged { findings: Vec::new(), rule: None, floor: None, counterexample: None };
+            return Ok(Subject { text: None, judged, findings, limits, alert: None, fires_above: None });
+        }
         let text = settings.trigger.rule(&limits);
         let free_above = settings.trigger.free_above();
         findings
@@ -236,15 +242,16 @@ impl Args {
         let alert = judged.rule.as_ref().map(|rule| rule::quiets_alert(rule, self.quota, &limits));
         let first = judged.rule.as_ref().and_then(|rule| rule::first_firing(rule, self.quota, &limits));
         let fires_above = first.map(|state| state.db_size);
-        Ok(Subject { text, judged, findings, limits, alert, fires_above })
+        Ok(Subject { text: Some(text), judged, findings, limits, alert, fires_above })
     }
 }
 
 fn page(args: &Args, subject: &Subject, state: Option<&State>) -> Page {
     let mut page = Page::default();
-    match Rule::parse(&subject.text) {
-        Ok(rule) => {
-            page.line(&subject.text);
+    match subject.text.as_deref().map(|text| (text, Rule::parse(text))) {
+        None => {}
+        Some((text, Ok(rule))) => {
+            page.line(text);
             page.lines(&format!("\nfor a quota of {}:\n\n", quantity::human(args.quota)));
             page.lines(&rule::picture(&rule, args.quota));
             page.line("");
@@ -252,7 +259,7 @@ fn page(args: &Args, subject: &Subject, state: Option<&State>) -> Page {
                 evaluated(&mut page, &rule, state);
             }
         }
-        Err(error) => page.marked(&subject.text, error.column, 1),
+        Some((text, Err(error))) => page.marked(text, error.column, 1),
     }
     if let Some(bytes) = subject.fires_above {
         page.line(&format!("  least size at which it fires    {}", quantity::human(bytes)));

@@ -1,5 +1,6 @@
 //! `explain schedule`: whether Kubernetes accepts a schedule, when it fires, and what would hurt.
 
+use anyhow::bail;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -20,6 +21,9 @@ pub(super) struct Args {
     /// The schedule: five fields, a macro such as @daily, or @every with a duration; H stands for a hashed number
     #[arg(allow_hyphen_values = true)]
     schedule: String,
+    /// What a shell makes of a schedule without quotation marks
+    #[arg(hide = true)]
+    rest: Vec<String>,
     /// An IANA time zone such as Europe/Rome; without it the controller manager's zone holds, and UTC is shown
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
@@ -53,6 +57,12 @@ struct Explanation {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    if !args.rest.is_empty() {
+        bail!(
+            "the schedule is one argument and has blanks in it, so put it in quotation marks: explain schedule \"0 3 * * *\"; without \
+             them a shell replaces each * with the names of files"
+        );
+    }
     let now = args.from.unwrap_or_else(Timestamp::now);
     let limits = Policy::built_in().limits.of_schedule(true);
     let place = schedule::Place {

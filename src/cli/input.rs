@@ -1,7 +1,12 @@
 //! Manifests from files, folders and standard input.
 
+mod folder;
+mod remedy;
+mod template;
 mod tree;
+mod trouble;
 mod words;
+mod yaml_words;
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +16,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
 use serde_path_to_error::Segment;
 
-pub(super) use self::tree::join;
 use self::tree::{Node, Placed};
-use super::output;
-use crate::defrag::statefulset::StatefulSet;
+pub(super) use self::{tree::join, trouble::Trouble};
+use super::{output, progress::Progress};
+use crate::defrag::{finding::quoted, statefulset::StatefulSet};
 
 /// The largest input, in bytes; a cluster's worth of StatefulSets is a tenth of it.
 const LIMIT: u64 = 64 << 20;
@@ -29,10 +33,13 @@ const LIMIT: u64 = 64 << 20;
 pub(super) struct Files {
     /// Manifests in YAML or JSON; a folder stands for its *.yaml, *.yml and *.json files, "-" for standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
-    files: Vec<PathBuf>,
-    /// The namespace of manifests that name none
-    #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
-    namespace: String,
+    paths: Vec<PathBuf>,
+    /// Read the folders in a folder, too, as kubectl does
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// The namespace of manifests that name none; without it "default", and names of members in another one are taken as they are
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
 }
 
 /// One object of the input.
@@ -42,6 +49,8 @@ pub(super) struct Document {
     pub(super) value: Value,
     origin: Origin,
     lines: BTreeMap<String, u64>,
+    /// Numbers that are written in another way than they are shown, by their paths.
+    written: BTreeMap<String, Box<str>>,
 }
 
 /// Where an object comes from.
@@ -61,19 +70,28 @@ impl fmt::Display for Origin {
     }
 }
 
+impl Origin {
+    /// That the object at this place cannot be read.
+    fn trouble(&self, message: impl fmt::Display) -> anyhow::Error {
+        Trouble::at(&self.file, self.line, format!("document {}: {message}", self.number))
+    }
+}
+
 impl Files {
     /// Reads everything, in the order it was asked for, lists unrolled.
     pub(super) fn read(&self) -> anyhow::Result<Vec<Document>> {
-        read(&self.files)
+        read(&self.paths, self.recursive)
     }
 
     /// Reads what can be read, and says what cannot.
     pub(super) fn read_each(&self) -> (Vec<Document>, Vec<anyhow::Error>) {
         let (mut documents, mut troubles) = (Vec::new(), Vec::new());
-        for path in &self.files {
-            match expand(std::slice::from_ref(path)) {
+        for path in &self.paths {
+            match expand(std::slice::from_ref(path), self.recursive) {
                 Ok(files) => {
+                    let progress = Progress::of(files.len());
                     for file in files {
+                        progress.step(&format!("reading {}", file.display()));
                         match load(&file).and_then(|(name, bytes)| parse(&name, &bytes)) {
                             Ok(read) => documents.extend(read),
                             Err(trouble) => troubles.push(trouble),
@@ -88,18 +106,18 @@ impl Files {
 
     /// The namespace of manifests that name none.
     pub(super) fn namespace(&self) -> &str {
-        &self.namespace
+        self.namespace.as_deref().unwrap_or("default")
     }
 
     /// Whether standard input is one of the files.
     pub(super) fn include_stdin(&self) -> bool {
-        self.files.iter().any(|file| file == Path::new("-"))
+        self.paths.iter().any(|file| file == Path::new("-"))
     }
 
     /// The StatefulSet that a document is, if it is one.
     pub(super) fn statefulset(&self, document: &Document) -> anyhow::Result<Option<StatefulSet>> {
         let Some(mut object) = document.statefulset()? else { return Ok(None) };
-        object.metadata.namespace.get_or_insert_with(|| self.namespace.clone());
+        object.metadata.namespace = object.metadata.namespace.or_else(|| self.namespace.clone());
         Ok(Some(object))
     }
 
@@ -112,9 +130,12 @@ impl Files {
 }
 
 /// The objects of files and folders, in order, lists unrolled.
-pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
+pub(super) fn read(paths: &[PathBuf], recursive: bool) -> anyhow::Result<Vec<Document>> {
     let mut documents = Vec::new();
-    for path in expand(paths)? {
+    let files = expand(paths, recursive)?;
+    let progress = Progress::of(files.len());
+    for path in files {
+        progress.step(&format!("reading {}", path.display()));
         let (name, bytes) = load(&path)?;
         documents.extend(parse(&name, &bytes)?);
     }
@@ -167,7 +188,10 @@ impl Document {
                 Segment::Map { key } => join(&path, key),
                 Segment::Enum { .. } | Segment::Unknown => path,
             });
-            anyhow::anyhow!("{}: {path}: {}", self.place(&path), words::of(&error.inner().to_string()))
+            let written = self.written.get(&path).map(AsRef::as_ref);
+            let text = remedy::of(&self.value, &path, written);
+            let why = words::of(&error.inner().to_string(), written, text.as_deref());
+            Trouble::at(self.file(), self.line(&path), format!("document {}: {path}: {why}", self.origin.number))
         })
     }
 
@@ -175,43 +199,38 @@ impl Document {
     pub(super) fn statefulset(&self) -> anyhow::Result<Option<StatefulSet>> {
         match self.kind() {
             (Some("apps/v1"), Some("StatefulSet")) => {}
-            (version, Some("StatefulSet")) => bail!(
-                "{}: a StatefulSet of apiVersion {}; the only version that Kubernetes serves is apps/v1",
-                self.origin,
-                version.map_or_else(|| "unknown".to_owned(), |version| format!("\"{version}\""))
-            ),
+            (version, Some("StatefulSet")) => {
+                let version = version.map_or_else(|| "unknown".to_owned(), |version| format!("\"{version}\""));
+                return Err(self.origin.trouble(format!(
+                    "a StatefulSet of apiVersion {version}; the only version that Kubernetes serves is apps/v1"
+                )));
+            }
+            (_, Some(kind)) if kind.eq_ignore_ascii_case("StatefulSet") => {
+                let kind = quoted(kind);
+                return Err(self.origin.trouble(format!("Kubernetes knows no kind {kind}; write kind: StatefulSet")));
+            }
             _ => return Ok(None),
+        }
+        if template::is_in(&self.value) {
+            return Err(self.origin.trouble(template::ADVICE));
         }
         let object: StatefulSet = self.typed()?;
         if object.name().is_empty() {
-            bail!("{}: the StatefulSet has no metadata.name", self.origin);
+            return Err(self.origin.trouble("the StatefulSet has no metadata.name"));
         }
         Ok(Some(object))
     }
 }
 
-/// Folders replaced with the manifests right inside them, sorted by name, as kubectl does it.
-fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+/// Folders replaced with the manifests in them.
+fn expand(paths: &[PathBuf], recursive: bool) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        if !path.is_dir() {
+        if path.is_dir() {
+            files.extend(folder::manifests(path, recursive)?);
+        } else {
             files.push(path.clone());
-            continue;
         }
-        let cannot = || format!("cannot list {}", path.display());
-        let mut inside = Vec::new();
-        for entry in path.read_dir().with_context(cannot)? {
-            let entry = entry.with_context(cannot)?.path();
-            let manifest = entry.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json");
-            if manifest && entry.is_file() {
-                inside.push(entry);
-            }
-        }
-        if inside.is_empty() {
-            bail!("{} holds no *.yaml, *.yml or *.json file", path.display());
-        }
-        inside.sort();
-        files.extend(inside);
     }
     Ok(files)
 }
@@ -228,9 +247,9 @@ fn load(path: &Path) -> anyhow::Result<(String, Vec<u8>)> {
     } else {
         File::open(path).and_then(|mut file| read(&mut file))
     };
-    let bytes = bytes.with_context(|| format!("cannot read {name}"))?;
+    let bytes = bytes.map_err(|error| Trouble::of_file(&name, format!("cannot read {name}: {error}")))?;
     if bytes.len() as u64 > LIMIT {
-        bail!("{name} is larger than {} MiB", LIMIT >> 20);
+        return Err(Trouble::of_file(&name, format!("{name} is larger than {} MiB", LIMIT >> 20)));
     }
     Ok((name, bytes))
 }
@@ -241,7 +260,7 @@ fn parse(name: &str, bytes: &[u8]) -> anyhow::Result<Vec<Document>> {
     let utf16 = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
     if !utf16 && let Err(error) = std::str::from_utf8(bytes) {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        bail!("{name}:{}: not UTF-8", 1 + breaks(before));
+        return Err(Trouble::at(name, 1 + breaks(before), "not UTF-8"));
     }
     let roots = match yaml(bytes, 0) {
         Ok(roots) => roots,
@@ -249,16 +268,19 @@ fn parse(name: &str, bytes: &[u8]) -> anyhow::Result<Vec<Document>> {
         Err(broken) => match json(bytes) {
             Some(Ok(roots)) => roots,
             Some(Err(broken)) if Path::new(name).extension().is_some_and(|ending| ending == "json") => {
-                bail!("{name}:{broken}")
+                return Err(broken.in_file(name));
             }
-            _ => bail!("{name}:{broken}"),
+            _ if std::str::from_utf8(bytes).is_ok_and(template::is_one) => {
+                return Err(Broken { message: template::ADVICE.to_owned(), ..broken }.in_file(name));
+            }
+            _ => return Err(broken.in_file(name)),
         },
     };
     let mut documents = Vec::new();
     for (index, Root { before, line, node: root }) in roots.into_iter().enumerate() {
         let origin = Origin { file: name.to_owned(), number: index + 1, line, before };
         if !matches!(root, Node::Mapping(_)) {
-            bail!("{origin}: not a Kubernetes object: a mapping with apiVersion and kind is expected");
+            return Err(origin.trouble("not a Kubernetes object: a mapping with apiVersion and kind is expected"));
         }
         if root.text("kind").is_none() {
             output::note(&format!("{origin}: without a kind, so not a Kubernetes object; left out"));
@@ -276,9 +298,9 @@ struct Broken {
     message: String,
 }
 
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: document {}: {}", self.line, self.number, self.message)
+impl Broken {
+    fn in_file(&self, name: &str) -> anyhow::Error {
+        Trouble::at(name, self.line, format!("document {}: {}", self.number, self.message))
     }
 }
 
@@ -304,14 +326,18 @@ fn yaml(mut bytes: &[u8], before: u64) -> Result<Vec<Root>, Broken> {
         legacy_octal_numbers: true,
         with_snippet: false,
     };
+    let text: Vec<&str> = std::str::from_utf8(bytes).map(|text| text.split('\n').collect()).unwrap_or_default();
     let mut roots = Vec::new();
     for root in serde_saphyr::read_with_options::<_, Placed>(&mut bytes, options) {
-        let root = root.map_err(|error| Broken {
-            line: before + error.location().map_or(1, |location| location.line()),
-            number: roots.len() + 1,
-            message: error.to_string(),
+        let root = root.map_err(|error| {
+            let line = error.location().map_or(1, |location| location.line());
+            let written = usize::try_from(line - 1).ok().and_then(|index| text.get(index));
+            let message = yaml_words::of(&error, written.copied().unwrap_or_default());
+            Broken { line: before + line, number: roots.len() + 1, message }
         })?;
-        roots.push(Root { before, line: before + root.referenced.line(), node: root.value });
+        let (line, mut node) = (before + root.referenced.line(), root.value);
+        node.find_written(&text);
+        roots.push(Root { before, line, node });
     }
     Ok(roots)
 }
@@ -363,13 +389,16 @@ fn unroll(origin: Origin, mut node: Node, documents: &mut Vec<Document>) {
         }
         return;
     }
-    let mut lines = BTreeMap::new();
-    let value = node.into_value("", &mut |path, line| {
+    let (mut lines, mut written) = (BTreeMap::new(), BTreeMap::new());
+    let value = node.into_value("", &mut |path: String, line, text| {
+        if let Some(text) = text {
+            written.insert(path.clone(), text);
+        }
         if line > 0 {
             lines.insert(path, origin.before + line);
         }
     });
-    documents.push(Document { value, origin, lines });
+    documents.push(Document { value, origin, lines, written });
 }
 
 #[cfg(test)]

@@ -7,23 +7,29 @@ mod cluster;
 mod completion;
 mod crd;
 mod cronjob;
+mod definition;
+mod defrag;
 mod exit;
 mod explain;
 mod explain_rule;
 mod explain_schedule;
 mod input;
 mod output;
+mod pause;
 mod policies;
+mod program;
+mod progress;
 mod render;
 mod selftest;
 mod serve;
 mod status;
 mod vap;
+mod version;
 
 use std::process::ExitCode;
 
 use clap::{
-    CommandFactory as _, Parser, Subcommand,
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
 
@@ -35,7 +41,7 @@ const EXIT_CODES: &str = "Exit codes: 0 clean, 1 findings that refuse, 2 usage, 
 
 /// Keeps etcd StatefulSets defragmented: safely, currently, and only when it is worth it
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(version, long_version = version::LONG.as_str(), args_override_self = true, max_term_width = 110, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -51,8 +57,14 @@ enum Command {
     Check(check::Args),
     /// Do what kamaji-etcd's defrag.sh does, with the same flags
     Cronjob(cronjob::Args),
+    /// Defragment the members of an etcd with the flags of etcd-defrag; what Jobs run with `job.engine: BuiltIn`
+    Defrag(Box<defrag::Args>),
     /// Show the enrolled etcds of a cluster and how they fare
     Status(status::Args),
+    /// Keep every run of the fleet from starting
+    Pause(pause::PauseArgs),
+    /// Let the runs of a paused fleet start again
+    Resume(pause::ResumeArgs),
     /// Explain a schedule, a rule or the code of a finding
     Explain(explain::Args),
     /// Print the CustomResourceDefinition of DefragPolicy
@@ -65,6 +77,13 @@ enum Command {
     Certs(certs::Args),
     /// Print a completion script for a shell
     Completion(completion::Args),
+    /// Print the version, the commit and the engine
+    Version(version::Args),
+}
+
+/// The command line, called as people call it.
+fn command() -> clap::Command {
+    Cli::command().bin_name(program::called())
 }
 
 /// The exit code for wrong usage and for input or output that fails.
@@ -73,7 +92,11 @@ const TROUBLE: u8 = 2;
 /// Runs a command line. Exit codes: 0 clean, 1 findings that refuse, 2 usage or I/O.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut command = command();
+    let parsed = command.try_get_matches_from_mut(std::env::args_os());
+    let cli = match parsed
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command)))
+    {
         Ok(cli) => cli,
         Err(mut error) => {
             printable_arguments(&mut error);
@@ -87,17 +110,22 @@ pub fn run() -> ExitCode {
         Command::Render(args) => render::run(args),
         Command::Check(args) => check::run(args),
         Command::Cronjob(args) => cronjob::run(args),
+        Command::Defrag(args) => defrag::run(args),
         Command::Status(args) => status::run(args),
+        Command::Pause(args) => pause::pause(args),
+        Command::Resume(args) => pause::resume(args),
         Command::Explain(args) => explain::run(args),
         Command::Crd(args) => crd::run(args),
         Command::Vap(args) => vap::run(args),
         Command::Selftest(args) => selftest::run(args),
         Command::Certs(args) => certs::run(args),
         Command::Completion(args) => completion::run(args, Cli::command()),
+        Command::Version(args) => version::run(args),
     };
     match exit {
         Ok(Exit::Clean) => ExitCode::SUCCESS,
         Ok(Exit::Refused) => ExitCode::from(1),
+        Ok(Exit::Status(code)) => ExitCode::from(code),
         Err(error) => {
             output::error(&error);
             ExitCode::from(TROUBLE)
@@ -125,5 +153,25 @@ mod tests {
     #[test]
     fn the_definitions_are_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// So that somebody's own arguments, after those of the chart, take precedence. What may be repeated adds up.
+    #[test]
+    fn of_an_argument_that_is_given_twice_the_last_one_counts() {
+        let words = "etcd-defrag-webhook serve --concurrency=4 --no-leader-election --exempt-namespaces=a,b --namespace=x \
+                     --tls-client-ca=ca --tls-client-name=one --concurrency=8 --no-leader-election --exempt-namespaces=c \
+                     --namespace=y --tls-client-name=two";
+        let cli = Cli::try_parse_from(words.split_whitespace()).unwrap();
+        let Command::Serve(args) = cli.command else { panic!("serve") };
+        let said = format!("{args:?}");
+        for part in [
+            "concurrency: 8",
+            "no_leader_election: true",
+            "exempt_namespaces: [\"c\"]",
+            "namespace: \"y\"",
+            "tls_client_names: [\"one\", \"two\"]",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
     }
 }

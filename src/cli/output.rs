@@ -7,8 +7,10 @@
 //! Colour appears only on a terminal and never with `NO_COLOR`. A reader that goes away, as `head` does, is no error.
 
 use std::{
+    collections::BTreeSet,
     fmt::{self, Write as _},
     io::{self, Write as _},
+    sync::{Mutex, PoisonError},
 };
 
 use anstyle::{AnsiColor, Style};
@@ -17,6 +19,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::progress;
 use crate::defrag::{
     finding::{Finding, Severity},
     text::printable,
@@ -102,7 +105,7 @@ impl Page {
 pub(super) struct Data(String);
 
 impl Data {
-    /// A script of our own.
+    /// A script or a document of our own.
     pub(super) const fn script(text: String) -> Self {
         Self(text)
     }
@@ -147,7 +150,9 @@ fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
 
 /// Writes to standard error. That nobody listens there is no reason to stop.
 fn to_stderr(text: &str) {
-    let _ = anstream::stderr().lock().write_all(text.as_bytes());
+    progress::beside(|| {
+        let _ = anstream::stderr().lock().write_all(text.as_bytes());
+    });
 }
 
 /// Writes a line to standard error.
@@ -155,8 +160,12 @@ pub(super) fn say(text: &str) {
     to_stderr(&format!("{}\n", printable(text)));
 }
 
-/// Tells of something worth knowing.
+/// Tells of something worth knowing, once: whoever watches a cluster reads it when it is news.
 pub(super) fn note(text: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if !SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
+        return;
+    }
     to_stderr(&format!("{BOLD}note:{BOLD:#} {}\n", printable(text)));
 }
 

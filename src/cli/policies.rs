@@ -3,7 +3,8 @@
 #![allow(clippy::doc_markdown, reason = "the help shows plain text")]
 
 use std::{
-    collections::BTreeMap,
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,12 +15,14 @@ use serde_json::Value;
 
 use super::{
     Exit,
+    definition::Definition,
     input::{self, Document, Files, join},
     output,
 };
 use crate::defrag::{
-    finding::{Finding, Severity},
-    policy::{self, Compiled, DefragPolicy, Labels, Policy, PolicySet, PolicySnapshot},
+    finding::{Code, Finding, Severity, quoted},
+    policy::{self, Compiled, DefragPolicy, Governing, Labels, Policy, PolicySet, PolicySnapshot},
+    statefulset::StatefulSet,
 };
 
 /// The label that the API server gives to every namespace: its name.
@@ -73,12 +76,18 @@ impl Policies {
     /// Reads the policies, and the namespaces of them and of `manifests`. Without files, the built-in policy governs.
     pub(super) fn load(&self, manifests: &[Document], follow: bool, now: Timestamp) -> anyhow::Result<LoadedPolicies> {
         let follow = follow && !self.given();
-        let documents = if follow { manifests.to_vec() } else { input::read(&self.policy)? };
+        let documents = if follow { manifests.to_vec() } else { input::read(&self.policy, false)? };
         let namespaces = namespaces(documents.iter().chain(manifests));
         let mut policies = Vec::new();
+        let definition = OnceCell::new();
         for document in documents {
             if let Some(object) = defrag_policy(&document)? {
-                policies.push((document, Arc::new(policy::compile(&object, now))));
+                let mut compiled = policy::compile(&object, now);
+                if let Some(definition) = definition.get_or_init(Definition::current) {
+                    let refused = definition.findings(&document.value, &compiled.findings);
+                    compiled.findings.extend(refused);
+                }
+                policies.push((document, Arc::new(compiled)));
             }
         }
         if self.given() && policies.is_empty() {
@@ -101,6 +110,33 @@ impl Policies {
 }
 
 impl LoadedPolicies {
+    /// That the labels of the namespace are not in the input, where it depends on them which policy governs; `by` is the one that
+    /// an object is checked by.
+    pub(super) fn labels_unknown(&self, object: &StatefulSet, by: &Governing) -> Option<Finding> {
+        let undecided = self.snapshot.undecided(object.namespace(), &object.labels());
+        let names: Vec<String> = undecided.iter().map(|(policy, _)| quoted(&policy.name)).collect();
+        let keys: BTreeSet<&str> = undecided.iter().flat_map(|(_, keys)| keys).map(String::as_str).collect();
+        let keys = keys.into_iter().collect::<Vec<_>>().join(", ");
+        let (namespace, names) = (quoted(object.namespace()), names.join(", "));
+        let (select, governs) = match undecided.len() {
+            0 => return None,
+            1 => (format!("the DefragPolicy {names} selects"), "it governs"),
+            _ => (format!("the DefragPolicies {names} select"), "one of them governs"),
+        };
+        let checked =
+            by.name().map_or_else(|| "the built-in policy".to_owned(), |name| format!("DefragPolicy {}", quoted(name)));
+        Some(Finding::new(
+            Code::NamespaceLabelsUnknown,
+            "metadata.namespace",
+            format!("the labels of Namespace {namespace} are not in the input; whether {names} governs is unknown"),
+            format!(
+                "The labels of the Namespace {namespace} are not in the input, and {select} namespaces by them ({keys}): whether \
+                 {governs} this StatefulSet is unknown. It was checked as if governed by {checked}. Add the manifest of the Namespace \
+                 to the files of -f."
+            ),
+        ))
+    }
+
     /// Says on standard error what is wrong with the policies.
     pub(super) fn say_findings(&self) -> Exit {
         for (document, compiled) in &self.policies {

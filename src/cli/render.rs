@@ -1,6 +1,7 @@
 //! `render`: what would be on the cluster, without one.
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -12,8 +13,10 @@ use super::{
     policies::{LoadedPolicies, Policies},
 };
 use crate::defrag::{
-    Enrollment, Verdict, assess,
+    Enrollment, Surroundings, Verdict, assess,
+    cronjob::OWN_IMAGE,
     defaulting::{self, Change},
+    engine,
     policy::Governing,
     statefulset::StatefulSet,
 };
@@ -30,6 +33,12 @@ pub(super) struct Args {
     files: Files,
     #[command(flatten)]
     policies: Policies,
+    /// Our own image, for policies with the engine `BuiltIn`; `serve` knows it from its pod
+    #[arg(long, value_name = "IMAGE", default_value = OWN_IMAGE)]
+    own_image: String,
+    /// The image of etcd-defrag, for policies that name none, as `serve` has it
+    #[arg(long, value_name = "IMAGE", default_value = engine::IMAGE, value_parser = NonEmptyStringValueParser::new())]
+    engine_image: String,
     /// Pass everything else through, in order
     #[arg(long)]
     all: bool,
@@ -38,25 +47,41 @@ pub(super) struct Args {
     output: Format,
 }
 
+/// What `serve` knows of images.
+#[derive(Clone, Copy)]
+struct Images<'a> {
+    own: &'a str,
+    engine: &'a str,
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let (documents, loaded) = args.policies.load_with(&args.files, true, now)?;
     let around = Around::of(&documents, args.files.namespace())?;
-    let mut objects = Vec::new();
+    let images = Images { own: &args.own_image, engine: &args.engine_image };
     let mut exit = loaded.say_findings();
-    let mut enrolled = 0;
+    let mut found = Vec::new();
     for document in documents {
-        let object = args.files.statefulset(&document)?;
-        let asking = object.and_then(|object| {
+        let governed = args.files.statefulset(&document)?.map(|object| {
             let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
-            let enrollment = Enrollment::of(&object, &governing.policy);
-            matches!(enrollment, Enrollment::Enrolled | Enrollment::Unclear).then_some((object, governing))
+            (object, governing)
+        });
+        found.push((document, governed));
+    }
+    let statefulsets = found.iter().filter_map(|(_, governed)| governed.as_ref());
+    let around = around.among(statefulsets.map(|(object, governing)| (object, &*governing.policy)));
+    let mut objects = Vec::new();
+    let mut enrolled = 0;
+    for (document, governed) in found {
+        let asking = governed.filter(|(object, governing)| {
+            let enrollment = Enrollment::of(object, &governing.policy);
+            matches!(enrollment, Enrollment::Enrolled | Enrollment::Unclear)
         });
         match asking {
             Some((object, governing)) => {
                 enrolled += 1;
-                note_governing(&loaded, &object, &governing);
-                let (pair, refused) = rendered(&document, &object, &governing, &around, now)?;
+                note_governing(&loaded, &document, &object, &governing);
+                let (pair, refused) = rendered(&document, (&object, &governing), (&around, images), now)?;
                 objects.extend(pair);
                 if refused {
                     exit = Exit::Refused;
@@ -75,9 +100,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-fn note_governing(loaded: &LoadedPolicies, object: &StatefulSet, governing: &Governing) {
-    if !loaded.policies.is_empty() {
-        output::note(&format!("{}/{}: {}", object.namespace(), object.name(), governing.why()));
+fn note_governing(loaded: &LoadedPolicies, document: &Document, object: &StatefulSet, governing: &Governing) {
+    if loaded.policies.is_empty() {
+        return;
+    }
+    let name = format!("{}/{}", object.namespace(), object.name());
+    let unknown = loaded.labels_unknown(object, governing);
+    let why = if unknown.is_some() { governing.perhaps() } else { governing.why() };
+    output::note(&format!("{name}: {why}"));
+    if let Some(unknown) = unknown {
+        let place = format!("{}:{}: {name}", document.file(), document.line(&unknown.field.to_string()));
+        output::say_finding(&place, &unknown);
     }
 }
 
@@ -85,9 +118,8 @@ fn note_governing(loaded: &LoadedPolicies, object: &StatefulSet, governing: &Gov
 /// name of the CronJob is taken, the StatefulSet is alone.
 fn rendered(
     document: &Document,
-    object: &StatefulSet,
-    governing: &Governing,
-    around: &Around,
+    (object, governing): (&StatefulSet, &Governing),
+    (around, images): (&Around, Images<'_>),
     now: Timestamp,
 ) -> anyhow::Result<(Vec<Value>, bool)> {
     let mut value = document.value.clone();
@@ -95,7 +127,9 @@ fn rendered(
     let mut mutated: StatefulSet =
         serde_json::from_value(value.clone()).context("the mutated StatefulSet cannot be read")?;
     mutated.metadata.namespace.clone_from(&object.metadata.namespace);
-    let assessment = assess(&mutated, governing, &around.surroundings(object), now);
+    let around =
+        Surroundings { own_image: Some(images.own), engine_image: Some(images.engine), ..around.surroundings(object) };
+    let assessment = assess(&mutated, governing, &around, now);
     let name = format!("{}/{}", object.namespace(), object.name());
     for finding in &assessment.findings {
         let place = format!("{}:{}: {name}", document.file(), document.line(&finding.field.to_string()));
@@ -103,7 +137,9 @@ fn rendered(
     }
     let refused = assessment.refused.any;
     let Some(cronjob) = assessment.cronjob() else {
-        let alone = matches!(assessment.verdict, Verdict::Taken { .. }) && !refused;
+        // One whose members another one's runs reach gets none.
+        let covered = matches!(assessment.verdict, Verdict::Absent) && assessment.findings.is_empty();
+        let alone = (matches!(assessment.verdict, Verdict::Taken { .. }) || covered) && !refused;
         return Ok((if alone { vec![value] } else { Vec::new() }, refused));
     };
     for line in assessment.plan.iter().flat_map(|plan| plan.effective(now)) {

@@ -26,14 +26,17 @@ pub(super) struct Args {
     /// A namespace that the webhook looks at: none that is left alone, as kube-system and its own are
     #[arg(short, long, default_value = "default")]
     namespace: String,
+    #[command(flatten)]
+    access: cluster::Access,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    cluster::run(test(&args.namespace))
+    cluster::run(test(args))
 }
 
-async fn test(namespace: &str) -> anyhow::Result<Exit> {
-    let client = cluster::client().await?;
+async fn test(args: &Args) -> anyhow::Result<Exit> {
+    let namespace = args.namespace.as_str();
+    let client = args.access.client().await?;
     let mut exit = Exit::Clean;
     for (schedule, check) in [(Some("* * * * *"), refused as fn(&Answer) -> Verdict), (None, filled_in)] {
         let answer = dry_run(&client, namespace, &statefulset(namespace, schedule)).await?;

@@ -6,6 +6,7 @@ use std::{fmt::Debug, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration}
 
 use anyhow::Context as _;
 use axum::http::{HeaderValue, header::USER_AGENT};
+use clap::{ArgAction, builder::NonEmptyStringValueParser};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Config, Resource, ResourceExt as _,
@@ -13,7 +14,6 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -25,9 +25,9 @@ use crate::{
         server::{self, Admission},
     },
     controller::{self, policies::policy_snapshot::PolicySnapshots},
-    defrag::{cronjob::MANAGER, text},
+    defrag::{cronjob::MANAGER, engine, text},
     runtime::{
-        api_error,
+        api_error, bind,
         cores::Cores,
         leadership,
         limits::ServerLimits,
@@ -57,11 +57,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Runs the webhook, the reconciler, probes and metrics
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the webhook listens
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:10250")]
+    /// Where the webhook listens; [::] is IPv6 and IPv4, and IPv4 alone where the kernel has no IPv6
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:10250")]
     listen: SocketAddr,
     /// Where /healthz, /readyz and /metrics are served, in plain HTTP
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     probes_listen: SocketAddr,
     #[command(flatten)]
     tls: tls::TlsArgs,
@@ -73,7 +73,7 @@ pub(super) struct Args {
     namespace: String,
     /// The namespaces that are left alone, with commas between them; the webhook configurations have to leave out the same, as
     /// those of the chart do
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "kube-system")]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "kube-system", action = ArgAction::Set)]
     exempt_namespaces: Vec<String>,
     /// The name of this replica in the Lease and in Events; without it the host's name
     #[arg(long, env = "POD_NAME")]
@@ -87,6 +87,15 @@ pub(super) struct Args {
     /// The folder with the files that policies name in metrics.prometheus: certificate authorities, tokens, passwords
     #[arg(long, value_name = "FOLDER", default_value = "/etc/etcd-defrag-webhook/prometheus")]
     prometheus_files: PathBuf,
+    /// Whether each etcd is tried once before its first run, where its policy does not say otherwise (job.preflight)
+    #[arg(long, value_name = "BOOLEAN", default_value_t = true, action = clap::ArgAction::Set)]
+    preflight: bool,
+    /// Our own image, as nodes pull it: what Jobs run where a policy says `job.engine: BuiltIn`
+    #[arg(long, value_name = "IMAGE", env = "OWN_IMAGE")]
+    own_image: Option<String>,
+    /// The image of etcd-defrag, for the runs of policies that name none
+    #[arg(long, value_name = "IMAGE", default_value = engine::IMAGE, value_parser = NonEmptyStringValueParser::new())]
+    engine_image: String,
     /// How long connections are still accepted after SIGTERM, as a Go duration
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = crate::defrag::duration::parse_unsigned)]
     drain_delay: Duration,
@@ -117,15 +126,15 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let reconciler_metrics = controller::metrics::ReconcileMetrics::default();
     reconciler_metrics.register(metrics.registry_mut());
 
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
-    let probes_listener =
-        TcpListener::bind(args.probes_listen).await.with_context(|| format!("listen on {}", args.probes_listen))?;
+    let listen = |address| bind::listen_on(address).with_context(|| format!("listen on {address}"));
+    let (listener, probes_listener) = (listen(args.listen)?, listen(args.probes_listen)?);
+    let address = listener.local_addr().context("the address of the webhook")?;
     let client = client(args).await?;
     let tls::Source { certificates, ca, rotation } =
         args.tls.source(&client, &args.namespace, &metrics, &shutdown).await?;
 
     let snapshots = PolicySnapshots::follow(client.clone(), args.exempt().into_iter().collect());
-    let cores = Cores::of_this_machine();
+    let cores = Cores::of_this_machine().context("start the threads of assessments")?;
     let limits = ServerLimits { drain_delay: args.drain_delay, ..ServerLimits::default() };
     let admission = Admission::new(snapshots.subscribe(), admission_metrics, &limits, cores.clone());
     let clients = args.tls.clients(&shutdown).await;
@@ -134,7 +143,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         None => certificates.server_config()?,
     };
     let webhook = tokio::spawn(server::run(listener, admission, config, limits, shutdown.token()));
-    info!(address = %args.listen, "the webhook serves TLS");
+    info!(%address, "the webhook serves TLS");
 
     if let Some(url) = args.tls.register_webhooks.clone() {
         let (client, ended, exempt) = (client.clone(), shutdown.token(), args.exempt());
@@ -161,11 +170,18 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
     let identity = args.identity.clone().unwrap_or_else(host_name);
     let lease = (!args.no_leader_election).then(|| leadership::Config::new(&args.namespace, LEASE, identity.clone()));
+    if let Some(finding) = engine::judge_image(&args.engine_image, "--engine-image") {
+        warn!(reason = finding.message, "runs of policies that name no image may fail; see --engine-image");
+    }
     let options = controller::Options {
         concurrency: args.concurrency.into(),
         namespace: None,
+        own_namespace: args.namespace.clone(),
         identity,
         prometheus_files: args.prometheus_files.clone(),
+        preflight: args.preflight,
+        own_image: args.own_image.as_deref().map(Arc::from),
+        engine_image: Some(Arc::from(args.engine_image.as_str())),
         // Whoever waits for an answer to a write does not wait for a whole fleet.
         cores: cores.half(),
         clock: Arc::new(Timestamp::now),

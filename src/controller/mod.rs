@@ -7,9 +7,8 @@
 //!
 //! Only observe, ensure and record events see a client; assess is the pure core, on a thread that carries nothing else. A
 //! look at an object that is as it should be asks and writes nothing: the caches answer. A stale cache never decides over
-//! what exists: before an object is changed or deleted, the live one is
-//! read, and the write is bound to its uid; a CronJob that the caches do not show is applied without force, so that one
-//! of somebody else makes that fail.
+//! what exists: before an object is changed or deleted, the live one is read, and the write is bound to its uid, or the write is
+//! bound to the version that the cache shows; a CronJob that the caches do not show is created, which fails where there is one.
 
 mod compliance;
 mod context;
@@ -18,9 +17,12 @@ mod leading;
 pub mod metrics;
 mod object_state;
 pub mod on_demand;
+mod pause;
 pub mod policies;
+mod preflight;
 mod queue;
 mod reconcile;
+mod retry;
 mod runs;
 mod watch;
 
@@ -76,8 +78,12 @@ pub async fn run(
         identity: options.identity.clone(),
         metrics: metrics.clone(),
         prometheus_files: options.prometheus_files.clone(),
+        own_image: options.own_image.clone(),
+        engine_image: options.engine_image.clone(),
         cores: options.cores.clone(),
         clock: Arc::clone(&options.clock),
+        preflight: options.preflight,
+        pause: pause::Switch::default(),
     });
     loop {
         tokio::select! {
@@ -88,7 +94,7 @@ pub async fn run(
         metrics.leader.set(1);
         let leading = Leading::new(Arc::clone(&context), &options, snapshots.subscribe());
         let end = leading.run(&mut leadership, &shutdown).await;
-        for gauge in [&metrics.leader, &metrics.enrolled, &metrics.refused, &metrics.foreign] {
+        for gauge in [&metrics.leader, &metrics.enrolled, &metrics.refused, &metrics.foreign, &metrics.paused_since] {
             gauge.set(0);
         }
         metrics.etcds.clear();

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::defrag::{Assessment, Plan, Verdict, finding::Finding, ondemand::Aim, policy::Policy};
+use crate::defrag::{Assessment, Plan, Verdict, finding::Finding, ondemand::Aim, policy::Policy, preflight::Access};
 
 /// Something that an Event says once, and again only after it changed or went away and came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,8 +85,6 @@ pub(super) struct ObjectState {
     pub(super) in_place: Option<u64>,
     /// What the API server insists on.
     pub(super) settled: Option<Settled>,
-    /// The `defrag-now` token that was served last.
-    pub(super) served: Option<String>,
     /// The runs that failed, as they stood on the CronJob last.
     pub(super) failed: Option<String>,
     /// The repairs of late.
@@ -99,6 +97,8 @@ pub(super) struct ObjectState {
     pub(super) last_look: Option<LastLook>,
     /// By what its measured state is decided on; `None` where it has no sound CronJob.
     pub(super) aim: Option<Arc<Aim>>,
+    /// What its runs need to reach the members; `None` where there are to be no preflights.
+    pub(super) access: Option<Access>,
     published: BTreeMap<Topic, u64>,
 }
 
@@ -108,6 +108,8 @@ impl ObjectState {
         let sound = assessment.plan.as_ref().filter(|_| !assessment.refused.any);
         // Most etcds are under no policy that asks, and their looks cost nothing more.
         let asks = policy.metrics.is_some() && matches!(assessment.verdict, Verdict::Present(_));
+        let preflights = policy.job.shape.preflight;
+        self.access = assessment.cronjob().filter(|_| preflights).and_then(Access::of);
         self.aim = sound.filter(|_| asks).and_then(Aim::of).map(Arc::new);
         let planned = assessment.plan.as_ref().map(Planned::of);
         self.last_look = Some(LastLook { findings: assessment.findings.clone().into(), planned });

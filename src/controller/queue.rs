@@ -84,6 +84,25 @@ impl Queue {
         Some(key)
     }
 
+    /// Has an object count as running without a look at it, unless it is being looked at or waits for that, until [`Self::release`].
+    pub(super) fn reserve(&mut self, key: &ObjectKey) -> bool {
+        let object = self.objects.entry(key.clone()).or_default();
+        let free = !object.running && !object.queued;
+        object.running |= free;
+        free
+    }
+
+    /// Takes an object back that was reserved. A change that came meanwhile has it looked at.
+    pub(super) fn release(&mut self, key: &ObjectKey) {
+        let Some(object) = self.objects.get_mut(key) else { return };
+        object.running = false;
+        if std::mem::take(&mut object.again) {
+            self.add(key);
+        } else if object.due.is_none() && object.failures == 0 {
+            self.objects.remove(key);
+        }
+    }
+
     /// Whether nobody waits for a look, timers apart.
     pub(super) fn is_idle(&self) -> bool {
         self.ready.is_empty()
@@ -136,6 +155,27 @@ mod tests {
 
     fn key(name: &str) -> ObjectKey {
         ObjectKey { namespace: "ns".to_owned(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn what_is_reserved_is_not_handed_out_and_loses_no_change_and_no_pause() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        assert!(queue.reserve(&key("a")) && !queue.reserve(&key("a")));
+        queue.add(&key("a"));
+        assert_eq!(queue.next(now), None);
+        queue.release(&key("a"));
+        assert!(!queue.reserve(&key("a")), "it waits for a look");
+        assert_eq!(queue.next(now), Some(key("a")));
+        assert!(!queue.reserve(&key("a")), "it is being looked at");
+        queue.finished(&key("a"), now, Next::After(Duration::from_secs(5)));
+        assert!(queue.reserve(&key("a")));
+        assert_eq!(queue.next(now + Duration::from_secs(5)), None);
+        queue.release(&key("a"));
+        assert_eq!(queue.next(now + Duration::from_secs(5)), Some(key("a")));
+        queue.finished(&key("a"), now, Next::Wait);
+        assert!(queue.reserve(&key("b")));
+        queue.release(&key("b"));
+        assert!(queue.objects.is_empty());
     }
 
     #[test]

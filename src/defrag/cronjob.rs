@@ -3,20 +3,48 @@
 //! Every field that the API server would default is written out, so that a live CronJob equals the built one exactly
 //! when nobody has changed it.
 
+pub mod beside;
 pub mod budget;
 pub mod changes;
+pub mod deferral;
 pub mod drift;
+pub mod last_run;
 pub mod live;
 pub mod names;
+pub mod next_run;
 pub mod orphan;
 pub mod ownership;
 pub mod record;
+pub mod rival;
+pub mod served;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
+    time::Duration,
 };
 
+pub use self::names::{CONTAINER, MANAGED_BY, MANAGER, NAME_LIMIT, STATEFULSET, SUFFIX, name};
+use self::{
+    live::Live,
+    names::{
+        CA_VOLUME, CLIENT_VOLUME, FAILED_RUNS, FINDINGS, IN_FORCE, PASSWORD, PAUSED, POLICY, POLICY_REASON,
+        SKIP_HEALTH_CHECK, USER,
+    },
+    record::Record,
+};
+use super::{
+    assess::{Plan, Surroundings},
+    duration,
+    engine::{self, ImageSource},
+    etcd::{DEFAULT_QUOTA, Kind, UserName},
+    facts::Facts,
+    finding::Finding,
+    keys::Key,
+    policy::{
+        Governing, Policy,
+        api::{self, Engine, PodUser},
+    },
+};
 use k8s_openapi::{
     api::{
         batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec},
@@ -28,27 +56,9 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use sha2::{Digest as _, Sha256};
 
-pub use self::names::{CONTAINER, MANAGED_BY, MANAGER, NAME_LIMIT, STATEFULSET, SUFFIX};
-use self::{
-    live::Live,
-    names::{
-        CA_VOLUME, CLIENT_VOLUME, FAILED_RUNS, FINDINGS, IN_FORCE, LAST_DEFRAG_NOW, PASSWORD, POLICY, POLICY_REASON,
-        SKIP_HEALTH_CHECK, USER,
-    },
-    record::Record,
-};
-use super::{
-    assess::{Plan, Surroundings},
-    duration,
-    etcd::{DEFAULT_QUOTA, Kind, UserName},
-    facts::Facts,
-    finding::Finding,
-    keys::Key,
-    policy::{Governing, Policy},
-};
-
+/// What our own image is called where it is built, and in the plain manifests.
+pub const OWN_IMAGE: &str = concat!("etcd-defrag-webhook:", env!("CARGO_PKG_VERSION"));
 const CA_DIR: &str = "/etc/etcd-defrag/ca";
 const CLIENT_DIR: &str = "/etc/etcd-defrag/client";
 /// An unprivileged user that owns nothing, as distroless images have it.
@@ -61,23 +71,6 @@ const UNCONFINING: [&str; 3] = [
 ];
 /// Readable by the group only: the volume belongs to the pod's group.
 const SECRET_MODE: i32 = 0o440;
-
-/// The name of the CronJob of a StatefulSet: `<name>-defrag-job`, shortened with a hash where it would be too long.
-#[must_use]
-pub fn name(statefulset: &str) -> String {
-    let plain = format!("{statefulset}{SUFFIX}");
-    if plain.len() <= NAME_LIMIT {
-        return plain;
-    }
-    let mut hash = String::new();
-    for byte in Sha256::digest(statefulset).iter().take(4) {
-        // Writing to a String cannot fail.
-        let _ = write!(hash, "{byte:02x}");
-    }
-    let room = NAME_LIMIT - SUFFIX.len() - hash.len() - 1;
-    let head: String = statefulset.chars().take(room).collect();
-    format!("{}-{hash}{SUFFIX}", head.trim_end_matches(['-', '.']))
-}
 
 /// The CronJob that should exist.
 #[derive(Clone, Debug)]
@@ -99,7 +92,9 @@ pub(super) fn built(
     around: &Surroundings<'_>,
     adopts: bool,
 ) -> Built {
-    let mut cronjob = build(plan, &governing.policy);
+    let own_image = around.own_image.or(ours.and_then(|ours| ours.own_image.as_deref()));
+    let (image, _) = image(&governing.policy.job.shape, own_image, around.engine_image);
+    let mut cronjob = build(plan, &governing.policy, image);
     let record = Record {
         policy: governing.name().map(ToOwned::to_owned),
         settings: plan.given.clone(),
@@ -107,13 +102,13 @@ pub(super) fn built(
         suspend: plan.suspend,
         facts: plan.facts.clone(),
     };
-    let served = ours.and_then(|ours| ours.annotation(LAST_DEFRAG_NOW)).or(around.served);
     let notes = cronjob.metadata.annotations.get_or_insert_default();
     notes.extend(governing.name().map(|name| (POLICY.to_owned(), name.to_owned())));
     notes.insert(POLICY_REASON.to_owned(), governing.why());
     notes.extend(codes(findings).map(|codes| (FINDINGS.to_owned(), codes)));
-    notes.extend(served.map(|token| (LAST_DEFRAG_NOW.to_owned(), token.to_owned())));
+    notes.extend(around.pause.map(|pause| (PAUSED.to_owned(), pause.mark())));
     notes.extend(record.write().map(|record| (IN_FORCE.to_owned(), record)));
+    served::note(&mut cronjob, plan.defrag_now.as_deref(), ours.map(|ours| &ours.meta), plan.uid.as_deref());
     let allowed = governing.policy.job.shape.failure_budget;
     let failed = ours.and_then(|ours| ours.annotation(FAILED_RUNS)).or(around.failed);
     let runs = around.runs.unwrap_or_default();
@@ -129,7 +124,7 @@ fn codes(findings: &[Finding]) -> Option<String> {
 
 /// The CronJob of a plan, before anything is reported on it. The owner reference is there where the uid of the StatefulSet
 /// is known.
-fn build(plan: &Plan, policy: &Policy) -> CronJob {
+fn build(plan: &Plan, policy: &Policy, image: &str) -> CronJob {
     let labels = labels(&plan.name);
     let shape = &policy.job.shape;
     CronJob {
@@ -155,10 +150,21 @@ fn build(plan: &Plan, policy: &Policy) -> CronJob {
                     annotations: Some(BTreeMap::from([(STATEFULSET.to_owned(), plan.name.clone())])),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(job(plan, policy, labels)),
+                spec: Some(job(plan, policy, image, labels)),
             },
         },
         status: None,
+    }
+}
+
+/// The image of the runs, and where it comes from. Our own one is known where we run as a pod; elsewhere it is what the image is
+/// called when it is built. `engine` is that of etcd-defrag where the policy names none.
+#[must_use]
+pub fn image<'a>(shape: &'a api::Job, own: Option<&'a str>, engine: Option<&'a str>) -> (&'a str, ImageSource) {
+    match (shape.engine, shape.image.as_deref()) {
+        (Engine::EtcdDefrag, written) => engine::image(written, engine.unwrap_or(engine::IMAGE)),
+        (Engine::BuiltIn, Some(image)) if !engine::is_etcd_defrag(image) => (image, ImageSource::Policy),
+        (Engine::BuiltIn, _) => (own.unwrap_or(OWN_IMAGE), ImageSource::NotSet),
     }
 }
 
@@ -185,7 +191,7 @@ fn labels(statefulset: &str) -> BTreeMap<String, String> {
     ])
 }
 
-fn job(plan: &Plan, policy: &Policy, ours: BTreeMap<String, String>) -> JobSpec {
+fn job(plan: &Plan, policy: &Policy, image: &str, ours: BTreeMap<String, String>) -> JobSpec {
     let shape = &policy.job.shape;
     let mut labels = shape.pod_labels.clone();
     labels.extend(ours);
@@ -200,6 +206,7 @@ fn job(plan: &Plan, policy: &Policy, ours: BTreeMap<String, String>) -> JobSpec 
     JobSpec {
         backoff_limit: Some(0),
         active_deadline_seconds: Some(i64::try_from(plan.deadline.as_secs()).unwrap_or(i64::MAX)),
+        pod_failure_policy: (shape.engine == Engine::BuiltIn).then(deferral::policy),
         ttl_seconds_after_finished: Some(shape.ttl_seconds_after_finished),
         template: PodTemplateSpec {
             metadata: Some(ObjectMeta {
@@ -207,23 +214,24 @@ fn job(plan: &Plan, policy: &Policy, ours: BTreeMap<String, String>) -> JobSpec 
                 annotations: Some(annotations),
                 ..ObjectMeta::default()
             }),
-            spec: Some(pod(plan, policy)),
+            spec: Some(pod(plan, policy, image)),
         },
         ..JobSpec::default()
     }
 }
 
-fn pod(plan: &Plan, policy: &Policy) -> PodSpec {
+fn pod(plan: &Plan, policy: &Policy, image: &str) -> PodSpec {
     let (mounts, volumes) = tls_files(plan.facts.as_ref());
     let shape = &policy.job.shape;
+    let number = (shape.security_context == PodUser::Fixed).then_some(NOBODY);
     PodSpec {
         affinity: shape.affinity.clone(),
         automount_service_account_token: Some(false),
         containers: vec![Container {
             name: CONTAINER.to_owned(),
-            image: Some(shape.image.clone()),
+            image: Some(image.to_owned()),
             image_pull_policy: Some(shape.image_pull_policy.to_string()),
-            args: Some(args(plan)),
+            args: Some(args(plan, shape)),
             env: Some(credentials(plan)).filter(|env| !env.is_empty()),
             resources: Some(policy.job.resources.clone()),
             security_context: Some(SecurityContext {
@@ -246,10 +254,10 @@ fn pod(plan: &Plan, policy: &Policy) -> PodSpec {
         runtime_class_name: shape.runtime_class_name.clone(),
         scheduler_name: Some("default-scheduler".to_owned()),
         security_context: Some(PodSecurityContext {
-            fs_group: Some(NOBODY),
-            run_as_group: Some(NOBODY),
+            fs_group: number,
+            run_as_group: number,
             run_as_non_root: Some(true),
-            run_as_user: Some(NOBODY),
+            run_as_user: number,
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
             ..PodSecurityContext::default()
         }),
@@ -269,7 +277,7 @@ fn some_list<T: Clone>(list: &[T]) -> Option<Vec<T>> {
 }
 
 /// The engine's arguments. The kubelet expands `$(NAME)` in them, so a literal dollar is doubled.
-fn args(plan: &Plan) -> Vec<String> {
+fn args(plan: &Plan, shape: &api::Job) -> Vec<String> {
     let (settings, facts) = (&plan.settings, plan.facts.as_ref());
     let endpoints = facts.map(|facts| facts.endpoints.join(",")).unwrap_or_default();
     let mut args = vec![format!("--endpoints={endpoints}")];
@@ -300,6 +308,13 @@ fn args(plan: &Plan) -> Vec<String> {
     }
     if settings.auto_disalarm {
         args.push(format!("--disalarm-threshold={}", settings.disalarm_below));
+    }
+    if shape.engine == Engine::BuiltIn {
+        // Half of the slack is for the start of the pod, the other half for waiting until all members are well.
+        let slack = u64::try_from(shape.deadline_slack_seconds).unwrap_or_default() / 2;
+        let deadline = plan.deadline.saturating_sub(Duration::from_secs(slack));
+        args.insert(0, "defrag".to_owned());
+        args.push(format!("--deadline={}", duration::format_go(deadline)));
     }
     args.into_iter().map(|arg| arg.replace('$', "$$")).collect()
 }

@@ -199,6 +199,25 @@ mod tests {
     }
 
     proptest! {
+        /// What the conditions of the entry that fills in leave out.
+        #[test]
+        fn a_value_that_a_person_changes_asks_for_nothing_to_be_filled_in(
+            set in proptest::collection::btree_map(proptest::sample::select(Key::ALL.to_vec()), "[a-z]{1,3}", 1..6),
+            value in "[a-z]{1,3}",
+            which: proptest::sample::Index,
+        ) {
+            let policy = Policy::built_in();
+            let object = object(&set.iter().map(|(k, v)| (*k, v.as_str())).collect::<Vec<_>>());
+            let before = changed(&object, &changes(&object, None, &policy));
+            let followers = defaulted_keys(&before);
+            let of_a_person = |key: &Key| get(&before, *key).is_some() && *key != Key::Defaulted && !followers.contains(key);
+            let theirs: Vec<Key> = Key::ALL.iter().copied().filter(of_a_person).collect();
+            prop_assume!(!theirs.is_empty());
+            let edit = Change { annotation: which.get(&theirs).annotation(), value: Some(value) };
+            let after = changed(&before, &[edit]);
+            prop_assert_eq!(changes(&after, Some(&before), &policy), vec![]);
+        }
+
         #[test]
         fn filling_in_twice_changes_nothing(
             now in proptest::collection::btree_map(proptest::sample::select(Key::ALL.to_vec()), "[a-z,]{0,8}|schedule,rule|time-zone", 0..6),

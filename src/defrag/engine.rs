@@ -1,6 +1,49 @@
-//! The engine's flags, and the versions that know them.
+//! etcd-defrag: the image that runs where a policy names none, its flags, and the versions that know them.
 
 use super::finding::{Code, Finding, quoted};
+
+/// The newest image of etcd-defrag that this release knows. A policy without `job.image` runs it.
+pub const IMAGE: &str = "ghcr.io/ahrtr/etcd-defrag:v0.42.0";
+
+const REGISTRY: &str = "ghcr.io";
+const PATH: &str = "/ahrtr/etcd-defrag";
+/// The tags of the images that earlier definitions of `DefragPolicy` had as the default of `job.image`, which the API server
+/// stored in each policy. The definition has no default any more, so none is added when [`IMAGE`] changes.
+const FORMER_TAGS: [&str; 1] = [":v0.42.0"];
+
+/// Where the image of etcd-defrag comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageSource {
+    /// The policy has none: it is that of the installation.
+    NotSet,
+    /// The policy has the default of an earlier definition, which counts as none.
+    StoredDefault,
+    /// The policy names it.
+    Policy,
+}
+
+/// The image of etcd-defrag for a policy with this `job.image`, and where it comes from. `installed` is what runs where a
+/// policy names none: [`IMAGE`], or what `serve --engine-image` says.
+#[must_use]
+pub fn image<'a>(written: Option<&'a str>, installed: &'a str) -> (&'a str, ImageSource) {
+    let Some(written) = written else { return (installed, ImageSource::NotSet) };
+    // On the registry of this installation, too: earlier charts wrote it into their own policy.
+    let registry = installed.split_once(PATH).map(|(registry, _)| registry);
+    let is_former = |tag: &str| {
+        let rest = written.strip_suffix(tag).and_then(|image| image.strip_suffix(PATH));
+        rest.is_some_and(|there| there == REGISTRY || Some(there) == registry)
+    };
+    if FORMER_TAGS.iter().any(|tag| is_former(tag)) {
+        return (installed, ImageSource::StoredDefault);
+    }
+    (written, ImageSource::Policy)
+}
+
+/// The tag of [`IMAGE`]: the version of etcd-defrag.
+#[must_use]
+pub fn newest_known() -> &'static str {
+    IMAGE.rsplit(':').next().unwrap_or_default()
+}
 
 /// A version of etcd-defrag: major, minor, patch.
 type Version = (u32, u32, u32);
@@ -24,6 +67,14 @@ pub const FLAGS: [(&str, Version); 16] = [
     ("auto-disalarm", (0, 33, 0)),
     ("disalarm-threshold", (0, 33, 0)),
 ];
+
+/// Whether an image is one of etcd-defrag, wherever it is mirrored to.
+#[must_use]
+pub fn is_etcd_defrag(image: &str) -> bool {
+    let untagged = image.split('@').next().unwrap_or_default();
+    let name = untagged.rsplit('/').next().unwrap_or_default();
+    name.split(':').next() == Some("etcd-defrag")
+}
 
 /// What is wrong with the image of a policy's runs: it is too old for a flag of theirs, or its version cannot be read.
 #[must_use]
@@ -88,6 +139,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_image_that_no_policy_names_follows_the_release_and_one_that_it_names_stays() {
+        use ImageSource::{NotSet, Policy, StoredDefault};
+        const NEXT: &str = "ghcr.io/ahrtr/etcd-defrag:v0.43.0";
+        const DIGEST: &str = "ghcr.io/ahrtr/etcd-defrag:v0.42.0@sha256:00";
+        const MIRROR: &str = "mirror:5000/team/ahrtr/etcd-defrag:v0.43.0@sha256:00";
+        let former = "ghcr.io/ahrtr/etcd-defrag:v0.42.0";
+        let mirrored = "mirror:5000/team/ahrtr/etcd-defrag:v0.42.0";
+        let older = "ghcr.io/ahrtr/etcd-defrag:v0.41.0";
+        for (written, installed, expected, source) in [
+            (None, NEXT, NEXT, NotSet),
+            (Some(former), NEXT, NEXT, StoredDefault),
+            (Some(older), NEXT, older, Policy),
+            (Some(DIGEST), NEXT, DIGEST, Policy),
+            (Some(mirrored), NEXT, mirrored, Policy),
+            (None, MIRROR, MIRROR, NotSet),
+            (Some(former), MIRROR, MIRROR, StoredDefault),
+            (Some(mirrored), MIRROR, MIRROR, StoredDefault),
+            (Some(mirrored), "mirror:5000/ours:v1", mirrored, Policy),
+            (Some("xghcr.io/ahrtr/etcd-defrag:v0.42.0"), NEXT, "xghcr.io/ahrtr/etcd-defrag:v0.42.0", Policy),
+        ] {
+            assert_eq!(image(written, installed), (expected, source), "{written:?} {installed}");
+        }
+    }
+
+    /// What runs where nobody chooses knows all flags, and shows its version.
+    #[test]
+    fn the_image_of_this_release_is_a_version_that_knows_every_flag() {
+        assert_eq!(judge_image(IMAGE, "spec.job.image"), None);
+        assert_eq!(Some(newest_known().to_owned()), version(IMAGE).map(text));
+        assert!(IMAGE.starts_with(&format!("{REGISTRY}{PATH}:")), "{IMAGE}");
+    }
+
+    #[test]
     fn an_old_image_is_refused_and_an_unreadable_one_warned_about() {
         let code = |image: &str| judge_image(image, "spec.job.image").map(|finding| finding.code);
         for (image, expected) in [
@@ -103,6 +187,12 @@ mod tests {
             ("mirror:5000/defragmenter:v0.10.0", Some(Code::EngineVersionUnknown)),
         ] {
             assert_eq!(code(image), expected, "{image}");
+        }
+        for image in ["ghcr.io/ahrtr/etcd-defrag:v0.42.0", "mirror:5000/x/etcd-defrag@sha256:00", "etcd-defrag"] {
+            assert!(is_etcd_defrag(image), "{image}");
+        }
+        for image in ["etcd-defrag-webhook:0.1.0", "mirror:5000/etcd-defrag/runner:1", ""] {
+            assert!(!is_etcd_defrag(image), "{image}");
         }
         let page =
             |image| judge_image(image, "spec.job.image").map(|f| format!("{}\n{}\n", f.brief, f.message)).unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    dns::is_subdomain,
+    dns::is_object_name,
     etcd::{Etcd, MAX_MEMBERS, ObjectKey, Overrides, SecretPair, UserName, UsernameSecret},
     finding::{Code, Finding},
     policy::Policy,
@@ -65,7 +65,7 @@ impl Facts {
     /// Whether these could be the facts of some etcd, for facts that were read from somewhere.
     #[must_use]
     pub fn could_be(&self) -> bool {
-        let keys = |name: &str, keys: [&str; 2]| is_subdomain(name) && keys.iter().all(|key| is_secret_key(key));
+        let keys = |name: &str, keys: [&str; 2]| is_object_name(name) && keys.iter().all(|key| is_secret_key(key));
         self.quota > 0
             && i64::try_from(self.quota).is_ok()
             && self.replicas <= MAX_MEMBERS

@@ -47,7 +47,7 @@ macro_rules! codes {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// The page for people: what was found, why it hurts, how to mend it, an example. Markdown.
+            /// The page for people: what was found, why it hurts, how to fix it, an example. Markdown.
             #[must_use]
             pub const fn page(self) -> &'static str {
                 match self { $(Self::$variant => include_str!(concat!("../../docs/findings/", $name, ".md")),)+ }
@@ -93,6 +93,10 @@ codes! {
     ScheduleSkippedByDst = "schedule-skipped-by-dst", Warn;
     /// A fire time that happens twice on a daylight-saving changeover.
     ScheduleRepeatedByDst = "schedule-repeated-by-dst", Warn;
+    /// A schedule that leaves more than a month between two runs.
+    ScheduleRarelyFires = "schedule-rarely-fires", Warn;
+    /// A schedule without a time zone where the hours that the policy allows have one.
+    TimeZoneUnset = "time-zone-unset", Warn;
     /// A time zone that Kubernetes would refuse.
     TimeZoneInvalid = "time-zone-invalid", Deny;
     /// A rule that the engine's expression language does not accept.
@@ -119,6 +123,8 @@ codes! {
     CommandTimeoutTooShort = "command-timeout-too-short", Deny;
     /// A time-out that is longer than the policy allows.
     CommandTimeoutTooLong = "command-timeout-too-long", Deny;
+    /// A time-out that is shorter than a member with a full database may take.
+    CommandTimeoutTight = "command-timeout-tight", Warn;
     /// No container of the pod template runs an etcd that can be read.
     EtcdNotFound = "etcd-not-found", Deny;
     /// The etcd listens where only its own pod reaches it.
@@ -147,7 +153,7 @@ codes! {
     TlsSecretUnknown = "tls-secret-unknown", Deny;
     /// The etcd asks clients to log in and no Secret with a user name and password is named.
     CredentialsUnknown = "credentials-unknown", Deny;
-    /// A Secret chosen by a chart's convention, not by what the pod template mounts.
+    /// A Secret chosen by a convention, a name or a client in the pod, and not by what etcd itself is given.
     TlsSecretAssumed = "tls-secret-assumed", Warn;
     /// The data volume is smaller than the quota.
     VolumeTooSmall = "volume-too-small", Deny;
@@ -157,10 +163,14 @@ codes! {
     LivenessTooEager = "liveness-too-eager", Warn;
     /// A headless Service that hides the members while they are out of space.
     MembersHidden = "members-hidden", Warn;
+    /// Names of members that a convention gives, under TLS.
+    EndpointsAssumed = "endpoints-assumed", Warn;
     /// No headless Service gives the members the names that runs use.
     MembersUnresolved = "members-unresolved", Warn;
     /// Compaction on every run although somebody compacts already.
     CompactionRedundant = "compaction-redundant", Warn;
+    /// Whether anybody compacts etcd is not known for sure, or its auto-compaction never drops anything.
+    AutoCompactionDoubtful = "auto-compaction-doubtful", Warn;
     /// An etcd version with a known bug of defragmentation or compaction, or too old for the engine.
     EtcdVersionUnsafe = "etcd-version-unsafe", Deny;
     /// An image tag from which no etcd version can be read.
@@ -197,14 +207,20 @@ codes! {
     TooMuchToRead = "too-much-to-read", Deny;
     /// An enrolled etcd in a namespace that is left alone.
     NamespaceLeftOut = "namespace-left-out", Warn;
+    /// The labels of a namespace are not in the input, and a policy selects by them.
+    NamespaceLabelsUnknown = "namespace-labels-unknown", Warn;
     /// A label or annotation of ours where nobody reads it.
     SettingUnread = "setting-unread", Warn;
+    /// A StatefulSet that is among the manifests twice.
+    StatefulSetTwice = "statefulset-twice", Warn;
     /// An etcd without the label, judged as if it had it.
     NotEnrolled = "not-enrolled", Warn;
     /// The image of a policy's runs is too old for one of their flags.
     EngineTooOld = "engine-too-old", Deny;
     /// An image tag from which no version of etcd-defrag can be read.
     EngineVersionUnknown = "engine-version-unknown", Warn;
+    /// A value of a policy that the definition of `DefragPolicy` refuses.
+    DefinitionRefused = "definition-refused", Deny;
 }
 
 impl Code {

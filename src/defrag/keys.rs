@@ -22,6 +22,54 @@ pub fn is_near_enabled(name: &str) -> bool {
     name.len() <= NAME.len() + FARTHEST && strsim::damerau_levenshtein(&name.to_lowercase(), NAME) <= FARTHEST
 }
 
+/// The key of ours, prefix included, that a key under another prefix or under none was most likely meant as: the empty text for our
+/// prefix without a name. Its name has to be that of a key, since others may have prefixes like ours.
+#[must_use]
+pub fn meant(key: &str) -> Option<&'static str> {
+    /// No key that is meant as one of ours is longer, in characters.
+    const LONGEST: usize = 80;
+    if key.len() > LONGEST || name_of(key).is_some() {
+        return None;
+    }
+    if let Some((prefix, name)) = key.rsplit_once('/') {
+        return full(name).filter(|_| is_near_prefix(prefix));
+    }
+    if !says_ours(key) {
+        return Key::from_name(key)
+            .filter(|key| *key == Key::Schedule || key.name().contains('-'))
+            .map(Key::annotation);
+    }
+    if key.eq_ignore_ascii_case(PREFIX.trim_end_matches('/')) {
+        return Some("");
+    }
+    let names = || Key::ALL.iter().map(|key| key.annotation()).chain([ENABLED]);
+    let ends = |full: &str| {
+        let before = name_of(full).and_then(|name| key.strip_suffix(name));
+        before.is_some_and(|before| before.ends_with(['.', '-', '_', ':']))
+    };
+    names().filter(|full| ends(full)).max_by_key(|full| full.len())
+}
+
+/// The key of this name, prefix included.
+fn full(name: &str) -> Option<&'static str> {
+    if Some(name) == name_of(ENABLED) { Some(ENABLED) } else { Key::from_name(name).map(Key::annotation) }
+}
+
+/// Whether a text speaks of what our prefix speaks of.
+fn says_ours(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    lower.contains("etcd") && lower.contains("defrag")
+}
+
+/// Whether a prefix is like ours, or ours with letters wrong.
+fn is_near_prefix(prefix: &str) -> bool {
+    const FARTHEST: usize = 2;
+    let ours = PREFIX.trim_end_matches('/');
+    says_ours(prefix)
+        || prefix.len().abs_diff(ours.len()) <= FARTHEST
+            && strsim::damerau_levenshtein(&prefix.to_ascii_lowercase(), ours) <= FARTHEST
+}
+
 macro_rules! keys {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)+) => {
         /// An annotation that tunes the defragmentation of one etcd.
@@ -207,6 +255,52 @@ mod tests {
         for other in ["etcd-defrag.io", "etcd-defrag.com/rule", "éééééééé", "x/etcd-defrag.io/rule", ""] {
             assert_eq!(name_of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_meant_as_a_key_of_ours() {
+        for (key, meant_as) in [
+            ("etcd-defrag/schedule", "etcd-defrag.io/schedule"),
+            ("etcd-defrag.io.schedule", "etcd-defrag.io/schedule"),
+            ("etcd-defrag.com/time-zone", "etcd-defrag.io/time-zone"),
+            ("etcd-defragio/enabled", "etcd-defrag.io/enabled"),
+            ("defrag.etcd.io/schedule", "etcd-defrag.io/schedule"),
+            ("etcddefrag.io/quota", "etcd-defrag.io/quota"),
+            ("www.etcd-defrag.io/rule", "etcd-defrag.io/rule"),
+            ("etcd-defrag-webhook.io/rule", "etcd-defrag.io/rule"),
+            ("etcd-defrag-quota-usage-above", "etcd-defrag.io/quota-usage-above"),
+            ("etcd_defrag_enabled", "etcd-defrag.io/enabled"),
+            ("ectd-defrag.io/rule", "etcd-defrag.io/rule"),
+            ("etcd-derfag.io/rule", "etcd-defrag.io/rule"),
+            ("https://etcd-defrag.io/rule", "etcd-defrag.io/rule"),
+            ("etcd-defrag.io", ""),
+            ("schedule", "etcd-defrag.io/schedule"),
+            ("time-zone", "etcd-defrag.io/time-zone"),
+        ] {
+            assert_eq!(meant(key), Some(meant_as), "{key}");
+        }
+        for other in [
+            "etcd-defrag.io/schedule",
+            "Etcd-Defrag.io/rule",
+            "etcd-defrag.io/no-such-key",
+            "etcd-defrag.acme.com/owner",
+            "etcd-backup.io/schedule",
+            "backup.acme.com/schedule",
+            "velero.io/schedule",
+            "app.kubernetes.io/name",
+            "etcd-defrag-job",
+            "kubectl.kubernetes.io/last-applied-configuration",
+            "rule",
+            "service",
+            "quota",
+            "enabled",
+            "",
+            "/",
+            "é/schedule",
+        ] {
+            assert_eq!(meant(other), None, "{other}");
+        }
+        assert_eq!(meant(&format!("{}/schedule", "etcd-defrag.".repeat(20))), None);
     }
 
     #[test]

@@ -38,6 +38,10 @@ impl Measure for i32 {
     fn measure(&self, _: &mut Tally) {}
 }
 
+impl Measure for bool {
+    fn measure(&self, _: &mut Tally) {}
+}
+
 impl Measure for Quantity {
     fn measure(&self, tally: &mut Tally) {
         self.0.measure(tally);

@@ -19,16 +19,26 @@ pub mod etcd;
 pub mod facts;
 pub mod field;
 pub mod finding;
+pub mod form;
 pub mod keys;
 pub mod measure;
+pub mod not_started;
 pub mod ondemand;
+pub mod pause;
 pub mod policy;
+pub mod preflight;
 pub mod quantity;
 pub mod ratio;
+pub mod retry;
 pub mod rule;
+pub mod run_result;
+pub mod runner;
 pub mod schedule;
 pub mod settings;
 pub mod statefulset;
 pub mod text;
 
-pub use assess::{Assessment, Enrollment, Plan, Service, Surroundings, Verdict, assess, assess_before_enrolment};
+pub use assess::{
+    Assessment, Enrollment, Neighbours, Other, Plan, Service, Surroundings, Verdict, assess, assess_before_enrolment,
+    gives_way, labelled_in_vain,
+};

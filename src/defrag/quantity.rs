@@ -16,23 +16,25 @@ const MAX: u128 = i64::MAX as u128;
 /// keeps nine.
 const FRACTION_DIGITS: usize = 18;
 
-/// Why a text is no amount of bytes.
+/// Why a text is no amount of bytes; reads on from the quoted text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum QuantityError {
     /// Nothing was written.
-    #[error("expected a quantity such as 200Mi or 8Gi, found nothing")]
+    #[error("is empty, where a quantity such as 200Mi or 8Gi is expected")]
     Empty,
     /// There is no number in front.
-    #[error("expected a number with an optional suffix, such as 200Mi or 8Gi")]
+    #[error("does not begin with a number, as 200Mi or 8Gi does")]
     Number,
     /// What follows the number is neither a suffix nor an exponent.
-    #[error("the suffix has to be one of Ki, Mi, Gi, Ti, Pi, Ei, k, M, G, T, P, E, m, u, n, or an exponent such as e9")]
+    #[error(
+        "has a suffix that is none of Ki, Mi, Gi, Ti, Pi, Ei, k, M, G, T, P, E, m, u, n, and no exponent such as e9"
+    )]
     Suffix,
     /// An amount of bytes cannot be below zero.
-    #[error("an amount of bytes cannot be negative")]
+    #[error("is negative, which no amount can be")]
     Negative,
     /// More than 2^63 - 1.
-    #[error("the amount is above 9223372036854775807 bytes, the most that Kubernetes and etcd can hold")]
+    #[error("is above 9223372036854775807 bytes, the most that Kubernetes and etcd can hold")]
     TooLarge,
 }
 
@@ -163,6 +165,22 @@ pub fn human(bytes: u64) -> String {
     }
 }
 
+/// `bytes` as they were measured, rounded for a sentence to three digits at most: `225 MiB`, `1.5 GiB`.
+#[must_use]
+pub fn rounded(bytes: u64) -> String {
+    let units = [("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let Some((name, shift)) = units.into_iter().find(|(_, shift)| bytes >> shift > 0) else { return human(bytes) };
+    let (unit, bytes) = (1_u128 << shift, u128::from(bytes));
+    if bytes >= 10 * unit {
+        return format!("{} {name}", (bytes + unit / 2) / unit);
+    }
+    let tenths = (bytes * 10 + unit / 2) / unit;
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} {name}"),
+        (whole, part) => format!("{whole}.{part} {name}"),
+    }
+}
+
 /// `bytes` as a quantity that parses back to it, in the largest unit that shows it as a whole number: `200Mi`.
 #[must_use]
 pub fn short(bytes: u64) -> String {
@@ -171,14 +189,19 @@ pub fn short(bytes: u64) -> String {
     unit.map_or_else(|| bytes.to_string(), |(name, shift)| format!("{}{name}", bytes >> shift))
 }
 
-/// A quantity of anything in the form in which the API server gives it back: `0.5` as `500m`, `1024Mi` as `1Gi`.
+/// A quantity of anything in billionths, which is as fine as Kubernetes counts; a part of one is rounded up.
 ///
 /// # Errors
 ///
 /// As [`parse`].
-pub fn canonical(text: &str) -> Result<String, QuantityError> {
-    const ONE: u128 = 1_000_000_000;
-    const SUFFIXES: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+pub fn billionths(text: &str) -> Result<u128, QuantityError> {
+    Ok(fine(text)?.0)
+}
+
+const ONE: u128 = 1_000_000_000;
+
+/// The billionths, with the power of two of the suffix and the suffix.
+fn fine(text: &str) -> Result<(u128, u32, &str), QuantityError> {
     // Refuses what is no quantity at all, and what is too large.
     parse(text)?;
     let unsigned = text.trim_start_matches(['+', '-']);
@@ -188,19 +211,30 @@ pub fn canonical(text: &str) -> Result<String, QuantityError> {
     let digits = [whole, fraction].concat();
     let digits = digits.trim_start_matches('0');
     let mantissa: u128 = if digits.is_empty() { 0 } else { digits.parse().map_err(|_| QuantityError::TooLarge)? };
-    if mantissa == 0 {
-        return Ok("0".to_owned());
-    }
-    // In billionths, which is as fine as Kubernetes counts.
     let mantissa = mantissa.checked_mul(1 << binary).ok_or(QuantityError::TooLarge)?;
     let power = decimal - length(fraction) + 9;
     let tens = u32::try_from(power.unsigned_abs()).ok().and_then(|power| 10_u128.checked_pow(power));
     let billionths = match tens {
+        _ if mantissa == 0 => 0,
         Some(tens) if power >= 0 => mantissa.checked_mul(tens).ok_or(QuantityError::TooLarge)?,
         Some(tens) => mantissa.div_ceil(tens),
         None if power >= 0 => return Err(QuantityError::TooLarge),
         None => 1,
     };
+    Ok((billionths, binary, suffix))
+}
+
+/// A quantity of anything in the form in which the API server gives it back: `0.5` as `500m`, `1024Mi` as `1Gi`.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn canonical(text: &str) -> Result<String, QuantityError> {
+    const SUFFIXES: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+    let (billionths, binary, suffix) = fine(text)?;
+    if billionths == 0 {
+        return Ok("0".to_owned());
+    }
     if binary > 0 && billionths.is_multiple_of(ONE) && billionths >= 1024 * ONE {
         return u64::try_from(billionths / ONE).map(short).map_err(|_| QuantityError::TooLarge);
     }
@@ -310,6 +344,23 @@ mod tests {
             (u64::MAX, "18446744073709551615 bytes"),
         ] {
             assert_eq!(human(bytes), text);
+        }
+    }
+
+    #[test]
+    fn what_was_measured_is_rounded() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (1023, "1023 bytes"),
+            (KIB, "1 KiB"),
+            (225 * MIB + 300 * KIB, "225 MiB"),
+            (225 * MIB + 512 * KIB, "226 MiB"),
+            (GIB + GIB / 2 + 1, "1.5 GiB"),
+            (10 * MIB - 1, "10 MiB"),
+            (u64::MAX, "16 EiB"),
+        ] {
+            assert_eq!(rounded(bytes), text);
         }
     }
 

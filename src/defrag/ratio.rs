@@ -67,7 +67,8 @@ fn is_decimal(text: &str) -> bool {
 
 fn instead(text: &str, digits: &str, percent: bool) -> String {
     let value = digits.trim().parse::<f64>().unwrap_or(0.0);
-    if !percent && is_decimal(digits) && value > 1.0 && value < 100.0 {
+    // Of a small number nobody can tell whether 8 is 8% or 0.8, and of 1.5 what it is a share of.
+    if !percent && is_decimal(digits) && (10.0..100.0).contains(&value) {
         format!("{digits}%")
     } else if text.trim() != text && parse(text.trim()).is_ok() {
         "it without blanks".to_owned()
@@ -133,9 +134,15 @@ mod tests {
 
     #[test]
     fn the_error_says_what_to_write() {
-        for (text, instead) in
-            [("80", "80%"), (" 0.8", "it without blanks"), ("1", "for example 80%"), ("0%", "for example 80%")]
-        {
+        for (text, instead) in [
+            ("80", "80%"),
+            ("12.5", "12.5%"),
+            ("8", "for example 80%"),
+            ("1.5", "for example 80%"),
+            (" 0.8", "it without blanks"),
+            ("1", "for example 80%"),
+            ("0%", "for example 80%"),
+        ] {
             assert_eq!(parse(text).unwrap_err().instead, instead, "{text}");
         }
         insta::assert_snapshot!(parse("80").unwrap_err(), @"is neither a percentage between 0% and 100% nor a number between 0 and 1, both exclusive; write 80%");

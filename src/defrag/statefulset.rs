@@ -56,10 +56,17 @@ Spec {
     ordinals: Ordinals,
     /// The governing headless Service.
     service_name: String,
+    /// Which pods are its own; it never changes.
+    selector: Selector,
     /// The pod template.
     template: PodTemplate,
     /// Templates of the volumes that each pod gets.
     volume_claim_templates: Vec<VolumeClaim>,
+});
+part!(/// `spec.selector`.
+Selector {
+    /// The labels that its pods have.
+    match_labels: BTreeMap<String, String>,
 });
 part!(/// `spec.ordinals`.
 Ordinals {
@@ -88,6 +95,9 @@ PodSpec {
     init_containers: Vec<Container>,
     /// The volumes.
     volumes: Vec<Volume>,
+    /// Whether a pod calls itself by its full name, with its Service and the domain of the cluster.
+    #[serde(rename = "setHostnameAsFQDN")]
+    set_hostname_as_fqdn: Option<bool>,
 });
 part!(/// A container.
 Container {
@@ -242,6 +252,10 @@ Volume {
     projected: Option<Projected>,
     /// A directory that lives as long as the pod.
     empty_dir: Option<EmptyDir>,
+    /// A claim that is made for each pod and goes with it.
+    ephemeral: Option<Ephemeral>,
+    /// A claim that is there.
+    persistent_volume_claim: Option<ClaimRef>,
 });
 part!(/// A Secret as a volume.
 SecretVolume {
@@ -288,12 +302,31 @@ EmptyDir {
     /// Its limit.
     size_limit: Option<Quantity>,
 });
+part!(/// `ephemeral`.
+Ephemeral {
+    /// What its claims are made from.
+    volume_claim_template: VolumeClaim,
+});
+part!(/// `persistentVolumeClaim`.
+ClaimRef {
+    /// The claim.
+    claim_name: String,
+});
 part!(/// A volume claim template.
 VolumeClaim {
     /// Its metadata; the name is the volume's.
-    metadata: NameRef,
+    metadata: ClaimMetadata,
     /// Its specification.
     spec: VolumeClaimSpec,
+});
+part!(/// `metadata` of a volume claim template. Nobody reads settings there, so what stands there is reported.
+ClaimMetadata {
+    /// The name of the volume.
+    name: String,
+    /// The labels under our prefix.
+    labels: Ours,
+    /// The annotations under our prefix.
+    annotations: Ours,
 });
 part!(/// `spec` of a volume claim.
 VolumeClaimSpec {

@@ -26,6 +26,17 @@ pub fn printable(text: &str) -> String {
     text.chars().flat_map(escaped).collect()
 }
 
+/// A number with its noun, in the plural where it is not one: "1 etcd", "2 etcds".
+#[must_use]
+pub fn counted(number: usize, noun: &str) -> String {
+    let plural = match noun.strip_suffix('y') {
+        _ if number == 1 => return format!("1 {noun}"),
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{noun}s"),
+    };
+    format!("{number} {plural}")
+}
+
 /// `text` as [`printable`] makes it, in at most `limit` characters, with an ellipsis in place of what was cut.
 #[must_use]
 pub fn shorten(text: &str, limit: usize) -> String {

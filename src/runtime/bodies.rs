@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     capacity::Meter,
-    peer::{Client, Peer},
+    peer::{Client, HangUp, Peer},
 };
 
 /// What a request costs besides its body: headers, the parts of an answer that are not sent yet.
@@ -80,14 +80,17 @@ struct Entry {
     begun: Instant,
     state: State,
     evicted: CancellationToken,
+    connection: HangUp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// It can be ended for others.
     Waits,
-    /// It is assessed or answered.
+    /// It is assessed, or its answer is held back.
     Stays,
+    /// Its answer is there to be taken.
+    Answered,
     /// It was ended, and gives its bytes back as soon as it has noticed.
     Leaves,
 }
@@ -115,7 +118,7 @@ impl Bodies {
     pub async fn read(
         &self,
         mut body: Body,
-        client: Option<Client>,
+        (client, connection): (Option<Client>, HangUp),
         limit: usize,
         deadline: Instant,
     ) -> Result<Held, Unread> {
@@ -125,7 +128,7 @@ impl Bodies {
             return Err(Unread::TooLarge);
         }
         let expected = announced.exact().map_or(limit, length);
-        let share = self.enter(client.map(|client| client.peer));
+        let share = self.enter(client.map(|client| client.peer), connection);
         let evicted = share.evicted.clone();
         let read = async {
             share.grow(OVERHEAD).await?;
@@ -151,9 +154,10 @@ impl Bodies {
         }
     }
 
-    fn enter(&self, peer: Option<Peer>) -> Share {
+    fn enter(&self, peer: Option<Peer>, connection: HangUp) -> Share {
         let evicted = CancellationToken::new();
-        let entry = Entry { peer, bytes: 0, begun: Instant::now(), state: State::Waits, evicted: evicted.clone() };
+        let (begun, state) = (Instant::now(), State::Waits);
+        let entry = Entry { peer, bytes: 0, begun, state, evicted: evicted.clone(), connection };
         let mut ledger = self.0.ledger();
         let id = ledger.next;
         ledger.next += 1;
@@ -188,6 +192,9 @@ impl Shared {
                 None => return Taken::NotYet(None),
                 Some((_, ripe)) if ripe > Instant::now() => return Taken::NotYet(Some(ripe)),
                 Some((entry, _)) => {
+                    if entry.state == State::Answered {
+                        entry.connection.now();
+                    }
                     entry.state = State::Leaves;
                     entry.evicted.cancel();
                     self.meter.turned_away();
@@ -203,8 +210,9 @@ impl Ledger {
         self.entries.values().filter(|entry| entry.state == State::Leaves).map(|entry| entry.bytes).sum()
     }
 
-    /// The request that makes room for this one, and from when on: the oldest one, of the address that has most, which can still
-    /// be ended. None where that address has only such as are being assessed, for they end soon.
+    /// The request that makes room for this one, and from when on: of the address that has most, the oldest one that is not
+    /// assessed yet, or else the oldest whose answer is not taken. None where that address has only such as are being assessed,
+    /// for they end soon.
     fn candidate(&mut self, id: u64) -> Option<(&mut Entry, Instant)> {
         let mut bytes: HashMap<Option<Peer>, usize> = HashMap::new();
         for entry in self.entries.values().filter(|entry| entry.state != State::Leaves) {
@@ -213,8 +221,13 @@ impl Ledger {
         let own = self.entries.get(&id).and_then(|entry| bytes.get(&entry.peer).copied()).unwrap_or_default();
         let (heaviest, most) = bytes.into_iter().max_by_key(|(_, bytes)| *bytes)?;
         let grace = if own.saturating_mul(SMALL) <= most { GRACE_BEFORE_SMALL } else { GRACE };
-        let mut of_heaviest = self.entries.values_mut().filter(|entry| entry.peer == heaviest);
-        let oldest = of_heaviest.find(|entry| entry.state == State::Waits)?;
+        let is_in = |state: State| move |entry: &&mut Entry| entry.peer == heaviest && entry.state == state;
+        let state = if self.entries.values_mut().any(|entry| is_in(State::Waits)(&entry)) {
+            State::Waits
+        } else {
+            State::Answered
+        };
+        let oldest = self.entries.values_mut().find(is_in(state))?;
         let ripe = oldest.begun + grace;
         Some((oldest, ripe))
     }
@@ -251,6 +264,15 @@ impl Share {
                 },
             }
         }
+    }
+
+    /// The answer is there to be taken from now on.
+    pub fn answered(&self) {
+        if let Some(entry) = self.budget.ledger().entries.get_mut(&self.id).filter(|entry| entry.state == State::Stays)
+        {
+            (entry.state, entry.begun) = (State::Answered, Instant::now());
+        }
+        self.budget.freed.notify_waiters();
     }
 
     fn give_back(&self, keep: usize) {

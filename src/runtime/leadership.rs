@@ -181,7 +181,7 @@ impl Election {
                 warn!(
                     lease = self.config.name,
                     reason = api_error::describe(&error),
-                    "the Lease could not be got or renewed"
+                    "could not acquire or renew the Lease"
                 );
                 self.fresh = false;
             }

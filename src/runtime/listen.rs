@@ -38,7 +38,7 @@ use self::{
 use super::{
     capacity::CapacityMetrics,
     limits::ServerLimits,
-    peer::{Client, Peer},
+    peer::{Client, HangUp, Peer},
 };
 
 /// The protocols that are offered in a TLS handshake, the preferred one first.
@@ -206,7 +206,9 @@ impl Server {
         let Some(place) = self.places.serve(client, &activity) else {
             return tracing::debug!("a connection is turned away: an answer is owed on every other");
         };
-        let service = service_fn(|request: http::Request<Incoming>| {
+        let hang_up = HangUp::default();
+        let service = service_fn(|mut request: http::Request<Incoming>| {
+            request.extensions_mut().insert(hang_up.clone());
             let (server, activity, exchange) = (Arc::clone(self), Arc::clone(&activity), activity.begin());
             async move { server.respond(request, client, multiplexed, &activity, exchange).await }
         });
@@ -244,6 +246,9 @@ impl Server {
                     }
                     (evicted, closing) = (true, true);
                     connection.as_mut().graceful_shutdown();
+                }
+                () = hang_up.asked() => {
+                    return tracing::debug!("a client that takes no answers has to make room for others");
                 }
                 _ = watch.tick() => if activity.expired(&self.limits, closing) {
                     tracing::debug!("a client used up its time");

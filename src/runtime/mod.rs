@@ -3,6 +3,7 @@
 
 pub(crate) mod api_error;
 pub mod backoff;
+pub mod bind;
 pub mod bodies;
 pub mod capacity;
 pub mod clock;
@@ -23,3 +24,4 @@ pub mod slots;
 pub mod telemetry;
 pub mod tls;
 pub(crate) mod watch;
+pub(crate) mod watched;

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use tokio_util::sync::CancellationToken;
+
 /// An address whose connections and requests count together: of IPv6 the first 64 bits, for whoever has one address of such
 /// a network has all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +33,22 @@ impl Client {
     #[must_use]
     pub fn capped(self) -> Option<Peer> {
         (!self.verified).then_some(self.peer)
+    }
+}
+
+/// Ends a connection at once; each of its requests has it as an extension.
+#[derive(Clone, Debug, Default)]
+pub struct HangUp(CancellationToken);
+
+impl HangUp {
+    /// Ends it, with all its requests.
+    pub fn now(&self) {
+        self.0.cancel();
+    }
+
+    /// Waits until it has to end.
+    pub(super) async fn asked(&self) {
+        self.0.cancelled().await;
     }
 }
 

@@ -6,7 +6,6 @@ pub mod bundle_status;
 pub mod plan;
 pub mod rotation;
 pub mod secret_store;
-mod watched;
 
 use std::time::Duration;
 

@@ -187,6 +187,36 @@ async fn a_client_that_takes_no_answers_is_let_go() {
     until("its bytes are given back", || value(&metrics, "in_use", "body_bytes") == 0).await;
 }
 
+/// By one address, which fills the budget with them.
+#[tokio::test]
+async fn answers_that_nobody_takes_leave_room_for_others() {
+    // What an answer keeps of the budget.
+    const KEPT: usize = 64 << 10;
+    let limits = ServerLimits { bodies: 4 * MIB, ..quick() };
+    let (server, metrics) = metered(limits).await;
+    let body = crate::fixtures::review("CREATE", "", crate::fixtures::etcd(), serde_json::json!(null)).to_string();
+    let mut untaken = Vec::new();
+    for _ in 0..7 {
+        let stream = server.connect_from(ATTACKER, H2).await.unwrap();
+        let mut builder = conn::http2::Builder::new(TokioExecutor::new());
+        let handshake = builder.initial_stream_window_size(0).handshake(TokioIo::new(stream));
+        let (mut send, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..9 {
+            let body = Full::new(Bytes::from(body.clone()));
+            let request = Request::post("https://127.0.0.1/validate").body(body).unwrap();
+            let answer = send.send_request(request).await.unwrap();
+            assert_eq!(answer.status(), 200);
+            untaken.push(answer);
+        }
+    }
+    assert_eq!(value(&metrics, "in_use", "body_bytes"), 63 * KEPT, "less than a request's room is left");
+    let mut other = server.client(H1).await;
+    timeout(PATIENCE / 2, other.works()).await.expect("answers that nobody takes are in front");
+    assert_eq!(value(&metrics, "in_use", "body_bytes"), 54 * KEPT, "one connection is enough");
+    drop(untaken);
+}
+
 /// More answers than one address may have assessed at once wait among themselves.
 #[tokio::test]
 async fn a_request_from_elsewhere_is_not_behind_a_crowd() {

@@ -228,6 +228,24 @@ fn enrolling_names_the_access_that_comes_into_force() {
     assert_eq!(named(&run(Entry::Validate, Operation::Update, &touched, Some(&planted))), [""; 0]);
 }
 
+/// The CronJob that such a write leads to is not there yet, and a token that is older than it asks for nothing.
+#[test]
+fn a_token_that_comes_with_the_etcd_is_said_to_start_nothing() {
+    let asked = annotated(&[("etcd-defrag.io/defrag-now", "please")]);
+    let mut bare = asked.clone();
+    bare["metadata"]["labels"].as_object_mut().unwrap().remove("etcd-defrag.io/enabled");
+    let said = |decision: &Decision| decision.warnings.iter().any(|line| line.contains("defrag-now starts nothing"));
+    let warning =
+        "etcd-defrag: defrag-now starts nothing here, since it comes with the etcd; only a new value of it does";
+    let created = run(Entry::Create, Operation::Create, &asked, None);
+    assert!(created.warnings.contains(&warning.to_owned()), "{:?}", created.warnings);
+    assert!(said(&run(Entry::Validate, Operation::Update, &asked, Some(&bare))), "enrolled with it");
+    assert!(!said(&run(Entry::Validate, Operation::Update, &asked, Some(&etcd()))), "it became new");
+    let mut empty = asked.clone();
+    empty["metadata"]["annotations"]["etcd-defrag.io/defrag-now"] = json!("");
+    assert!(!said(&run(Entry::Create, Operation::Create, &empty, None)));
+}
+
 /// Kubernetes takes the prefix in any letters on annotations. No condition looks for it, and a call that comes anyway refuses it.
 #[test]
 fn a_prefix_in_other_letters_is_refused_and_ratcheted() {

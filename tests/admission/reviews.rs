@@ -23,7 +23,7 @@ use etcd_defrag_webhook::{
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::advance};
 use tower::ServiceExt;
 
 use crate::{
@@ -38,7 +38,7 @@ pub(crate) fn admission(limits: &ServerLimits, metrics: AdmissionMetrics) -> Adm
 
 fn admission_under(snapshot: PolicySnapshot, limits: &ServerLimits, metrics: AdmissionMetrics) -> Admission {
     let (_, snapshot) = watch::channel(Arc::new(snapshot));
-    Admission::new(snapshot, metrics, limits, Cores::new(2)).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
+    Admission::new(snapshot, metrics, limits, Cores::of_runtime(2)).with_clock(Arc::new(|| Timestamp::UNIX_EPOCH))
 }
 
 fn service() -> Router {
@@ -334,11 +334,11 @@ async fn other_methods_and_paths_are_told_what_is_served() {
     );
 }
 
-#[tokio::test]
+/// On a paused clock, which stands still while a review is assessed: so no machine is too slow for it.
+#[tokio::test(start_paused = true)]
 async fn a_panic_and_a_stall_are_answered_under_the_uid() {
-    let panics =
-        admission(&ServerLimits::default(), AdmissionMetrics::default()).with_clock(Arc::new(|| panic!("a bug")));
-    let limits = ServerLimits { request: Duration::from_millis(100), ..ServerLimits::default() };
+    let limits = ServerLimits::default();
+    let panics = admission(&limits, AdmissionMetrics::default()).with_clock(Arc::new(|| panic!("a bug")));
     let gate = Gate::open();
     gate.close();
     let stalls = admission(&limits, AdmissionMetrics::default()).with_clock(Arc::new({
@@ -349,12 +349,21 @@ async fn a_panic_and_a_stall_are_answered_under_the_uid() {
         }
     }));
     let request = review("CREATE", "", etcd(), json!(null)).to_string();
+    let ask = async |admission: &Admission, path: &str, stalled: bool| {
+        let time_passes = async {
+            if stalled {
+                gate.reached().await;
+                advance(limits.request).await;
+            }
+        };
+        tokio::join!(call(router(admission), Method::POST, path, request.clone().into()), time_passes).0
+    };
     let mut lines = String::new();
-    for admission in [panics, stalls] {
-        let (status, refused) = call(router(&admission), Method::POST, "/validate", request.clone().into()).await;
+    for (admission, stalled) in [(panics, false), (stalls, true)] {
+        let (status, refused) = ask(&admission, "/validate", stalled).await;
         assert_eq!((status, &refused["response"]["uid"]), (StatusCode::OK, &json!(UID)));
         assert_eq!(refused["response"]["allowed"], false);
-        let (_, allowed) = call(router(&admission), Method::POST, "/mutate", request.clone().into()).await;
+        let (_, allowed) = ask(&admission, "/mutate", stalled).await;
         assert_eq!((&allowed["response"]["uid"], &allowed["response"]["allowed"]), (&json!(UID), &json!(true)));
         lines.push_str(&format!("{}\n{}\n", refused["response"]["status"]["message"], allowed["response"]["warnings"]));
     }
@@ -362,7 +371,7 @@ async fn a_panic_and_a_stall_are_answered_under_the_uid() {
     insta::assert_snapshot!(lines);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_told_so_and_takes_no_slot() {
     let limits = ServerLimits { request: Duration::from_millis(100), requests: 1, ..ServerLimits::default() };
     let service = router(&admission(&limits, AdmissionMetrics::default()));
@@ -409,9 +418,9 @@ async fn a_review_of_usual_size_waits_for_no_row_of_large_ones() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_full_house_is_told_so() {
-    let limits = ServerLimits { request: Duration::from_millis(500), requests: 1, ..ServerLimits::default() };
+    let limits = ServerLimits { requests: 1, ..ServerLimits::default() };
     let gate = Gate::open();
     gate.close();
     let held = admission(&limits, AdmissionMetrics::default()).with_clock(Arc::new({
@@ -425,7 +434,8 @@ async fn a_full_house_is_told_so() {
     let request = review("CREATE", "", etcd(), json!(null)).to_string();
     let first = tokio::spawn(call(service.clone(), Method::POST, "/mutate", request.clone().into()));
     gate.reached().await;
-    let (status, answer) = call(service.clone(), Method::POST, "/mutate", request.clone().into()).await;
+    let second = call(service.clone(), Method::POST, "/mutate", request.clone().into());
+    let ((status, answer), ()) = tokio::join!(second, advance(limits.request));
     gate.release();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer["message"], "1 requests are under way already; try again");

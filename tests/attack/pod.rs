@@ -3,7 +3,7 @@
 use std::{fs::File, net::Ipv4Addr, os::fd::AsFd as _, thread::JoinHandle, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use harness::{ETCD_IMAGE, Node, eventually};
+use harness::{Node, etcd_image, eventually};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::json;
 use tokio::{
@@ -89,7 +89,7 @@ impl<'a> Attacker<'a> {
         let pod = json!({"apiVersion": "v1", "kind": "List", "items": [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ATTACKER}},
             {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": ATTACKER, "namespace": ATTACKER},
-             "spec": {"containers": [{"name": "etcd", "image": ETCD_IMAGE, "imagePullPolicy": "Never",
+             "spec": {"containers": [{"name": "etcd", "image": etcd_image(), "imagePullPolicy": "Never",
                                       "command": ["etcd", "--data-dir=/tmp/etcd"]}]}},
         ]});
         node.apply(&pod.to_string());

@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duratio
 
 use serde_json::{Value, json};
 
-use super::support::{NAMESPACE, SETS, find, render, template, title};
-use harness::{CertManager, ControlPlane, chart, eventually};
+use super::{
+    kustomize::{ELSEWHERE, OVERLAY, RENAMED},
+    support::{NAMESPACE, RELEASE, SETS, find, render, template, title},
+};
+use harness::{CertManager, ControlPlane, Serve, ServeOptions, chart, eventually};
 
 /// As dry-runs, in the namespace that it is for, which enforces Pod Security "restricted". What the API server would prune
 /// or leave out is an error, and what it would warn about too.
@@ -82,9 +85,60 @@ fn plain_manifests_apply(plane: &ControlPlane) {
     plane.wait_established("defragpolicies.etcd-defrag.io");
     plane.kubectl_ok(&["apply", "-f", &format!("{manifests}/50-default-policy.yaml")]);
     plane.kubectl_ok(&["-n", NAMESPACE, "get", "deployment", "etcd-defrag-webhook"]);
+    an_overlay_applies(plane);
+    the_process_of_an_overlay_keeps_its_certificate(plane);
     // Nothing in them is for Helm.
     let text = template(include_str!("../../deploy/manifests/values.yaml"), &["--show-only=templates/rbac.yaml"]);
     assert!(!text.contains("helm.sh") && !text.contains("Helm"), "{text}");
+}
+
+/// The same in another namespace and under other names, beside the first.
+fn an_overlay_applies(plane: &ControlPlane) {
+    plane.kubectl_ok(&["apply", "-k", OVERLAY]);
+    for kind in ["deployment", "service", "role", "rolebinding", "serviceaccount"] {
+        plane.kubectl_ok(&["-n", ELSEWHERE, "get", kind, RENAMED]);
+    }
+    let account = format!("--as=system:serviceaccount:{ELSEWHERE}:{RENAMED}");
+    let may = |what: &[&str]| {
+        let args = ["auth", "can-i", "-q", &account].into_iter().chain(what.iter().copied());
+        plane.kubectl(args).status.success()
+    };
+    for kind in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+        assert!(
+            may(&["patch", &format!("{kind}/{RENAMED}")]) && !may(&["patch", &format!("{kind}/{RELEASE}")]),
+            "{kind}"
+        );
+    }
+}
+
+/// The process with the arguments of the overlay's Deployment and the rights of its account: the CA that it makes reaches both
+/// webhook configurations under their new name.
+fn the_process_of_an_overlay_keeps_its_certificate(plane: &ControlPlane) {
+    let deployment = plane.get(&["-n", ELSEWHERE, "deployment", RENAMED]).unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let variables = container["env"].as_array().unwrap();
+    let service =
+        variables.iter().find(|variable| variable["name"] == "SERVICE_NAME").unwrap()["value"].as_str().unwrap();
+    // As the kubelet expands them; the addresses are the harness's.
+    let expanded =
+        container["args"].as_array().unwrap().iter().skip(1).map(|arg| {
+            arg.as_str().unwrap().replace("$(SERVICE_NAME)", service).replace("$(POD_NAMESPACE)", ELSEWHERE)
+        });
+    let options = ServeOptions {
+        kubeconfig: Some(plane.service_account_kubeconfig(ELSEWHERE, RENAMED)),
+        args: expanded.filter(|arg| !arg.contains("listen=")).collect(),
+        own_certificate: true,
+        ..ServeOptions::default()
+    };
+    let _serve = Serve::start_with(plane, &options);
+    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+        eventually(&format!("the CA in the {kind}"), Duration::from_mins(1), || {
+            let found = plane.get(&[kind, RENAMED])?;
+            let entries = found["webhooks"].as_array()?;
+            entries.iter().all(|entry| entry["clientConfig"]["caBundle"].is_string()).then_some(())
+        });
+    }
+    assert!(plane.get(&["-n", ELSEWHERE, "secret", "etcd-defrag-webhook-tls"]).is_some());
 }
 
 /// The authority of a company, as cert-manager has it: a `ClusterIssuer` with a CA.

@@ -14,6 +14,12 @@ use super::support::{find, objects};
 use harness::{bin_dir, chart, helm_ok};
 
 const IMAGE: &str = "registry.example/etcd-defrag-webhook";
+const SOURCE: &str = "https://git.example/team/etcd-defrag-webhook";
+
+/// The folder that has the chart.
+fn chart_folder() -> PathBuf {
+    chart().parent().unwrap().to_path_buf()
+}
 
 /// A digest of one digit.
 fn digest(digit: char) -> String {
@@ -33,7 +39,7 @@ fn release(folder: &Path, script: &str) -> (PathBuf, Output) {
     let path = format!("{}:{}:/usr/bin:/bin", folder.display(), bin_dir().display());
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/chart-images.sh"))
         .arg(&copy)
-        .args([IMAGE, "1.2.3", &digest('a')])
+        .args([IMAGE, "1.2.3", &digest('a'), SOURCE])
         .env("PATH", path)
         .output()
         .unwrap();
@@ -51,18 +57,27 @@ fn a_released_chart_names_both_images_by_the_digests_of_the_registry() {
     let deployment = find(&rendered, "Deployment release-etcd-defrag-webhook");
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["image"], json!(format!("{IMAGE}@{}", digest('a'))));
+    let engine = format!("--engine-image={}@{}", etcd_defrag_webhook::defrag::engine::IMAGE, digest('b'));
+    assert!(container["args"].as_array().unwrap().contains(&json!(engine)), "{container}");
+    // The policy names no image, so that the next release moves it.
     let policy = find(&rendered, "DefragPolicy default");
-    let engine = policy["spec"]["job"]["image"].as_str().unwrap();
-    let default = etcd_defrag_webhook::defrag::policy::api::Job::default().image;
-    assert_eq!(engine, format!("{default}@{}", digest('b')));
+    assert_eq!(policy["spec"]["job"], json!(null));
     assert_eq!(policy["spec"]["defaults"]["schedule"], "H 0 * * *");
     // What people set besides is added to it.
-    let more = helm_ok(
-        &["template", "release", chart.to_str().unwrap(), "-f", "-"],
-        "defaultPolicy: {spec: {job: {priorityClassName: low}}}",
-    );
-    let job = find(&objects(&more), "DefragPolicy default")["spec"]["job"].clone();
-    assert_eq!(job, json!({"image": engine, "priorityClassName": "low"}));
+    let set = "--set=defaultPolicy.spec.job.priorityClassName=low,metrics.rules.enabled=true";
+    let more = objects(&helm_ok(&["template", "release", chart.to_str().unwrap(), set], ""));
+    let job = find(&more, "DefragPolicy default")["spec"]["job"].clone();
+    assert_eq!(job, json!({"priorityClassName": "low"}));
+    // Links lead into the repository, at the tag of the release.
+    let rules = find(&more, "PrometheusRule release-etcd-defrag-webhook").to_string();
+    assert!(rules.contains(&format!("\"{SOURCE}/blob/v1.2.3/docs/runbooks/EtcdDefragNoSpace.md\"")), "{rules}");
+    let about = helm_ok(&["show", "chart", chart.to_str().unwrap()], "");
+    for line in
+        [format!("home: {SOURCE}"), format!("- {SOURCE}"), format!("icon: {SOURCE}/raw/v1.2.3/deploy/chart/icon.svg")]
+    {
+        assert!(about.lines().any(|found| found == line), "{line} is not in Chart.yaml:\n{about}");
+    }
+    assert!(chart_folder().join("icon.svg").exists());
 }
 
 #[test]

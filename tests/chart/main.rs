@@ -11,9 +11,13 @@
 mod cluster;
 mod digests;
 mod documents;
+mod kustomize;
 mod monitoring;
+mod peers;
+mod platform;
 mod readme;
 mod rendered;
 mod rights;
 mod schema;
 mod support;
+mod values;

@@ -30,6 +30,13 @@ fn a_value_without_a_comment_is_found_out() {
     );
 }
 
+/// The name of each value that has a row.
+pub(crate) fn documented() -> Vec<String> {
+    let text = fs::read_to_string(chart().join("values.yaml")).unwrap();
+    let rows = table(&text).unwrap();
+    rows.lines().filter_map(|row| Some(row.strip_prefix("| `")?.split('`').next()?.to_owned())).collect()
+}
+
 /// One row for each value that has no values below it, or whose comment says what may stand below.
 fn table(text: &str) -> Result<String, String> {
     let values: Value = serde_saphyr::from_str(text).unwrap();

@@ -42,7 +42,7 @@ fn short(objects: &[Value]) -> BTreeMap<String, String> {
             Some("CustomResourceDefinition" | "ValidatingAdmissionPolicy") => object["spec"] = json!("(generated)"),
             // What is in them is looked at in monitoring.rs.
             Some("PrometheusRule") => object["spec"] = json!("(files/recording.yaml and files/alerts.yaml)"),
-            Some("ConfigMap") => {
+            Some("ConfigMap") if title.ends_with("-dashboards") => {
                 for (name, dashboard) in object["data"].as_object_mut().unwrap() {
                     *dashboard = json!(format!("(files/dashboards, {name})"));
                 }
@@ -54,8 +54,9 @@ fn short(objects: &[Value]) -> BTreeMap<String, String> {
             }
             _ => {}
         }
-        if object["kind"] != "Service" {
-            let labels = object["metadata"]["labels"].as_object_mut().unwrap();
+        if object["kind"] != "Service"
+            && let Some(labels) = object["metadata"].get_mut("labels").and_then(Value::as_object_mut)
+        {
             labels.retain(|key, _| {
                 !key.starts_with("app.kubernetes.io/") && key != "helm.sh/chart" && key != "example.com/team"
             });
@@ -94,7 +95,7 @@ fn differences(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -
 fn the_chart_registers_what_the_code_says() {
     for (release, namespace) in [(RELEASE, NAMESPACE), ("guard", "elsewhere")] {
         let chart = chart();
-        let args = ["template", release, chart.to_str().unwrap(), "--namespace", namespace];
+        let args = ["template", release, chart.to_str().unwrap(), "--namespace", namespace, "-f", "-"];
         let rendered = objects(&helm_ok(&args, ""));
         let name = if release == RELEASE { RELEASE.to_owned() } else { format!("{release}-{RELEASE}") };
         let registration = Registration {
@@ -117,7 +118,8 @@ fn the_chart_registers_what_the_code_says() {
     }
 }
 
-/// One value says which namespaces are left alone, and both sides get it; another one how widely the status is looked at.
+/// One value says which namespaces are left alone, and both sides get it (the process has its own namespace from the pod); another
+/// one how widely the status is looked at.
 #[test]
 fn webhook_and_reconciler_leave_out_the_same_namespaces() {
     for (values, names) in [
@@ -130,7 +132,8 @@ fn webhook_and_reconciler_leave_out_the_same_namespaces() {
         let rendered = render(values);
         let deployment = find(&rendered, &format!("Deployment {RELEASE}"));
         let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
-        assert!(args.contains(&json!(format!("--exempt-namespaces={}", names.join(",")))), "{values}: {args:?}");
+        let exempt = names.join(",").replace(NAMESPACE, "$(POD_NAMESPACE)");
+        assert!(args.contains(&json!(format!("--exempt-namespaces={exempt}"))), "{values}: {args:?}");
         let served = match names {
             [] => json!({}),
             names => json!({"matchExpressions": [
@@ -153,7 +156,8 @@ fn webhook_and_reconciler_leave_out_the_same_namespaces() {
 fn the_versions_are_those_of_the_program() {
     let said = helm_ok(&["show", "chart", chart().to_str().unwrap()], "");
     let version = env!("CARGO_PKG_VERSION");
-    for line in [format!("version: {version}"), format!("appVersion: {version}")] {
+    let engine = format!("  etcd-defrag.io/engine-image: {}", etcd_defrag_webhook::defrag::engine::IMAGE);
+    for line in [format!("version: {version}"), format!("appVersion: {version}"), engine] {
         assert!(said.lines().any(|found| found == line), "{line} is not in Chart.yaml:\n{said}");
     }
 }
@@ -208,9 +212,13 @@ fn it_works_as_a_subchart() {
     );
     std::fs::write(parent.join("Chart.yaml"), description).unwrap();
     let args = ["template", "all", parent.to_str().unwrap(), "--namespace", "platform", "-f", "-"];
-    let values = "global: {region: north}\netcd-defrag-webhook: {enabled: true, replicas: 3, tls: {mode: self-signed}}";
+    let values = "global: {region: north, imageRegistry: mirror.example}\netcd-defrag-webhook: {enabled: true, replicas: 3, \
+         tls: {mode: self-signed}, image: {repository: etcd-defrag-webhook}}";
     let rendered = objects(&helm_ok(&args, values));
-    assert_eq!(find(&rendered, "Deployment all-etcd-defrag-webhook")["spec"]["replicas"], 3);
+    let deployment = find(&rendered, "Deployment all-etcd-defrag-webhook");
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert!(image.as_str().unwrap().starts_with("mirror.example/etcd-defrag-webhook:"), "{image}");
     // What is wrong is still refused, at its place.
     let refused = helm(args, "etcd-defrag-webhook: {enabled: true, replica: 3}");
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();

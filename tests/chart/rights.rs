@@ -35,8 +35,15 @@ fn rights_to_change_move_from_the_cluster_to_the_listed_namespaces() {
     let bound = render(BOUND);
     let cluster = rights(find(&bound, &format!("ClusterRole {RELEASE}")));
     let runs = format!("{RELEASE}-runs");
-    let in_each =
-        ["create cronjobs", "create jobs", "delete cronjobs", "list pods", "patch cronjobs", "patch cronjobs/status"];
+    let in_each = [
+        "create cronjobs",
+        "create jobs",
+        "delete cronjobs",
+        "list events",
+        "list pods",
+        "patch cronjobs",
+        "patch cronjobs/status",
+    ];
     let mut places = Vec::new();
     for object in bound.iter().filter(|object| object["metadata"]["name"] == json!(runs)) {
         places.push(format!(

@@ -6,7 +6,7 @@ use super::support::{NAMESPACE, RELEASE};
 use harness::{chart, helm};
 
 /// Values, and the word that the refusal has to name.
-const WRONG: [(&str, &str); 29] = [
+const WRONG: [(&str, &str); 42] = [
     ("replica: 3", "replica"),
     ("replicas: 0", "/replicas"),
     ("replicas: two", "/replicas"),
@@ -30,13 +30,46 @@ const WRONG: [(&str, &str); 29] = [
     ("podDisruptionBudget: {maxUnavailable: 0}", "/podDisruptionBudget/maxUnavailable"),
     ("metrics: {monitor: {kind: servicemonitor}}", "/metrics/monitor/kind"),
     ("metrics: {rules: {enabled: 'yes'}}", "/metrics/rules/enabled"),
-    ("metrics: {rules: {runbooks: 'a page'}}", "/metrics/rules/runbooks"),
+    ("metrics: {rules: {runbookUrl: docs/runbooks}}", "/metrics/rules/runbookUrl"),
+    ("metrics: {monitor: {namespace: Monitoring}}", "/metrics/monitor/namespace"),
+    ("global: {imageRegistry: 'https://registry.example'}", "/global/imageRegistry"),
+    ("global: {imagePullSecrets: {name: a}}", "/global/imagePullSecrets"),
+    ("engineImage: {repository: x}", "repository"),
+    ("service: {ipFamilyPolicy: DualStack}", "/service/ipFamilyPolicy"),
+    ("service: {ipFamilies: [ipv6]}", "/service/ipFamilies/0"),
+    ("webhook: {timeoutSeconds: 1}", "/webhook/timeoutSeconds"),
+    ("podSecurityContext: {runAsUser: 0}", "/podSecurityContext/runAsUser"),
+    ("extraVolumes: [{emptyDir: {}}]", "/extraVolumes/0"),
+    ("extraObjects: [{kind: ConfigMap}]", "/extraObjects/0"),
+    ("dnsPolicy: Cluster", "/dnsPolicy"),
+    ("strategy: {rolling: {}}", "rolling"),
+    ("crds: {install: false}", "install"),
     ("rbac: {namespaces: tenants}", "/rbac/namespaces"),
     ("rbac: {namespaces: ['team-*']}", "/rbac/namespaces/0"),
     ("rbac: {reports: openreports}", "/rbac/reports"),
     ("defaultPolicy: {spec: []}", "/defaultPolicy/spec"),
     ("selfTest: {namespace: Default}", "/selfTest/namespace"),
 ];
+
+/// Values that are well formed and do not go together.
+const CONTRADICTIONS: [&str; 3] =
+    ["image: {repository: ''}", "hostNetwork: true", "podDisruptionBudget: {minAvailable: 2}"];
+
+/// The message says what to do.
+#[test]
+fn values_that_contradict_each_other_are_refused() {
+    let mut page = String::new();
+    let chart = chart();
+    for values in CONTRADICTIONS {
+        let output = helm(["template", RELEASE, chart.to_str().unwrap(), "-n", NAMESPACE, "-f", "-"], values);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{values} goes through");
+        let reason = said.lines().find_map(|line| Some(line.split_once("execution error at ")?.1)).unwrap();
+        let (_, reason) = reason.split_once("): ").unwrap();
+        let _ = writeln!(page, "{values}\n  {reason}\n");
+    }
+    insta::assert_snapshot!(page);
+}
 
 #[test]
 fn wrong_values_are_refused_by_name() {

@@ -20,6 +20,7 @@ pub(crate) const SETS: [(&str, &str); 6] = [
 
 /// A certificate by hand, and an image by digest.
 const SECRET: &str = "
+global: {imageRegistry: mirror.example, imagePullSecrets: [mirror]}
 image:
   repository: registry.example/etcd-defrag-webhook
   digest: sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
@@ -48,14 +49,24 @@ nameOverride: defrag
 fullnameOverride: keeper
 commonLabels: {example.com/team: platform}
 replicas: 3
-image: {tag: v1.2.3, pullPolicy: Always}
+image: {registry: mirror.example, tag: v1.2.3, pullPolicy: Always}
 imagePullSecrets: [{name: registry}]
-service: {annotations: {example.com/note: service}}
+service: {annotations: {example.com/note: service}, ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv4]}
 ports: {webhook: 9443, probes: 9080}
 logFormat: text
 logLevel: debug
 extraArgs: [--concurrency=8]
 extraEnv: [{name: TZ, value: UTC}]
+extraVolumes: [{name: scratch, emptyDir: {}}]
+extraVolumeMounts: [{name: scratch, mountPath: /scratch}]
+extraObjects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: more, namespace: '{{ .Release.Namespace }}'}, data: {a: b}}]
+commonAnnotations: {example.com/owner: platform}
+deploymentAnnotations: {example.com/note: deployment}
+revisionHistoryLimit: 3
+webhook: {timeoutSeconds: 10, annotations: {admissions.enforcer/disabled: 'true'}}
+dnsPolicy: Default
+dnsConfig: {options: [{name: ndots, value: '2'}]}
+hostAliases: [{ip: 192.0.2.1, hostnames: [registry.example]}]
 podAnnotations: {example.com/note: pod}
 podLabels: {example.com/tier: control}
 resources: {limits: {memory: 64Mi}}
@@ -70,8 +81,8 @@ networkPolicy:
   egress: [{ports: [{port: 6443}]}]
 metrics:
   prometheusSecret: thanos
-  monitor: {kind: PodMonitor, interval: 15s, labels: {release: prometheus}}
-  rules: {enabled: true, labels: {release: prometheus}, runbooks: 'https://wiki.example.com/etcd/'}
+  monitor: {kind: PodMonitor, namespace: sandbox, interval: 15s, scrapeTimeout: 10s, labels: {release: prometheus}, metricRelabelings: [{action: drop, sourceLabels: [a]}]}
+  rules: {enabled: true, namespace: sandbox, labels: {release: prometheus}, runbookUrl: 'https://wiki.example.com/etcd/'}
   dashboards: {enabled: true, labels: {grafana_dashboard: null, dashboards: etcd}, annotations: {folder: etcd}}
 rbac: {namespaces: [sandbox], reports: false}
 serviceAccount: {name: guard, annotations: {example.com/note: account}}
@@ -88,8 +99,9 @@ podDisruptionBudget: {enabled: false}
 networkPolicy: {enabled: false}
 metrics: {monitor: {kind: ServiceMonitor}}
 serviceAccount: {create: false}
+podSecurityContext: {runAsUser: null, runAsGroup: null, fsGroup: null}
 rbac: {create: false, aggregate: false}
-crds: {install: false}
+crds: {enabled: false}
 defaultPolicy: {create: false}
 ";
 

@@ -77,7 +77,7 @@ fn setting() -> impl Strategy<Value = (&'static str, String)> {
         of("command-timeout", &["60s", "24h", "61.5s"]),
         of("service", &["a", "x0-9"]),
         of("client-port", &["1", "65535"]),
-        of("cluster-domain", &["k8s.example.org"]),
+        of("cluster-domain", &["k8s.example.org", "cluster.local"]),
         of("endpoints", &["http://[2001:db8::1]:2379", "https://a.b:1,https://a.c:2"]),
         of("ca-secret", &["ca", "ca.with.dots:a_b-c.pem"]),
         of("client-secret", &["client:tls.crt,tls.key"]),

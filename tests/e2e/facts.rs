@@ -300,7 +300,7 @@ async fn whichever_fact_cannot_be_read_all_the_others_stay() {
         json!({"spec": {"replicas": 5, "template": template}})
     };
     let annotated = |key: &str, value: &str| json!({"metadata": {"annotations": {format!("etcd-defrag.io/{key}"): value}}, "spec": {"replicas": 5}});
-    let password = json!({"name": "ETCD_ROOT_PASSWORD", "value": "secret"});
+    let user = json!({"name": "ETCDCTL_USER", "value": "root:secret"});
     let elsewhere = json!(["etcd", "--config-file=/etc/etcd/etcd.yaml"]);
     for (code, change) in [
         ("value-invalid", annotated("client-port", "http")),
@@ -308,10 +308,7 @@ async fn whichever_fact_cannot_be_read_all_the_others_stay() {
         ("secret-reference-invalid", annotated("username-secret", "root")),
         ("too-many-members", json!({"spec": {"replicas": 11}})),
         ("tls-secret-unknown", with(&|pod| pod["volumes"] = json!([{"name": "certs", "emptyDir": {}}]))),
-        (
-            "credentials-unknown",
-            with(&|pod| pod["containers"][0]["env"].as_array_mut().unwrap().push(password.clone())),
-        ),
+        ("credentials-unknown", with(&|pod| pod["containers"][0]["env"].as_array_mut().unwrap().push(user.clone()))),
         ("endpoints-unknown", with(&|pod| pod["containers"][0]["command"] = elsewhere.clone())),
     ] {
         let look = |cronjob: &Value| Shown::of(cronjob, code);

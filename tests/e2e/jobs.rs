@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use serde_json::Value;
 
-use super::support::{etcd, namespace, world};
+use super::support::{due_soon, etcd, namespace, world};
 use etcd_defrag_webhook::defrag::rule::SMALLEST_DATABASE;
 use harness::{EtcdCluster, EtcdOptions, eventually};
 
@@ -33,17 +33,7 @@ fn the_job_of_the_cronjob_has_the_pod_template_that_was_built() {
 fn the_controller_starts_a_job_when_the_schedule_is_due() {
     let world = world();
     let ns = namespace(&world.plane, "due");
-    // On a busy machine the minute may have begun before the CronJob is there; then it is another one.
-    let cronjob = loop {
-        let due = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(65);
-        let due = due.to_zoned(jiff::tz::TimeZone::UTC).with().second(0).subsec_nanosecond(0).build().unwrap();
-        let schedule = format!("{} {} * * *", due.minute(), due.hour());
-        ns.accepts(&etcd(&ns.name, "e", &[("schedule", &schedule), ("time-zone", "Etc/UTC")]));
-        let cronjob = ns.cronjob_that("e", "have the schedule", |cronjob| cronjob["spec"]["schedule"] == schedule);
-        if jiff::Timestamp::now() < due.timestamp() {
-            break cronjob;
-        }
-    };
+    let cronjob = due_soon(&ns, "e");
     let job = eventually("the Job of the schedule", Duration::from_secs(150), || {
         let jobs = ns.plane.get(&["-n", &ns.name, "jobs"])?;
         jobs["items"].as_array()?.first().cloned()

@@ -61,7 +61,9 @@ fn a_label_brings_the_cronjob_that_render_prints() {
     let statefulset = ns.get("statefulset", "kamaji-etcd").unwrap();
     assert_eq!(owner["uid"], statefulset["metadata"]["uid"]);
     assert_eq!(owner["controller"], json!(true));
-    ns.event("kamaji-etcd", "Created");
+    // It says itself that it was made: no Event has to.
+    let made = live["metadata"]["annotations"]["etcd-defrag.io/created-at"].as_str().unwrap();
+    made.parse::<jiff::Timestamp>().unwrap();
 }
 
 /// What `render` prints for an object: its CronJob.
@@ -110,6 +112,46 @@ fn a_deleted_or_edited_cronjob_is_repaired() {
         now["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "etcd-defrag-webhook"
     });
     assert_eq!(labelled["metadata"]["labels"]["team"], "platform", "a label that is not ours was taken away");
+}
+
+/// What is created is kept under our name as an update, which an application does not take away. Without a server: `tests/model/calls.rs`.
+#[test]
+fn a_label_and_an_annotation_that_we_created_and_do_not_ask_for_any_more_go_with_a_change() {
+    let world = world();
+    let ns = namespace(&world.plane, "leftover");
+    let change = |schedule: &str| {
+        ns.accepts(&etcd(&ns.name, "e", &[("schedule", schedule)]));
+        ns.cronjob_that("e", "follow the schedule", |now| now["spec"]["schedule"] == schedule)
+    };
+    change("1 1 * * *");
+    // As a version before this one would have created it, before and after something was applied over it.
+    let created = json!({"metadata": {
+        "labels": {"old": "1"}, "annotations": {"etcd-defrag.io/old": "1", "etcd-defrag.io/last-on-demand": "kept"},
+    }});
+    let patch = created.to_string();
+    for (first, second) in [("1 2 * * *", "1 3 * * *"), ("1 4 * * *", "1 5 * * *")] {
+        ns.run(&[
+            "patch",
+            "cronjob",
+            "e-defrag-job",
+            "--type=merge",
+            "--field-manager=etcd-defrag-webhook",
+            "-p",
+            &patch,
+        ]);
+        ns.run(&["label", "cronjob", "e-defrag-job", "team=platform", "--overwrite"]);
+        change(first);
+        change(second);
+        let meta = ns.cronjob_that("e", "be without what nobody asks for", |now| {
+            let (labels, notes) = (&now["metadata"]["labels"], &now["metadata"]["annotations"]);
+            labels["old"].is_null() && notes["etcd-defrag.io/old"].is_null()
+        });
+        assert_eq!(
+            meta["metadata"]["annotations"]["etcd-defrag.io/last-on-demand"], "kept",
+            "what is noted beside stays"
+        );
+        assert_eq!(meta["metadata"]["labels"]["team"], "platform");
+    }
 }
 
 #[test]
@@ -166,7 +208,7 @@ fn a_namespace_with_an_enrolled_etcd_can_be_deleted() {
     let ns = namespace(&world.plane, "gone");
     ns.accepts(&etcd(&ns.name, "e", &[]));
     ns.cronjob("e");
-    let output = world.plane.kubectl(["delete", "namespace", &ns.name, "--timeout=90s"]);
+    let output = world.plane.kubectl(["delete", "namespace", &ns.name, "--timeout=240s"]);
     assert!(output.status.success(), "{}", stderr(&output));
 }
 

@@ -10,6 +10,8 @@
 
 #[path = "../support/breaches.rs"]
 mod breaches;
+#[path = "../support/contradictions.rs"]
+mod contradictions;
 #[path = "../support/schedules.rs"]
 mod generated;
 
@@ -19,19 +21,24 @@ mod admission;
 mod blocked;
 mod controlplane;
 mod cronjob;
+mod engine_image;
 mod facts;
 mod failures;
 mod jobs;
 mod lifecycle;
 mod matrix;
 mod orphans;
+mod pause;
 mod policies;
 mod policies_admission;
 mod policies_controller;
+mod preflight;
+mod ran;
 mod relabelled;
 mod rendered;
 mod reports;
 mod rescue;
+mod retry;
 mod rights;
 mod schedules;
 mod status;

@@ -12,7 +12,10 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
-use super::support::{World, world};
+use super::{
+    contradictions::{contradictions, unsafe_prometheus},
+    support::{World, world},
+};
 use harness::client;
 
 pub(crate) fn manifest(name: &str, spec: &Value) -> String {
@@ -67,6 +70,7 @@ fn shaped() -> Value {
         "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
         "priorityClassName": "low",
         "runtimeClassName": "gvisor",
+        "securityContext": "Platform",
         "podLabels": {"team": "platform"},
         "podAnnotations": {"note": "x"},
     }})
@@ -99,7 +103,9 @@ fn an_empty_policy_is_filled_in_to_the_built_in_one() {
     world.plane.apply(&manifest("empty", &nothing));
     let table = world.plane.kubectl_ok(&["get", "dfp", "empty"]);
     let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(head, ["NAME", "PRIORITY", "ENROLLMENT", "ACTIONS", "MATCHED", "VIOLATING", "READY", "AGE"]);
+    assert_eq!(head, ["NAME", "PRIORITY", "ENROLLMENT", "ACTION", "MATCHED", "VIOLATING", "READY", "AGE"]);
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..4], ["empty", "0", "Labeled", "Deny"], "{table}");
     let all = world.plane.kubectl_ok(&["get", "dfp", "--field-selector=spec.enrollment=All", "-o", "name"]);
     assert!(!all.contains("empty"), "{all}");
 }
@@ -108,28 +114,7 @@ fn an_empty_policy_is_filled_in_to_the_built_in_one() {
 fn a_prometheus_that_cannot_be_asked_safely_is_refused_in_words_that_help() {
     let world = with_definition();
     let spec = |prometheus: Value| json!({"metrics": {"prometheus": prometheus}});
-    for (prometheus, words) in [
-        (json!({}), "url: Required value"),
-        (json!({"url": "prometheus:9090"}), "such as http://prometheus.monitoring.svc:9090"),
-        (json!({"url": "http://me:secret@prometheus:9090"}), "without user and query"),
-        (json!({"url": "https://p"}), "name its file, such as ca.crt"),
-        (json!({"url": "http://p", "caFile": "ca.crt"}), "write an https URL, or remove caFile"),
-        (json!({"url": "http://p", "bearerTokenFile": "token"}), "everybody on the way could read the token"),
-        (json!({"url": "https://p", "caFile": "../../token"}), "without its path"),
-        (json!({"url": "https://p", "caFile": "/var/run/secrets/token"}), "without its path"),
-        (
-            json!({"url": "https://p", "caFile": "ca.crt", "bearerTokenFile": "token",
-                "basicAuth": {"username": "u", "passwordFile": "p"}}),
-            "exclude each other: remove one",
-        ),
-        (json!({"url": "http://p", "interval": "1s"}), "interval is from 5s to 1h"),
-        (json!({"url": "http://p", "interval": "10s", "timeout": "20s"}), "timeout is from 1s to the interval"),
-        (json!({"url": "http://p", "staleAfter": "2h"}), "staleAfter is from 15s to 1h"),
-        (json!({"url": "http://p", "cooldown": "10s"}), "cooldown is from 1m to 720h"),
-        (json!({"url": "http://p", "emergencyAbove": "100%"}), "below 100%"),
-        (json!({"url": "http://p", "maxConcurrent": 0}), "greater than or equal to 1"),
-        (json!({"url": "http://p", "labels": {"pod": "my-pod"}}), "letters, digits and underscores"),
-    ] {
+    for (prometheus, words) in unsafe_prometheus() {
         let refused =
             world.plane.kubectl_stdin(["apply", "-f", "-"], &manifest("unsafe-prometheus", &spec(prometheus.clone())));
         let said = String::from_utf8_lossy(&refused.stderr);
@@ -151,79 +136,7 @@ fn a_prometheus_that_cannot_be_asked_safely_is_refused_in_words_that_help() {
 #[test]
 fn contradictions_are_refused_in_words_that_help() {
     let world = with_definition();
-    for (spec, words) in [
-        (json!({"validationActions": []}), "at least 1 items"),
-        (json!({"validationActions": ["Deny", "Warn"]}), "write [Deny] or [Warn]"),
-        (json!({"validationActions": ["Deny", "Deny"]}), "Duplicate value"),
-        (json!({"allowOptOut": true}), "or write enrollment: All"),
-        (
-            json!({"defaults": {"rule": "dbSizeFree > 1", "freeAbove": "1Gi"}}),
-            "write either rule, or quotaUsageAbove, freeAbove and freeShareAbove",
-        ),
-        (
-            json!({"defaults": {"rule": "dbSizeFree > 1", "freeShareAbove": "50%"}}),
-            "write either rule, or quotaUsageAbove, freeAbove and freeShareAbove",
-        ),
-        (json!({"defaults": {"freeShareAbove": "100%"}}), "a share is above 0% and below 100%"),
-        (json!({"defaults": {"freeAbove": "0"}}), "write a value such as 200Mi"),
-        (json!({"defaults": {"freeAbove": "200MB"}}), "such as 200Mi"),
-        (json!({"defaults": {"quotaUsageAbove": "0%"}}), "such as 80% or 0.8"),
-        (json!({"defaults": {"quotaUsageAbove": "80"}}), "such as 80% or 0.8"),
-        (json!({"defaults": {"quotaUsageAbove": "95%"}}), "spec.limits.quotaUsage excludes this default"),
-        (
-            json!({"defaults": {"freeAbove": "64Mi"}, "limits": {"minFree": "100Mi"}}),
-            "spec.limits.minFree excludes this default",
-        ),
-        (
-            json!({"defaults": {"waitBetweenMembers": "10s"}, "limits": {"minWaitBetweenMembers": "30s"}}),
-            "minWaitBetweenMembers excludes this default",
-        ),
-        (json!({"defaults": {"waitBetweenMembers": "30"}}), "such as 30s or 1h30m"),
-        (json!({"defaults": {"commandTimeout": "30s"}}), "minCommandTimeout excludes this default"),
-        (json!({"limits": {"minInterval": "0s"}}), "longer than nothing"),
-        (json!({"limits": {"minInterval": "2h"}}), "write at least the same"),
-        (json!({"limits": {"maxInterval": "5m"}}), "write a longer maxInterval or a shorter minInterval"),
-        (json!({"limits": {"quotaUsage": {"min": "0.9", "max": "80%"}}}), "write a min below max"),
-        (json!({"limits": {"windows": [{"from": "04:00", "to": "04:00"}]}}), "for all day write from 00:00 to 24:00"),
-        (json!({"limits": {"windows": [{"from": "24:00", "to": "04:00"}]}}), "a window begins between 00:00 and 23:59"),
-        (json!({"limits": {"windows": [{"from": "22:00", "to": "4:00"}]}}), "a window ends between 00:00 and 24:00"),
-        (json!({"limits": {"lockedKeys": ["time-zone"]}}), "write it in spec.defaults"),
-        (json!({"limits": {"lockedKeys": ["free-above"]}}), "write it in spec.defaults"),
-        (
-            json!({"limits": {"volume": {"refuseBelowPercent": 300}}}),
-            "write a warnBelowPercent of at least refuseBelowPercent",
-        ),
-        (json!({"limits": {"suggestedQuota": "0"}}), "write a size such as 8Gi"),
-        (json!({"limits": {"minCommandTimeout": "0s"}}), "from 1s to 24h"),
-        (json!({"limits": {"minWaitBetweenMembers": "48h"}}), "at most 24h"),
-        (
-            json!({"limits": {"minWaitBetweenMembers": "2m", "maxWaitBetweenMembers": "1m"}}),
-            "from minWaitBetweenMembers to 24h",
-        ),
-        (json!({"limits": {"maxCommandTimeout": "30s"}}), "from minCommandTimeout to 24h"),
-        (json!({"limits": {"maxDeadline": "1m"}}), "from 5m to 720h"),
-        (
-            json!({"defaults": {"commandTimeout": "2h"}, "limits": {"maxCommandTimeout": "1h"}}),
-            "maxCommandTimeout excludes this default",
-        ),
-        (
-            json!({"defaults": {"waitBetweenMembers": "2m"}, "limits": {"maxWaitBetweenMembers": "1m"}}),
-            "maxWaitBetweenMembers excludes this default",
-        ),
-        (json!({"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}), "add values or remove them"),
-        (
-            json!({"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["x"]}]}}),
-            "add values or remove them",
-        ),
-        (json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}), "supported values"),
-        (json!({"job": {"podLabels": {"app.kubernetes.io/managed-by": "x"}}}), "remove them"),
-        (json!({"job": {"podAnnotations": {"linkerd.io/inject": "enabled"}}}), "remove them"),
-        (
-            json!({"job": {"podAnnotations": {"container.apparmor.security.beta.kubernetes.io/etcd-defrag": "unconfined"}}}),
-            "out of the Pod Security Standard restricted",
-        ),
-        (json!({"job": {"failureBudget": 0}}), "greater than or equal to 1"),
-    ] {
+    for (spec, words) in contradictions() {
         let output = world.plane.kubectl_stdin(["apply", "--dry-run=server", "-f", "-"], &manifest("refused", &spec));
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(words), "{spec}: {said}");

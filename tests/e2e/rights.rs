@@ -29,6 +29,7 @@ fn the_process_reads_no_secret_writes_no_statefulset_and_people_edit_policies_by
         "watch jobs.batch",
         "create jobs.batch",
         "list pods",
+        "list events",
     ] {
         let what: Vec<&str> = allowed.split(' ').chain(default.iter().copied()).collect();
         assert!(may(&plane, PROCESS, &what), "{allowed}");
@@ -52,7 +53,10 @@ fn the_process_reads_no_secret_writes_no_statefulset_and_people_edit_policies_by
         "patch jobs.batch --subresource=status",
         "delete jobs.batch",
         "update cronjobs.batch",
+        "get events",
+        "watch events",
         "get events.events.k8s.io",
+        "list events.events.k8s.io",
         "patch events.events.k8s.io",
         "get configmaps",
         "update leases.coordination.k8s.io",
@@ -91,7 +95,10 @@ fn the_process_reads_no_secret_writes_no_statefulset_and_people_edit_policies_by
         let what: Vec<&str> = what.split(' ').chain(own.iter().copied()).collect();
         assert_eq!(may(&plane, PROCESS, &what), allowed, "{what:?}");
     }
+    people_edit_policies_by_their_role(&plane);
+}
 
+fn people_edit_policies_by_their_role(plane: &ControlPlane) {
     for role in ["view", "edit", "admin"] {
         let (name, who) = (format!("people-{role}"), format!("--user={role}or"));
         plane.kubectl_ok(&["create", "clusterrolebinding", &name, &format!("--clusterrole={role}"), &who]);
@@ -99,7 +106,7 @@ fn the_process_reads_no_secret_writes_no_statefulset_and_people_edit_policies_by
     let policies = "defragpolicies.etcd-defrag.io";
     // The controller manager adds our roles to theirs a moment later.
     eventually("the roles to be aggregated", SOON, || {
-        may(&plane, "adminor", &["deletecollection", policies]).then_some(())
+        may(plane, "adminor", &["deletecollection", policies]).then_some(())
     });
     for (user, verbs, others) in [
         ("viewor", &["get", "list", "watch"][..], &["create", "patch", "delete", "deletecollection"][..]),
@@ -107,8 +114,8 @@ fn the_process_reads_no_secret_writes_no_statefulset_and_people_edit_policies_by
         ("adminor", &["get", "create", "delete", "deletecollection"], &[]),
         ("nobody", &[], &["get", "list", "create"]),
     ] {
-        assert!(verbs.iter().all(|verb| may(&plane, user, &[verb, policies])), "{user}");
-        assert!(!others.iter().any(|verb| may(&plane, user, &[verb, policies])), "{user}");
+        assert!(verbs.iter().all(|verb| may(plane, user, &[verb, policies])), "{user}");
+        assert!(!others.iter().any(|verb| may(plane, user, &[verb, policies])), "{user}");
     }
     // Whose right it is, not only what is said of it.
     let written = policies::manifest("p", &serde_json::json!({}));

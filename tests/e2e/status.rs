@@ -12,7 +12,7 @@ use etcd_defrag_webhook::{
     controller::on_demand::{LAST_ON_DEMAND, ON_DEMAND},
     defrag::text::is_printable,
 };
-use harness::{ControlPlane, binary, eventually, on_terminal};
+use harness::{ControlPlane, Terminal, binary, eventually, on_terminal};
 
 pub(super) fn status(ns: &Namespace<'_>, args: &[&str]) -> Output {
     Command::new(binary()).arg("status").args(args).env("KUBECONFIG", ns.plane.kubeconfig()).output().unwrap()
@@ -29,6 +29,12 @@ fn masked(text: &str) -> String {
         let age = cell.len() > 1 && cell.trim_end_matches(['s', 'm', 'h']).bytes().all(|b| b.is_ascii_digit());
         if age {
             return "AGE".to_owned();
+        }
+        // What became of the last run stands between when it ended and how long it took.
+        if let [ended, outcome, took] = cell.split(' ').collect::<Vec<_>>()[..]
+            && [ended, took].iter().all(|time| time.strip_suffix('s').is_some_and(|time| time.parse::<u32>().is_ok()))
+        {
+            return format!("AGE {outcome} SECONDS");
         }
         match cell.get(..16).filter(|time| time.as_bytes()[4] == b'-' && time.as_bytes()[13] == b':') {
             Some(time) => cell.replace(time, "YYYY-MM-DD HH:MM"),
@@ -188,4 +194,26 @@ fn a_tenant_forges_no_row_and_clears_no_screen() {
     let long = lines.iter().find(|line| line.contains("last on demand: long long")).unwrap();
     assert!(long.ends_with('…') && long.chars().count() < 600, "{long}");
     assert!(lines.iter().any(|line| line.contains(r"forged   <built-in>\r\u{202e}")), "{lines:#?}");
+}
+
+#[test]
+fn a_watch_goes_on_and_prints_an_etcd_again_when_it_has_changed() {
+    // Nobody reconciles, so that nothing changes by itself.
+    let plane = ControlPlane::start();
+    let ns = namespace(&plane, "watched");
+    for name in ["changed", "quiet"] {
+        ns.accepts(&etcd(&ns.name, name, &[("schedule", "7 3 * * *"), ("time-zone", "Etc/UTC")]));
+    }
+    let mut command = Command::new(binary());
+    command.args(["status", "-w", "-n", &ns.name]).env("KUBECONFIG", plane.kubeconfig());
+    let test = "a_watch_goes_on_and_prints_an_etcd_again_when_it_has_changed";
+    let Some(mut terminal) = Terminal::start(test, &command) else { return };
+    terminal.wait_for("both etcds", |sent| sent.contains("changed ") && sent.contains("quiet "));
+    ns.run(&["annotate", "--overwrite", "statefulset", "changed", "etcd-defrag.io/schedule=8 4 * * *"]);
+    terminal.wait_for("the one that changed", |sent| sent.contains("8 4 * * *"));
+    let screen = terminal.interrupt();
+    let lines = screen.lines(is_printable);
+    let count = |first: &str| lines.iter().filter(|line| line.split(' ').next() == Some(first)).count();
+    assert_eq!([count("NAME"), count("changed"), count("quiet")], [1, 2, 1], "{lines:#?}");
+    assert_eq!(screen.code, Some(130), "{lines:#?}");
 }

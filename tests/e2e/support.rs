@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) use harness::example_etcd as etcd;
-use harness::{ControlPlane, Serve, ServeOptions, eventually, make_namespace, with_its_own_rights};
+use harness::{CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, eventually, make_namespace, with_its_own_rights};
 
 /// What the reconciler needs at most for one step, with room for a busy machine, on which a leader can lose its Lease: that is
 /// taken over after 15 s, and looked at every 2 s.
@@ -52,12 +52,59 @@ fn shared(place: &Mutex<Weak<World>>, start: impl FnOnce() -> World) -> Arc<Worl
 }
 
 impl World {
+    /// One of its own making.
+    pub(crate) fn with(serve: Serve, plane: ControlPlane) -> Self {
+        Self { _serve: serve, plane }
+    }
+
     /// One that no other test sees, for what would keep it too busy.
     pub(crate) fn start() -> Self {
         let plane = ControlPlane::start();
         let serve = Serve::start_with(&plane, &with_its_own_rights(&plane));
         Self { _serve: serve, plane }
     }
+}
+
+/// A control plane without the controller of StatefulSets, which would take the readiness back that tests write.
+pub(crate) fn without_statefulset_controller() -> ControlPlane {
+    ControlPlane::start_with(&[(CONTROLLER_MANAGER, "--controllers=*,-statefulset-controller")])
+}
+
+/// Says that all members are ready, as the StatefulSet controller does.
+pub(crate) fn ready(ns: &Namespace<'_>, name: &str) {
+    let status = json!({"status": {"replicas": 3, "readyReplicas": 3}}).to_string();
+    ns.run(&["patch", "statefulset", name, "--subresource=status", "--type=merge", "-p", &status]);
+}
+
+/// Makes an etcd whose schedule is due in the minute that comes; its CronJob, which is there before that.
+pub(crate) fn due_soon(ns: &Namespace<'_>, name: &str) -> Value {
+    // On a busy machine the minute may have begun before the CronJob is there; then it is another one.
+    loop {
+        let due = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(65);
+        let due = due.to_zoned(jiff::tz::TimeZone::UTC).with().second(0).subsec_nanosecond(0).build().unwrap();
+        let schedule = format!("{} {} * * *", due.minute(), due.hour());
+        ns.accepts(&etcd(&ns.name, name, &[("schedule", &schedule), ("time-zone", "Etc/UTC")]));
+        let cronjob = ns.cronjob_that(name, "have the schedule", |cronjob| cronjob["spec"]["schedule"] == schedule);
+        if jiff::Timestamp::now() < due.timestamp() {
+            return cronjob;
+        }
+    }
+}
+
+/// Writes into the status of a Job's pod how its container ended, as the kubelet does.
+pub(crate) fn end_pod(ns: &Namespace<'_>, job: &str, exit_code: i32, message: &str) {
+    let pod = eventually("the pod of the Job", SOON, || {
+        let pods = ns.plane.get(&["-n", &ns.name, "pods", "-l", &format!("job-name={job}")])?;
+        pods["items"].as_array()?.first()?["metadata"]["name"].as_str().map(str::to_owned)
+    });
+    let at = jiff::Timestamp::now().to_string();
+    let (phase, reason) = if exit_code == 0 { ("Succeeded", "Completed") } else { ("Failed", "Error") };
+    let terminated =
+        json!({"exitCode": exit_code, "reason": reason, "message": message, "startedAt": at, "finishedAt": at});
+    let container = json!({"name": "etcd-defrag", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"terminated": terminated}});
+    let patch = json!({"status": {"phase": phase, "containerStatuses": [container]}}).to_string();
+    ns.run(&["patch", "pod", &pod, "--subresource=status", "--type=merge", "-p", &patch]);
 }
 
 /// A namespace of a test's own on a control plane.

@@ -7,6 +7,7 @@
 
 mod check;
 mod shape;
+mod spread;
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -26,7 +27,7 @@ const NOW: Timestamp = Timestamp::constant(1_795_478_400, 0);
 
 /// What a row says about: how the etcd is found, reached and logged in to, and the hazards that
 /// follow from what it is. What else is said of a shape is not this table's.
-const CODES: [Code; 23] = [
+const CODES: [Code; 25] = [
     Code::EtcdNotFound,
     Code::EtcdUnreachable,
     Code::MembersElsewhere,
@@ -34,6 +35,7 @@ const CODES: [Code; 23] = [
     Code::SecondEtcd,
     Code::EndpointsUnknown,
     Code::EndpointsMismatch,
+    Code::EndpointsAssumed,
     Code::MembersLeftOut,
     Code::QuotaUnknown,
     Code::TlsSecretUnknown,
@@ -49,6 +51,7 @@ const CODES: [Code; 23] = [
     Code::MembersHidden,
     Code::MembersUnresolved,
     Code::CompactionRedundant,
+    Code::AutoCompactionDoubtful,
     Code::EtcdVersionUnsafe,
 ];
 

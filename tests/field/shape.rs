@@ -73,6 +73,8 @@ pub struct Row {
 enum Kind {
     Headless,
     Address,
+    /// Headless, and its selector takes in other pods.
+    Stranger,
 }
 
 fn name() -> String {
@@ -114,13 +116,13 @@ impl Row {
             name: self.service.clone().unwrap_or_else(|| self.name.clone()),
             is_headless: true,
             publishes_not_ready,
-            selects_members: true,
+            selects_members: Some(true),
         };
         let named = |(name, kind): (&String, &Kind)| Service {
             name: name.clone(),
-            is_headless: *kind == Kind::Headless,
+            is_headless: *kind != Kind::Address,
             publishes_not_ready: true,
-            selects_members: true,
+            selects_members: Some(*kind != Kind::Stranger),
         };
         self.publishes_not_ready.map(governing).into_iter().chain(self.services.iter().map(named)).collect()
     }

@@ -17,7 +17,7 @@ use super::{
 
 type Change = (&'static str, fn(&mut Value, usize));
 
-const CHANGES: [Change; 7] = [
+const CHANGES: [Change; 9] = [
     ("arguments", |object, size| {
         container(object)["args"] = vec!["--endpoints=http://etcd-0.etcd:2379"; size / 40].into();
     }),
@@ -38,6 +38,22 @@ const CHANGES: [Change; 7] = [
         container(object)["env"] =
             (0..size / 30).map(|n| json!({"name": format!("V{n}"), "value": "etcd-0"})).collect();
     }),
+    ("volumes of scripts", |object, size| {
+        let count = size / 200;
+        container(object)["image"] = "etcd".into();
+        container(object)["command"] = json!(["/v0/run.sh"]);
+        container(object)["volumeMounts"] =
+            (0..count).map(|n| json!({"name": format!("v{n}"), "mountPath": format!("/v{n}")})).collect();
+        pod(object)["volumes"] =
+            (0..count).map(|n| json!({"name": format!("v{n}"), "configMap": {"name": format!("m{n}")}})).collect();
+    }),
+    ("containers with scripts", |object, size| {
+        let count = size / 200;
+        let one = json!({"name": "a", "image": "etcd", "command": ["/v/run.sh"], "volumeMounts": [{"name": "v0", "mountPath": "/v"}]});
+        pod(object)["containers"] = vec![one; count].into();
+        pod(object)["volumes"] =
+            (0..count).map(|n| json!({"name": format!("v{n}"), "configMap": {"name": format!("m{n}")}})).collect();
+    }),
     ("labels of pods", |object, size| {
         let labels: serde_json::Map<String, Value> =
             (0..size / 20).map(|n| (format!("example.com/l{n}"), json!("x"))).collect();
@@ -45,8 +61,12 @@ const CHANGES: [Change; 7] = [
     }),
 ];
 
+fn pod(object: &mut Value) -> &mut Value {
+    &mut object["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+}
+
 fn container(object: &mut Value) -> &mut Value {
-    &mut object["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    &mut pod(object)["containers"][0]
 }
 
 #[test]
@@ -73,7 +93,7 @@ fn a_cronjob_is_read_in_linear_time() {
                 black_box(drift(live, &desired));
                 let seen = Live::of(live.clone()).map(|live| [live]);
                 for seen in seen.iter().flatten() {
-                    black_box((seen.rivals("etcd", "etcd-headless"), seen.in_force(None, &limits)));
+                    black_box((seen.rivals(&object), seen.in_force(None, &limits)));
                 }
                 let around = Surroundings { cronjobs: seen.as_ref().map(|seen| &seen[..]), ..Surroundings::nothing() };
                 black_box(assess(&object, &governing, &around, NOW));

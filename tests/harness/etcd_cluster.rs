@@ -10,6 +10,8 @@ use std::{
 use serde::Deserialize;
 
 use super::{
+    Defragmentation,
+    etcd_pods::logs,
     expect_success, run,
     supervised::{Base, Component, Supervised},
 };
@@ -114,6 +116,16 @@ impl EtcdCluster {
         self.supervised.component(&self.member_report(index).name)
     }
 
+    /// Every defragmentation that the members have logged in all their runs, in the order of time.
+    #[track_caller]
+    pub fn defragmentations(&self) -> Vec<Defragmentation> {
+        let names = self.report.members.iter().map(|member| member.name.as_str());
+        let logs = names.map(|name| (name, self.supervised.component(name).log()));
+        let mut all: Vec<_> = logs.flat_map(|(name, text)| logs::defragmentations(name, &logs::read(&text))).collect();
+        all.sort_by_key(|one| one.from);
+        all
+    }
+
     /// The data folder of the member at an index (from 0).
     #[track_caller]
     pub fn data_dir(&self, index: usize) -> &Path {
@@ -164,6 +176,15 @@ impl EtcdCluster {
         expect_success(&self.etcdctl(args), "etcdctl", args)
     }
 
+    /// Drops all old revisions, up to the newest one that the cluster has: that of one member may be behind.
+    #[track_caller]
+    pub fn compact(&self) {
+        let answer = self.etcdctl_ok(&["get", "", "--prefix", "--limit=1", "--keys-only", "-w", "json"]);
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON of etcdctl");
+        let newest = answer["header"]["revision"].as_i64().expect("a revision");
+        self.etcdctl_ok(&["compact", "--physical", &newest.to_string()]);
+    }
+
     /// The status of every member, in the order of [`Self::endpoints`]; all have
     /// to answer.
     #[track_caller]
@@ -187,8 +208,6 @@ pub struct MemberStatus {
     pub db_size_in_use: u64,
     /// Backend quota in bytes.
     pub quota: u64,
-    /// The revision of the store.
-    pub revision: i64,
     pub is_leader: bool,
     /// Alarms and other complaints.
     pub errors: Vec<String>,
@@ -229,7 +248,6 @@ struct RawStatusBody {
 #[derive(Deserialize)]
 struct RawHeader {
     member_id: u64,
-    revision: i64,
 }
 
 impl From<RawStatus> for MemberStatus {
@@ -240,7 +258,6 @@ impl From<RawStatus> for MemberStatus {
             db_size: status.db_size,
             db_size_in_use: status.db_size_in_use,
             quota: status.db_size_quota,
-            revision: status.header.revision,
             is_leader: status.header.member_id == status.leader,
             errors: status.errors,
         }

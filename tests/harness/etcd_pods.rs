@@ -3,7 +3,7 @@
 
 mod certificates;
 mod jobs;
-mod logs;
+pub(crate) mod logs;
 mod manifests;
 
 #[allow(unused_imports, reason = "see dead_code in mod.rs")]

@@ -1,7 +1,7 @@
 //! Helm, as a person runs it, without that person's files.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
@@ -26,14 +26,26 @@ pub fn helm_command() -> Command {
     command
 }
 
+/// The arguments, and before values from standard input (`-f -`) the one value that the chart asks for: the image, by the
+/// name that `make image` gives it.
+fn with_image<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+    if let Some(at) = args.windows(2).position(|pair| pair == ["-f", "-"]) {
+        let image = concat!(env!("CARGO_MANIFEST_DIR"), "/image.yaml");
+        args.splice(at..at, ["-f", image].map(OsString::from));
+    }
+    args
+}
+
 /// Runs `helm` without a cluster, whether it succeeds or not.
 pub fn helm<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, values: &str) -> Output {
     let mut command = helm_command();
-    command.args(args);
+    command.args(with_image(args));
     run(command, Some(values))
 }
 
-/// Runs `helm`, which has to succeed, and returns its standard output; `values` are its standard input (`-f -`).
+/// Runs `helm`, which has to succeed, and returns its standard output; `values` are its standard input (`-f -`), beside the
+/// image.
 #[track_caller]
 pub fn helm_ok(args: &[&str], values: &str) -> String {
     expect_success(&helm(args, values), "helm", args)
@@ -43,7 +55,7 @@ impl ControlPlane {
     /// Runs `helm` as the administrator of this control plane, whether it succeeds or not.
     pub fn helm<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, values: &str) -> Output {
         let mut command = helm_command();
-        command.env("KUBECONFIG", self.kubeconfig()).args(args);
+        command.env("KUBECONFIG", self.kubeconfig()).args(with_image(args));
         run(command, Some(values))
     }
 

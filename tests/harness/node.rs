@@ -12,12 +12,20 @@ use std::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{ControlPlane, bin, expect_success, run};
+use super::{ControlPlane, bin, engine::etcd_defrag, expect_success, run};
 
 /// The component that is the whole node; killing it kills every pod.
 pub const NODE: &str = "node";
-/// The image of etcd pods: `etcd`, `etcdctl` and `etcd-load`.
-pub const ETCD_IMAGE: &str = "localhost/etcd:test";
+/// The image of etcd pods: `etcd`, `etcdctl` and `etcd-load`. Its tag is the version, as `scripts/controlplane.sh` reads it.
+pub fn etcd_image() -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let module = "go.etcd.io/etcd/server/v3 ";
+        let mut lines = include_str!("../controlplane/go.mod").lines();
+        let version = lines.find_map(|line| line.trim().strip_prefix(module));
+        format!("localhost/etcd:{}", version.unwrap_or_else(|| panic!("go.mod names no {module}")).trim())
+    })
+}
 
 /// What the supervisor says of its node.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,14 +43,14 @@ pub(super) struct NodeReport {
 pub struct Node {
     plane: ControlPlane,
     report: NodeReport,
-    engine: Engine,
     // Read again when the node is started again.
-    _images: Arc<Images>,
+    _images: Option<Arc<Images>>,
 }
 
 impl Node {
     /// Starts one with the images that every test needs; `None` where a node
-    /// cannot run, after having said so for the given test.
+    /// cannot run, after having said so for the given test. Where Jobs are to
+    /// run by [`Engine::BuiltIn`], our own image is needed besides.
     ///
     /// With `ETCD_DEFRAG_NODE=required` that is a failure instead.
     pub fn start(test: &str) -> Option<Self> {
@@ -59,13 +67,14 @@ impl Node {
         }
         let images = Images::get();
         let mut args = vec!["--node".to_owned()];
-        for archive in [&bin("pause.tar"), &bin("etcd.tar"), &images.engine] {
+        let engine = images.as_ref().map(|images| &images.engine);
+        for archive in [&bin("pause.tar"), &bin("etcd.tar")].into_iter().chain(engine) {
             args.push(format!("--image={}", archive.display()));
         }
         args.extend_from_slice(extra);
         let (plane, report) = ControlPlane::start_args(&args);
         let Some(report) = report else { panic!("controlplane up --node reported no node") };
-        Some(Self { plane, report, engine: images.kind, _images: images })
+        Some(Self { plane, report, _images: images })
     }
 
     /// The name of the node.
@@ -82,11 +91,6 @@ impl Node {
     pub fn host_ip(&self) -> Ipv4Addr {
         self.report.host_ip
     }
-
-    /// Which engine runs in the pods of Jobs.
-    pub fn engine(&self) -> Engine {
-        self.engine
-    }
 }
 
 impl Deref for Node {
@@ -97,47 +101,28 @@ impl Deref for Node {
     }
 }
 
-/// What stands behind the image of the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
-    /// `etcd-defrag` as found on `PATH`.
-    Real,
-    /// The stand-in of `tests/controlplane`, which takes the same flags: the
-    /// engine can be had neither as a Go module nor as a package.
-    StandIn,
-}
-
-/// The path of `etcd-defrag`, if it is on `PATH`.
-pub fn engine_on_path() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join("etcd-defrag")).find(|file| file.is_file())
-}
-
 /// Images that this process made. They are removed with the last node that uses
 /// them.
 struct Images {
     engine: PathBuf,
-    kind: Engine,
     _dir: TempDir,
 }
 
 impl Images {
-    fn get() -> Arc<Self> {
+    /// The engine's, where it can run in a pod.
+    fn get() -> Option<Arc<Self>> {
         static IMAGES: Mutex<Weak<Images>> = Mutex::new(Weak::new());
         let mut shared = IMAGES.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(images) = shared.upgrade() {
-            return images;
+            return Some(images);
         }
+        let program = etcd_defrag().ok()?;
         let dir = TempDir::with_prefix("etcd-defrag-images-").unwrap_or_else(|error| panic!("{error}"));
         let engine = dir.path().join("engine.tar");
-        let (program, kind) = match engine_on_path() {
-            Some(program) => (program, Engine::Real),
-            None => (bin("etcd-defrag-stand-in"), Engine::StandIn),
-        };
-        make_image(&engine, engine_image(), &[(&program, "/usr/local/bin/etcd-defrag")]);
-        let images = Arc::new(Self { engine, kind, _dir: dir });
+        make_image(&engine, engine_image(), &[(program, "/usr/local/bin/etcd-defrag")]);
+        let images = Arc::new(Self { engine, _dir: dir });
         *shared = Arc::downgrade(&images);
-        images
+        Some(images)
     }
 }
 

@@ -228,8 +228,14 @@ impl Component<'_> {
     /// What it has logged so far, in all its runs.
     #[track_caller]
     pub fn log(self) -> String {
-        let path = self.status().log;
+        let path = self.log_path();
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Where its log is.
+    #[track_caller]
+    pub fn log_path(self) -> PathBuf {
+        self.status().log
     }
 
     #[track_caller]

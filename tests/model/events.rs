@@ -9,7 +9,7 @@ use super::{
         STATEFULSET, SUSPENSIONS, TEMPLATES,
     },
     server::State,
-    store::{CRONJOBS, Class, Key, NAMESPACES, POLICIES, STATEFULSETS, key, uid_of},
+    store::{CONFIGMAPS, CRONJOBS, Class, Key, NAMESPACES, POLICIES, STATEFULSETS, key, uid_of},
 };
 use harness::random::Random;
 
@@ -139,6 +139,10 @@ pub(crate) enum Event {
         replica: usize,
         seconds: u64,
     },
+    /// Somebody pauses the whole fleet, or lets it go on.
+    Halt {
+        on: bool,
+    },
     BreakWatches,
     ExpireVersions,
     Pause {
@@ -194,9 +198,15 @@ pub(crate) fn random(random: &mut Random) -> Event {
         97 => Event::BreakWatches,
         98 => Event::ExpireVersions,
         99..=100 => Event::Settle,
-        101..=116 => Event::Pause { milliseconds: random.below(1500) },
+        101 => Event::Halt { on: random.one_in(2) },
+        102..=116 => Event::Pause { milliseconds: random.below(1500) },
         _ => Event::Pause { milliseconds: random.below(30_000) },
     }
+}
+
+/// Where the ConfigMap is that pauses the fleet.
+pub(crate) fn pause() -> Key {
+    key(CONFIGMAPS, "system", "etcd-defrag-webhook-pause")
 }
 
 pub(crate) fn statefulset(slot: usize) -> Key {
@@ -364,6 +374,11 @@ pub(crate) fn happen(event: &Event, state: &mut State) {
             let tier = if gold { json!("gold") } else { json!("clay") };
             store.update(&key, "kubectl", |object| object["metadata"]["labels"]["tier"] = tier).unwrap();
         }
+        Event::Halt { on: true } => {
+            let map = json!({"metadata": {"namespace": "system", "name": pause().name}, "data": {"reason": "a test"}});
+            let _ = store.create(&pause(), map, "kubectl-create", Class::Plain);
+        }
+        Event::Halt { on: false } => store.remove(&pause()),
         Event::BreakWatches => state.broken += 1,
         Event::ExpireVersions => {
             state.broken += 1;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
@@ -100,6 +101,17 @@ fn cronjob(wrong: &mut Vec<String>, state: &State, slot: usize, live: &Value, ex
     }
     expect(wrong, &at, "the policy", &notes["etcd-defrag.io/policy"], &json!(expected.policy.name));
     expect(wrong, &at, "the reason", &notes["etcd-defrag.io/policy-reason"], &json!(expected.policy.reason));
+    let [recorded, created] = [&notes["etcd-defrag.io/created-at"], &meta["creationTimestamp"]]
+        .map(|time| time.as_str().and_then(|time| time.parse::<Timestamp>().ok()));
+    if recorded.zip(created).is_none_or(|(recorded, created)| recorded.duration_since(created).abs().as_secs() > 10) {
+        wrong.push(format!("{at:?}: a record of a CronJob of {recorded:?}, and it is of {created:?}"));
+    }
+    let paused =
+        state.store.get(&events::pause()).map_or(Value::Null, |map| match &map["metadata"]["creationTimestamp"] {
+            Value::Null => json!("true"),
+            since => since.clone(),
+        });
+    expect(wrong, &at, "since when the fleet is paused", &notes["etcd-defrag.io/paused"], &paused);
     let asked =
         &state.store.get(&events::statefulset(slot)).unwrap()["metadata"]["annotations"]["etcd-defrag.io/defrag-now"];
     if !expected.prevented && !asked.is_null() && live["spec"]["suspend"] == false {

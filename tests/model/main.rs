@@ -20,15 +20,19 @@
     reason = "each case stands for itself, and a path for two kinds of step"
 )]
 
+mod calls;
 mod events;
 mod expected;
 mod fields;
 mod objects;
 mod oracle;
 mod orphans;
+mod preflight;
 mod real;
+mod retry;
 mod sequence;
 mod server;
+mod sharing;
 mod store;
 mod watching;
 
@@ -194,6 +198,42 @@ fn a_hundred_changes_a_second_end_in_one_write() {
         let writes = sequence::writes_after_changes(changes, Duration::from_millis(pause)).unwrap();
         assert_eq!(writes, ["the controller: PATCH cronjobs a/etcd-defrag-job"], "{changes} changes");
     }
+}
+
+/// A token asks once, and only where it became new while the CronJob was there.
+#[test]
+fn a_token_that_was_there_before_the_cronjob_starts_nothing() {
+    let made = [Event::Create { slot: 0, label: 4, setting: 0 }, Event::DefragNow { slot: 0, token: 1 }];
+    let enrolled = Event::Label { slot: 0, label: 0 };
+    let ask = |token| Event::DefragNow { slot: 0, token };
+    let lost = [Event::DeleteCronJob { slot: 0 }, Event::Settle];
+    let with =
+        |events: Vec<Event>| made.iter().cloned().chain([enrolled.clone(), Event::Settle]).chain(events).collect();
+    let cases: [(&str, Vec<Event>, usize); 7] = [
+        ("in the manifest", with(vec![]), 0),
+        ("the same value again", with(vec![ask(1)]), 0),
+        ("another value", with(vec![ask(2)]), 1),
+        ("after a change of leaders", with(vec![Event::Kill { replica: 0 }, Event::Kill { replica: 1 }, ask(2)]), 1),
+        ("the CronJob was lost", with(lost.to_vec()), 0),
+        ("the CronJob was lost after a run", with([vec![ask(2), Event::Settle], lost.to_vec()].concat()), 1),
+        ("the StatefulSet was made again", with(vec![ask(2), Event::Settle, Event::Recreate { slot: 0 }]), 1),
+    ];
+    for (case, events, runs) in cases {
+        let jobs = sequence::jobs_after(&events).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
+        assert_eq!(jobs.len(), runs, "{case}: {jobs:?}");
+    }
+}
+
+#[test]
+fn a_paused_fleet_runs_nothing_and_what_is_enrolled_meanwhile_neither() {
+    let create = |slot| Event::Create { slot, label: 0, setting: 0 };
+    let ask = Event::DefragNow { slot: 0, token: 7 };
+    let mut events =
+        vec![create(0), Event::Settle, Event::Halt { on: true }, Event::Settle, create(1), ask, Event::Settle];
+    assert_eq!(sequence::jobs_after(&events).unwrap(), Vec::<String>::new());
+    // Suspended by a person as well, it stays so.
+    events.extend([Event::Suspend { slot: 1, suspension: 0 }, Event::Settle, Event::Halt { on: false }, Event::Settle]);
+    assert_eq!(sequence::jobs_after(&events).unwrap().len(), 1, "the run that was asked for comes");
 }
 
 /// The message about the schedule quotes the next fire times, and somebody else's CronJob is looked at every five minutes.

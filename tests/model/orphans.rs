@@ -14,22 +14,22 @@ use super::{
     server::{Faults, KEPT},
 };
 
-const SLOT: usize = 0;
-const MINUTE: u64 = 60_000;
+pub(crate) const SLOT: usize = 0;
+pub(crate) const MINUTE: u64 = 60_000;
 
 /// Runs on a clock that stands still but where everybody waits.
-fn on_paused_clock(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(test);
+pub(crate) fn on_paused_clock<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(test)
 }
 
 /// An etcd with its CronJob.
-async fn enrolled(seed: u64) -> Run {
+pub(crate) async fn enrolled(seed: u64) -> Run {
     let mut run = Run::start(seed, Faults::default());
     happen(&mut run, &[Event::Create { slot: SLOT, label: 0, setting: 1 }, pause(5000)]).await;
     run
 }
 
-async fn happen(run: &mut Run, events: &[Event]) {
+pub(crate) async fn happen(run: &mut Run, events: &[Event]) {
     for event in events {
         if let Err(wrong) = run.happen(event).await {
             panic!("{event:?}: {wrong}");
@@ -38,7 +38,7 @@ async fn happen(run: &mut Run, events: &[Event]) {
 }
 
 /// Its CronJob now.
-fn cronjob(run: &Run) -> Option<Value> {
+pub(crate) fn cronjob(run: &Run) -> Option<Value> {
     run.server.state().store.get(&events::cronjob(SLOT)).cloned()
 }
 
@@ -47,7 +47,7 @@ fn since(run: &Run) -> Option<Timestamp> {
     cronjob(run)?["metadata"]["annotations"][ORPHANED_SINCE].as_str()?.parse().ok()
 }
 
-fn pause(milliseconds: u64) -> Event {
+pub(crate) fn pause(milliseconds: u64) -> Event {
     Event::Pause { milliseconds }
 }
 

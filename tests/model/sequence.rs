@@ -105,6 +105,19 @@ impl Sequence {
     }
 }
 
+/// Lets a sequence without faults happen and come to rest; the writes to Jobs.
+pub(crate) fn jobs_after(events: &[Event]) -> Result<Vec<String>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut run = Run::start(1, Faults::default());
+        for event in events.iter().chain([&Event::Settle]) {
+            run.happen(event).await?;
+        }
+        let state = run.server.state();
+        Ok(state.told.iter().filter(|write| write.contains(" jobs ")).cloned().collect())
+    })
+}
+
 /// Changes the defaults of a policy so many times, with a pause after each, and lets all come to rest; every write to a CronJob
 /// since the first change.
 pub(crate) fn writes_after_changes(changes: usize, pause: Duration) -> Result<Vec<String>, String> {
@@ -138,7 +151,7 @@ struct Replica {
 }
 
 impl Replica {
-    fn start(server: &Arc<Server>, identity: String) -> Self {
+    fn start(server: &Arc<Server>, identity: String, preflight: bool) -> Self {
         let link = Link::new(identity.clone());
         let client = server.client(&link);
         let snapshots = PolicySnapshots::follow(client.clone(), BTreeSet::new());
@@ -148,9 +161,13 @@ impl Replica {
         let options = Options {
             concurrency: 4,
             namespace: None,
+            own_namespace: "system".to_owned(),
             identity: identity.clone(),
             prometheus_files: std::path::PathBuf::new(),
-            cores: Cores::new(1),
+            preflight,
+            own_image: None,
+            engine_image: None,
+            cores: Cores::of_runtime(1),
             clock,
         };
         let lease = leadership::Config::new("system", "lease", identity);
@@ -173,13 +190,24 @@ pub(crate) struct Run {
     replicas: Vec<Replica>,
     started: usize,
     faults: Faults,
+    /// Whether each etcd is tried before its first run.
+    preflight: bool,
 }
 
 impl Run {
     pub(crate) fn start(seed: u64, faults: Faults) -> Self {
+        Self::with(seed, faults, false)
+    }
+
+    /// One in which each etcd is tried before its first run.
+    pub(crate) fn with_preflights(seed: u64) -> Self {
+        Self::with(seed, Faults::default(), true)
+    }
+
+    fn with(seed: u64, faults: Faults, preflight: bool) -> Self {
         let server = Server::new(seed ^ 0x5eed);
         server.with(events::begin);
-        let mut run = Self { server, oracle: Oracle::default(), replicas: Vec::new(), started: 0, faults };
+        let mut run = Self { server, oracle: Oracle::default(), replicas: Vec::new(), started: 0, faults, preflight };
         for _ in 0..2 {
             let replica = run.another();
             run.replicas.push(replica);
@@ -200,7 +228,7 @@ impl Run {
 
     fn another(&mut self) -> Replica {
         self.started += 1;
-        Replica::start(&self.server, format!("replica-{}", self.started))
+        Replica::start(&self.server, format!("replica-{}", self.started), self.preflight)
     }
 
     pub(crate) async fn happen(&mut self, event: &Event) -> Result<(), String> {

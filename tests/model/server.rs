@@ -98,10 +98,13 @@ pub(crate) struct State {
     pub(crate) violations: Vec<String>,
     /// The last writes, for the report of a failure.
     pub(crate) told: Vec<String>,
+    /// Every question about one object, the Lease apart.
+    pub(crate) asked: Vec<String>,
+    /// How often a kind was asked for that is not installed.
+    pub(crate) unknown: u64,
     /// StatefulSets that the controller was told to be there, by its own question and not by a watch.
     pub(crate) confirmed: HashSet<Key>,
-    /// When the sequence began, on the clock that stands still and on the one that people read.
-    begun: (Instant, Timestamp),
+    clock: Clock,
 }
 
 pub(crate) struct Server {
@@ -300,8 +303,11 @@ fn orphaned(key: &Key, cronjob: &Value) -> Option<Key> {
 
 impl State {
     pub(crate) fn new(seed: u64) -> Self {
+        // Long before the end of a day, with which texts may change.
+        let (begun, time) = (Instant::now(), "2026-03-02T00:10:00Z".parse::<Timestamp>().unwrap());
+        let clock: Clock = Arc::new(move || time + begun.elapsed());
         Self {
-            store: Store::default(),
+            store: Store::new(Arc::clone(&clock)),
             random: Random::seeded(seed),
             faults: Faults::default(),
             counts: Counts::default(),
@@ -309,16 +315,16 @@ impl State {
             broken: 0,
             violations: Vec::new(),
             told: Vec::new(),
+            asked: Vec::new(),
+            unknown: 0,
             confirmed: HashSet::new(),
-            // Long before the end of a day, with which texts may change.
-            begun: (Instant::now(), "2026-03-02T00:10:00Z".parse().unwrap()),
+            clock,
         }
     }
 
     /// The clock that the controller reads.
     pub(crate) fn clock(&self) -> Clock {
-        let (begun, time) = self.begun;
-        Arc::new(move || time + begun.elapsed())
+        Arc::clone(&self.clock)
     }
 
     /// Who holds the Lease.
@@ -330,12 +336,16 @@ impl State {
     fn perform(&mut self, call: &Call) -> Result<Value, Refusal> {
         let key = &call.key;
         if key.resource == store::POLICIES && self.no_policies {
+            self.unknown += 1;
             return Err(unknown());
         }
         if call.method == Method::GET && key.name.is_empty() {
             return Ok(self.list(key, call.query.get("labelSelector")));
         }
         if call.method == Method::GET {
+            if key.resource != "leases" {
+                self.asked.push(format!("the controller: GET {} {}/{}", key.resource, key.namespace, key.name));
+            }
             let found = self.store.get(key).cloned();
             if found.is_some() && key.resource == store::STATEFULSETS {
                 self.confirmed.insert(key.clone());

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
+use etcd_defrag_webhook::runtime::clock::Clock;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ pub(crate) const JOBS: &str = "jobs";
 pub(crate) const STATEFULSETS: &str = "statefulsets";
 pub(crate) const POLICIES: &str = "defragpolicies";
 pub(crate) const NAMESPACES: &str = "namespaces";
+pub(crate) const CONFIGMAPS: &str = "configmaps";
 /// Every resource that the controller asks for, with the version and kind of its objects.
 pub(crate) const RESOURCES: &[(&str, &str, &str)] = &[
     (STATEFULSETS, "apps/v1", "StatefulSet"),
@@ -23,6 +24,7 @@ pub(crate) const RESOURCES: &[(&str, &str, &str)] = &[
     (JOBS, "batch/v1", "Job"),
     (POLICIES, "etcd-defrag.io/v1alpha1", "DefragPolicy"),
     (NAMESPACES, "v1", "Namespace"),
+    (CONFIGMAPS, "v1", "ConfigMap"),
     ("pods", "v1", "Pod"),
     ("events", "events.k8s.io/v1", "Event"),
     ("leases", "coordination.k8s.io/v1", "Lease"),
@@ -87,8 +89,8 @@ pub(crate) enum Patch {
 }
 
 /// The store.
-#[derive(Default)]
 pub(crate) struct Store {
+    clock: Clock,
     pub(crate) objects: BTreeMap<Key, Stored>,
     pub(crate) log: Vec<Change>,
     pub(crate) version: u64,
@@ -100,6 +102,11 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let (objects, log, gone) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Self { clock, objects, log, version: 0, oldest: 0, gone, uids: 0 }
+    }
+
     pub(crate) fn get(&self, key: &Key) -> Option<&Value> {
         Some(&*self.objects.get(key)?.object)
     }
@@ -127,7 +134,7 @@ impl Store {
         } else {
             self.uids += 1;
             meta["uid"] = json!(format!("uid-{}", self.uids));
-            meta["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+            meta["creationTimestamp"] = json!((self.clock)().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
             meta["generation"] = json!(1);
         }
         meta["managedFields"] = fields::managed(&owners);
@@ -280,16 +287,17 @@ impl Store {
         }
     }
 
-    /// Ends every Job that runs, well or not.
+    /// Ends every Job that runs, well or not, after its container has started.
     pub(crate) fn finish_jobs(&mut self, failed: bool) {
         let running: Vec<Key> =
             self.of(JOBS).filter(|(_, job)| job.object["status"].is_null()).map(|(key, _)| key.clone()).collect();
         for key in running {
-            let type_ = if failed { "Failed" } else { "Complete" };
-            let condition =
-                json!({"type": type_, "status": "True", "lastTransitionTime": Timestamp::now().to_string()});
-            let _ =
-                self.update(&key, "kube-controller-manager", |job| job["status"] = json!({"conditions": [condition]}));
+            let (type_, count) = if failed { ("Failed", "failed") } else { ("Complete", "succeeded") };
+            let at = (self.clock)().to_string();
+            let ended = json!({count: 1, "conditions": [{"type": type_, "status": "True", "lastTransitionTime": at}]});
+            for status in [json!({"active": 1, "ready": 1}), ended] {
+                let _ = self.update(&key, "kube-controller-manager", |job| job["status"] = status);
+            }
         }
     }
 }

@@ -17,15 +17,15 @@ fn write(etcd: &EtcdCluster) -> Output {
     etcd.etcdctl(["put", "key", &"x".repeat(100_000)])
 }
 
-fn is_refused(written: &Output) -> bool {
+fn write_is_refused(written: &Output) -> bool {
     String::from_utf8_lossy(&written.stderr).contains(REFUSED)
 }
 
 /// The commands of the runbook, one script.
 fn drill() -> String {
     let page = files::read(&files::root().join("docs/runbooks/EtcdDefragNoSpace.md"));
-    let mend = page.split("## How to mend").nth(1).unwrap();
-    let blocks: Vec<&str> = mend.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let fix = page.split("## How to fix it").nth(1).unwrap();
+    let blocks: Vec<&str> = fix.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(blocks.len() >= 4, "the runbook has {} blocks of commands", blocks.len());
     blocks.join("\n")
 }
@@ -41,7 +41,7 @@ fn nospace_is_seen_and_the_runbook_leads_back() {
         "ALERTS{alertname=\"EtcdDefragNoSpace\", alertstate=\"firing\", namespace=\"tenants\", statefulset=\"etcd\"}";
     assert!(prometheus.query(alert).is_empty());
 
-    assert!((0..2_000).any(|_| is_refused(&write(&etcd))), "the etcd refuses no write");
+    assert!((0..2_000).any(|_| write_is_refused(&write(&etcd))), "the etcd refuses no write");
     eventually("the alert", SOON, || {
         write(&etcd);
         (!prometheus.query(alert).is_empty()).then_some(())
@@ -65,7 +65,7 @@ fn nospace_is_seen_and_the_runbook_leads_back() {
         prometheus.query(&gauge(restarted)).is_empty().then_some(())
     });
     assert!(etcd.etcdctl_ok(&["alarm", "list"]).contains("NOSPACE"));
-    assert!(is_refused(&write(&etcd)));
+    assert!(write_is_refused(&write(&etcd)));
 
     let mut script = Command::new("bash");
     script.args(["-euo", "pipefail", "-c", &drill()]);

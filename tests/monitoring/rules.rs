@@ -71,7 +71,7 @@ fn each_alert_says_what_to_do_and_has_a_page() {
         assert_eq!(text(&annotations["runbook_url"]), page);
         let page = files::read(&files::root().join(page));
         assert!(page.starts_with(&format!("# {name}\n")), "{name}: the page has another title");
-        for part in ["## What it means", "## How to check", "## How to mend"] {
+        for part in ["## What it means", "## How to check", "## How to fix it"] {
             assert!(page.contains(part), "{name}: the page has no part {part:?}");
         }
         assert!(

@@ -101,24 +101,47 @@ impl World {
         eventually("the CronJob", SOON, || {
             self.plane.get(&["-n", NAMESPACE, "cronjob", &format!("{NAME}-defrag-job")])
         });
-        let never = "etcd-defrag.io/schedule=never";
-        let refused = self.plane.kubectl(["-n", NAMESPACE, "annotate", "--overwrite", "statefulset", NAME, never]);
-        assert!(String::from_utf8_lossy(&refused.stderr).contains("[schedule-invalid]"));
+        self.write_is_refused();
         self.job(NAME, "succeeds", "Succeeded");
-        self.job(NAME, "fails", "Failed");
+        // What our own runner tells.
+        let member = json!({"name": "etcd-0", "did": "Defragmented", "sizeBefore": 9 << 20, "sizeAfter": 1 << 20, "seconds": 0.5});
+        let skipped = json!({"name": "etcd-1", "did": "Skipped"});
+        let result = json!({"version": 1, "outcome": "Failed", "members": [member, skipped], "membersTotal": 3,
+            "seconds": 1.0, "reason": "etcd-2 did not answer"});
+        self.ends(NAME, "fails", "Failed", Some(&result));
+        // As a preflight leaves it, which takes a node.
+        let preflight = "etcd-defrag.io/preflight=Succeeded 2026-01-31T00:05:00Z access 1a2b3c4d5e6f engine 0a1b2c3d4e5f \
+                         tries 1 job preflight: all members were reached";
+        let cronjob = format!("cronjob/{NAME}-defrag-job");
+        self.plane.kubectl_ok(&["-n", NAMESPACE, "annotate", &cronjob, preflight]);
         let value = "x".repeat(500_000);
         for index in 0..20 {
             self.etcd.put(&format!("key-{index}"), &value);
         }
         self.etcd.etcdctl_ok(&["del", "--prefix", "key-"]);
-        let revision = self.etcd.status()[0].revision.to_string();
-        self.etcd.etcdctl_ok(&["compact", &revision, "--physical"]);
-        self.prometheus.wait_for("etcd_member:reclaimable_bytes:max > 5e6");
+        self.etcd.compact();
+        eventually("each member to have much to reclaim", SOON, || {
+            // A member counts its free pages when it commits; an idle one is stale.
+            self.etcd.put("tick", "tock");
+            (self.prometheus.query("etcd_member:reclaimable_bytes:max > 5e6").len() == 3).then_some(())
+        });
         self.etcd.etcdctl_ok(&["defrag", "--cluster"]);
+    }
+
+    /// A write that is refused.
+    pub(crate) fn write_is_refused(&self) {
+        let never = "etcd-defrag.io/schedule=never";
+        let refused = self.plane.kubectl(["-n", NAMESPACE, "annotate", "--overwrite", "statefulset", NAME, never]);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("[schedule-invalid]"));
     }
 
     /// A run that ends like this. There is no node here: the end of its pod is written by the test.
     pub(crate) fn job(&self, etcd: &str, name: &str, phase: &str) {
+        self.ends(etcd, name, phase, None);
+    }
+
+    /// The same, and its engine says what it did.
+    fn ends(&self, etcd: &str, name: &str, phase: &str, result: Option<&Value>) {
         let from = format!("--from=cronjob/{etcd}-defrag-job");
         self.plane.kubectl_ok(&["-n", NAMESPACE, "create", "job", name, &from]);
         let selector = format!("job-name={name}");
@@ -126,7 +149,12 @@ impl World {
             let pods = self.plane.get(&["-n", NAMESPACE, "pods", "-l", &selector])?;
             Some(pods["items"].as_array()?.first()?["metadata"]["name"].as_str()?.to_owned())
         });
-        let status = json!({"status": {"phase": phase}}).to_string();
+        let terminated = result.map(|result| json!({"exitCode": 1, "reason": "Error", "message": result.to_string()}));
+        let containers = terminated.map(|terminated| {
+            json!([{"name": "etcd-defrag", "image": "x", "imageID": "x", "ready": false, "restartCount": 0,
+                "state": {"terminated": terminated}}])
+        });
+        let status = json!({"status": {"phase": phase, "containerStatuses": containers}}).to_string();
         self.plane.kubectl_ok(&[
             "-n",
             NAMESPACE,

@@ -5,7 +5,7 @@ mod member;
 
 use std::{process::Output, thread};
 
-use harness::{ControlPlane, EtcdPods, Fill, PodsOptions, eventually};
+use harness::{ControlPlane, Engine, EtcdPods, Fill, PodsOptions, eventually};
 use serde_json::{Value, json};
 
 use self::member::{Shape, Tls};
@@ -234,7 +234,8 @@ impl<'a> Run<'a> {
                 findings.contains(code).then_some(())
             });
         }
-        if skips && self.succeeds_without_skipping() {
+        // Our own runner reaches nobody but the endpoints that it is given.
+        if skips && Engine::here() == Engine::EtcdDefrag && self.succeeds_without_skipping() {
             return wrong("the first health check finds what is advertised");
         }
         // All of them are in one namespace.

@@ -36,6 +36,11 @@ fn a_liveness_probe_kills_a_member_at_work_as_was_foretold() {
     node.throttle(pods.namespace(), &first, Some(3));
     assert_eq!(pods.restarts(), [0, 0, 0]);
     pods.create_job("by-hand");
+    // As slow until it was killed, and no longer: it would be killed again at its next start, and its log be that one's.
+    eventually("the kubelet to start a member again", RUN, || {
+        pods.restarts().iter().any(|&times| times > 0).then_some(())
+    });
+    node.throttle(pods.namespace(), &first, None);
     let end = pods.job_end("by-hand", RUN);
     let log = pods.job_log("by-hand");
     assert!(!end.succeeded, "{log}");
@@ -44,7 +49,6 @@ fn a_liveness_probe_kills_a_member_at_work_as_was_foretold() {
         said.contains("failed liveness probe").then_some(said)
     });
     assert!(events.contains(&first), "{events}");
-    node.throttle(pods.namespace(), &first, None);
     let died = pods.log(&first, true);
     assert!(died.iter().any(|line| line.message == "starting defragment"));
     assert!(!died.iter().any(|line| line.message == "finished defragment"), "{first} was killed too late");

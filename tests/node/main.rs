@@ -10,10 +10,12 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod built_in;
 mod failures;
 mod field;
 mod liveness;
 mod measures;
 mod on_demand;
+mod partition;
 mod shapes;
 mod support;

@@ -6,12 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etcd_defrag_webhook::defrag::policy;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::support::{Before, RUN, SOON, World, container, namespace, world};
-use harness::{EtcdPods, Fill, PodsOptions, Prometheus, PrometheusOptions, eventually, prometheus};
+use super::support::{Before, RUN, SOON, World, chart_policy, container, namespace, policy, world};
+use harness::{Engine, EtcdPods, Fill, PodsOptions, Prometheus, PrometheusOptions, eventually, prometheus};
 
 const QUOTA: u64 = 64 << 20;
 /// What the burst leaves below the quota, at least, in bytes.
@@ -121,22 +120,21 @@ fn refusals(prometheus: &Prometheus, pods: &EtcdPods<'_>) -> f64 {
 /// A policy for one namespace, under which this Prometheus starts runs; waits until it tells of the etcd there.
 fn measure(world: &World, namespace: &str, prometheus: &Prometheus) {
     let node = &world.node;
-    node.apply(&serde_json::to_string(&policy::crd()).unwrap());
-    node.wait_established("defragpolicies.etcd-defrag.io");
-    let policy = json!({
+    let object = json!({
         "apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "drill"},
         "spec": {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "job": {"engine": Engine::here().name()},
             "metrics": {"prometheus": {
                 "url": prometheus.url(), "interval": "5s", "timeout": "2s", "staleAfter": "15s", "cooldown": "1m",
             }},
         },
     });
-    node.apply(&policy.to_string());
+    policy(node, &object);
     eventually("every member to be measured", SOON * 2, || {
         let conditions = node.get(&["defragpolicy", "drill"])?["status"]["conditions"].clone();
         let told = |one: &Value| {
-            one["type"] == "PrometheusReachable" && text(&one["message"]).contains("every member of 1 etcds")
+            one["type"] == "PrometheusReachable" && text(&one["message"]).contains("every member of 1 etcd")
         };
         conditions.as_array()?.iter().any(told).then_some(())
     });
@@ -206,8 +204,9 @@ fn measured(world: &World, pods: &EtcdPods<'_>, prometheus: &Prometheus) {
     assert_eq!(prometheus.value(&past(&alert("EtcdDefragNoSpace", pods))), None);
 }
 
-/// Without: the same writes raise NOSPACE. Then a person asks for a run that also lifts the alarm.
+/// Without: the same writes raise NOSPACE. Then a person asks for a run, which under the policy of the chart also lifts the alarm.
 fn unmeasured(world: &World, pods: &EtcdPods<'_>, prometheus: &Prometheus) {
+    chart_policy(&world.node, pods);
     burst(pods);
     let begun = Instant::now();
     let before = Before::of(pods);
@@ -240,7 +239,6 @@ fn unmeasured(world: &World, pods: &EtcdPods<'_>, prometheus: &Prometheus) {
         "annotate",
         "statefulset",
         pods.name(),
-        "etcd-defrag.io/auto-disalarm=true",
         "etcd-defrag.io/defrag-now=drill",
     ]);
     let job = eventually("the Job that was asked for", SOON, || Some(jobs(pods, world).first()?.0.clone()));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::support::{Before, RUN, SOON, container, defragments, namespace, waste, world};
+use super::support::{Before, RUN, SOON, chart_policy, container, defragments, namespace, waste, world};
 use harness::{EtcdPods, Fill, PodsOptions, Secrets, eventually};
 
 /// Nothing but the label: every setting is the built-in one, the 30 s between members included.
@@ -115,12 +115,14 @@ fn secrets_under_other_names_and_keys() {
     defragments(&world.node, &pods);
 }
 
-/// A full etcd refuses every write until somebody has freed space and lifted the alarm: here the Job does both.
+/// A full etcd refuses every write until somebody has freed space and lifted the alarm: under the policy of the chart the Job does
+/// both.
 #[test]
 fn a_full_etcd_takes_writes_again() {
     let Some(world) = world("a_full_etcd_takes_writes_again") else { return };
-    let options = quick(PodsOptions { quota: 64 << 20, ..PodsOptions::default() }).annotated("auto-disalarm", "true");
+    let options = quick(PodsOptions { quota: 64 << 20, ..PodsOptions::default() });
     let pods = EtcdPods::start(&world.node, &namespace(&world.node, "full"), options);
+    chart_policy(&world.node, &pods);
     pods.fill(Fill { until_full: true, ..Fill::to(pods.options().quota, 150) });
     let refused = pods.etcdctl(&["put", "a", "b"]);
     assert!(!refused.status.success() && pods.status().iter().all(|member| !member.errors.is_empty()));

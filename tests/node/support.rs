@@ -5,15 +5,21 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use etcd_defrag_webhook::defrag::policy;
+use serde_json::{Value, json};
 
 pub(crate) use harness::make_namespace as namespace;
-use harness::{ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, eventually, with_its_own_rights};
+use harness::{
+    ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, etcd_defrag, eventually, own_image, unavailable,
+    with_its_own_rights,
+};
 
 /// What the reconciler, the kubelet and the Job controller need at most for one step, with room for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// The same for a whole run.
 pub(crate) const RUN: Duration = Duration::from_mins(5);
+/// Our own image as the node knows it; nothing but `serve` says that it is called so.
+pub(crate) const OWN_IMAGE: &str = concat!("docker.io/library/etcd-defrag-webhook:", env!("CARGO_PKG_VERSION"));
 
 /// A node with `serve` on the machine beside it.
 pub(crate) struct World {
@@ -30,21 +36,62 @@ pub(crate) fn world(test: &str) -> Option<Arc<World>> {
     if let Some(world) = shared.upgrade() {
         return Some(world);
     }
-    let node = Node::start(test)?;
-    let serve = Serve::start_with(&node, &with_its_own_rights(&node));
+    if unavailable().is_some() {
+        // It says why; the image is not built for nothing.
+        let _ = Node::start(test);
+        return None;
+    }
+    let node = Node::start_with(test, &[format!("--image={}", own_image().display())])?;
+    if let Err(reason) = etcd_defrag() {
+        println!("{reason}: the runner of our own defragments, by a policy with job.engine: BuiltIn");
+        policy(&node, &Engine::BuiltIn.policy());
+    }
+    let mut options = with_its_own_rights(&node);
+    options.args.push(format!("--own-image={OWN_IMAGE}"));
+    let serve = Serve::start_with(&node, &options);
     let world = Arc::new(World { serve, node });
     *shared = Arc::downgrade(&world);
     Some(world)
 }
 
+/// Applies a policy, and before it the definition, which other tests may have applied already.
+pub(crate) fn policy(node: &Node, object: &Value) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let applying = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    node.apply(&serde_json::to_string(&policy::crd()).unwrap());
+    node.wait_established("defragpolicies.etcd-defrag.io");
+    drop(applying);
+    node.apply(&object.to_string());
+}
+
+/// Has the policy that the chart brings govern the etcd of this namespace, and waits until its CronJob follows.
+pub(crate) fn chart_policy(node: &Node, pods: &EtcdPods<'_>) {
+    let namespace = pods.namespace();
+    let mut object: Value =
+        serde_saphyr::from_str(include_str!("../../deploy/manifests/50-default-policy.yaml")).unwrap();
+    object["metadata"]["name"] = namespace.into();
+    object["spec"]["namespaceSelector"] = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
+    object["spec"]["job"]["engine"] = Engine::here().name().into();
+    policy(node, &object);
+    eventually("the CronJob to follow the policy of the chart", SOON, || {
+        (pods.cronjob()["metadata"]["annotations"]["etcd-defrag.io/policy"] == namespace).then_some(())
+    });
+}
+
 /// Waits for an event of ours on the StatefulSet of an etcd whose note is as wanted; returns the note.
 #[track_caller]
 pub(crate) fn event(plane: &ControlPlane, pods: &EtcdPods<'_>, reason: &str) -> String {
+    first_event(plane, pods, &[reason])
+}
+
+/// The same for any of these reasons.
+#[track_caller]
+pub(crate) fn first_event(plane: &ControlPlane, pods: &EtcdPods<'_>, reasons: &[&str]) -> String {
     let (namespace, name) = (pods.namespace(), pods.name());
-    eventually(&format!("event {reason} on {namespace}/{name}"), SOON, || {
+    eventually(&format!("event {reasons:?} on {namespace}/{name}"), SOON, || {
         let events = plane.get(&["-n", namespace, "events.events.k8s.io"])?;
         events["items"].as_array()?.iter().find_map(|event| {
-            (event["regarding"]["name"] == name && event["reason"] == reason)
+            (event["regarding"]["name"] == name && reasons.iter().any(|reason| event["reason"] == *reason))
                 .then(|| event["note"].as_str().unwrap_or_default().to_owned())
         })
     })
@@ -75,11 +122,21 @@ impl<'a> Before<'a> {
         Self { pods, statuses: pods.status() }
     }
 
-    /// Looks at what a Job has done.
+    /// Bytes of all members.
+    pub(crate) fn sizes(&self) -> u64 {
+        self.statuses.iter().map(|member| member.db_size).sum()
+    }
+
+    /// Looks at what a Job of this machine's engine has done.
     pub(crate) fn defragmented(&self, node: &Node, log: &str, job: &str) {
+        let own = container(&self.pods.cronjob())["image"] == OWN_IMAGE;
+        assert_eq!(own, Engine::here() == Engine::BuiltIn, "{}", self.pods.cronjob());
+        self.done(node, log, job);
+    }
+
+    /// Looks at what a Job has done, whatever runs in it.
+    pub(crate) fn done(&self, node: &Node, log: &str, job: &str) {
         let pods = self.pods;
-        let of_stand_in = log.lines().next().is_some_and(|line| line.contains("stand-in"));
-        assert_eq!(of_stand_in, node.engine() == Engine::StandIn, "{log}");
         self.smaller(log);
         self.one_at_a_time();
         assert_eq!(pods.restarts(), vec![0; pods.pods().len()], "a member was restarted");

@@ -91,7 +91,7 @@ fn lies_delays_and_errors_start_nothing_and_the_truth_does() {
         &json!({"url": format!("http://127.0.0.1:{}", prometheus.port),
         "interval": "5s", "timeout": "2s", "staleAfter": "30s", "cooldown": "1m"}),
     );
-    assert!(reason(&plane, "Answers").contains("every member of 1 etcds"));
+    assert!(reason(&plane, "Answers").contains("every member of 1 etcd"));
 
     let mut said = Vec::new();
     let trials = [

@@ -1,9 +1,12 @@
 //! `defrag-now`: a run that a person asks for.
 
+use std::process::Command;
+
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{create_job, end_job, etcd, event, jobs, ready, slowly, world};
-use harness::{ControlPlane, Serve, ServeOptions};
+use harness::{ControlPlane, Serve, ServeOptions, binary};
 
 const NAMESPACE: &str = "asked";
 
@@ -96,4 +99,78 @@ fn a_new_token_is_one_run_made_from_the_cronjob_and_waits_behind_the_guards() {
     served(&plane, "prompt", "two");
     assert_eq!(runs(&plane, "prompt").len(), 2);
     assert_eq!(jobs(&plane).len(), 6);
+}
+
+/// A CronJob that is new, be it made, lost or restored from a backup, knows of no token; the one that is there counts as served.
+#[test]
+fn a_token_that_was_there_before_its_cronjob_starts_nothing() {
+    let (plane, serve) = world();
+    plane.kubectl_ok(&["create", "namespace", NAMESPACE]);
+    let mut object = etcd(NAMESPACE, "etcd");
+    object["metadata"]["annotations"]["etcd-defrag.io/defrag-now"] = "manifest".into();
+    plane.apply(&object.to_string());
+    ready(&plane, NAMESPACE, "etcd", 3);
+    let uid = |cronjob: &Value| cronjob["metadata"]["uid"].as_str().unwrap().to_owned();
+    let recorded = |token: &'static str| {
+        slowly(&format!("{token} to be on record"), 60, || {
+            let cronjob = cronjob(&plane, "etcd")?;
+            let notes = &cronjob["metadata"]["annotations"];
+            (notes["etcd-defrag.io/last-defrag-now"] == token).then_some(cronjob)
+        })
+    };
+    let first = recorded("manifest");
+    let said = status(&plane);
+    assert!(
+        said.contains(
+            "asked/etcd: defrag-now \"manifest\": served, or older than its CronJob; a new value asks for a run"
+        ),
+        "{said}"
+    );
+    // One that became new is a run, which shows that nothing else holds one.
+    annotate(&plane, "etcd", &["defrag-now=new"]);
+    let backup = recorded("new");
+    assert_eq!(runs(&plane, "etcd").len(), 1);
+    let of = |cronjob: &Value| {
+        let uid = uid(cronjob);
+        runs(&plane, "etcd")
+            .into_iter()
+            .filter(|job| job["metadata"]["ownerReferences"][0]["uid"] == uid.as_str())
+            .count()
+    };
+
+    plane.kubectl_ok(&["-n", NAMESPACE, "delete", "cronjob", "etcd-defrag-job"]);
+    let second = recorded("new");
+    assert_ne!(uid(&first), uid(&second));
+    annotate(&plane, "etcd", &["defrag-now=newer"]);
+    let second = recorded("newer");
+    assert_eq!(of(&second), 1);
+
+    // A backup from before, while nobody leads, and a token that nobody saw come. Two CronJobs within 10 s are not told apart.
+    drop(serve);
+    let created: Timestamp = first["metadata"]["creationTimestamp"].as_str().unwrap().parse().unwrap();
+    slowly("the backup to be an old one", 60, || {
+        (Timestamp::now().duration_since(created).as_secs() > 12).then_some(())
+    });
+    plane.kubectl_ok(&["-n", NAMESPACE, "delete", "cronjob", "etcd-defrag-job"]);
+    let mut restored = backup;
+    for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"] {
+        restored["metadata"].as_object_mut().unwrap().remove(field);
+    }
+    restored.as_object_mut().unwrap().remove("status");
+    plane.apply(&restored.to_string());
+    annotate(&plane, "etcd", &["defrag-now=newest"]);
+    let _serve = Serve::start_with(&plane, &ServeOptions::default());
+    let third = recorded("newest");
+    assert_ne!(uid(&second), uid(&third));
+    // A run that was to start would have started with the next look, and this one is later.
+    annotate(&plane, "etcd", &["defrag-now=last"]);
+    let third = recorded("last");
+    assert_eq!(of(&third), 1);
+}
+
+/// What `status` prints.
+fn status(plane: &ControlPlane) -> String {
+    let args = ["status", "-n", NAMESPACE];
+    let output = Command::new(binary()).args(args).env("KUBECONFIG", plane.kubeconfig()).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -83,7 +83,7 @@ fn a_leader_that_hangs_writes_nothing_when_it_goes_on_and_one_that_dies_is_follo
         *by_name.entry(&write.name).or_default() += 1;
     }
     let duplicates: Vec<_> = by_name.iter().filter(|(_, count)| **count > 1).collect();
-    println!("SIGCONT: {} writes of CronJobs in all, {} of them twice", writes.len(), duplicates.len());
+    println!("SIGCONT: {} writes of CronJobs in all, {} of them double", writes.len(), duplicates.len());
     assert!(duplicates.is_empty() && writes.len() == ETCDS + 1, "{duplicates:?}");
 
     // Killed.

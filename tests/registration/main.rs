@@ -152,26 +152,68 @@ fn secrets_are_not_chosen_unjudged_through_any_status(
     passes(&["-n", "kube-system", "annotate", "statefulset/away", "etcd-defrag.io/client-secret=x"]);
 }
 
-/// Nobody answers, so each call of the enrolling entry fails open, which the audit log says.
-#[test]
-fn only_what_may_be_an_etcd_costs_a_call_to_enrol() {
-    let plane = harness::ControlPlane::start();
-    let target = Target::Url("https://127.0.0.1:1".to_owned());
-    let registration = Registration { target, ca_bundle: None, exempt_namespaces: Vec::new() };
-    plane.apply(&serde_saphyr::to_string(&registration.mutating()).unwrap());
-    let called = |args: &[&str], stdin: &str| {
-        let mark = plane.audit_mark();
-        plane.kubectl_stdin(args, stdin);
+/// Nobody answers, so each call of an entry that mutates fails open, which the audit log says.
+struct FailsOpen {
+    plane: harness::ControlPlane,
+}
+
+impl FailsOpen {
+    fn start() -> Self {
+        let plane = harness::ControlPlane::start();
+        let target = Target::Url("https://127.0.0.1:1".to_owned());
+        let registration = Registration { target, ca_bundle: None, exempt_namespaces: Vec::new() };
+        plane.apply(&serde_saphyr::to_string(&registration.mutating()).unwrap());
+        Self { plane }
+    }
+
+    /// Whether the write that `kubectl` makes with these arguments asks the entry.
+    fn asks(&self, entry: &str, args: &[&str], stdin: &str) -> bool {
+        let entry = format!("{entry}.etcd-defrag-webhook.etcd-defrag.io");
+        let mark = self.plane.audit_mark();
+        self.plane.kubectl_stdin(args, stdin);
         harness::eventually("the audit log to have the write", Duration::from_secs(20), || {
-            let writes = plane.audit_since(mark).of("statefulsets");
+            let writes = self.plane.audit_since(mark).of("statefulsets");
             let writes = writes.filter(|event| matches!(event.verb.as_str(), "create" | "patch"));
             let event = writes.into_iter().last()?;
-            let open = |(key, value): (&String, &String)| {
-                key.starts_with("failed-open.mutation.") && value == "enroll.etcd-defrag-webhook.etcd-defrag.io"
-            };
+            let open = |(key, value): (&String, &String)| key.starts_with("failed-open.mutation.") && *value == entry;
             Some(event.annotations.iter().any(open))
         })
-    };
+    }
+}
+
+#[test]
+fn a_value_that_a_person_changes_costs_one_call() {
+    let world = FailsOpen::start();
+    let labels = json!({"etcd-defrag.io/enabled": "true"});
+    let annotations = json!({
+        "etcd-defrag.io/schedule": "5 5 * * *",
+        "etcd-defrag.io/rule": "dbQuotaUsage > 0.5 && dbSizeFree > 200*1024*1024",
+        "etcd-defrag.io/defaulted": "rule",
+    });
+    let object = statefulset("set", &labels, &annotations);
+    harness::eventually("the configuration to be in force", Duration::from_secs(20), || {
+        world.asks("mutate", &["create", "--dry-run=server", "-f", "-"], &object).then_some(())
+    });
+    world.plane.apply(&object);
+    let annotate = |edit: &str| world.asks("mutate", &["annotate", "--overwrite", "statefulset/set", edit], "");
+    assert!(!annotate("etcd-defrag.io/schedule=6 6 * * *"), "a value of a person");
+    assert!(!annotate("example.com/note=x"), "a key of somebody else");
+    assert!(annotate("etcd-defrag.io/rule=dbSizeFree > 1024*1024*1024"), "a value that the policy gave");
+    assert!(annotate("etcd-defrag.io/defaulted=schedule,rule"), "the list of them");
+    assert!(annotate("etcd-defrag.io/time-zone=Europe/Rome"), "a new key");
+    assert!(annotate("etcd-defrag.io/time-zone-"), "a key that goes");
+    assert!(annotate("etcd-defrag.io/shedule=x"), "a key that does not exist");
+    assert!(
+        world.asks("mutate", &["set", "image", "statefulset/set", "etcd=registry.example/etcd:v3"], ""),
+        "the rest"
+    );
+}
+
+#[test]
+fn only_what_may_be_an_etcd_costs_a_call_to_enrol() {
+    let world = FailsOpen::start();
+    let plane = &world.plane;
+    let called = |args: &[&str], stdin: &str| world.asks("enroll", args, stdin);
     // What the API server makes of the rest of the object comes after its mutation.
     let create = ["create", "--dry-run=server", "--validate=ignore", "-f", "-"];
     let unlabelled = statefulset("bare", &json!({}), &json!({}));

@@ -207,7 +207,7 @@ fn mistakes() -> Vec<Case> {
             Code::CredentialsUnknown,
             none(),
             "/spec/template/spec/containers/0/env/2",
-            json!({"name": "ETCD_ROOT_PASSWORD", "value": "secret"}),
+            json!({"name": "ETCDCTL_USER", "value": "root:secret"}),
         ),
         at(Code::TooManyMembers, none(), "/spec/replicas", json!(11)),
         at(Code::TooMuchToRead, none(), "/spec/template/spec/containers/0/args", json!(vec!["-v"; 2048])),

@@ -43,9 +43,28 @@ pub(super) fn may_be_an_etcd() -> String {
     )
 }
 
-/// True of a create, and of an update that changes anything that an assessment goes by.
-pub(super) fn concerns_us() -> String {
-    format!("request.operation == 'CREATE' || object.spec != oldObject.spec ||\n{}", any_key_changes())
+/// True of a create, and of an update that the entry `mutate` has something to say about: there is something to fill in, or
+/// what changes is not for `validate` to answer. A value that a person changes is `validate`'s alone: one call.
+pub(super) fn may_be_filled_in_or_warned_about() -> String {
+    format!(
+        "request.operation == 'CREATE' || object.spec != oldObject.spec ||\n{} ||\n{} ||\n{}",
+        label_changes(),
+        what_is_filled_in_changes(),
+        unknown_keys()
+    )
+}
+
+/// True where an update adds or removes an annotation of ours, or changes one that the policy gives.
+fn what_is_filled_in_changes() -> String {
+    let (now, before) = ("object.metadata[?'annotations'][?key]", "oldObject.metadata[?'annotations'][?key]");
+    let defaulted = Key::Defaulted.annotation();
+    format!(
+        "{}.exists(key,\n  {now} != {before} &&\n  \
+         (!{now}.hasValue() || !{before}.hasValue() || key == '{defaulted}' ||\n    \
+         object.metadata[?'annotations'][?'{defaulted}'].orValue('').contains(key.substring({}))))",
+        list(Key::ALL),
+        PREFIX.len()
+    )
 }
 
 /// True where an update changes a key of ours, or brings in one under our prefix that does not exist.
@@ -56,10 +75,14 @@ pub(in crate::admission) fn any_key_changes() -> String {
 /// True where an update changes the label or one of our annotations. A map that is absent reads as empty.
 pub(super) fn our_keys_change() -> String {
     format!(
-        "object.metadata[?'labels'][?'{ENABLED}'] != oldObject.metadata[?'labels'][?'{ENABLED}'] ||\n\
-         {}.exists(key,\n  object.metadata[?'annotations'][?key] != oldObject.metadata[?'annotations'][?key])",
+        "{} ||\n{}.exists(key,\n  object.metadata[?'annotations'][?key] != oldObject.metadata[?'annotations'][?key])",
+        label_changes(),
         list(Key::ALL)
     )
+}
+
+fn label_changes() -> String {
+    format!("object.metadata[?'labels'][?'{ENABLED}'] != oldObject.metadata[?'labels'][?'{ENABLED}']")
 }
 
 /// True where an update brings in a label or an annotation under our prefix that does not exist. Taking one away is no

@@ -21,7 +21,11 @@ pub(super) enum Subject {
         enrolment: Enrollment,
         /// `None` where no policies were named.
         governing: Option<Governing>,
+        /// Whether another policy may govern, by labels of the namespace that are not in the input.
+        undecided: bool,
     },
+    /// Something of another kind, of which nothing is made.
+    Other { kind: String, namespace: String, name: String },
 }
 
 impl Subject {
@@ -30,14 +34,18 @@ impl Subject {
         match self {
             Self::Policy(name) => format!("DefragPolicy {name}"),
             Self::StatefulSet { object, .. } => format!("{}/{}", object.namespace(), object.name()),
+            Self::Other { kind, namespace, name } => format!("{kind} {namespace}/{name}"),
         }
     }
 
-    /// What governs it, where that is a question.
-    pub(super) fn governing(&self) -> Option<&Governing> {
+    /// What governs it and why, where that is a question.
+    pub(super) fn governed(&self) -> Option<String> {
         match self {
-            Self::StatefulSet { governing, enrolment: Enrollment::Enrolled, .. } => governing.as_ref(),
-            Self::StatefulSet { .. } | Self::Policy(_) => None,
+            Self::StatefulSet { governing, enrolment: Enrollment::Enrolled, undecided, .. } => {
+                let governing = governing.as_ref()?;
+                Some(if *undecided { governing.perhaps() } else { governing.why() })
+            }
+            Self::StatefulSet { .. } | Self::Policy(_) | Self::Other { .. } => None,
         }
     }
 
@@ -50,5 +58,10 @@ impl Subject {
 impl Assessed {
     pub(super) fn refused(&self) -> bool {
         !self.subject.is_only_looked_at() && self.findings.iter().any(Finding::denies)
+    }
+
+    /// Whether anything is said of it that concerns what is acted on.
+    pub(super) const fn is_clean(&self) -> bool {
+        self.subject.is_only_looked_at() || self.findings.is_empty()
     }
 }

@@ -154,7 +154,7 @@ fn result(assessed: &Assessed, finding: &Finding) -> SarifResult {
             },
             logical_locations: [Logical { fully_qualified_name: format!("{}: {}", subject.name(), finding.field) }],
         }],
-        properties: subject.governing().map(|governing| Properties { policy: governing.why() }),
+        properties: subject.governed().map(|policy| Properties { policy }),
     }
 }
 

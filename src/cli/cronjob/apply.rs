@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn apply(args: &Args) -> anyhow::Result<Exit> {
     trace("reading the kubeconfig");
-    let client = cluster::client().await?;
+    let client = args.access.client().await?;
     let (namespace, name) = (args.namespace(), args.name());
     let place = format!("{namespace}/{name}");
 

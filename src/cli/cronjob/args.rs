@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
-    cli::Format,
+    cli::{Format, cluster},
     defrag::{
         dns,
         keys::{ENABLED, Key},
@@ -36,6 +36,8 @@ pub(crate) struct Args {
     /// Read the StatefulSet from the cluster of the current kubeconfig, and apply its CronJob there
     #[arg(long)]
     pub(super) apply: bool,
+    #[command(flatten)]
+    pub(super) access: cluster::Access,
     /// Read the StatefulSet from a manifest instead of assuming one ("-" for standard input)
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "apply")]
     pub(super) file: Option<PathBuf>,

@@ -102,7 +102,8 @@ fn anchors_are_resolved_and_bombs_are_not() {
         let aliases = vec![format!("*a{}", level - 1); 10].join(",");
         bomb.push_str(&["a", &level.to_string(), ": &a", &level.to_string(), " [", &aliases, "]\n"].concat());
     }
-    assert!(refused(bomb).starts_with("f.yaml:"));
+    let said = refused(bomb);
+    assert!(said.starts_with("f.yaml:") && said.contains("limit") && !said.contains("quotation marks"), "{said}");
     let deep = format!("kind: A\nx: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
     assert!(refused(deep).starts_with("f.yaml:2: document 1: "));
 }
@@ -125,6 +126,46 @@ fn what_cannot_be_read_names_file_line_and_document() {
         assert!(message.starts_with(&format!("f.yaml:{line}: document {document}: ")), "{text:?}: {message}");
     }
     assert_eq!(refused(b"kind: A\nx: \xff\n"), "f.yaml:2: not UTF-8");
+    assert_eq!(
+        refused("kind: A\nx: {{ .Values.name }}\n"),
+        "f.yaml:2: document 1: this is a Helm template, which is no manifest before it is rendered; render it first: \
+         helm template RELEASE CHART | etcd-defrag-webhook check -f -"
+    );
+    let quoted = documents("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: '{{ .Release.Name }}-etcd'}\n");
+    let said = quoted[0].statefulset().unwrap_err().to_string();
+    assert!(said.starts_with("f.yaml:1: document 1: this is a Helm template"), "{said}");
+}
+
+#[test]
+fn a_number_where_a_text_belongs_is_advised_as_it_is_written() {
+    for (written, advised) in [
+        ("08", "08"),
+        ("1e9", "1e9"),
+        ("0440", "0440"),
+        (".5", ".5"),
+        ("+7", "+7"),
+        ("2379", "2379"),
+        ("0.50", "0.50"),
+        ("1e9 # bytes", "1e9"),
+    ] {
+        let mapping = format!("{STATEFULSET}  annotations:\n    etcd-defrag.io/free-above: {written}\n");
+        let flow = format!("{STATEFULSET}  annotations: {{a: ä, etcd-defrag.io/free-above: {advised}, b: c}}\n");
+        let list = format!("kind: List\nitems:\n- {}", mapping.trim_end().replace('\n', "\n  "));
+        for (text, behind) in
+            [(&mapping, false), (&flow, false), (&list, false), (&format!("kind: A\n---\n{mapping}"), true)]
+        {
+            let document = &documents(text)[usize::from(behind)];
+            let error = document.statefulset().unwrap_err().to_string();
+            assert!(error.ends_with(&format!("has to be a text, and is {advised}: write \"{advised}\"")), "{error}");
+        }
+    }
+    // What would be refused as it is written is advised in plain digits.
+    let error =
+        documents(&format!("{STATEFULSET}  annotations:\n    etcd-defrag.io/free-above: 0x10\n"))[0].statefulset();
+    assert!(error.unwrap_err().to_string().ends_with("is 0x10: write \"16\""));
+    let json = "{\"kind\": \"A\"}\n{\"apiVersion\": \"apps/v1\", \"kind\": \"StatefulSet\", \"metadata\": {\"name\": \"etcd\", \"namespace\": 1e3}}";
+    let error = documents(json)[1].statefulset().unwrap_err().to_string();
+    assert!(error.ends_with("is 1e3: write \"1e3\""), "{error}");
 }
 
 #[test]

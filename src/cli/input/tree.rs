@@ -17,6 +17,8 @@ pub(super) type Placed = Spanned<Node>;
 pub(super) enum Node {
     /// A string, number, boolean or null.
     Scalar(Value),
+    /// A number that is written in another way than it is shown: `08`, `1e9`.
+    Written(Number, Box<str>),
     /// A list.
     List(Vec<Placed>),
     /// A mapping, in the order it was written.
@@ -53,14 +55,31 @@ impl Node {
         }
     }
 
-    /// The value without the places; each place goes to `visit` with its path.
-    pub(super) fn into_value(self, path: &str, visit: &mut impl FnMut(String, u64)) -> Value {
-        let mut enter = |path: String, line: u64, placed: Placed| {
-            visit(path.clone(), line);
-            placed.value.into_value(&path, visit)
+    /// Finds how numbers are written in `lines`, which they were read from.
+    pub(super) fn find_written(&mut self, lines: &[&str]) {
+        match self {
+            Self::Scalar(_) | Self::Written(..) => {}
+            Self::List(items) => items.iter_mut().for_each(|item| written(item, lines)),
+            Self::Mapping(entries) => entries.iter_mut().for_each(|(_, item)| written(item, lines)),
+        }
+    }
+
+    /// The value without the places; each place goes to `visit` with its path, and with what is written there where that is a
+    /// number that looks otherwise.
+    pub(super) fn into_value(self, path: &str, visit: &mut impl FnMut(String, u64, Option<Box<str>>)) -> Value {
+        let mut enter = |path: String, line: u64, placed: Placed| match placed.value {
+            Self::Written(number, text) => {
+                visit(path, line, Some(text));
+                Value::Number(number)
+            }
+            value => {
+                visit(path.clone(), line, None);
+                value.into_value(&path, visit)
+            }
         };
         match self {
             Self::Scalar(value) => value,
+            Self::Written(number, _) => Value::Number(number),
             Self::List(items) => {
                 let place =
                     |(index, item): (usize, Placed)| enter(format!("{path}[{index}]"), item.referenced.line(), item);
@@ -76,6 +95,21 @@ impl Node {
             }
         }
     }
+}
+
+fn written(placed: &mut Placed, lines: &[&str]) {
+    let Node::Scalar(Value::Number(number)) = &placed.value else { return placed.value.find_written(lines) };
+    if let Some(text) = number_at(placed.defined, lines).filter(|text| *text != number.to_string()) {
+        placed.value = Node::Written(number.clone(), text.into());
+    }
+}
+
+/// The number that begins at a place of the text.
+fn number_at(place: serde_saphyr::Location, lines: &[&str]) -> Option<String> {
+    let index = |number: u64| usize::try_from(number.checked_sub(1)?).ok();
+    let rest = lines.get(index(place.line())?)?.chars().skip(index(place.column())?);
+    let text: String = rest.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_')).collect();
+    text.contains(|c: char| c.is_ascii_digit()).then_some(text)
 }
 
 /// The path of a key, as findings write it: `metadata.labels[example.org/key]`.

@@ -1,19 +1,31 @@
 //! Why a value is not of the type that it has to be, in words of manifests and not of the decoder.
 
-/// The decoder's message, in those words; one that is not known stays as it is.
-pub(super) fn of(message: &str) -> String {
+/// The decoder's message, in those words; one that is not known stays as it is. `written` is how a number is written, where that
+/// is not how the decoder shows it, and `text` is one to write in place of a value that is none.
+pub(super) fn of(message: &str, written: Option<&str>, text: Option<&str>) -> String {
     // Where it stands is said in front.
     let message = message.split(" at line ").next().unwrap_or(message);
-    mistyped(message)
+    mistyped(message, written, text)
         .or_else(|| out_of_range(message))
         .or_else(|| unknown_variant(message))
         .or_else(|| Some(format!("{} is missing", unquoted(message.strip_prefix("missing field ")?))))
         .unwrap_or_else(|| message.to_owned())
 }
 
-fn mistyped(message: &str) -> Option<String> {
+fn mistyped(message: &str, written: Option<&str>, text: Option<&str>) -> Option<String> {
     let (found, wanted) = message.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
     let wanted = Wanted::of(wanted);
+    let instead = || match (wanted, found) {
+        (Wanted::Text, "unit value" | "null") => Some("write a text in quotation marks, or remove it".to_owned()),
+        (Wanted::Text, _) => Some(match text {
+            Some(text) => format!("write \"{text}\""),
+            None if found == "sequence" => "write one text in quotation marks".to_owned(),
+            None => "write a text in quotation marks".to_owned(),
+        }),
+        (Wanted::List, "unit value" | "null") => Some("write [], or what belongs in it".to_owned()),
+        (Wanted::Mapping, "unit value" | "null") => Some("write {}, or the fields that belong below it".to_owned()),
+        _ => None,
+    };
     let (found, hint) = match found.split_once(' ') {
         Some(("string", text)) => {
             let bare = text.trim_matches('"');
@@ -24,17 +36,15 @@ fn mistyped(message: &str) -> Option<String> {
             };
             (format!("the text {text}"), fits.then(|| format!("write {bare} without quotation marks")))
         }
-        Some(("integer" | "boolean", value)) => value_found(unquoted(value), wanted),
-        Some(("floating", value)) => value_found(unquoted(value.trim_start_matches("point ")), wanted),
-        _ => (kind(found).to_owned(), None),
+        Some(("boolean", value)) => (unquoted(value).to_owned(), instead()),
+        Some(("integer" | "floating", value)) => {
+            let shown = unquoted(value.trim_start_matches("point "));
+            (written.unwrap_or(shown).to_owned(), instead())
+        }
+        _ => (kind(found).to_owned(), instead()),
     };
     let hint = hint.map_or_else(String::new, |hint| format!(": {hint}"));
     Some(format!("has to be {}, and is {found}{hint}", wanted.in_words()))
-}
-
-/// A value that is no text, and how it becomes one where that is wanted.
-fn value_found(value: &str, wanted: Wanted) -> (String, Option<String>) {
-    (value.to_owned(), (wanted == Wanted::Text).then(|| format!("write \"{value}\"")))
 }
 
 fn kind(found: &str) -> &str {
@@ -99,35 +109,81 @@ mod tests {
 
     #[test]
     fn no_word_of_the_decoder_is_left() {
-        for (message, words) in [
-            ("invalid type: string \"high\", expected i32", "has to be a whole number, and is the text \"high\""),
+        for (message, text, words) in [
+            ("invalid type: string \"high\", expected i32", None, "has to be a whole number, and is the text \"high\""),
             (
                 "invalid type: string \"2379\", expected i32",
+                None,
                 "has to be a whole number, and is the text \"2379\": write 2379 without quotation marks",
             ),
             (
                 "invalid type: string \"true\", expected a boolean",
+                None,
                 "has to be true or false, and is the text \"true\": write true without quotation marks",
             ),
-            ("invalid type: integer `5`, expected a string", "has to be a text, and is 5: write \"5\""),
-            ("invalid type: boolean `true`, expected a string", "has to be a text, and is true: write \"true\""),
-            ("invalid type: floating point `1.5`, expected i32", "has to be a whole number, and is 1.5"),
-            ("invalid type: map, expected a sequence", "has to be a list, and is a mapping"),
-            ("invalid type: sequence, expected struct Window", "has to be a mapping, and is a list"),
-            ("invalid type: null, expected a string at line 3 column 4", "has to be a text, and is null"),
+            ("invalid type: integer `5`, expected a string", Some("5"), "has to be a text, and is 5: write \"5\""),
+            (
+                "invalid type: integer `5`, expected a string",
+                None,
+                "has to be a text, and is 5: write a text in quotation marks",
+            ),
+            (
+                "invalid type: boolean `true`, expected a string",
+                Some("true"),
+                "has to be a text, and is true: write \"true\"",
+            ),
+            ("invalid type: floating point `1.5`, expected i32", None, "has to be a whole number, and is 1.5"),
+            ("invalid type: map, expected a sequence", None, "has to be a list, and is a mapping"),
+            ("invalid type: sequence, expected struct Window", None, "has to be a mapping, and is a list"),
+            (
+                "invalid type: null, expected struct Spec",
+                None,
+                "has to be a mapping, and is null: write {}, or the fields that belong below it",
+            ),
+            (
+                "invalid type: unit value, expected a sequence",
+                None,
+                "has to be a list, and is null: write [], or what belongs in it",
+            ),
+            (
+                "invalid type: null, expected a string at line 3 column 4",
+                None,
+                "has to be a text, and is null: write a text in quotation marks, or remove it",
+            ),
+            (
+                "invalid type: sequence, expected a string",
+                Some("0 3 * * *"),
+                "has to be a text, and is a list: write \"0 3 * * *\"",
+            ),
             (
                 "invalid value: integer `99999999999`, expected i32",
+                None,
                 "99999999999 is out of the range of whole numbers here",
             ),
             (
                 "unknown variant `Refuse`, expected one of `Deny`, `Warn`, `Audit`",
+                None,
                 "\"Refuse\" is none of Deny, Warn, Audit",
             ),
-            ("unknown variant `Some`, expected `Labeled` or `All`", "\"Some\" is none of Labeled, All"),
-            ("missing field `url`", "url is missing"),
-            ("something else", "something else"),
+            ("unknown variant `Some`, expected `Labeled` or `All`", None, "\"Some\" is none of Labeled, All"),
+            ("missing field `url`", None, "url is missing"),
+            ("something else", None, "something else"),
         ] {
-            assert_eq!(of(message), words, "{message}");
+            assert_eq!(of(message, None, text), words, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_shown_as_it_is_written() {
+        for (message, written, words) in [
+            (
+                "invalid type: floating point `8.0`, expected a string",
+                "08",
+                "has to be a text, and is 08: write \"08\"",
+            ),
+            ("invalid type: floating point `1.0`, expected i32", "1e0", "has to be a whole number, and is 1e0"),
+        ] {
+            assert_eq!(of(message, Some(written), Some(written)), words, "{message}");
         }
     }
 }

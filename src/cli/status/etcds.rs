@@ -15,12 +15,17 @@ use crate::{
         cronjob::{
             self,
             budget::Run,
+            last_run::LastRun,
+            names::{LAST_RUN, NOT_STARTED, PAUSED},
+            next_run::next_run,
             orphan,
             ownership::{Ownership, controlling_cronjob, ownership, statefulset_of_ours},
+            served,
         },
         finding::Finding,
+        keys::Key,
         policy::Governing,
-        schedule::{Schedule, TimeZone},
+        preflight::{self, Record},
         statefulset::StatefulSet,
     },
 };
@@ -40,6 +45,29 @@ pub(super) struct Sizes {
     pub(super) required: bool,
 }
 
+/// What the last preflight found.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Preflight {
+    pub(super) outcome: String,
+    pub(super) at: String,
+    pub(super) message: String,
+}
+
+impl Preflight {
+    fn of(record: Record) -> Self {
+        Self { outcome: record.outcome.to_string(), at: record.at.to_string(), message: record.text }
+    }
+}
+
+/// A token that asks for a run, or asked for one.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DefragNow {
+    pub(super) token: String,
+    /// Whether a run for it is still to come. Else it was served, or it was there when the CronJob was made.
+    pub(super) waits: bool,
+}
+
 /// One enrolled etcd. Times are RFC 3339.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +83,18 @@ pub(super) struct Etcd {
     /// Its time zone; `null` for the controller manager's.
     pub(super) time_zone: Option<String>,
     pub(super) suspended: bool,
+    /// The image of its runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) engine_image: Option<String>,
+    /// Since when the whole fleet is paused, and this CronJob with it, or `true` where nobody knows since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) paused: Option<String>,
+    /// What the last run did, as far as its engine tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_run: Option<LastRun>,
+    /// What became of the token that is set as `defrag-now`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) defrag_now: Option<DefragNow>,
     #[serde(serialize_with = "rfc3339")]
     pub(super) next_run: Option<Timestamp>,
     #[serde(serialize_with = "rfc3339")]
@@ -67,6 +107,12 @@ pub(super) struct Etcd {
     /// The last run that was required by what was measured: when, its Job and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_on_demand: Option<String>,
+    /// What the last preflight found: Running, Succeeded or Failed, when, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) preflight: Option<Preflight>,
+    /// Why the last run has not started: when that was seen, its Job and the cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) not_started: Option<String>,
     /// What a Prometheus says, where one was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sizes: Option<Sizes>,
@@ -116,11 +162,21 @@ impl Etcd {
                 Some(live) => live.spec.suspend == Some(true),
                 None => planned.is_some_and(|plan| plan.suspended),
             },
+            engine_image: live.and_then(engine_image),
+            paused: note(PAUSED),
+            last_run: note(LAST_RUN).and_then(|text| LastRun::read(&text)),
+            defrag_now: object.annotation(Key::DefragNow.annotation()).filter(|token| !token.is_empty()).map(|token| {
+                let asks =
+                    live.and_then(|live| served::asks(Some(token), &live.metadata, object.metadata.uid.as_deref()));
+                DefragNow { token: token.to_owned(), waits: asks.is_some() }
+            }),
             next_run: live.and_then(|live| next_run(live, now)),
             last_success: status.and_then(|status| status.last_successful_time.as_ref()).map(|time| time.0),
             last_failure: uid.and_then(|uid| failures.get(uid)).copied(),
             on_demand: note(ON_DEMAND),
             last_on_demand: note(LAST_ON_DEMAND),
+            preflight: note(preflight::ANNOTATION).and_then(|text| Record::read(&text)).map(Preflight::of),
+            not_started: note(NOT_STARTED),
             sizes: None,
             unmeasured: None,
             findings: as_acted_on(&governing.policy, assessment.findings),
@@ -133,21 +189,10 @@ impl Etcd {
     }
 }
 
-/// When a CronJob runs next; nothing where it is suspended.
-fn next_run(live: &CronJob, now: Timestamp) -> Option<Timestamp> {
-    if live.spec.suspend == Some(true) {
-        return None;
-    }
-    let zone = match &live.spec.time_zone {
-        Some(name) => TimeZone::parse(name).ok()?,
-        None => TimeZone::utc(),
-    };
-    let schedule = Schedule::parse(&live.spec.schedule).ok()?;
-    // `@every` counts from the last run, everything else is on the clock.
-    let last = live.status.as_ref().and_then(|status| status.last_schedule_time.as_ref());
-    let origin = last.or(live.metadata.creation_timestamp.as_ref()).map(|time| time.0);
-    let from = origin.filter(|_| live.spec.schedule.trim_start().starts_with("@every")).unwrap_or(now);
-    schedule.fire_times(from, &zone).find(|time| *time > now)
+/// The image that a CronJob runs.
+fn engine_image(live: &CronJob) -> Option<String> {
+    let pod = live.spec.job_template.spec.as_ref()?.template.spec.as_ref()?;
+    pod.containers.first()?.image.clone()
 }
 
 /// What is to be said of each CronJob whose StatefulSet was deleted without its pods.
@@ -183,37 +228,9 @@ pub(super) fn failures(jobs: &[Job]) -> BTreeMap<String, Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-
-    fn now() -> Timestamp {
-        "2026-03-01T12:00:00Z".parse().unwrap()
-    }
-
-    fn cronjob(spec: &Value, status: &Value) -> CronJob {
-        serde_json::from_value(json!({
-            "metadata": {"name": "e-defrag-job", "namespace": "n", "uid": "u", "creationTimestamp": "2026-03-01T00:30:00Z"},
-            "spec": spec, "status": status,
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn the_next_run_is_that_of_the_live_cronjob() {
-        let next = |spec: Value, status: Value| next_run(&cronjob(&spec, &status), now()).map(|time| time.to_string());
-        let spec = |schedule: &str| json!({"schedule": schedule, "jobTemplate": {}});
-        assert_eq!(next(spec("0 3 * * *"), json!({})).unwrap(), "2026-03-02T03:00:00Z");
-        let mut rome = spec("0 3 * * *");
-        rome["timeZone"] = json!("Europe/Rome");
-        assert_eq!(next(rome, json!({})).unwrap(), "2026-03-02T02:00:00Z");
-        assert_eq!(next(spec("@every 5h"), json!({})).unwrap(), "2026-03-01T15:30:00Z");
-        let ran = json!({"lastScheduleTime": "2026-03-01T11:00:00Z"});
-        assert_eq!(next(spec("@every 5h"), ran).unwrap(), "2026-03-01T16:00:00Z");
-        let mut paused = spec("0 3 * * *");
-        paused["suspend"] = json!(true);
-        assert_eq!(next(paused, json!({})), None);
-    }
 
     #[test]
     fn a_cronjob_that_is_kept_without_its_statefulset_is_said() {

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::etcds::{Etcd, Sizes};
+use super::etcds::{DefragNow, Etcd, Sizes};
 use crate::{
     controller::on_demand::client,
     defrag::{
@@ -17,7 +17,7 @@ use crate::{
         policy::{Governing, PolicySet, Source},
         quantity::human,
         statefulset::StatefulSet,
-        text::shorten,
+        text::{quoted, shorten},
     },
 };
 
@@ -132,6 +132,10 @@ pub(super) fn lines(etcds: &[Etcd]) -> Vec<String> {
                 human(sizes.reclaimable),
             ));
         }
+        if let Some(DefragNow { token, waits }) = &etcd.defrag_now {
+            let what = if *waits { "waits" } else { "served, or older than its CronJob; a new value asks for a run" };
+            lines.push(format!("{name}: defrag-now {}: {what}", quoted(token)));
+        }
         for (what, note) in [
             ("cannot be measured", &etcd.unmeasured),
             ("waits", &etcd.on_demand),
@@ -176,6 +180,8 @@ mod tests {
                 on_demand: Some("suspended: the CronJob is suspended".to_owned()),
                 ..etcd("still")
             },
+            Etcd { defrag_now: Some(DefragNow { token: "now\n!".to_owned(), waits: true }), ..etcd("asked") },
+            Etcd { defrag_now: Some(DefragNow { token: "now".to_owned(), waits: false }), ..etcd("served") },
             Etcd { unmeasured: Some("Prometheus has no database size.".to_owned()), ..etcd("gone") },
             etcd("unasked"),
         ];

@@ -5,39 +5,79 @@ use jiff::Timestamp;
 use super::etcds::Etcd;
 use crate::{
     cli::output::Page,
-    defrag::{finding::Finding, schedule::TimeZone, text::shorten},
+    defrag::{
+        cronjob::last_run::{LastRun, Retry},
+        finding::Finding,
+        schedule::TimeZone,
+        text::shorten,
+    },
 };
 
 /// The widest cell, in characters: the longest name there is.
 const CELL: usize = 253;
 
+/// How a table is printed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    /// With the namespace of each etcd.
+    pub(super) namespaces: bool,
+    /// With more of the last run.
+    pub(super) wide: bool,
+    /// With a line of headings.
+    pub(super) headings: bool,
+}
+
+const HEADINGS: [&str; COLUMNS] = [
+    "NAMESPACE",
+    "NAME",
+    "POLICY",
+    "SCHEDULE",
+    "NEXT RUN",
+    "LAST RUN",
+    "JOB",
+    "SKIPPED",
+    "BLOCKED",
+    "ENGINE",
+    "LAST SUCCESS",
+    "LAST FAILURE",
+    "FINDINGS",
+];
+const COLUMNS: usize = 13;
+/// The columns of a wide table only.
+const WIDE: std::ops::Range<usize> = 6..10;
+
 /// The table, and below it in full what refuses.
-pub(super) fn table(etcds: &[Etcd], namespaces: bool, now: Timestamp) -> Page {
+pub(super) fn table(etcds: &[Etcd], look: Look, now: Timestamp) -> Page {
     let mut page = Page::default();
     if etcds.is_empty() {
         return page;
     }
-    let mut rows = vec![
-        ["NAMESPACE", "NAME", "POLICY", "SCHEDULE", "NEXT RUN", "LAST SUCCESS", "LAST FAILURE", "FINDINGS"]
-            .map(str::to_owned),
-    ];
+    let mut rows = if look.headings { vec![HEADINGS.map(str::to_owned)] } else { Vec::new() };
     // Escapes count for the width of a column.
     rows.extend(etcds.iter().map(|etcd| row(etcd, now).map(|cell| shorten(&cell, CELL))));
-    let mut widths = [0; 8];
+    let mut widths = [0; COLUMNS];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
     for row in &rows {
-        let cells = row.iter().zip(widths).skip(usize::from(!namespaces));
-        let cells: Vec<String> = cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let is_shown = |column: usize| (look.namespaces || column > 0) && (look.wide || !WIDE.contains(&column));
+        let cells = row.iter().zip(widths).enumerate().filter(|(column, _)| is_shown(*column));
+        let cells: Vec<String> = cells.map(|(_, (cell, width))| format!("{cell:<width$}")).collect();
         page.line(cells.join("   ").trim_end());
     }
     let lines = super::measured::lines(etcds);
     if !lines.is_empty() {
         page.line("");
         for line in &lines {
+            page.line(line);
+        }
+    }
+    let starts: Vec<String> = etcds.iter().flat_map(starts).collect();
+    if !starts.is_empty() {
+        page.line("");
+        for line in &starts {
             page.line(line);
         }
     }
@@ -50,14 +90,43 @@ pub(super) fn table(etcds: &[Etcd], namespaces: bool, now: Timestamp) -> Page {
     page
 }
 
-fn row(etcd: &Etcd, now: Timestamp) -> [String; 8] {
-    let ago = |time: Option<Timestamp>| time.map_or_else(|| "<none>".to_owned(), |time| age(time, now));
+/// What is wrong with how runs of an etcd start. A preflight that went well is in the other forms of output only.
+fn starts(etcd: &Etcd) -> Vec<String> {
+    let name = format!("{}/{}", etcd.namespace, etcd.name);
+    let failed = etcd.preflight.as_ref().filter(|preflight| preflight.outcome == "Failed");
+    let failed =
+        failed.map(|preflight| format!("{name}: the preflight failed at {}: {}", preflight.at, preflight.message));
+    let stuck = etcd.not_started.as_ref().map(|why| format!("{name}: the last run has not started: {why}"));
+    let again = etcd.last_run.as_ref().and_then(|run| Some(format!("{name}: {}", again(run)?)));
+    failed.into_iter().chain(stuck).chain(again).collect()
+}
+
+/// What becomes of a run that touched no member.
+fn again(run: &LastRun) -> Option<String> {
+    let becomes = match run.retry.as_ref()? {
+        Retry::After(after) => format!("is started once more from {after} on, unless another run comes first"),
+        Retry::Started(job) => format!("was started once more as {job}"),
+        Retry::Dropped(why) => format!("is not started once more, because {why}"),
+    };
+    Some(format!("the run {} touched no member and {becomes}", run.job))
+}
+
+fn row(etcd: &Etcd, now: Timestamp) -> [String; COLUMNS] {
+    let none = || "<none>".to_owned();
+    let ago = |time: Option<Timestamp>| time.map_or_else(none, |time| age(time, now));
+    let last = etcd.last_run.as_ref();
+    let members = last.and_then(|run| run.members);
     [
         etcd.namespace.clone(),
         etcd.name.clone(),
         etcd.policy.clone().unwrap_or_else(|| "<built-in>".to_owned()),
         etcd.schedule.clone().unwrap_or_else(|| "<none>".to_owned()),
         next_run(etcd),
+        last.map_or_else(none, |run| format!("{} {}", age(run.ended, now), run.in_short())),
+        last.map_or_else(none, |run| run.job.clone()),
+        members.map_or_else(none, |members| members.skipped.to_string()),
+        members.map_or_else(none, |members| format!("{:.1}s", members.blocked_seconds)),
+        etcd.engine_image.clone().unwrap_or_else(none),
         ago(etcd.last_success),
         ago(etcd.last_failure),
         findings(&etcd.findings),
@@ -65,6 +134,9 @@ fn row(etcd: &Etcd, now: Timestamp) -> [String; 8] {
 }
 
 fn next_run(etcd: &Etcd) -> String {
+    if etcd.paused.is_some() {
+        return "paused".to_owned();
+    }
     if etcd.suspended {
         return "suspended".to_owned();
     }
@@ -104,7 +176,10 @@ fn age(time: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defrag::{finding::Code, keys::Key};
+    use crate::{
+        cli::status::etcds::Preflight,
+        defrag::{finding::Code, keys::Key},
+    };
 
     fn etcd(name: &str) -> Etcd {
         Etcd {
@@ -118,9 +193,43 @@ mod tests {
             next_run: Some("2026-03-02T02:17:00Z".parse().unwrap()),
             last_success: Some("2026-03-01T02:18:00Z".parse().unwrap()),
             last_failure: None,
+            last_run: run(
+                r#""Defragmented","seconds":66,"members":3,"defragmented":2,"skipped":1,"reclaimed":235929600,"blockedSeconds":4.1"#,
+            ),
             findings: Vec::new(),
             ..Etcd::default()
         }
+    }
+
+    /// The last run, from its outcome on.
+    fn run(rest: &str) -> Option<LastRun> {
+        LastRun::read(&format!(r#"{{"ended":"2026-03-01T02:18:00Z","job":"e-1","outcome":{rest}}}"#))
+    }
+
+    const ALL: Look = Look { namespaces: true, wide: false, headings: true };
+
+    #[test]
+    fn why_nothing_starts_stands_below_the_table() {
+        let preflight = |outcome: &str| {
+            let (outcome, at) = (outcome.to_owned(), "2026-03-01T02:00:00Z".to_owned());
+            Some(Preflight {
+                outcome,
+                at,
+                message: "x509: certificate signed by unknown authority\u{1b}[2J".to_owned(),
+            })
+        };
+        let etcds = [
+            Etcd { preflight: preflight("Succeeded"), ..etcd("well") },
+            Etcd { preflight: preflight("Failed"), ..etcd("wrong") },
+            Etcd { not_started: Some("2026-03-01T02:00:00Z stuck-defrag-job-1: no pod".to_owned()), ..etcd("stuck") },
+            Etcd { last_run: run(r#""Failed","retry":{"after":"2026-03-01T02:28:00Z"}"#), ..etcd("soon") },
+            Etcd { last_run: run(r#""Deferred","retry":{"started":"again-defrag-job-2"}"#), ..etcd("again") },
+            Etcd {
+                last_run: run(r#""Failed","retry":{"dropped":"the CronJob is suspended\u001b[2J"}"#),
+                ..etcd("off")
+            },
+        ];
+        insta::assert_snapshot!(table(&etcds, ALL, "2026-03-01T12:00:00Z".parse().unwrap()).plain());
     }
 
     #[test]
@@ -132,13 +241,22 @@ mod tests {
             Etcd {
                 policy: None,
                 time_zone: None,
+                last_run: run(r#""Succeeded","seconds":42"#),
                 last_failure: Some("2026-02-20T00:00:00Z".parse().unwrap()),
                 findings: vec![tight.clone()],
                 ..etcd("unzoned")
             },
-            Etcd { suspended: true, next_run: None, ..etcd("paused") },
+            Etcd { suspended: true, next_run: None, ..etcd("suspended") },
+            Etcd {
+                paused: Some("true".to_owned()),
+                last_run: run(
+                    r#""Deferred","seconds":300,"members":3,"defragmented":0,"skipped":1,"reclaimed":0,"blockedSeconds":0"#,
+                ),
+                ..etcd("paused")
+            },
             Etcd {
                 cron_job: None,
+                last_run: None,
                 schedule: None,
                 next_run: None,
                 last_success: None,
@@ -147,10 +265,12 @@ mod tests {
             },
         ];
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        insta::assert_snapshot!(table(&etcds, true, now).plain());
-        let first = table(&etcds, false, now).plain();
-        assert!(first.starts_with("NAME      POLICY "), "{first}");
-        assert_eq!(table(&[], true, now).plain(), "");
+        insta::assert_snapshot!(table(&etcds, ALL, now).plain());
+        let wide = table(&etcds, Look { wide: true, headings: false, ..ALL }, now).plain();
+        insta::assert_snapshot!("wide", wide);
+        let first = table(&etcds, Look { namespaces: false, ..ALL }, now).plain();
+        assert!(first.starts_with("NAME        POLICY "), "{first}");
+        assert_eq!(table(&[], ALL, now).plain(), "");
     }
 
     #[test]

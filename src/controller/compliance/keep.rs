@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use super::{Kind, Report, Shown, name};
 use crate::{
-    controller::{Context, Error, ObjectKey, object_state::Allowance},
+    controller::{Context, Error, ObjectKey, object_state::Allowance, watch::cache::Cache},
     defrag::{
         cronjob::{MANAGED_BY, MANAGER},
         statefulset::StatefulSet,
@@ -115,9 +115,13 @@ fn api(context: &Context, kind: Kind, namespace: &str) -> Api<DynamicObject> {
 }
 
 impl Reports {
-    /// Whether this report, of this name, is about the StatefulSet.
-    pub(crate) fn concern(report: &str, shown: &Shown, name_: &str, object: Option<&StatefulSet>) -> bool {
-        let uid = object.and_then(|object| object.metadata.uid.as_deref());
-        shown.statefulset == name_ || uid.is_some_and(|uid| report == name(uid))
+    /// Those that concern a StatefulSet: all that are about it, and the one that has the name of its own.
+    pub(crate) fn of(kind: Kind, cache: &Cache<Shown>, key: &ObjectKey, object: Option<&StatefulSet>) -> Self {
+        let mut shown: Vec<_> = cache.filed(key).map(|(name, shown)| (name.to_owned(), shown.clone())).collect();
+        let own = object.and_then(|object| object.metadata.uid.as_deref()).map(name);
+        if let Some(own) = own.filter(|own| shown.iter().all(|(name, _)| name != own)) {
+            shown.extend(cache.get(&ObjectKey::new(&key.namespace, &own)).map(|found| (own, found.clone())));
+        }
+        Self { kind, shown }
     }
 }

@@ -8,7 +8,10 @@ pub(super) mod keep;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference};
@@ -126,6 +129,10 @@ pub(super) struct Shown {
 impl Cached for Shown {
     fn differs(&self, old: &Self) -> bool {
         self != old
+    }
+
+    fn filed_under(&self) -> BTreeSet<Cow<'_, str>> {
+        BTreeSet::from([Cow::Borrowed(self.statefulset.as_str())])
     }
 }
 

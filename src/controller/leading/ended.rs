@@ -1,16 +1,25 @@
-//! Runs that have ended: whose they were, and what is said of those that failed.
+//! Runs that have ended: whose they were, and what is said of them.
 
 use std::sync::Arc;
 
 use super::{
     super::{
-        events::{self, Event},
-        runs::{CronJobId, failure_message, run_of},
+        runs::{
+            CronJobId,
+            ending::{self, Ended},
+            run_of,
+        },
         watch::observed::Job,
     },
     Leading, ObjectKey,
 };
-use crate::defrag::cronjob::{self, live::Live, ownership::statefulset_of_ours};
+use crate::defrag::cronjob::{
+    self, deferral,
+    last_run::LastRun,
+    live::Live,
+    names::{LAST_ON_DEMAND, RETRY_OF},
+    ownership::statefulset_of_ours,
+};
 
 impl Leading {
     /// Our CronJob of a StatefulSet, as the watch saw it.
@@ -34,29 +43,32 @@ impl Leading {
         }
     }
 
-    /// Publishes a failed run as an Event of the StatefulSet that it was for.
-    pub(super) fn publish_failure(&mut self, job: &Job) {
-        let (Some(failure), Some(uid), Some(name)) = (job.failure(), job.metadata.uid.clone(), &job.metadata.name)
+    /// Tells of a run that has ended: in an Event of the StatefulSet that it was for, on its CronJob, and in metrics.
+    pub(super) fn publish_end(&mut self, job: &Job) {
+        let (true, Some(uid), Some(name)) = (job.finished(), job.metadata.uid.clone(), job.metadata.name.clone())
         else {
             return;
         };
         let Some(of) = CronJobId::controlling(job) else { return };
         let Some(key) = run_of(job).filter(|key| self.runs_of(key).as_ref() == Some(&of)) else { return };
         let Some(object) = self.statefulsets.get(&key).cloned() else { return };
-        self.context.metrics.failed_runs.inc();
-        let reason = failure.reason.as_deref().unwrap_or("no reason given");
-        let message = failure.message.as_deref().unwrap_or("no message");
-        let what = format!("The defragmentation {name} failed ({reason}: {message}).");
-        let context = Arc::clone(&self.context);
-        self.background.spawn(async move {
-            let why = failure_message::of(context.client.clone(), &key.namespace, &uid).await;
-            let next = "The next run is the next scheduled one.";
-            let note = match why {
-                Some(why) => format!("{what} {next} {why}"),
-                None => format!("{what} {next} The log of the Job's pod may say more."),
-            };
-            let event = Event { unique: Some(uid), ..Event::warning("Defragment", "DefragmentationFailed", note) };
-            events::publish(&context, &object, event).await;
-        });
+        let Some(cronjob) = self.cronjob_of(&key) else { return };
+        let ended = job.ended_at().unwrap_or_else(|| (self.context.clock)());
+        // An earlier process told of it, or of a later one.
+        let told = LastRun::on(&cronjob.meta);
+        if told.is_some_and(|last| last.job == name || last.ended > ended) {
+            return;
+        }
+        let failure = job.failure_in_words();
+        let started = job.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
+        let deferred = job.failure().is_some_and(deferral::is_deferral);
+        let cause = self.starts.cause(&uid).map(ToOwned::to_owned);
+        // One that was started once more is not again, and what is measured asks by itself for another run on demand.
+        let may_be_retried = job.annotation(RETRY_OF).is_none() && job.annotation(LAST_ON_DEMAND).is_none();
+        let (no_pod_ever, unstarted) = (job.has_counted_no_pod(), self.starts.unstarted(&uid));
+        let job =
+            Ended { name, uid, started, at: ended, failure, deferred, cause, may_be_retried, no_pod_ever, unstarted };
+        let (context, cronjob) = (Arc::clone(&self.context), cronjob.meta.clone());
+        self.background.spawn(async move { ending::tell(&context, &object, cronjob, job).await });
     }
 }

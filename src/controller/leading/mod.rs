@@ -1,7 +1,12 @@
 //! What a process does from gaining the leadership to losing it. All state is of this time.
 
+mod concern;
 mod ended;
+mod paused;
+mod preflights;
 mod requests;
+mod retries;
+mod starts;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -20,20 +25,23 @@ use super::{
     compliance::{
         Kind, Shown,
         follow::{News, follow},
-        keep::{Reports, clear},
+        keep::clear,
     },
     metrics::etcd_metrics::Facts,
     object_state::{EtcdStatus, ObjectState},
     on_demand::OnDemand,
+    pause,
     policies::{
         policy_snapshot::Batch,
         status::{self, StatusWriter},
     },
+    preflight::Preflights,
     queue::{LONGEST_PAUSE_REFUSED, Next, Queue},
     reconcile::{Done, look, observe::Task},
-    runs::Runs,
+    retry::Retries,
+    runs::{Runs, starts::Starts},
     watch::{
-        cache::{Cache, Change},
+        cache::Cache,
         watches::{self, Watched, Watches},
     },
 };
@@ -84,12 +92,21 @@ pub(super) struct Leading {
     /// Whom each look is at, should it panic.
     looked_at: HashMap<Id, ObjectKey>,
     runs: Runs,
+    /// Jobs that have not started yet.
+    starts: Starts,
+    preflights: Preflights,
+    retries: Retries,
+    /// Preflights whose Jobs have ended and that the caches do not know yet: StatefulSet, Job, its uid, how.
+    ended_preflights: Vec<(ObjectKey, String, String, Result<(), String>)>,
     /// Events and deletions that nothing waits for but the end.
     background: JoinSet<()>,
     statuses: StatusWriter,
     /// The kind of report that is installed, and ours of it.
     compliance: Option<(Kind, Cache<Shown>)>,
     on_demand: OnDemand,
+    /// What is known of a pause of the fleet.
+    pause: pause::Told,
+    own_namespace: String,
 }
 
 impl Leading {
@@ -116,15 +133,22 @@ impl Leading {
             looks: JoinSet::new(),
             looked_at: HashMap::new(),
             runs: Runs::default(),
+            starts: Starts::default(),
+            preflights: Preflights::default(),
+            retries: Retries::default(),
+            ended_preflights: Vec::new(),
             background: JoinSet::new(),
             statuses: StatusWriter::default(),
             compliance: None,
             on_demand: OnDemand::default(),
+            pause: pause::Told::default(),
+            own_namespace: options.own_namespace.clone(),
         }
     }
 
     pub(super) async fn run(mut self, leadership: &mut Leadership, shutdown: &CancellationToken) -> End {
         let mut runs = watches::of_runs(&self.context.client, self.namespace.as_deref());
+        let mut pause = pause::watch(&self.context.client, &self.own_namespace);
         let mut compliance = follow(&self.context.client, self.namespace.as_deref());
         let mut snapshot_may_change = true;
         self.statuses.touch(Instant::now());
@@ -133,7 +157,10 @@ impl Leading {
             self.start_looks();
             let status_due = self.statuses.due().filter(|_| self.ready());
             let settles = self.unsettled.as_ref().map(Batch::due);
-            let asks = self.on_demand.due().filter(|_| self.ready());
+            let asks = self.on_demand.due().filter(|_| self.ready() && !self.retries.is_busy());
+            let retries = self.retries.due().filter(|_| self.ready());
+            let starts = self.starts.due().filter(|_| self.ready());
+            let preflights = self.preflights.due().filter(|_| self.ready());
             let due = self.queue.due().filter(|_| self.ready() && self.looks.len() < self.concurrency);
             tokio::select! {
                 // Dropping the looks ends them in the middle; none of them writes any more anyway.
@@ -144,6 +171,7 @@ impl Leading {
                 }
                 Some(event) = self.watch.next() => self.take(event),
                 Some(event) = runs.next() => self.take(event),
+                Some(event) = pause.next() => self.take_pause(event),
                 Some(news) = compliance.next() => self.take_compliance(news),
                 Some(done) = self.looks.join_next_with_id(), if !self.looks.is_empty() => self.finished(done),
                 Some(_) = self.background.join_next(), if !self.background.is_empty() => {}
@@ -156,6 +184,14 @@ impl Leading {
                 () = until(asks), if asks.is_some() => self.ask_prometheus(),
                 passed = self.on_demand.ended(&self.context), if self.on_demand.is_asking() => self.passed(passed),
                 () = until(settles), if settles.is_some() => self.settle(),
+                () = until(starts), if starts.is_some() => self.look_at_starts(),
+                seen = self.starts.ended(), if self.starts.is_looking() => if let Some((one, found)) = seen {
+                    self.not_started(&one, found);
+                },
+                () = until(preflights), if preflights.is_some() => self.begin_preflights(),
+                () = self.preflights.ended(), if self.preflights.is_busy() => {}
+                () = until(retries), if retries.is_some() => self.start_retries(),
+                tried = self.retries.ended(), if self.retries.is_busy() => self.tried(tried),
                 () = until(due), if due.is_some() => {}
             }
         }
@@ -178,14 +214,7 @@ impl Leading {
         let before = std::mem::replace(&mut self.snapshot, now);
         self.statuses.touch(Instant::now());
         self.on_demand.follow(&self.snapshot, Instant::now());
-        let none = Labels::new();
-        for (key, object) in self.statefulsets.iter() {
-            let labels = object.metadata.labels.as_ref().unwrap_or(&none);
-            let governed = |snapshot: &PolicySnapshot| snapshot.govern(&key.namespace, labels);
-            if !governed(&before).is_same(&governed(&self.snapshot)) {
-                self.queue.add(key);
-            }
-        }
+        self.govern_anew(&before);
         let all = enrols_all(&self.snapshot);
         if all != self.watches_all {
             self.watches_all = all;
@@ -217,16 +246,17 @@ impl Leading {
 
     /// Whether the caches are complete; before that, absence means nothing.
     fn ready(&self) -> bool {
-        self.statefulsets.ready() && self.cronjobs.ready()
+        self.statefulsets.ready() && self.cronjobs.ready() && self.pause.known()
     }
 
     fn start_looks(&mut self) {
         if !self.ready() {
             return;
         }
-        for job in self.runs.unpublished() {
-            self.publish_failure(&job);
+        for job in self.runs.unpublished((self.context.clock)()) {
+            self.publish_end(&job);
         }
+        self.conclude_ended();
         while self.looks.len() < self.concurrency
             && let Some(key) = self.queue.next(Instant::now())
         {
@@ -237,12 +267,9 @@ impl Leading {
     }
 
     fn task(&mut self, key: ObjectKey) -> Task {
-        let expected = cronjob::name(&key.name);
-        let cronjobs = self.cronjobs.within(&key.namespace).map(|(_, live)| live);
         let statefulset = self.statefulsets.get(&key).cloned();
-        let service = statefulset.as_ref().map_or("", |object| object.spec.service_name.as_str());
         Task {
-            cronjobs: cronjobs.filter(|live| live.concerns(&key.name, service, &expected)).cloned().collect(),
+            cronjobs: self.concerning(&key, statefulset.as_deref()),
             statefulset,
             reports: self.reports_of(&key),
             runs: self.runs.ended(self.runs_of(&key).as_ref()).copied().collect(),
@@ -250,15 +277,6 @@ impl Leading {
             state: self.states.get(&key).cloned().unwrap_or_default(),
             key,
         }
-    }
-
-    /// The reports that concern a StatefulSet; `None` while it is not known what there is.
-    fn reports_of(&self, key: &ObjectKey) -> Option<Reports> {
-        let (kind, cache) = self.compliance.as_ref().filter(|(_, cache)| cache.ready())?;
-        let object = self.statefulsets.get(key).map(AsRef::as_ref);
-        let shown = cache.within(&key.namespace).map(|(report, shown)| (report.name.clone(), shown.clone()));
-        let shown = shown.filter(|(report, shown)| Reports::concern(report, shown, &key.name, object)).collect();
-        Some(Reports { kind: *kind, shown })
     }
 
     fn take_compliance(&mut self, news: News) {
@@ -316,6 +334,7 @@ impl Leading {
                 }
                 self.states.extend(state.map(|state| (done.key.clone(), state)));
                 self.queue.finished(&done.key, Instant::now(), done.next);
+                self.preflights.touch(Instant::now());
                 self.tell(&done.key);
             }
             Err(failure) => {
@@ -354,6 +373,8 @@ impl Leading {
         let ended = timeout(GRACE, async {
             while self.looks.join_next().await.is_some() {}
             while self.background.join_next().await.is_some() {}
+            self.preflights.drain().await;
+            self.retries.drain().await;
         });
         if ended.await.is_err() {
             debug!("not everything under way came to its end in time");
@@ -367,6 +388,9 @@ impl Leading {
         };
         match event {
             Watched::StatefulSet(event) => {
+                if let Watch::Apply(object) = &event {
+                    self.preflights.changed(&ObjectKey::of(&object.metadata), Instant::now());
+                }
                 for change in self.statefulsets.take(event, of_concern) {
                     let [old, new] =
                         [&change.old, &change.new].map(|object| object.as_ref().map(|one| &one.metadata.labels));
@@ -392,9 +416,12 @@ impl Leading {
                 }
                 if let Some(key) = ran {
                     self.tell(&key);
+                    self.note_retry(&key);
                 }
             }
             Watched::Job(event) => {
+                self.take_start(&event);
+                self.take_preflight(&event);
                 if let Some(key) = self.runs.take(event) {
                     self.ran(&key);
                 }
@@ -408,23 +435,6 @@ impl Leading {
         for (key, _) in self.states.iter().filter(|(_, state)| state.in_place.is_some()) {
             if self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name))).is_none() {
                 self.queue.add(key);
-            }
-        }
-    }
-
-    /// Asks for a look at each StatefulSet that a changed CronJob concerns.
-    fn concerned(&mut self, change: &Change<Live>) {
-        for live in [&change.old, &change.new].into_iter().flatten() {
-            if let Some(name) = statefulset_of(&live.meta) {
-                self.queue.add(&ObjectKey::new(&change.key.namespace, name));
-                if cronjob::name(name) == change.key.name && live.defragments.is_none() {
-                    continue;
-                }
-            }
-            for (key, object) in self.statefulsets.within(&change.key.namespace) {
-                if live.concerns(&key.name, &object.spec.service_name, &cronjob::name(&key.name)) {
-                    self.queue.add(key);
-                }
             }
         }
     }

@@ -72,7 +72,7 @@ impl Leading {
     pub(super) fn passed(&mut self, (started, news): (Vec<Started>, bool)) {
         for run in started {
             let of = CronJobId::new(&run.key.namespace, &run.cronjob);
-            self.runs.started(of, run.job, run.place, run.at);
+            self.runs.started(of, run.job, Some(run.place), run.at);
         }
         if news {
             self.statuses.touch(Instant::now());

@@ -19,8 +19,13 @@ use prometheus_client::{
 use crate::{
     controller::{ObjectKey, object_state::ObjectState},
     defrag::{
-        cronjob::{budget::Run, live::Live},
+        cronjob::{
+            budget::Run,
+            last_run::{LastRun, Members},
+            live::Live,
+        },
         finding::{Code, Finding},
+        preflight::{self, Outcome, Record},
     },
 };
 
@@ -35,6 +40,27 @@ pub(crate) struct Facts {
     made: Option<Timestamp>,
     last_success: Option<Timestamp>,
     last_failure: Option<Timestamp>,
+    /// When the last preflight ended, and whether well.
+    preflight: Option<(Timestamp, bool)>,
+    /// What the last run did, where its engine tells.
+    last_run: Option<Told>,
+}
+
+/// What is told of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    reclaimed: u64,
+    blocked_millis: u64,
+    defragmented: u32,
+    skipped: u32,
+}
+
+impl Told {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from a float saturates")]
+    fn of(members: Members) -> Self {
+        let Members { reclaimed, blocked_seconds, defragmented, skipped, .. } = members;
+        Self { reclaimed, blocked_millis: (blocked_seconds * 1000.0) as u64, defragmented, skipped }
+    }
 }
 
 impl Facts {
@@ -50,9 +76,14 @@ impl Facts {
             longest_pause: planned.and_then(|planned| planned.longest_pause),
             suspended: planned.is_some_and(|planned| planned.suspended),
             findings: findings.map(|finding| (finding.code, hurts(finding))).collect(),
-            made: cronjob.and_then(|cronjob| cronjob.made),
+            made: cronjob.and_then(Live::created),
             last_success: cronjob.and_then(|cronjob| cronjob.last_success),
             last_failure: None,
+            preflight: cronjob.and_then(|cronjob| {
+                let last = Record::read(cronjob.annotation(preflight::ANNOTATION)?)?;
+                (last.outcome != Outcome::Running).then_some((last.at, last.outcome == Outcome::Succeeded))
+            }),
+            last_run: cronjob.and_then(|cronjob| LastRun::on(&cronjob.meta)?.members).map(Told::of),
         };
         for run in runs {
             let last = if run.failed { &mut facts.last_failure } else { &mut facts.last_success };
@@ -113,6 +144,26 @@ impl Collector for EtcdMetrics {
         each.time("last_successful_run", "When a run last ended well", |etcd| etcd.last_success)?;
         each.time("last_failed_run", "When the last of the failed Jobs that are still there ended", |etcd| {
             etcd.last_failure
+        })?;
+        each.gauge(
+            "preflight_succeeded",
+            "Whether the last preflight reached all members and logged in",
+            None,
+            |etcd| etcd.preflight.map(|(_, well)| u64::from(well)),
+        )?;
+        each.time("last_preflight", "When the last preflight ended", |etcd| etcd.preflight.map(|(at, _)| at))?;
+        each.gauge("last_run_reclaimed", "What the members gave back in the last run", Some(&Unit::Bytes), |etcd| {
+            Some(etcd.last_run?.reclaimed)
+        })?;
+        let blocked = "How long members answered nobody in the last run, one after the other";
+        each.gauge("last_run_blocked", blocked, Some(&Unit::Seconds), |etcd| {
+            Some(Duration::from_millis(etcd.last_run?.blocked_millis).as_secs_f64())
+        })?;
+        each.gauge("last_run_members_defragmented", "Members that the last run defragmented", None, |etcd| {
+            Some(etcd.last_run?.defragmented)
+        })?;
+        each.gauge("last_run_members_skipped", "Members that the last run left as they were", None, |etcd| {
+            Some(etcd.last_run?.skipped)
         })?;
         encode_findings(&etcds, &mut encoder)
     }

@@ -1,6 +1,7 @@
 //! What the reconciler counts.
 
 pub(super) mod etcd_metrics;
+pub(super) mod runs;
 
 use std::fmt::{self, Write as _};
 
@@ -49,12 +50,18 @@ pub struct ReconcileMetrics {
     pub repairs: Counter,
     /// Runs that failed.
     pub failed_runs: Counter,
+    /// Runs whose container did not start, by cause and Job.
+    pub not_started_runs: Counter,
+    /// Runs that ended.
+    pub(super) runs: runs::RunMetrics,
     /// StatefulSets that are enrolled; zero where another replica leads.
     pub enrolled: Gauge,
     /// Enrolled StatefulSets whose settings are refused.
     pub refused: Gauge,
     /// Enrolled StatefulSets whose CronJob's name belongs to somebody else.
     pub foreign: Gauge,
+    /// Since when the fleet is paused, in seconds since 1970; zero where it is not.
+    pub paused_since: Gauge,
     /// 1 where this replica leads.
     pub leader: Gauge,
     /// What is told of each enrolled etcd.
@@ -74,9 +81,12 @@ impl Default for ReconcileMetrics {
             reconciliations,
             repairs: Counter::default(),
             failed_runs: Counter::default(),
+            not_started_runs: Counter::default(),
+            runs: runs::RunMetrics::default(),
             enrolled: Gauge::default(),
             refused: Gauge::default(),
             foreign: Gauge::default(),
+            paused_since: Gauge::default(),
             leader: Gauge::default(),
             etcds: EtcdMetrics::default(),
             on_demand: super::on_demand::metrics::OnDemandMetrics::default(),
@@ -90,11 +100,22 @@ impl ReconcileMetrics {
         registry.register("reconciliations", "Reconciliations by result", self.reconciliations.clone());
         registry.register("repairs", "CronJobs that were edited or deleted and repaired", self.repairs.clone());
         registry.register("failed_runs", "Defragmentation Jobs that failed", self.failed_runs.clone());
+        registry.register(
+            "not_started_runs",
+            "Defragmentation Jobs whose container did not start, each cause once",
+            self.not_started_runs.clone(),
+        );
         registry.register("enrolled", "Enrolled StatefulSets", self.enrolled.clone());
         registry.register("refused", "Enrolled StatefulSets with refused settings", self.refused.clone());
         registry.register("foreign", "Enrolled StatefulSets whose CronJob name is taken", self.foreign.clone());
+        registry.register(
+            "paused_since_timestamp_seconds",
+            "Since when the fleet is paused, in seconds since 1970; 0 where it is not",
+            self.paused_since.clone(),
+        );
         registry.register("leader", "Whether this replica leads the reconciler", self.leader.clone());
         registry.register_collector(Box::new(self.etcds.clone()));
+        self.runs.register(registry);
         self.on_demand.register(registry);
     }
 

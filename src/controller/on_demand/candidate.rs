@@ -11,8 +11,6 @@ use crate::defrag::{
     statefulset::StatefulSet,
 };
 
-/// The annotation of our CronJob with the last run on demand: when, which Job, and why. The Job carries it, too.
-pub const LAST_ON_DEMAND: &str = "etcd-defrag.io/last-on-demand";
 /// The annotation of a Job on demand that takes the place kept for etcds above `emergencyAbove`, and its value.
 pub(crate) const PLACE: &str = "etcd-defrag.io/place";
 /// See [`PLACE`].

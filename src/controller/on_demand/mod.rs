@@ -29,7 +29,8 @@ use crate::{
     runtime::backoff,
 };
 
-pub use self::{candidate::LAST_ON_DEMAND, pass::ON_DEMAND};
+pub use crate::defrag::cronjob::names::{LAST_ON_DEMAND, ON_DEMAND};
+
 pub(super) use self::{
     candidate::{Candidate, Governed, KEPT, PLACE},
     pass::Reach,

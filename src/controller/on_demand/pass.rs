@@ -18,13 +18,11 @@ use super::{
     starting::{Started, start},
 };
 use crate::defrag::{
+    cronjob::{beside::Note, names::ON_DEMAND},
     ondemand::{Decision, Readings, Refusal, measure, wants},
     policy::Source,
+    text::counted,
 };
-
-/// The annotation of our CronJob that says why no run is started on demand although it may be required; absent where all is
-/// well. It changes with the reason and never with what was measured.
-pub const ON_DEMAND: &str = "etcd-defrag.io/on-demand";
 
 /// So many etcds are told of, each on its own, in one pass; of more, the condition of the policy tells.
 const TOLD: usize = 20;
@@ -68,7 +66,7 @@ pub(super) async fn pass(
             act(context, source, &candidates, policies, decided, &readings, now).await
         }
         Err(error) => {
-            warn!(url = source.url, %error, "Prometheus was asked in vain; no run starts because of it");
+            warn!(url = source.url, %error, "Prometheus query failed; no on-demand run started");
             PassResult { reach: unreachable(source, &error), strikes: strikes_of(&candidates), ..PassResult::default() }
         }
     };
@@ -174,7 +172,7 @@ async fn tell_each(
             break;
         }
         let live = CronJob { metadata: candidate.cronjob.clone(), ..CronJob::default() };
-        if let Err(error) = apply::annotate(context, &live, ON_DEMAND, wanted.as_deref()).await {
+        if let Err(error) = apply::annotate(context, &live, Note::OnDemand, wanted.as_deref()).await {
             debug!(statefulset = %candidate.key, %error, "an annotation could not be written");
             continue;
         }
@@ -209,7 +207,8 @@ fn reach(
 ) -> Reach {
     let all = candidates.len();
     if refused == 0 {
-        let message = format!("Prometheus ({}) answers, and tells of every member of {all} etcds.", source.url);
+        let message =
+            format!("Prometheus ({}) answers, and tells of every member of {}.", source.url, counted(all, "etcd"));
         return Reach { holds: true, reason: "Answers", message };
     }
     let examples: Vec<String> = candidates
@@ -240,9 +239,10 @@ fn reach(
         return Reach { holds: false, reason: "NothingMeasured", message };
     }
     let message = format!(
-        "Prometheus ({}) answers; {refused} of {all} etcds cannot be measured, and no run of theirs starts because of that: {list}. \
+        "Prometheus ({}) answers; {refused} of {} cannot be measured, and no run of theirs starts because of that: {list}. \
          The annotation {ON_DEMAND} of their CronJobs and Events of their StatefulSets say why.",
-        source.url
+        source.url,
+        counted(all, "etcd")
     );
     Reach { holds: true, reason: "SomeUnmeasured", message }
 }

@@ -17,11 +17,15 @@ use super::{
             readiness::readiness,
         },
     },
-    candidate::{Candidate, Governed, KEPT, LAST_ON_DEMAND, PLACE},
+    candidate::{Candidate, Governed, KEPT, PLACE},
 };
 use crate::defrag::{
     cronjob,
-    cronjob::ownership::{Ownership, ownership},
+    cronjob::{
+        beside::Note,
+        names::LAST_ON_DEMAND,
+        ownership::{Ownership, ownership},
+    },
     ondemand::{self, Decision, Hold, Pace, Place, Refusal, Wanting},
 };
 
@@ -148,7 +152,7 @@ fn held(decided: &mut [Result<Decision, Refusal>], index: usize, hold: Hold) {
     }
 }
 
-/// What holds a run for which there is no place: that members are not ready has to be mended, and a place comes by itself.
+/// What holds a run for which there is no place: that members are not ready has to be fixed, and a place comes by itself.
 async fn without_room(context: &Context, candidate: &Candidate, hold: Hold) -> Hold {
     match readiness(context, &candidate.key.namespace, &candidate.key.name).await {
         Ok(members) => ondemand::guard(false, false, members).err().unwrap_or(hold),
@@ -196,11 +200,12 @@ async fn try_one(context: &Context, one: &Waiting<'_>, place: Place, now: Timest
     let mark = format!("{now}: {reason}");
     let marks = [(LAST_ON_DEMAND, mark.as_str()), (PLACE, KEPT)];
     let marks = if place == Place::Kept { &marks[..] } else { &marks[..1] };
-    let request = Request { statefulset: &candidate.key.name, token: &format!("on-demand {now}"), marks };
+    let request =
+        Request { statefulset: &candidate.key.name, token: &format!("on-demand {now}"), marks, unless_since: None };
     let started = defrag_now::start(context, &live, &request).await?;
     if let Start::Started { name, .. } = &started {
         let note = format!("{now} {name}: {reason}");
-        apply::annotate(context, &live, LAST_ON_DEMAND, Some(&note)).await?;
+        apply::annotate(context, &live, Note::LastOnDemand, Some(&note)).await?;
     }
     Ok(started)
 }

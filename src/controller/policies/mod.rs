@@ -1,4 +1,5 @@
 //! Policies: the snapshot that everything goes by, and what their status says.
 
+mod engine;
 pub mod policy_snapshot;
 pub(super) mod status;

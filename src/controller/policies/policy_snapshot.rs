@@ -32,16 +32,24 @@ use crate::{
         ObjectKey,
         watch::cache::{Cache, Cached},
     },
-    defrag::policy::{self, Compiled, DefragPolicy, Labels, PolicySet, PolicySnapshot},
-    runtime::watch::{WATCH_SECONDS, pauses, why},
+    defrag::{
+        policy::{self, Compiled, DefragPolicy, Labels, PolicySet, PolicySnapshot},
+        text::counted,
+    },
+    runtime::{
+        backoff,
+        watch::{WATCH_SECONDS, pauses, why},
+    },
 };
 
 /// A snapshot follows when nothing has changed for this long …
 const QUIET: Duration = Duration::from_millis(100);
 /// … and at the latest this long after the first change.
 const LATEST: Duration = Duration::from_secs(1);
-/// How often a definition that is not installed is asked for.
+/// When a definition that is not installed is asked for again; the pause doubles each time …
 const MISSING_AGAIN: Duration = Duration::from_secs(5);
+/// … up to this.
+const MISSING_AGAIN_AT_MOST: Duration = Duration::from_secs(15);
 /// So many times in a row the API server has to say that the kind is unknown before policies that were known are
 /// forgotten.
 const MISSING_FOR_SURE: u32 = 3;
@@ -95,7 +103,7 @@ impl PolicySnapshots {
     /// Why the snapshot is not complete.
     pub fn check(&self) -> Result<String, String> {
         match &*self.completeness.borrow() {
-            Completeness::Synced => Ok(format!("{} policies", self.snapshots.borrow().policies().len())),
+            Completeness::Synced => Ok(counted(self.snapshots.borrow().policies().len(), "policy")),
             Completeness::Absent => Ok("DefragPolicy is not installed, so the built-in policy governs".to_owned()),
             Completeness::Waiting(why) => Err(format!("policies and namespaces are not known yet: {why}")),
         }
@@ -129,10 +137,11 @@ async fn run(
     let mut policies = follow();
     let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config());
     let mut namespaces = namespaces.backoff(pauses()).boxed();
-    let mut batch: Option<Batch> = None;
+    let mut gathered = Gathered::since(Instant::now());
     let mut ask_again: Option<Instant> = None;
     loop {
-        let changed = tokio::select! {
+        let due = gathered.due();
+        tokio::select! {
             () = snapshot.closed() => return,
             Some(event) = policies.next(), if ask_again.is_none() => {
                 let failed = event.is_err();
@@ -141,36 +150,69 @@ async fn run(
                     // same watch for ever; a list tells.
                     policies = follow();
                 }
-                let changed = builder.take_policy(event, &completeness);
-                ask_again = (failed && builder.absent).then(|| Instant::now() + MISSING_AGAIN);
-                changed
+                if builder.take_policy(event, &completeness) {
+                    gathered.policy(Instant::now());
+                }
+                ask_again = (failed && builder.absent).then(|| Instant::now() + missing_again(builder.missing));
             }
-            () = sleep_until(ask_again.unwrap_or_else(Instant::now)), if ask_again.is_some() => {
-                ask_again = None;
-                false
-            }
-            Some(event) = namespaces.next() => builder.take_namespace(event, &completeness),
-            () = sleep_until(batch.as_ref().map_or_else(Instant::now, Batch::due)), if batch.is_some() => {
-                batch = None;
+            () = sleep_until(ask_again.unwrap_or_else(Instant::now)), if ask_again.is_some() => ask_again = None,
+            Some(event) = namespaces.next() => if builder.take_namespace(event, &completeness) {
+                gathered.namespace(Instant::now());
+            },
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                gathered = Gathered::since(Instant::now());
                 snapshot.send_replace(Arc::new(builder.snapshot()));
-                false
             }
-        };
-        let now = Instant::now();
-        if changed {
-            batch = Some(Batch::at(now, batch));
         }
         if let Some(current) = builder.completeness()
             && *completeness.borrow() != current
         {
             // The first snapshot waits for nothing: before it, nothing is assessed.
             if matches!(*completeness.borrow(), Completeness::Waiting(_)) {
-                batch = None;
+                gathered = Gathered::since(Instant::now());
                 snapshot.send_replace(Arc::new(builder.snapshot()));
             }
             completeness.send_replace(current);
         }
     }
+}
+
+/// The changes that the next snapshot has, and when it follows.
+struct Gathered {
+    /// When the last one was sent.
+    sent: Instant,
+    policies: Option<Batch>,
+    /// Since when namespaces have changed.
+    namespaces: Option<Instant>,
+}
+
+impl Gathered {
+    /// Nothing, since a snapshot was sent just now.
+    const fn since(sent: Instant) -> Self {
+        Self { sent, policies: None, namespaces: None }
+    }
+
+    /// A policy changed. It is waited for further ones, since somebody may roll them out in steps.
+    fn policy(&mut self, now: Instant) {
+        self.policies = Some(Batch::at(now, self.policies));
+    }
+
+    /// A namespace changed. What is made in it waits for the snapshot, so that waits for nothing but the last one: of many namespaces that are
+    /// made at once, each snapshot has those of [`QUIET`].
+    fn namespace(&mut self, now: Instant) {
+        self.namespaces.get_or_insert(now);
+    }
+
+    /// When the snapshot is to be sent; `None` where nothing changed.
+    fn due(&self) -> Option<Instant> {
+        let namespaces = self.namespaces.map(|since| since.max(self.sent + QUIET));
+        self.policies.as_ref().map(Batch::due).into_iter().chain(namespaces).min()
+    }
+}
+
+/// The pause after a definition was found missing so many times in a row.
+fn missing_again(times: u32) -> Duration {
+    backoff::pause(MISSING_AGAIN, MISSING_AGAIN_AT_MOST, times)
 }
 
 /// Changes that become one snapshot.
@@ -367,83 +409,4 @@ fn interrupted(
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn guarded(name: &str, generation: i64, spec: &Value) -> DeserializeGuard<DefragPolicy> {
-        serde_json::from_value(json!({
-            "apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy",
-            "metadata": {"name": name, "uid": name, "generation": generation}, "spec": spec,
-        }))
-        .unwrap()
-    }
-
-    fn waiting() -> watch::Sender<Completeness> {
-        watch::channel(Completeness::Waiting(String::new())).0
-    }
-
-    #[test]
-    fn a_policy_is_read_once_a_generation() {
-        let (mut builder, completeness) = (SnapshotBuilder::default(), waiting());
-        let apply = |generation, priority| Ok(Event::Apply(guarded("a", generation, &json!({"priority": priority}))));
-        assert!(builder.take_policy(apply(1, 5), &completeness));
-        assert!(!builder.take_policy(apply(1, 5), &completeness), "a new status is no new policy");
-        assert!(builder.take_policy(apply(2, 7), &completeness));
-        assert_eq!(builder.snapshot().policies().iter().next().map(|one| one.priority), Some(7));
-        assert!(builder.take_policy(Ok(Event::Delete(guarded("a", 2, &json!({})))), &completeness));
-        assert!(builder.snapshot().policies().is_empty() && builder.compiled.is_empty());
-    }
-
-    #[test]
-    fn one_policy_that_cannot_be_decoded_does_not_hide_the_others() {
-        let (mut builder, completeness) = (SnapshotBuilder::default(), waiting());
-        for event in [
-            Event::Init,
-            Event::InitApply(guarded("bad", 1, &json!({"enrollment": "Some"}))),
-            Event::InitApply(guarded("good", 1, &json!({}))),
-            Event::InitDone,
-        ] {
-            builder.take_policy(Ok(event), &completeness);
-        }
-        assert!(builder.policies.ready());
-        let snapshot = builder.snapshot();
-        assert_eq!(snapshot.policies().iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["good"]);
-    }
-
-    #[test]
-    fn policies_are_forgotten_only_when_their_kind_is_gone_for_sure() {
-        let not_found = || {
-            let status = kube::core::Status::failure("404 page not found", "Failed to parse error data").with_code(404);
-            Err(watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status))))
-        };
-        let (mut builder, completeness) = (SnapshotBuilder::default(), waiting());
-        builder.take_policy(Ok(Event::Apply(guarded("a", 1, &json!({})))), &completeness);
-        for _ in 1..MISSING_FOR_SURE {
-            builder.take_policy(Ok(Event::Init), &completeness);
-            assert!(!builder.take_policy(not_found(), &completeness));
-        }
-        builder.take_policy(Ok(Event::Init), &completeness);
-        assert!(builder.take_policy(not_found(), &completeness));
-        assert!(builder.snapshot().policies().is_empty());
-        builder.take_namespace(Ok(Event::Init), &completeness);
-        builder.take_namespace(Ok(Event::InitDone), &completeness);
-        assert_eq!(builder.completeness(), Some(Completeness::Absent));
-        builder.take_policy(Ok(Event::Init), &completeness);
-        builder.take_policy(Ok(Event::InitDone), &completeness);
-        assert_eq!(builder.completeness(), Some(Completeness::Synced));
-    }
-
-    #[test]
-    fn a_burst_is_taken_up_when_it_is_over_or_lasts_too_long() {
-        let start = Instant::now();
-        let first = Batch::at(start, None);
-        assert_eq!(first.due(), start + QUIET);
-        let mut batch = first;
-        for step in 1..100 {
-            batch = Batch::at(start + Duration::from_millis(step * 10), Some(batch));
-        }
-        assert_eq!(batch.due(), start + LATEST);
-    }
-}
+mod tests;

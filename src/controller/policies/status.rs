@@ -22,7 +22,10 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::policy_snapshot::Batch;
+use super::{
+    engine::{self, Images},
+    policy_snapshot::Batch,
+};
 use crate::{
     controller::{Context, Error, ObjectKey, object_state::LastLook, on_demand::Reach},
     defrag::{
@@ -32,6 +35,7 @@ use crate::{
             Compiled, DefragPolicy, Labels, PolicySnapshot,
             api::{DefragPolicyStatus, Violation},
         },
+        text::counted,
     },
 };
 
@@ -98,9 +102,10 @@ pub(crate) fn tally<'a>(
 }
 
 /// The status of a policy. Conditions that hold as before keep the time of `before`.
-pub(crate) fn status(
+fn status(
     policy: &Compiled,
     tally: &Tally,
+    images: Images<'_>,
     before: &DefragPolicyStatus,
     now: Timestamp,
 ) -> DefragPolicyStatus {
@@ -127,7 +132,9 @@ pub(crate) fn status(
             last_transition_time: since.map_or(Time(now), |old| old.last_transition_time.clone()),
         }
     };
+    let (engine_image, follows) = engine::followed(&policy.policy.job.shape, images);
     let mut conditions = vec![condition("Ready", ready), condition("Valid", valid), condition("Governing", governing)];
+    conditions.push(condition("EngineFollowsRelease", follows));
     conditions.extend(
         tally
             .prometheus
@@ -140,6 +147,7 @@ pub(crate) fn status(
         compliant: count(tally.matched - tally.violating),
         violating: count(tally.violating),
         violations: tally.violations.clone(),
+        engine_image: Some(engine_image),
         conditions,
     }
 }
@@ -183,20 +191,20 @@ fn government(tally: &Tally) -> (bool, &'static str, String) {
     }
     if tally.matched == 0 {
         let message = format!(
-            "Each of the {} enrolled StatefulSets that match is governed by another policy of higher priority, or of the same \
-             and with a name that comes first: {}. Give this one a higher priority, or remove it.",
-            tally.selected,
+            "{} that it selects: each is governed by another policy of higher priority, or of the same and with a name that \
+             comes first: {}. Give this one a higher priority, or remove it.",
+            counted(tally.selected, "enrolled StatefulSet"),
             others()
         );
         return (false, "Shadowed", message);
     }
     let message = if tally.matched == tally.selected {
-        format!("It governs {} enrolled StatefulSets.", tally.matched)
+        format!("It governs {}.", counted(tally.matched, "enrolled StatefulSet"))
     } else {
         format!(
-            "It governs {} of the {} enrolled StatefulSets that match; the others are governed by {}.",
+            "It governs {} of {} that match; the others are governed by {}.",
             tally.matched,
-            tally.selected,
+            counted(tally.selected, "enrolled StatefulSet"),
             others()
         )
     };
@@ -315,7 +323,8 @@ async fn write(
         let identity = (policy.name.clone(), policy.uid.clone());
         let tally = tallies.get(&policy.name).unwrap_or(&none);
         let before = known.remove(&identity);
-        let wanted = status(policy, tally, before.as_ref().unwrap_or(&fresh), Timestamp::now());
+        let images = Images { own: context.own_image.as_deref(), engine: context.engine_image.as_deref() };
+        let wanted = status(policy, tally, images, before.as_ref().unwrap_or(&fresh), Timestamp::now());
         if before.as_ref() != Some(&wanted) {
             context.may_write()?;
             let patch = json!({"metadata": {"uid": policy.uid}, "status": {
@@ -325,6 +334,7 @@ async fn write(
                 "violating": wanted.violating,
                 // Also where it is empty: a merge leaves out nothing.
                 "violations": wanted.violations,
+                "engineImage": wanted.engine_image,
                 "conditions": wanted.conditions,
             }});
             match in_time(api.patch_status(&policy.name, &params, &Patch::Merge(&patch))).await? {
@@ -377,6 +387,10 @@ mod tests {
         Arc::new(compile(&serde_json::from_value(object).unwrap(), Timestamp::UNIX_EPOCH))
     }
 
+    fn told(policy: &Compiled, tally: &Tally, before: &DefragPolicyStatus, now: Timestamp) -> DefragPolicyStatus {
+        status(policy, tally, Images::default(), before, now)
+    }
+
     fn reasons(status: &DefragPolicyStatus) -> Vec<(&str, &str, &str)> {
         status.conditions.iter().map(|one| (one.type_.as_str(), one.status.as_str(), one.reason.as_str())).collect()
     }
@@ -402,24 +416,29 @@ mod tests {
         let tallies = tally(&snapshot, objects.iter().map(|(key, labels, last_look)| (key, labels, last_look)));
         let of = |policy: &Compiled| {
             let tally = tallies.get(&policy.name).cloned().unwrap_or_default();
-            status(policy, &tally, &DefragPolicyStatus::default(), Timestamp::UNIX_EPOCH)
+            told(policy, &tally, &DefragPolicyStatus::default(), Timestamp::UNIX_EPOCH)
         };
         let first = of(&a);
         assert_eq!((first.matched, first.compliant, first.violating), (2, 1, 1));
         assert_eq!(first.violations[0].name, "one");
         assert_eq!(
             reasons(&of(&b)),
-            [("Ready", "True", "Shadowed"), ("Valid", "True", "Valid"), ("Governing", "False", "Shadowed")]
+            [
+                ("Ready", "True", "Shadowed"),
+                ("Valid", "True", "Valid"),
+                ("Governing", "False", "Shadowed"),
+                ("EngineFollowsRelease", "True", "NotSet")
+            ]
         );
         assert!(of(&b).conditions[2].message.contains("comes first: a."));
-        assert!(of(&c).conditions[2].message.contains("governs 1 of the 3"));
+        assert!(of(&c).conditions[2].message.contains("governs 1 of 3 enrolled StatefulSets"));
         assert_eq!(reasons(&of(&d))[2], ("Governing", "False", "MatchesNothing"));
     }
 
     #[test]
     fn what_is_wrong_with_a_policy_is_told_in_the_words_of_the_finding() {
         let policy = policy("bad", &json!({"defaults": {"schedule": "0 0 31 2 *"}}));
-        let status = status(&policy, &Tally::default(), &DefragPolicyStatus::default(), Timestamp::UNIX_EPOCH);
+        let status = told(&policy, &Tally::default(), &DefragPolicyStatus::default(), Timestamp::UNIX_EPOCH);
         assert_eq!(reasons(&status)[..2], [("Ready", "False", "Invalid"), ("Valid", "False", "Invalid")]);
         let finding = policy.findings.iter().find(|finding| finding.denies()).unwrap();
         assert!(status.conditions[1].message.contains(&finding.message), "{}", status.conditions[1].message);
@@ -429,11 +448,11 @@ mod tests {
     #[test]
     fn a_condition_keeps_its_time_until_it_changes() {
         let policy = policy("a", &json!({}));
-        let first = status(&policy, &Tally::default(), &DefragPolicyStatus::default(), Timestamp::UNIX_EPOCH);
+        let first = told(&policy, &Tally::default(), &DefragPolicyStatus::default(), Timestamp::UNIX_EPOCH);
         let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1);
-        assert_eq!(status(&policy, &Tally::default(), &first, later), first);
+        assert_eq!(told(&policy, &Tally::default(), &first, later), first);
         let one = Tally { selected: 1, matched: 1, ..Tally::default() };
-        let governs = status(&policy, &one, &first, later);
+        let governs = told(&policy, &one, &first, later);
         assert_eq!(governs.conditions[0].last_transition_time, first.conditions[0].last_transition_time);
         assert_eq!(governs.conditions[2].last_transition_time, Time(later));
     }

@@ -1,14 +1,21 @@
 //! The writes: applying, repairing and deleting a CronJob.
 
-use k8s_openapi::api::batch::v1::CronJob;
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy};
+use k8s_openapi::{api::batch::v1::CronJob, apimachinery::pkg::apis::meta::v1::Time};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use serde_json::{Value, json};
 use tracing::info;
 
 use crate::{
     controller::{Context, Error, ObjectKey},
     defrag::{
-        cronjob::{MANAGED_BY, MANAGER, STATEFULSET, drift::drift, live::LAST_APPLIED, names::OURS},
+        cronjob::{
+            self, MANAGED_BY, MANAGER, STATEFULSET,
+            beside::{Mark, Note, left_over},
+            drift::drift,
+            live::{LAST_APPLIED, Live},
+            names::OURS,
+            ownership::{Ownership, ownership},
+        },
         text::printable,
     },
 };
@@ -25,11 +32,33 @@ pub(crate) struct Applied {
     pub(crate) remaining: Vec<String>,
 }
 
-/// Makes a CronJob that is not there. It is applied without force: should a foreign one have appeared meanwhile, its
-/// fields conflict and it stays untouched.
-pub(crate) async fn create(context: &Context, desired: &CronJob) -> Result<Applied, Error> {
-    let live = server_side(context, desired, false).await?;
-    finish(context, live, desired).await
+/// Creates a CronJob that is not there; `None` where one of that name is, be it whose it may. To create costs the API server half
+/// of what an application costs it.
+pub(crate) async fn create(context: &Context, desired: &CronJob) -> Result<Option<Applied>, Error> {
+    context.may_write()?;
+    let (api, _) = api(context, &desired.metadata);
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    match api.create(&params, desired).await {
+        Ok(live) => finish(context, live, desired).await.map(Some),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Brings a CronJob of ours into the desired shape, provided that it still is as the cache shows it; `None` where it is another
+/// one by now, or takes more than one write.
+pub(crate) async fn update_known(
+    context: &Context,
+    cached: &Live,
+    desired: &CronJob,
+) -> Result<Option<Applied>, Error> {
+    let version = cached.version.as_deref().map(ToOwned::to_owned);
+    let pinned = pinned(desired, cached.meta.uid.clone(), version);
+    match server_side(context, &pinned).await {
+        Ok(live) => finish(context, live, desired).await.map(Some),
+        Err(Error::Kube(kube::Error::Api(status))) if status.is_conflict() || status.is_invalid() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Brings a CronJob that is ours, or is to become ours, into the desired shape.
@@ -63,11 +92,9 @@ pub(crate) async fn update(
 /// reference off, because the StatefulSet is deleted with `--cascade=orphan`, an application that puts it back would have
 /// the CronJob deleted as garbage a moment later.
 async fn over(context: &Context, live: &CronJob, desired: &CronJob) -> Result<CronJob, Error> {
-    let mut pinned = desired.clone();
-    pinned.metadata.uid.clone_from(&live.metadata.uid);
-    pinned.metadata.resource_version.clone_from(&live.metadata.resource_version);
+    let mut pinned = pinned(desired, live.metadata.uid.clone(), live.metadata.resource_version.clone());
     for _ in 0..VERSIONS {
-        match server_side(context, &pinned, true).await {
+        match server_side(context, &pinned).await {
             Err(Error::Kube(kube::Error::Api(status))) if status.is_conflict() => {
                 let (api, name) = api(context, &desired.metadata);
                 let now = api.get_metadata_opt(&name).await?.map(|now| now.metadata);
@@ -80,21 +107,31 @@ async fn over(context: &Context, live: &CronJob, desired: &CronJob) -> Result<Cr
             other => return other,
         }
     }
-    server_side(context, &pinned, true).await
+    server_side(context, &pinned).await
 }
 
-/// Replaces what an application left over, once; what is different even then is what the cluster insists on.
+/// The same CronJob, to be written only where it is of this uid and version.
+fn pinned(desired: &CronJob, uid: Option<String>, resource_version: Option<String>) -> CronJob {
+    let mut pinned = desired.clone();
+    (pinned.metadata.uid, pinned.metadata.resource_version) = (uid, resource_version);
+    pinned
+}
+
+/// Replaces what a write left over, once; what is different even then is what the cluster insists on.
 async fn finish(context: &Context, live: CronJob, desired: &CronJob) -> Result<Applied, Error> {
-    let live = if drift(&live, desired).is_empty() { live } else { replace(context, &live, desired).await? };
+    let remaining = drift(&live, desired);
+    if remaining.is_empty() && left_over(&live.metadata, &desired.metadata).is_empty() {
+        return Ok(Applied { live, remaining });
+    }
+    let live = replace(context, &live, desired).await?;
     let remaining = drift(&live, desired);
     Ok(Applied { live, remaining })
 }
 
-async fn server_side(context: &Context, desired: &CronJob, force: bool) -> Result<CronJob, Error> {
+async fn server_side(context: &Context, desired: &CronJob) -> Result<CronJob, Error> {
     context.may_write()?;
     let (api, name) = api(context, &desired.metadata);
-    let params = PatchParams { force, ..PatchParams::apply(MANAGER) };
-    Ok(api.patch(&name, &params, &Patch::Apply(desired)).await?)
+    Ok(api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(desired)).await?)
 }
 
 /// Replaces the specification and the controller, provided that the CronJob is still the one that was looked at.
@@ -136,12 +173,14 @@ fn replacement(live: &CronJob, desired: &CronJob) -> Value {
         });
     }
     // kubectl's copy would bring the old settings back with its next three-way merge.
-    for key in [LAST_APPLIED].iter().chain(OURS).copied() {
-        let has = |meta: &ObjectMeta| meta.annotations.as_ref().is_some_and(|all| all.contains_key(key));
-        if has(&live.metadata) && !has(&desired.metadata) {
-            patch.push(json!({"op": "remove", "path": format!("/metadata/annotations/{}", escaped(key))}));
-        }
-    }
+    let has = |meta: &ObjectMeta, key: &str| meta.annotations.as_ref().is_some_and(|all| all.contains_key(key));
+    let ours = [LAST_APPLIED].iter().chain(OURS).copied();
+    let ours = ours.filter(|key| has(&live.metadata, key) && !has(&desired.metadata, key));
+    let mut gone: Vec<Mark> = ours.map(|key| Mark { field: "annotations", key: key.to_owned() }).collect();
+    let over = left_over(&live.metadata, &desired.metadata).into_iter();
+    gone.extend(over.filter(|mark| !gone.contains(mark)).collect::<Vec<_>>());
+    let place = |mark: &Mark| format!("/metadata/{}/{}", mark.field, escaped(&mark.key));
+    patch.extend(gone.iter().map(|mark| json!({"op": "remove", "path": place(mark)})));
     Value::Array(patch)
 }
 
@@ -150,18 +189,41 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// Sets or removes one annotation of a CronJob of ours, for people, whose specification stays as it is.
+/// Our CronJob of a StatefulSet as the API server shows it; `None` where there is none, or it goes, or is somebody else's.
+pub(crate) async fn ours(context: &Context, key: &ObjectKey) -> Result<Option<CronJob>, Error> {
+    ours_named(context, key, &cronjob::name(&key.name)).await
+}
+
+/// The same of one under any name.
+pub(super) async fn ours_named(context: &Context, key: &ObjectKey, name: &str) -> Result<Option<CronJob>, Error> {
+    let api: Api<CronJob> = Api::namespaced(context.client.clone(), &key.namespace);
+    let live = api.get_opt(name).await?;
+    Ok(live.filter(|live| live.metadata.deletion_timestamp.is_none() && ownership(live, &key.name) == Ownership::Ours))
+}
+
+/// Sets or removes one note on a CronJob of ours, whose specification stays as it is.
 pub(crate) async fn annotate(
     context: &Context,
     live: &CronJob,
-    key: &str,
+    note: Note,
     value: Option<&str>,
 ) -> Result<CronJob, Error> {
     context.may_write()?;
     let (api, name) = api(context, &live.metadata);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let patch = json!({"metadata": {"uid": live.metadata.uid, "annotations": {key: value.map(printable)}}});
+    let patch = json!({"metadata": {"uid": live.metadata.uid, "annotations": {note.key(): value.map(printable)}}});
     Ok(api.patch(&name, &params, &Patch::Merge(&patch)).await?)
+}
+
+/// Tells the CronJob controller that everything up to now has been started, so that a CronJob which goes on starts no run that was
+/// missed: it would start the last one for as long as `startingDeadlineSeconds` allows.
+pub(crate) async fn forget_missed_runs(context: &Context, live: &CronJob) -> Result<CronJob, Error> {
+    context.may_write()?;
+    let (api, name) = api(context, &live.metadata);
+    let last = live.status.as_ref().and_then(|status| status.last_schedule_time.as_ref()).map(|time| time.0);
+    let now = last.max(Some((context.clock)())).map(Time);
+    let patch = json!({"metadata": {"uid": live.metadata.uid}, "status": {"lastScheduleTime": now}});
+    Ok(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?)
 }
 
 /// Deletes exactly this CronJob, with its Jobs. That it is gone already is just as well.

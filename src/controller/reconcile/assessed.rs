@@ -20,15 +20,21 @@ pub(super) async fn assessed(
     state: &ObjectState,
 ) -> Result<Assessment, Error> {
     let (task, object, governing) = (Arc::clone(task), Arc::clone(object), governing.clone());
-    let (served, failed) = (state.served.clone(), state.failed.clone());
+    let (pause, failed) = (context.pause.now(), state.failed.clone());
     let now = beginning_of_day((context.clock)());
+    let (own_image, engine_image) = (context.own_image.clone(), context.engine_image.clone());
     let assessment = context.cores.run(move || {
         let around = Surroundings {
             cronjobs: Some(cronjobs.as_ref().unwrap_or(&task.cronjobs)),
             runs: Some(&task.runs),
-            served: served.as_deref(),
+            pause: pause.as_deref(),
             failed: failed.as_deref(),
+            own_image: own_image.as_deref(),
+            engine_image: engine_image.as_deref(),
+            neighbours: None,
             services: None,
+            claims: None,
+            others: &[],
         };
         assess(&object, &governing, &around, now)
     });

@@ -19,7 +19,7 @@ use self::{
     looked::Looked,
     observe::{Observed, Task, observe},
     record_events::{left_out, record_events},
-    remove::remove,
+    remove::{COVERED, NOT_ENROLLED, remove},
 };
 use super::{
     Context, Error, ObjectKey,
@@ -28,12 +28,12 @@ use super::{
     object_state::{ObjectState, Topic},
     queue::{LONGEST_PAUSE_REFUSED, LONGEST_PAUSE_UNREACHABLE, Next},
 };
-use crate::defrag::Verdict;
+use crate::defrag::{Enrollment, Verdict};
 
 /// So long may one look take; requests themselves have no time limit.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// When to look again at something in a namespace whose labels are not known yet.
-const NAMESPACE_AGAIN: Duration = Duration::from_millis(250);
+/// When to look again at something in a namespace whose labels are not known yet, should nothing have asked for it.
+const NAMESPACE_AGAIN: Duration = Duration::from_secs(5);
 
 /// What one look came to.
 pub(super) struct Done {
@@ -98,6 +98,7 @@ async fn failed(context: &Context, task: &Task, state: &mut ObjectState, error: 
 async fn reconcile(context: &Context, task: &Arc<Task>, state: &mut ObjectState) -> Result<Looked, Error> {
     let (object, governing) = match observe(context, task).await? {
         Observed::There(object, governing) => (object, governing),
+        // That it is known now asks for a look at once.
         Observed::Early => return Ok(Looked::UNCHANGED.again(NAMESPACE_AGAIN)),
         Observed::Gone => {
             *state = ObjectState::default();
@@ -112,10 +113,12 @@ async fn reconcile(context: &Context, task: &Arc<Task>, state: &mut ObjectState)
         if let Some(event) = event {
             events::publish(context, &object, event).await;
         }
-        return remove(context, task, Some(&object)).await;
+        let enrolled = Enrollment::of(&object, &governing.policy) == Enrollment::Enrolled && !governing.left_out;
+        let why = if enrolled { COVERED } else { NOT_ENROLLED };
+        return remove(context, task, Some((&object, why))).await;
     }
     state.note(&assessment, &governing.policy);
-    let mut ensure = Ensure { context, task, object: &object, governing: &governing, assessment, events: Vec::new() };
+    let mut ensure = Ensure::new(context, task, (&object, &governing), assessment);
     let looked = Box::pin(ensure.run(state)).await;
     let Ensure { assessment, events, .. } = ensure;
     let again = record_events(context, task, (&object, &governing), &assessment, events, state).await;

@@ -11,7 +11,7 @@ use crate::{
         cronjob::{
             budget::Run,
             live::Live,
-            names::{FAILED_RUNS, LAST_DEFRAG_NOW},
+            names::FAILED_RUNS,
             ownership::{Ownership, statefulset_of},
         },
         policy::{Governing, Labels, PolicySnapshot},
@@ -75,14 +75,11 @@ impl Task {
         self.cronjobs.iter().find(|live| live.name() == name)
     }
 
-    /// Remembers what is written on the CronJob and nowhere else. Should it be deleted, a run that was asked for and done is
-    /// not done again.
+    /// Remembers what is written on the CronJob and nowhere else.
     pub(crate) fn remember(&self, state: &mut ObjectState) {
         let Some(live) = self.named().filter(|live| live.ownership(&self.key.name) == Ownership::Ours) else { return };
-        for (kept, key) in [(&mut state.served, LAST_DEFRAG_NOW), (&mut state.failed, FAILED_RUNS)] {
-            if let Some(value) = live.annotation(key) {
-                *kept = Some(value.to_owned());
-            }
+        if let Some(value) = live.annotation(FAILED_RUNS) {
+            state.failed = Some(value.to_owned());
         }
     }
 }

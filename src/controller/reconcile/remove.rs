@@ -2,7 +2,6 @@
 //! with its pods ten minutes later.
 
 use k8s_openapi::api::batch::v1::CronJob;
-use kube::api::Api;
 use tracing::info;
 
 use super::{apply, looked::Looked, observe::Task};
@@ -14,24 +13,32 @@ use crate::{
     },
     defrag::{
         cronjob::{
-            live::Live,
-            names::ORPHANED_SINCE,
+            beside::Note,
             orphan::{self, Fate, KEPT},
-            ownership::{Ownership, ownership, statefulset_of, statefulset_of_ours},
+            ownership::{statefulset_of, statefulset_of_ours},
         },
         statefulset::StatefulSet,
     },
 };
 
-/// Deletes every CronJob and report of ours for this StatefulSet, `None` where there is none of that name. An orphaned
+/// Why an enrolled StatefulSet has none, as the end of a sentence.
+pub(super) const COVERED: &str = "the endpoints of another enrolled StatefulSet name all pods of this one";
+/// Why one that is there has none otherwise.
+pub(super) const NOT_ENROLLED: &str = "this StatefulSet is not enrolled any more";
+
+/// Deletes every CronJob and report of ours for this StatefulSet, with why, `None` where there is none of that name. An orphaned
 /// CronJob is marked instead, and looked at again when its time is over.
-pub(super) async fn remove(context: &Context, task: &Task, object: Option<&StatefulSet>) -> Result<Looked, Error> {
+pub(super) async fn remove(
+    context: &Context,
+    task: &Task,
+    object: Option<(&StatefulSet, &'static str)>,
+) -> Result<Looked, Error> {
     let mut looked = Looked::UNCHANGED;
     for cached in task.cronjobs.iter().filter(|live| statefulset_of(&live.meta) == Some(&task.key.name)) {
-        let Some(live) = ours(context, task, cached).await? else { continue };
+        let Some(live) = apply::ours_named(context, &task.key, cached.name()).await? else { continue };
         let name = cached.name();
         let why = match object {
-            Some(_) => "this StatefulSet is not enrolled any more",
+            Some((_, why)) => why,
             None => match orphan::fate(&live, &task.key.name, (context.clock)()) {
                 Fate::Goes => "its StatefulSet was deleted",
                 Fate::Expired => "its StatefulSet was deleted, and none of that name came back within ten minutes",
@@ -51,7 +58,7 @@ pub(super) async fn remove(context: &Context, task: &Task, object: Option<&State
         }
         looked.changed = true;
         info!(statefulset = %task.key, cronjob = name, why, "removed");
-        if let Some(object) = object {
+        if let Some((object, _)) = object {
             let note = format!("The CronJob {name} was removed, because {why}.");
             publish(context, object, Event::normal("Remove", "Removed", note)).await;
         }
@@ -65,7 +72,7 @@ pub(super) async fn remove(context: &Context, task: &Task, object: Option<&State
 /// Notes on an orphaned CronJob since when it is one, for whoever leads when its time is over. Whether it is still there.
 async fn mark(context: &Context, task: &Task, live: &CronJob) -> Result<bool, Error> {
     let since = orphan::mark((context.clock)());
-    match apply::annotate(context, live, ORPHANED_SINCE, Some(&since)).await {
+    match apply::annotate(context, live, Note::OrphanedSince, Some(&since)).await {
         Ok(_) => {}
         Err(Error::Kube(kube::Error::Api(status))) if status.is_not_found() => return Ok(false),
         Err(error) => return Err(error),
@@ -79,22 +86,13 @@ async fn mark(context: &Context, task: &Task, live: &CronJob) -> Result<bool, Er
     Ok(true)
 }
 
-/// The CronJob as the API server shows it, where it is ours there, too, and not being deleted.
-async fn ours(context: &Context, task: &Task, cached: &Live) -> Result<Option<CronJob>, Error> {
-    let api: Api<CronJob> = Api::namespaced(context.client.clone(), &task.key.namespace);
-    let live = api.get_opt(cached.name()).await?;
-    Ok(live.filter(|live| {
-        live.metadata.deletion_timestamp.is_none() && ownership(live, &task.key.name) == Ownership::Ours
-    }))
-}
-
 /// Deletes CronJobs of ours for this StatefulSet under any other name: there is exactly one.
 pub(super) async fn remove_strays(context: &Context, task: &Task, name: &str) -> Result<bool, Error> {
     let mut removed = false;
     for live in &task.cronjobs {
         if live.name() != name
             && statefulset_of_ours(&live.meta) == Some(&task.key.name)
-            && let Some(live) = ours(context, task, live).await?
+            && let Some(live) = apply::ours_named(context, &task.key, live.name()).await?
         {
             removed |= apply::delete(context, &live).await?;
         }

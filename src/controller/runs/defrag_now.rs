@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         batch::v1::{CronJob, Job},
@@ -17,7 +18,7 @@ use super::readiness::readiness;
 use crate::{
     controller::{Context, Error, watch::observed},
     defrag::{
-        cronjob::{MANAGED_BY, MANAGER, ownership::controlling_cronjob},
+        cronjob::{MANAGED_BY, MANAGER, ownership::controlling_cronjob, served},
         keys::Key,
         ondemand::{self, Hold, Readiness},
         statefulset::StatefulSet,
@@ -45,20 +46,26 @@ pub(crate) struct Request<'a> {
     pub(crate) token: &'a str,
     /// Annotations for the Job.
     pub(crate) marks: &'a [(&'a str, &'a str)],
+    /// A run that ended after this time has taken its place, also where its end is not written down yet.
+    pub(crate) unless_since: Option<Timestamp>,
 }
 
-/// The token that was not served yet, if there is one.
-pub(crate) fn asked<'a>(object: &'a StatefulSet, served: Option<&str>) -> Option<&'a str> {
-    let token = object.annotation(ANNOTATION)?;
-    (!token.is_empty() && served != Some(token)).then_some(token)
+/// The token that asks for a run, if there is one. `cronjob` is that of the StatefulSet.
+pub(crate) fn asked<'a>(object: &'a StatefulSet, cronjob: &ObjectMeta) -> Option<&'a str> {
+    served::asks(object.annotation(ANNOTATION), cronjob, object.metadata.uid.as_deref())
 }
 
-/// Starts a Job from the template of the CronJob, unless one runs already, the CronJob is suspended, or a member is not ready.
+/// Starts a Job from the template of the CronJob, unless the fleet is paused, one runs already, the CronJob is suspended, or a member
+/// is not ready.
 pub(crate) async fn start(context: &Context, live: &CronJob, request: &Request<'_>) -> Result<Start, Error> {
+    // The CronJob may not be suspended yet.
+    if context.is_paused() {
+        return Ok(Start::Wait(Hold::Paused));
+    }
     let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
     let suspended = live.spec.suspend == Some(true);
     let job = job(live, request);
-    let active = !suspended && active(context, live, &job).await?;
+    let active = !suspended && active(context, live, (&job, request)).await?;
     let members = if suspended || active { NOBODY } else { readiness(context, namespace, request.statefulset).await? };
     if let Err(hold) = ondemand::guard(suspended, active, members) {
         return Ok(Start::Wait(hold));
@@ -79,17 +86,19 @@ pub(crate) async fn start(context: &Context, live: &CronJob, request: &Request<'
 /// Nobody is asked for where something else speaks against a run already.
 const NOBODY: Readiness = Readiness { ready: 0, wanted: 0, counts_alarms: false };
 
-/// Whether another Job of the CronJob is under way.
-async fn active(context: &Context, live: &CronJob, job: &Job) -> Result<bool, Error> {
+/// Whether another Job of the CronJob is under way, or has taken the place of this one.
+async fn active(context: &Context, live: &CronJob, (job, request): (&Job, &Request<'_>)) -> Result<bool, Error> {
     let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
     let jobs: Api<observed::Job> = Api::namespaced(context.client.clone(), namespace);
     let running = jobs.list(&ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"))).await?;
-    Ok(running.items.iter().any(|other| other.metadata.name != job.metadata.name && is_run(other, live)))
+    let others = running.items.iter().filter(|other| other.metadata.name != job.metadata.name && is_of(other, live));
+    let came = |other: &observed::Job| request.unless_since.is_some_and(|since| other.ended_at() > Some(since));
+    Ok(others.into_iter().any(|other| other.under_way() || came(other)))
 }
 
-/// Whether a Job is a run of this CronJob and under way.
-fn is_run(job: &observed::Job, live: &CronJob) -> bool {
-    job.under_way() && controlling_cronjob(&job.metadata).is_some_and(|uid| Some(uid) == live.metadata.uid.as_deref())
+/// Whether a Job is a run of this CronJob.
+fn is_of(job: &observed::Job, live: &CronJob) -> bool {
+    controlling_cronjob(&job.metadata).is_some_and(|uid| Some(uid) == live.metadata.uid.as_deref())
 }
 
 /// Enters the Job among the active ones of the CronJob: its controller enters only Jobs that it made itself, and would
@@ -156,21 +165,6 @@ fn job(live: &CronJob, request: &Request<'_>) -> Job {
 mod tests {
     use super::*;
 
-    fn object(token: &str) -> StatefulSet {
-        let mut object = StatefulSet::default();
-        object.metadata.annotations = Some([(ANNOTATION.to_owned(), token.to_owned())].into());
-        object
-    }
-
-    #[test]
-    fn only_a_new_token_asks() {
-        assert_eq!(asked(&object("a"), None), Some("a"));
-        assert_eq!(asked(&object("a"), Some("a")), None);
-        assert_eq!(asked(&object("b"), Some("a")), Some("b"));
-        assert_eq!(asked(&object(""), Some("a")), None);
-        assert_eq!(asked(&StatefulSet::default(), Some("a")), None);
-    }
-
     #[test]
     fn only_a_job_that_the_cronjob_controls_and_that_runs_is_a_run_of_it() {
         let live = CronJob {
@@ -179,7 +173,8 @@ mod tests {
         };
         let is_run = |owner: serde_json::Value, suspend: Option<bool>| {
             let job = json!({"metadata": {"ownerReferences": [owner]}, "spec": {"suspend": suspend}});
-            is_run(&serde_json::from_value(job).unwrap(), &live)
+            let job: observed::Job = serde_json::from_value(job).unwrap();
+            job.under_way() && is_of(&job, &live)
         };
         let owner = |kind: &str, uid: &str, controller: Option<bool>| json!({"apiVersion": "batch/v1", "kind": kind, "name": "x", "uid": uid, "controller": controller});
         assert!(is_run(owner("CronJob", "u", Some(true)), None));
@@ -196,7 +191,9 @@ mod tests {
             metadata: ObjectMeta { name: Some("x".repeat(52)), uid: Some("u".to_owned()), ..ObjectMeta::default() },
             ..CronJob::default()
         };
-        let name = |token: &str| job(&live, &Request { statefulset: "x", token, marks: &[] }).metadata.name.unwrap();
+        let name = |token: &str| {
+            job(&live, &Request { statefulset: "x", token, marks: &[], unless_since: None }).metadata.name.unwrap()
+        };
         assert_eq!(name("a"), name("a"));
         assert_ne!(name("a"), name("b"));
         assert_eq!(name("a").len(), 63);

@@ -3,85 +3,25 @@
 //! The Job's own condition knows no more than that its pod failed. The kubelet keeps the end of the container's log as
 //! its termination message (`terminationMessagePolicy: FallbackToLogsOnError`), so nobody has to read the log itself.
 
-use std::time::Duration;
-
-use k8s_openapi::api::core::v1;
-use kube::{
-    Client,
-    api::{Api, ApiResource, DynamicObject, ListParams},
-};
 use serde::Deserialize;
-use tokio::time::timeout;
-use tracing::debug;
 
-use crate::defrag::{cronjob::CONTAINER, text::printable};
+use super::pods::Terminated;
+use crate::defrag::{run_result::RunResult, text::printable};
 
-/// The label by which the Job controller knows the pods of a Job.
-const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
-/// An Event is not kept waiting for longer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// At most so many characters are quoted: a note takes 1024 bytes in all.
 const LIMIT: usize = 500;
 /// At most so many lines are quoted.
 const LINES: usize = 3;
 
-/// How a container ended (`state.terminated` of its status).
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Terminated {
-    exit_code: i32,
-    reason: String,
-    message: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Status {
-    container_statuses: Vec<ContainerStatus>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ContainerStatus {
-    name: String,
-    state: ContainerState,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ContainerState {
-    terminated: Option<Terminated>,
-}
-
-/// How the engine ended in the pod of a Job, by the Job's uid, as a clause. `None` where no pod is left, as after a
-/// deadline, or none may be read.
-pub(crate) async fn of(client: Client, namespace: &str, job_uid: &str) -> Option<String> {
-    // Untyped: of a whole Pod three fields matter.
-    let resource = ApiResource::erase::<v1::Pod>(&());
-    let pods: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource);
-    let wanted = ListParams::default().labels(&format!("{JOB_UID}={job_uid}"));
-    let found = match timeout(PATIENCE, pods.list(&wanted)).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(error)) => {
-            debug!(%error, "the pod of a failed run could not be read");
-            return None;
-        }
-        Err(_) => return None,
-    };
-    found.items.into_iter().find_map(|pod| ending(pod.data.get("status")?))
-}
-
-fn ending(status: &serde_json::Value) -> Option<String> {
-    let status = Status::deserialize(status).ok()?;
-    let engine = status.container_statuses.into_iter().find(|container| container.name == CONTAINER)?;
-    Some(words(&engine.state.terminated?))
-}
-
-fn words(end: &Terminated) -> String {
+/// How the engine ended, as a clause.
+pub(crate) fn words(end: &Terminated) -> String {
     let how = match end.reason.as_str() {
         "" | "Error" => format!("The engine ended with {}", end.exit_code),
         reason => format!("The engine ended with {} ({})", end.exit_code, printable(reason)),
     };
+    if let Ok(result) = RunResult::read(&end.message) {
+        return format!("{how}: {result}");
+    }
     let said = failure_message(&end.message);
     if said.is_empty() { how } else { format!("{how} and these words: {said}") }
 }
@@ -215,17 +155,10 @@ mod tests {
 
     #[test]
     fn how_the_container_ended_comes_first() {
-        let status = |terminated: serde_json::Value| {
-            json!({"containerStatuses": [
-                {"name": "sidecar", "state": {"running": {}}},
-                {"name": CONTAINER, "state": {"terminated": terminated}},
-            ]})
-        };
-        let killed = ending(&status(json!({"exitCode": 137, "reason": "OOMKilled"})));
-        assert_eq!(killed.as_deref(), Some("The engine ended with 137 (OOMKilled)"));
-        let failed = ending(&status(json!({"exitCode": 1, "reason": "Error", "message": "unknown flag: --x"})));
-        assert_eq!(failed.as_deref(), Some("The engine ended with 1 and these words: unknown flag: --x"));
-        assert_eq!(ending(&json!({"containerStatuses": [{"name": CONTAINER, "state": {"waiting": {}}}]})), None);
-        assert_eq!(ending(&json!({})), None);
+        let words = |terminated: serde_json::Value| words(&Terminated::deserialize(terminated).unwrap());
+        let killed = words(json!({"exitCode": 137, "reason": "OOMKilled"}));
+        assert_eq!(killed, "The engine ended with 137 (OOMKilled)");
+        let failed = words(json!({"exitCode": 1, "reason": "Error", "message": "unknown flag: --x"}));
+        assert_eq!(failed, "The engine ended with 1 and these words: unknown flag: --x");
     }
 }

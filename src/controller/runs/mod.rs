@@ -1,8 +1,12 @@
 //! What the leader knows of runs: those under way, how they ended, and which failures were published.
 
 pub(super) mod defrag_now;
+pub(super) mod ending;
 pub(super) mod failure_message;
+mod not_started;
+pub(super) mod pods;
 pub(super) mod readiness;
+pub(super) mod starts;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,7 +26,7 @@ use crate::defrag::{
     ondemand::Place,
 };
 
-/// Runs that failed longer ago than this were published by an earlier process.
+/// Runs that ended longer ago than this were published by an earlier process.
 const OLD_NEWS: SignedDuration = SignedDuration::from_mins(10);
 /// So long after its deadline a Job of ours has ended.
 const GRACE: Duration = Duration::from_mins(1);
@@ -70,9 +74,9 @@ pub(super) struct Runs {
     active: HashMap<CronJobId, HashMap<String, UnderWay>>,
     /// What controls each Job, by its uid.
     controllers: HashMap<String, CronJobId>,
-    /// The failed Jobs that were published.
+    /// The ended Jobs that were published.
     published: HashSet<String>,
-    /// Failed Jobs whose StatefulSets are not known yet.
+    /// Ended Jobs whose StatefulSets are not known yet.
     unpublished: Vec<Job>,
 }
 
@@ -85,7 +89,7 @@ impl Runs {
                 self.controlled_by(uid, CronJobId::controlling(&job).as_ref());
                 self.under_way(&job);
                 let ended = self.note_end(&job);
-                if job.failure().is_some() {
+                if job.ended().is_some() {
                     self.unpublished.push(job);
                 }
                 ended
@@ -122,10 +126,9 @@ impl Runs {
         if !job.under_way() {
             return forget(&mut self.active, &of, uid);
         }
-        let note = |key: &str| job.metadata.annotations.as_ref()?.get(key).map(String::as_str);
-        let place = if note(PLACE) == Some(KEPT) { Place::Kept } else { Place::Shared };
+        let place = if job.annotation(PLACE) == Some(KEPT) { Place::Kept } else { Place::Shared };
         let run = UnderWay {
-            place: note(LAST_ON_DEMAND).map(|_| place),
+            place: job.annotation(LAST_ON_DEMAND).map(|_| place),
             began: job.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0),
         };
         self.active.entry(of).or_default().insert(uid.clone(), run);
@@ -137,11 +140,12 @@ impl Runs {
         run_of(job).filter(|_| new)
     }
 
-    /// Takes note of a run that was started on demand and that no watch has told of yet.
-    pub(super) fn started(&mut self, of: CronJobId, uid: String, place: Place, began: Timestamp) {
-        // The watch may already have told of its end.
-        if !self.ended.get(&of).is_some_and(|runs| runs.contains_key(&uid)) {
-            self.active.entry(of).or_default().insert(uid, UnderWay { place: Some(place), began });
+    /// Takes note of a run that was started just now and that no watch has told of yet; `place` is the one that it takes, where it was
+    /// started on demand.
+    pub(super) fn started(&mut self, of: CronJobId, uid: String, place: Option<Place>, began: Timestamp) {
+        // The watch may already have told of it, and of its end.
+        if !self.controllers.contains_key(&uid) {
+            self.active.entry(of).or_default().insert(uid, UnderWay { place, began });
         }
     }
 
@@ -163,16 +167,14 @@ impl Runs {
         runs.filter_map(|run| Some((run.began, run.place?))).min().map(|(_, place)| place)
     }
 
-    /// The failed Jobs that were not published, each once.
-    pub(super) fn unpublished(&mut self) -> Vec<Job> {
-        let now = Timestamp::now();
-        let mut failed = std::mem::take(&mut self.unpublished);
-        failed.retain(|job| {
-            let (Some(failure), Some(uid)) = (job.failure(), &job.metadata.uid) else { return false };
-            let at = failure.last_transition_time.as_ref().map(|time| time.0);
-            self.published.insert(uid.clone()) && at.is_none_or(|at| now.duration_since(at) <= OLD_NEWS)
+    /// The ended Jobs that were not published, each once.
+    pub(super) fn unpublished(&mut self, now: Timestamp) -> Vec<Job> {
+        let mut ended = std::mem::take(&mut self.unpublished);
+        ended.retain(|job| {
+            let Some(uid) = job.metadata.uid.as_ref().filter(|_| job.finished()) else { return false };
+            self.published.insert(uid.clone()) && job.ended_at().is_none_or(|at| now.duration_since(at) <= OLD_NEWS)
         });
-        failed
+        ended
     }
 }
 
@@ -187,7 +189,7 @@ fn forget<T>(all: &mut HashMap<CronJobId, HashMap<String, T>>, of: &CronJobId, u
 
 /// The StatefulSet that a Job says it is for. Whether that is so, its controller shows: [`CronJobId::controlling`].
 pub(super) fn run_of(job: &Job) -> Option<ObjectKey> {
-    let statefulset = job.metadata.annotations.as_ref()?.get(STATEFULSET)?;
+    let statefulset = job.annotation(STATEFULSET)?;
     Some(ObjectKey::new(job.metadata.namespace.as_deref().unwrap_or_default(), statefulset))
 }
 
@@ -248,11 +250,11 @@ mod tests {
         assert_eq!(runs.take(Watch::Apply(done.clone())), Some(ObjectKey::new("ns", "etcd")));
         assert_eq!(runs.take(Watch::Apply(done.clone())), None, "an end is news once");
         assert_eq!((state(&runs), ended(&runs)), ((false, None), 1));
-        runs.started(ours(), "a".to_owned(), Place::Shared, made());
+        runs.started(ours(), "a".to_owned(), Some(Place::Shared), made());
         assert_eq!(state(&runs), (false, None), "what has ended is not under way");
         runs.take(Watch::Delete(done));
         assert_eq!(ended(&runs), 0);
-        runs.started(ours(), "b".to_owned(), Place::Kept, made());
+        runs.started(ours(), "b".to_owned(), Some(Place::Kept), made());
         assert_eq!(state(&runs), (true, Some(Place::Kept)));
     }
 
@@ -323,15 +325,16 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_published_once_and_an_old_one_never() {
+    fn an_end_is_published_once_and_an_old_one_never() {
         let mut runs = Runs::default();
         let now = Timestamp::now().to_string();
         runs.take(Watch::Apply(job("new", Some(("Failed", &now)))));
         runs.take(Watch::Apply(job("new", Some(("Failed", &now)))));
+        runs.take(Watch::Apply(job("well", Some(("Complete", &now)))));
         runs.take(Watch::Apply(job("old", Some(("Failed", "2026-01-01T00:00:00Z")))));
         let names = |jobs: Vec<Job>| jobs.into_iter().filter_map(|job| job.metadata.name).collect::<Vec<_>>();
-        assert_eq!(names(runs.unpublished()), ["new"]);
+        assert_eq!(names(runs.unpublished(Timestamp::now())), ["new", "well"]);
         runs.take(Watch::Apply(job("new", Some(("Failed", &now)))));
-        assert_eq!(names(runs.unpublished()), Vec::<String>::new());
+        assert_eq!(names(runs.unpublished(Timestamp::now())), Vec::<String>::new());
     }
 }

@@ -1,6 +1,9 @@
 //! What the API server last said about the objects of one kind, reduced to what is needed, and what changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use kube::runtime::watcher::Event;
 
@@ -10,6 +13,11 @@ use super::ObjectKey;
 pub(crate) trait Cached: Clone {
     /// Whether a reconciliation could come to another result for `self` than for `old`.
     fn differs(&self, old: &Self) -> bool;
+
+    /// Under which names of its namespace it is found besides its own: see [`Cache::filed`].
+    fn filed_under(&self) -> BTreeSet<Cow<'_, str>> {
+        BTreeSet::new()
+    }
 }
 
 /// One object that changed: before and after, where it existed.
@@ -24,6 +32,8 @@ pub(crate) struct Change<T> {
 #[derive(Debug)]
 pub(crate) struct Cache<T> {
     objects: BTreeMap<ObjectKey, T>,
+    /// The names of objects, by what they are filed under.
+    filed: BTreeMap<ObjectKey, BTreeSet<String>>,
     /// The keys seen since a list began; everything else is gone when it ends.
     listed: Option<BTreeSet<ObjectKey>>,
     ready: bool,
@@ -31,7 +41,7 @@ pub(crate) struct Cache<T> {
 
 impl<T> Default for Cache<T> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), listed: None, ready: false }
+        Self { objects: BTreeMap::new(), filed: BTreeMap::new(), listed: None, ready: false }
     }
 }
 
@@ -55,6 +65,17 @@ impl<T: Cached> Cache<T> {
     pub(crate) fn within<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
         let first = ObjectKey { namespace: namespace.to_owned(), name: String::new() };
         self.objects.range(first..).take_while(move |(key, _)| key.namespace == namespace)
+    }
+
+    /// The objects that are filed under this name, with their own. What this takes depends on how many those are, and not on how many there are in
+    /// the namespace.
+    pub(crate) fn filed<'a>(&'a self, under: &ObjectKey) -> impl Iterator<Item = (&'a str, &'a T)> + use<'a, T> {
+        let names = self.filed.get(under).into_iter().flatten();
+        let namespace = under.namespace.clone();
+        names.filter_map(move |name| {
+            let object = self.objects.get(&ObjectKey { namespace: namespace.clone(), name: name.clone() })?;
+            Some((name.as_str(), object))
+        })
     }
 
     /// Takes in a watch event. `reduce` gives the part that is kept; `None` keeps nothing of the object.
@@ -94,12 +115,29 @@ impl<T: Cached> Cache<T> {
             Some(new) => self.objects.insert(key.clone(), new.clone()),
             None => self.objects.remove(&key),
         };
+        self.file(&key, old.as_ref(), new.as_ref());
         let changed = match (&old, &new) {
             (None, None) => false,
             (Some(old), Some(new)) => new.differs(old),
             _ => true,
         };
         changed.then_some(Change { key, old, new })
+    }
+
+    fn file(&mut self, key: &ObjectKey, old: Option<&T>, new: Option<&T>) {
+        let [old, new] = [old, new].map(|object| object.map(T::filed_under).unwrap_or_default());
+        for gone in old.difference(&new) {
+            let gone = ObjectKey::new(&key.namespace, gone);
+            if let Some(names) = self.filed.get_mut(&gone) {
+                names.remove(&key.name);
+                if names.is_empty() {
+                    self.filed.remove(&gone);
+                }
+            }
+        }
+        for come in new.difference(&old) {
+            self.filed.entry(ObjectKey::new(&key.namespace, come)).or_default().insert(key.name.clone());
+        }
     }
 }
 
@@ -113,6 +151,11 @@ mod tests {
     impl Cached for i64 {
         fn differs(&self, old: &Self) -> bool {
             self != old
+        }
+
+        fn filed_under(&self) -> BTreeSet<Cow<'_, str>> {
+            let signs = (*self < 0).then_some("negative").into_iter();
+            signs.chain((self.abs() >= 1000).then_some("large")).map(Cow::from).collect()
         }
     }
 
@@ -157,6 +200,33 @@ mod tests {
         assert_eq!(take(&mut cache, Event::Apply(object("ns", "a", 2))), ["a"]);
         assert_eq!(take(&mut cache, Event::Delete(object("ns", "a", 2))), ["a"]);
         assert!(take(&mut cache, Event::Delete(object("ns", "a", 2))).is_empty());
+    }
+
+    #[test]
+    fn what_is_filed_is_found_without_the_others() {
+        let mut cache = Cache::default();
+        let filed = |cache: &Cache<i64>, namespace: &str, under: &str| {
+            cache
+                .filed(&ObjectKey::new(namespace, under))
+                .map(|(name, object)| format!("{name}={object}"))
+                .collect::<Vec<_>>()
+        };
+        for (namespace, name, generation) in [("a", "x", -1), ("a", "y", -2), ("a", "z", 7), ("b", "x", -3)] {
+            take(&mut cache, Event::Apply(object(namespace, name, generation)));
+        }
+        assert_eq!(filed(&cache, "a", "negative"), ["x=-1", "y=-2"]);
+        assert_eq!(filed(&cache, "b", "negative"), ["x=-3"]);
+        take(&mut cache, Event::Apply(object("a", "x", -1000)));
+        assert_eq!(filed(&cache, "a", "negative"), ["x=-1000", "y=-2"]);
+        assert_eq!(filed(&cache, "a", "large"), ["x=-1000"], "one may be filed under several names");
+        take(&mut cache, Event::Apply(object("a", "x", 1000)));
+        take(&mut cache, Event::Delete(object("a", "y", -2)));
+        assert_eq!(filed(&cache, "a", "large"), ["x=1000"]);
+        assert!(filed(&cache, "a", "negative").is_empty());
+        for event in [Event::Init, Event::InitApply(object("a", "z", 7)), Event::InitDone] {
+            take(&mut cache, event);
+        }
+        assert!(cache.filed.is_empty(), "what is gone is not filed, and what nobody looks for neither");
     }
 
     #[test]

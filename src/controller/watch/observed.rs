@@ -1,16 +1,22 @@
 //! The parts of watched StatefulSets and Jobs that are kept in memory.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
-use k8s_openapi::api::batch::v1 as batch;
+use jiff::Timestamp;
+use k8s_openapi::{api::batch::v1 as batch, apimachinery::pkg::apis::meta::v1::Time};
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Cached;
 use crate::defrag::{
     cronjob::{budget::Run, live::Live},
+    etcd::Reached,
+    preflight,
     statefulset::StatefulSet,
 };
+
+/// What CronJobs are filed under that may concern another StatefulSet than their name says.
+pub(crate) const STANDING_OUT: &str = "";
 
 impl Cached for Arc<StatefulSet> {
     /// The status is no reason to look, and the generation changes with every part of the specification.
@@ -27,11 +33,21 @@ impl Cached for Arc<StatefulSet> {
         };
         facts(self) != facts(old)
     }
+
+    /// What its endpoints reach besides its own pods.
+    fn filed_under(&self) -> BTreeSet<Cow<'_, str>> {
+        Reached::besides(self).iter().map(|place| Cow::Owned(place.to_owned())).collect()
+    }
 }
 
 impl Cached for Live {
     fn differs(&self, old: &Self) -> bool {
         Self::differs(self, old)
+    }
+
+    /// The others are found by their names.
+    fn filed_under(&self) -> BTreeSet<Cow<'_, str>> {
+        self.stands_out().then_some(Cow::Borrowed(STANDING_OUT)).into_iter().collect()
     }
 }
 
@@ -56,8 +72,19 @@ pub(crate) struct JobSpec {
 /// `status` of a Job.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct JobStatus {
+    #[serde(default, rename = "startTime")]
+    pub(crate) start_time: Option<Time>,
     #[serde(default)]
     pub(crate) conditions: Option<Vec<batch::JobCondition>>,
+    /// How many of its pods are ready: their containers run.
+    #[serde(default)]
+    pub(crate) ready: Option<i32>,
+    /// How many of its pods were counted as failed; those that its controller deleted are among them.
+    #[serde(default)]
+    pub(crate) failed: Option<i32>,
+    /// How many of its pods were counted as ended well.
+    #[serde(default)]
+    pub(crate) succeeded: Option<i32>,
 }
 
 impl Job {
@@ -72,6 +99,37 @@ impl Job {
         self.condition("Failed")
     }
 
+    /// The same in the words of its controller, such as `DeadlineExceeded: Job was active longer than specified deadline`.
+    pub(crate) fn failure_in_words(&self) -> Option<String> {
+        let failure = self.failure()?;
+        let reason = failure.reason.as_deref().unwrap_or("no reason given");
+        Some(format!("{reason}: {}", failure.message.as_deref().unwrap_or("no message")))
+    }
+
+    /// Whether its controller has counted no pod of it, neither one that failed nor one that ended well. Where it has ended, there
+    /// never was one: each pod has a finalizer until it is counted.
+    pub(crate) fn has_counted_no_pod(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| {
+            let [failed, succeeded] = [status.failed, status.succeeded].map(|count| count.unwrap_or(0));
+            failed == 0 && succeeded == 0
+        })
+    }
+
+    /// The value of an annotation.
+    pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// The condition that says that it has ended, well or not.
+    pub(crate) fn ended(&self) -> Option<&batch::JobCondition> {
+        self.failure().or_else(|| self.condition("Complete"))
+    }
+
+    /// When that was.
+    pub(crate) fn ended_at(&self) -> Option<Timestamp> {
+        self.ended()?.last_transition_time.as_ref().map(|time| time.0)
+    }
+
     /// The run that it was, where it has ended.
     pub(crate) fn run(&self) -> Option<Run> {
         Run::of(self.status.as_ref()?.conditions.as_deref()?)
@@ -82,9 +140,19 @@ impl Job {
         !self.finished() && self.spec.suspend != Some(true)
     }
 
+    /// Whether a container of it runs, as the Job controller says.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.ready.is_some_and(|ready| ready > 0))
+    }
+
+    /// Whether it says that it is a preflight. Which ones are ours, the CronJob says.
+    pub(crate) fn is_preflight(&self) -> bool {
+        self.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(preflight::LABEL))
+    }
+
     /// Whether it has ended, well or not.
-    fn finished(&self) -> bool {
-        self.failure().is_some() || self.condition("Complete").is_some()
+    pub(crate) fn finished(&self) -> bool {
+        self.ended().is_some()
     }
 }
 
@@ -147,7 +215,16 @@ mod tests {
         let job = |status: &str| -> Job {
             serde_json::from_value(json!({"metadata": {}, "status": {"conditions": [{"type": "Failed", "status": status, "reason": "DeadlineExceeded"}]}})).unwrap()
         };
-        assert_eq!(job("True").failure().unwrap().reason.as_deref(), Some("DeadlineExceeded"));
+        assert_eq!(job("True").failure_in_words().unwrap(), "DeadlineExceeded: no message");
         assert!(job("False").failure().is_none() && !job("False").finished());
+    }
+
+    #[test]
+    fn a_job_without_a_pod_is_one_that_counts_none() {
+        let job = |status: Value| -> Job { serde_json::from_value(json!({"metadata": {}, "status": status})).unwrap() };
+        assert!(job(json!({"conditions": []})).has_counted_no_pod());
+        assert!(job(json!({"failed": 0})).has_counted_no_pod());
+        assert!(!job(json!({"failed": 1})).has_counted_no_pod() && !job(json!({"succeeded": 1})).has_counted_no_pod());
+        assert!(!job(json!(null)).has_counted_no_pod(), "nobody has said anything yet");
     }
 }

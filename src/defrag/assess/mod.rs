@@ -13,8 +13,10 @@
 mod compaction;
 mod enrollment;
 mod login;
+mod neighbours;
 mod plan;
 mod settings;
+mod sharing;
 mod surroundings;
 
 use std::time::Duration;
@@ -25,9 +27,10 @@ use k8s_openapi::api::batch::v1::CronJob;
 pub(crate) use self::settings::restates;
 pub use self::{
     enrollment::Enrollment,
+    neighbours::{Neighbours, gives_way},
     plan::Plan,
     settings::Source,
-    surroundings::{Service, Surroundings},
+    surroundings::{Other, Service, Surroundings},
 };
 use self::{
     enrollment::{left_out, not_enrolled, opted_out, unclear},
@@ -146,6 +149,7 @@ pub fn assess(object: &StatefulSet, governing: &Governing, around: &Surroundings
         Enrollment::Enrolled | Enrollment::Unclear if governing.left_out => {
             Assessment { findings: vec![left_out(object)], ..Assessment::without(enrollment, Verdict::Absent) }
         }
+        Enrollment::Enrolled if around.covers(object) => Assessment::without(Enrollment::NotEnrolled, Verdict::Absent),
         Enrollment::Enrolled | Enrollment::Unclear => match Excess::of(object).map(|excess| excess.finding()) {
             None => enrolled(object, enrollment, governing, around, now, None),
             unread => enrolled(&budget::rest(object), enrollment, governing, around, now, unread),
@@ -166,20 +170,38 @@ pub fn assess_before_enrolment(
         return None;
     }
     let mut findings = asking::unread(object);
+    if around.covers(object) {
+        // With the label it would be one too many.
+        findings.retain(|finding| finding.code == Code::SettingUnread && matches!(finding.field, Field::Path(_)));
+        return (!findings.is_empty()).then_some(findings);
+    }
     let evidence = etcd::evidence(object);
     if evidence.runs_etcd() || !findings.is_empty() && evidence.names_etcd() {
         findings.insert(0, not_enrolled(evidence.sentence()));
         let mut labelled = object.clone();
         labelled.metadata.labels.get_or_insert_default().insert(ENABLED.to_owned(), "true".to_owned());
         let assessment = assess(&labelled, governing, around, now);
-        // What stands on the pod template has been said, and so has what is meant as the label.
+        // What stands in a wrong place has been reported, and so has what is meant as the label.
         let is_new = |finding: &Finding| {
-            let on_template = finding.code == Code::SettingUnread && matches!(finding.field, Field::Path(_));
-            !on_template && !asking::says_again(finding, object)
+            let is_said = findings.iter().any(|said| (said.code, &said.field) == (finding.code, &finding.field));
+            !is_said && !asking::says_again(finding, object)
         };
-        findings.extend(assessment.findings.into_iter().filter(is_new));
+        let new: Vec<Finding> = assessment.findings.into_iter().filter(is_new).collect();
+        findings.extend(new);
     }
     (!findings.is_empty()).then_some(findings)
+}
+
+/// That an object of another kind carries the label or settings, which only a StatefulSet can; `object` is what it has in common
+/// with one. What a StatefulSet carries too (`is_read`, by key and value) is common to a set of objects, and read there.
+#[must_use]
+pub fn labelled_in_vain(kind: &str, object: &StatefulSet, is_read: impl Fn(&str, &str) -> bool) -> Option<Finding> {
+    if etcd::evidence(object).runs_etcd()
+        && let Some(finding) = asking::on_other_kind(kind, object)
+    {
+        return Some(finding);
+    }
+    asking::on_bystander(kind, object, is_read)
 }
 
 /// `unread` says why only the [`budget::rest`] of the object is looked at; it is then all that is to be said of it.
@@ -199,7 +221,7 @@ fn enrolled(
 
     let Asked { settings, given, overrides, suspend, defrag_now, mut findings } = asking::parse(object, policy);
     let own_trigger = asking::has_own_trigger(object, policy);
-    let Discovery { etcd, findings: discovered } = etcd::discover(object, &overrides);
+    let Discovery { etcd, findings: discovered } = around.sized(etcd::discover(object, &overrides));
     let unread_script = discovered.iter().find(|finding| finding.code == Code::TooMuchToRead).cloned();
     if unread_script.is_some() {
         return enrolled(&budget::rest(object), enrollment, governing, around, now, unread_script);
@@ -211,13 +233,16 @@ fn enrolled(
     let members = etcd.as_ref().map(|etcd| etcd.members).or_else(|| known.map(|facts| facts.replicas));
     let case = Case { object, policy, quota: quota.or_else(|| known.map(|facts| facts.quota)), members, now };
 
-    findings.extend(opted_out(object).into_iter().chain(asking::on_pod_template(object)));
-    findings.extend(discovered);
+    findings.extend(opted_out(object).into_iter().chain(asking::misplaced(object)));
+    findings.extend(unless_named_wrongly(discovered, &findings));
+    findings.retain(|finding| !asking::repeats_discovery(finding, object, etcd.as_ref()));
     findings.extend(case.out_of_reach(&settings).filter(|_| own_trigger));
     let mut checked = case.check(settings, given, findings, own_trigger, None);
     let mut findings = std::mem::take(&mut checked.findings);
+    let shared = around.shared(object, etcd.as_ref(), &findings);
     if let Some(etcd) = &etcd {
         findings.extend(hazards(etcd, &checked.settings, &overrides, policy));
+        findings.extend(shared.as_ref().map(|shared| shared.finding.clone()));
         findings.extend(hides_members(around.services, etcd));
         findings.extend(unresolved_members(around.services, object, etcd));
     }
@@ -225,15 +250,7 @@ fn enrolled(
     let mut findings = unread.map_or(findings, |unread| vec![unread]);
     let hidden = facts::hidden(&findings, policy).map(|finding| finding.code);
     let hidden = hidden.or_else(|| facts.is_none().then_some(Code::EtcdNotFound));
-    let prevents = |finding: &Finding| policy.prevents(finding);
-    let refused = Refused {
-        any: enrollment == Enrollment::Unclear || findings.iter().any(prevents) || hidden.is_some(),
-        settings: enrollment == Enrollment::Unclear
-            || !is_read
-            || checked.resolved.is_none()
-            || findings.iter().filter(|finding| prevents(finding)).any(concerns_settings),
-        facts: hidden,
-    };
+    let refused = refused(&findings, policy, enrollment, is_read && checked.resolved.is_some(), hidden);
     // Members elsewhere go on without the pods of this StatefulSet.
     let no_member = etcd.as_ref().map_or(object.replicas() <= 0, |etcd| etcd.members == 0);
     let suspended = suspend == Some(true) || no_member;
@@ -250,7 +267,9 @@ fn enrolled(
         };
         let mut plan = Plan::new(case, checked, facts);
         plan.suspend = suspend.unwrap_or_else(|| record.as_ref().is_some_and(|record| record.suspend));
-        plan.suspended |= plan.suspend || no_member;
+        plan.paused = around.pause.is_some();
+        // Two that were enrolled at once have a CronJob each, and one of them is enough.
+        plan.suspended |= plan.suspend || no_member || plan.paused || shared.is_some_and(|shared| shared.is_in_vain);
         plan.defrag_now = defrag_now;
         plan.deadline = plan.deadline.min(longest_deadline(ours, record.as_ref(), governing));
         let reason = etcd.as_ref().and_then(Etcd::no_compaction);
@@ -279,7 +298,8 @@ fn enrolled(
     }
     if enrollment == Enrollment::Enrolled {
         let rivals = around.rivals(object, &name);
-        findings.extend(policy.limits.weigh(rivals.into_iter().map(rival).collect()));
+        findings
+            .extend(policy.limits.weigh(rivals.into_iter().map(rival).chain(around.other_rivals(object)).collect()));
     }
     let verdict = match (ownership, &plan) {
         (Some(Ownership::Foreign { why }), _) => {
@@ -294,6 +314,32 @@ fn enrolled(
         }
     };
     Assessment { enrollment, findings, refused, suspended, plan, source, verdict }
+}
+
+/// What of an etcd is refused; `is_read` says whether its settings could be read at all.
+fn refused(
+    findings: &[Finding],
+    policy: &Policy,
+    enrollment: Enrollment,
+    is_read: bool,
+    facts: Option<Code>,
+) -> Refused {
+    let is_unclear = enrollment == Enrollment::Unclear;
+    let mut prevents = findings.iter().filter(|finding| policy.prevents(finding)).peekable();
+    Refused {
+        any: is_unclear || prevents.peek().is_some() || facts.is_some(),
+        settings: is_unclear || !is_read || prevents.any(concerns_settings),
+        facts,
+    }
+}
+
+/// Those of `discovered` that matter beside what is `asked`: where a Secret is named wrongly, nobody has to know which one is assumed
+/// instead.
+fn unless_named_wrongly(discovered: Vec<Finding>, asked: &[Finding]) -> Vec<Finding> {
+    let is_named_wrongly =
+        |field: &Field| asked.iter().any(|one| one.code == Code::SecretReferenceInvalid && one.field == *field);
+    let matters = |one: &Finding| one.code != Code::TlsSecretAssumed || !is_named_wrongly(&one.field);
+    discovered.into_iter().filter(matters).collect()
 }
 
 /// How long a run may take at most. More members or a larger quota, which nobody is asked about, do not make it longer than the

@@ -18,6 +18,7 @@ use crate::defrag::{
 
 /// What is in force.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Plan {
     /// The namespace of the StatefulSet and of its CronJob.
     pub namespace: String,
@@ -35,6 +36,8 @@ pub struct Plan {
     pub suspend: bool,
     /// Whether no run may start: it is asked for, there is no member, or something that a run needs is missing.
     pub suspended: bool,
+    /// Whether the whole fleet is paused.
+    pub paused: bool,
     /// The schedule with `H` resolved, as the CronJob carries it.
     pub schedule: String,
     /// The rule, as the engine gets it.
@@ -91,6 +94,7 @@ impl Plan {
             suspend: false,
             suspended: !acceptable || facts.as_ref().is_none_or(|facts| facts.endpoints.is_empty()),
             facts,
+            paused: false,
             defrag_now: None,
             quota_source: String::new(),
             no_compaction: None,
@@ -125,9 +129,12 @@ impl Plan {
             .into_iter()
             .map(|run| run.to_zoned(self.zone.rules().clone()).strftime("%Y-%m-%d %H:%M").to_string())
             .collect();
-        let zone = self.settings.time_zone.as_deref().unwrap_or("if the controller manager runs in UTC");
-        let runs =
-            if self.suspended { SUSPENDED.to_owned() } else { format!("next runs {} ({zone})", next.join(" and ")) };
+        let zone = self.settings.time_zone.as_deref().unwrap_or("UTC unless the controller manager differs");
+        let runs = match (self.paused, self.suspended) {
+            (true, _) => "the fleet is paused: no run until that ends".to_owned(),
+            (false, true) => SUSPENDED.to_owned(),
+            (false, false) => format!("next runs {} ({zone})", next.join(" and ")),
+        };
         let quota = match &self.facts {
             Some(facts) => format!("quota {} ({})", quantity::human(facts.quota), self.quota_source),
             None => "the quota is not known".to_owned(),

@@ -1,10 +1,18 @@
 //! What a caller can see around a StatefulSet, and what is wrong with that.
 
+use std::collections::BTreeMap;
+
+use super::neighbours::Neighbours;
 use crate::defrag::{
-    cronjob::{budget::Run, live::Live},
-    etcd::Etcd,
+    cronjob::{
+        budget::Run,
+        live::Live,
+        rival::{Defragments, Rivalry},
+    },
+    etcd::{Discovery, Etcd},
     finding::{Code, Finding, quoted},
     keys::Key,
+    pause::Pause,
     statefulset::StatefulSet,
 };
 
@@ -15,12 +23,49 @@ pub struct Surroundings<'a> {
     pub cronjobs: Option<&'a [Live]>,
     /// The runs of this etcd that have ended.
     pub runs: Option<&'a [Run]>,
-    /// The `defrag-now` token that was served last, as an earlier CronJob of this etcd said.
-    pub served: Option<&'a str>,
+    /// What keeps the whole fleet from running; `None` where nothing does.
+    pub pause: Option<&'a Pause>,
     /// The runs that failed in a row, as an earlier CronJob of this etcd said.
     pub failed: Option<&'a str>,
+    /// Our own image, which runs where a policy says so.
+    pub own_image: Option<&'a str>,
+    /// The image of etcd-defrag where a policy names none; `None` for the newest that is known.
+    pub engine_image: Option<&'a str>,
+    /// Whose runs reach which members, where CronJobs do not show it.
+    pub neighbours: Option<&'a Neighbours>,
     /// The Services of the namespace.
     pub services: Option<&'a [Service]>,
+    /// The sizes in bytes of the volume claims of the namespace, by name, as far as they are seen.
+    pub claims: Option<&'a BTreeMap<String, u64>>,
+    /// What else defragments: CronJobs of other namespaces, and pods that do so again and again, as far as they are seen.
+    pub others: &'a [Other],
+}
+
+/// What is no CronJob of the namespace, and defragments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What it defragments.
+    pub defragments: Defragments,
+}
+
+impl Other {
+    /// Whether it defragments the etcd of this StatefulSet, as far as that is seen.
+    fn rivals(&self, object: &StatefulSet, services: &[&str]) -> bool {
+        if self.namespace != object.namespace() {
+            return self.defragments.reaches(object);
+        }
+        let is_named = || services.iter().any(|service| self.defragments.names(service));
+        let is_cronjob = self.kind == "CronJob";
+        !is_cronjob
+            && self.defragments.is_seen()
+            && (self.defragments.rivals(object).is_some_and(|rivalry| rivalry.shared.is_none()) || is_named())
+    }
 }
 
 /// What matters of a Service.
@@ -32,15 +77,36 @@ pub struct Service {
     pub is_headless: bool,
     /// Whether pods that are not ready keep their names (`publishNotReadyAddresses`).
     pub publishes_not_ready: bool,
-    /// Whether its selector takes in the pods of the StatefulSet.
-    pub selects_members: bool,
+    /// Whether its selector takes in the pods of the StatefulSet; `None` where it has none, and somebody writes its endpoints.
+    pub selects_members: Option<bool>,
 }
 
 impl Surroundings<'_> {
     /// Everything is seen, and nothing is there.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { cronjobs: Some(&[]), runs: Some(&[]), served: None, failed: None, services: Some(&[]) }
+        Self {
+            cronjobs: Some(&[]),
+            runs: Some(&[]),
+            pause: None,
+            failed: None,
+            own_image: None,
+            engine_image: None,
+            neighbours: None,
+            services: Some(&[]),
+            claims: None,
+            others: &[],
+        }
+    }
+
+    /// The same with the size of the claim that holds the database, where it is seen.
+    pub(super) fn sized(&self, mut discovery: Discovery) -> Discovery {
+        if let Some(volume) = discovery.etcd.as_mut().and_then(|etcd| etcd.data_volume.as_mut())
+            && let Some(claim) = &volume.claim
+        {
+            volume.bytes = volume.bytes.or_else(|| self.claims?.get(claim).copied());
+        }
+        discovery
     }
 
     /// The CronJob of this name.
@@ -48,29 +114,79 @@ impl Surroundings<'_> {
         self.cronjobs?.iter().find(|live| live.name() == name)
     }
 
-    /// The names of the CronJobs that defragment this etcd besides the one of this name, in order.
-    pub(super) fn rivals(&self, object: &StatefulSet, name: &str) -> Vec<&str> {
-        let (statefulset, service) = (object.name(), object.spec.service_name.as_str());
-        let others = self.cronjobs.into_iter().flatten();
-        let others = others.filter(|live| live.name() != name && live.rivals(statefulset, service));
-        let mut names: Vec<&str> = others.map(Live::name).collect();
-        names.sort_unstable();
-        names
+    /// The CronJobs that defragment this etcd besides the one of this name, or may, by name and with what shows it, in order.
+    pub(super) fn rivals<'o>(&self, object: &'o StatefulSet, name: &str) -> Vec<(&str, Rivalry<'o>)> {
+        let others = self.cronjobs.into_iter().flatten().filter(|live| live.name() != name);
+        // One that names a Service in front of the members names them.
+        let services = self.serving();
+        let through = |live: &Live| {
+            let defragments = live.defragments.as_deref()?;
+            let is_named = services.iter().any(|service| defragments.names(service));
+            is_named.then_some(Rivalry { is_seen: defragments.is_seen(), shared: None })
+        };
+        let rivalry = |live: &Live| live.rivals(object).or_else(|| through(live));
+        let mut rivals: Vec<_> = others.filter_map(|live| Some((live.name(), rivalry(live)?))).collect();
+        rivals.sort_unstable_by_key(|(name, _)| *name);
+        rivals
+    }
+
+    /// Everything else that defragments this etcd.
+    pub(super) fn other_rivals(&self, object: &StatefulSet) -> Vec<Finding> {
+        let services = self.serving();
+        self.others.iter().filter(|other| other.rivals(object, &services)).map(rival_elsewhere).collect()
+    }
+
+    /// The names of the Services that lead to the members, where they are seen.
+    fn serving(&self) -> Vec<&str> {
+        let selecting = self.services.into_iter().flatten().filter(|service| service.selects_members == Some(true));
+        selecting.map(|service| service.name.as_str()).collect()
     }
 }
 
-/// That another CronJob defragments this etcd.
-pub(super) fn rival(name: &str) -> Finding {
-    let quoted = quoted(name);
+const BOTH: &str = "two runs at once can take two members away at the same time, and with them the quorum";
+
+/// That something else than a CronJob of the namespace defragments this etcd.
+fn rival_elsewhere(other: &Other) -> Finding {
+    let what = format!("the {} {}", other.kind, quoted(&format!("{}/{}", other.namespace, other.name)));
     Finding::new(
         Code::RivalDefragmenter,
         "metadata.name",
-        format!("the CronJob {quoted} defragments this etcd too"),
+        format!("{what} defragments this etcd too"),
         format!(
-            "The CronJob {quoted} in the same namespace defragments this etcd too: two runs at once can take two members \
-             away at the same time, and with them the quorum. Delete or suspend one of the two."
+            "Among the manifests {what} names members of this etcd and defragments them too: {BOTH}. Take the defragmentation out of one of \
+             the two."
         ),
     )
+}
+
+/// That another CronJob defragments this etcd, or may.
+pub(super) fn rival((name, rivalry): (&str, Rivalry<'_>)) -> Finding {
+    let quoted_name = quoted(name);
+    let shared = rivalry.shared.map(|(kind, name)| format!("the {kind:?} {}", quoted(name)));
+    let (brief, message) = if rivalry.is_seen {
+        let what = match shared {
+            None => "defragments this etcd too".to_owned(),
+            Some(shared) => format!("defragments an etcd and reads {shared}, as this etcd does"),
+        };
+        (
+            format!("the CronJob {quoted_name} defragments this etcd too"),
+            format!(
+                "The CronJob {quoted_name} in the same namespace {what}: {BOTH}. Delete or suspend one of the two."
+            ),
+        )
+    } else {
+        let tie =
+            shared.map_or_else(|| "names this etcd".to_owned(), |shared| format!("reads {shared}, as this etcd does"));
+        (
+            format!("the CronJob {quoted_name} runs a script that may defragment this etcd too"),
+            format!(
+                "The CronJob {quoted_name} in the same namespace has an image of etcd, {tie}, and runs a script that is not read here. \
+                 If that defragments, {BOTH}. Look at the script, and if it does, delete or suspend one of the two. The command check \
+                 reads it where its ConfigMap is among the manifests."
+            ),
+        )
+    };
+    Finding::new(Code::RivalDefragmenter, "metadata.name", brief, message)
 }
 
 /// That the Service under which runs reach the members hides those that are not ready, and the alarm NOSPACE makes all of them so.
@@ -91,12 +207,21 @@ pub(super) fn hides_members(services: Option<&[Service]>, etcd: &Etcd) -> Option
 }
 
 /// That no Service among those that are seen gives the members the names under which runs reach them: the one of that name is not
-/// headless, or it is not there while another one selects the pods.
+/// headless or selects other pods, or it is not there while another one selects the pods.
 pub(super) fn unresolved_members(services: Option<&[Service]>, object: &StatefulSet, etcd: &Etcd) -> Option<Finding> {
     let services = services?;
     let (host, governing) = etcd.endpoints.iter().find_map(|endpoint| under_service(endpoint, object))?;
+    // Under another Service no pod has a name, whatever that is like; that is said of whoever names it.
+    if governing != object.spec.service_name {
+        return None;
+    }
     let quoted_governing = quoted(governing);
     let (brief, why, remedy) = match services.iter().find(|service| service.name == governing) {
+        Some(service) if service.selects_members == Some(false) => (
+            format!("the Service {quoted_governing} selects other pods, so the members have no names"),
+            "selects other pods than those of this StatefulSet: its selector has labels that the pod template does not have".to_owned(),
+            "Correct its selector",
+        ),
         Some(service) if service.is_headless => return None,
         Some(_) => (
             format!("the Service {quoted_governing} is not headless, so it gives the members no names"),
@@ -104,7 +229,7 @@ pub(super) fn unresolved_members(services: Option<&[Service]>, object: &Stateful
             "Delete that Service and create it again with clusterIP: None",
         ),
         None => {
-            let other = quoted(&services.iter().find(|service| service.selects_members)?.name);
+            let other = quoted(&services.iter().find(|service| service.selects_members == Some(true))?.name);
             (
                 format!("no headless Service {quoted_governing}, so the members have no names"),
                 format!("is not among the manifests, although the Service {other} is, which selects the pods"),

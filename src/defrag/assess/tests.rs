@@ -58,6 +58,39 @@ fn settings_that_hurt_are_refused_with_a_cure() {
 }
 
 #[test]
+fn what_is_said_of_a_cronjob_shows_how_it_is_tied_to_the_etcd() {
+    use crate::defrag::{cronjob::rival::Rivalry, etcd::Kind};
+    let said = |is_seen, shared| rival(("nightly", Rivalry { is_seen, shared }));
+    for (finding, parts) in [
+        (
+            said(true, None),
+            [
+                "The CronJob \"nightly\" in the same namespace defragments this etcd too: two runs",
+                "suspend one of the two.",
+            ],
+        ),
+        (
+            said(true, Some((Kind::Secret, "client"))),
+            ["defragments an etcd and reads the Secret \"client\", as this etcd does: two runs", "Delete or suspend"],
+        ),
+        (
+            said(false, Some((Kind::ConfigMap, "bin"))),
+            [
+                "has an image of etcd, reads the ConfigMap \"bin\", as this etcd does, and runs a script that is not read here.",
+                "The command check reads it where its ConfigMap is among the manifests.",
+            ],
+        ),
+        (
+            said(false, None),
+            ["has an image of etcd, names this etcd, and runs a script", "If that defragments, two runs"],
+        ),
+    ] {
+        assert!(parts.iter().all(|part| finding.message.contains(part)), "{}", finding.message);
+        assert!(finding.brief.chars().count() <= WARNING_LIMIT, "{}", finding.brief);
+    }
+}
+
+#[test]
 fn a_schedule_may_be_denser_when_the_rule_has_a_floor() {
     let quarter = ("schedule", "*/15 * * * *");
     assert!(assessed(annotated(&[quarter])).plan.is_some());
@@ -69,7 +102,9 @@ fn a_schedule_may_be_denser_when_the_rule_has_a_floor() {
 #[test]
 fn an_etcd_with_a_root_password_wants_credentials() {
     let mut object = kamaji();
-    object["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "ETCD_ROOT_PASSWORD", "value": "x"}]);
+    let etcd = &mut object["spec"]["template"]["spec"]["containers"][0];
+    etcd["env"] = json!([{"name": "ETCD_ROOT_PASSWORD", "value": "x"}]);
+    etcd["command"][0] = json!("/opt/bitnami/scripts/etcd/run.sh");
     insta::assert_snapshot!(page(&assessed(object.clone())));
     object["metadata"]["annotations"]["etcd-defrag.io/username-secret"] = json!("root:user,password");
     assert!(assessed(object).plan.is_some());

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, JobCondition};
 use sha2::{Digest as _, Sha256};
 
-use super::names::FAILED_RUNS;
+use super::{deferral, names::FAILED_RUNS};
 
 /// A run that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,12 +22,13 @@ pub struct Run {
 }
 
 impl Run {
-    /// The run of a Job with these conditions, where it has ended.
+    /// The run of a Job with these conditions, where it has ended. One that was put off is none: it neither failed nor did anything.
     #[must_use]
     pub fn of(conditions: &[JobCondition]) -> Option<Self> {
         let holds =
             |type_: &str| conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True");
         let (condition, failed) = match holds("Failed") {
+            Some(failure) if deferral::is_deferral(failure) => return None,
             Some(failure) => (failure, true),
             None => (holds("Complete")?, false),
         };
@@ -136,6 +137,19 @@ mod tests {
         let (second, spent) = counted(first.as_deref(), None, &[run(2, true)]);
         assert!(spent && second.as_deref().unwrap().starts_with("2 until 1970-01-01T00:00:02Z under "));
         assert_eq!(counted(second.as_deref(), None, &[run(1, true), run(2, true)]), (second, true), "counted once");
+    }
+
+    #[test]
+    fn a_run_that_was_put_off_is_none() {
+        let condition = |code: u8| -> JobCondition {
+            serde_json::from_value(serde_json::json!({
+                "type": "Failed", "status": "True", "reason": "PodFailurePolicy", "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "message": format!("Container etcd-defrag for pod a/b failed with exit code {code} matching FailJob rule at index 0"),
+            }))
+            .unwrap()
+        };
+        assert_eq!(Run::of(&[condition(75)]), None);
+        assert!(Run::of(&[condition(1)]).unwrap().failed);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use k8s_openapi::{api::batch::v1::CronJob, apimachinery::pkg::apis::meta::v1::Ow
 use kube::api::ObjectMeta;
 use serde::Serialize;
 
-use super::names::OURS;
+use super::{deferral, names::OURS};
 
 /// The fields in which `live` differs from `desired`, as paths; empty where nothing has to be written.
 ///
@@ -72,7 +72,9 @@ fn owners_match(live: &[OwnerReference], desired: &[OwnerReference]) -> bool {
 }
 
 fn spec_drift(live: &CronJob, desired: &CronJob) -> Vec<String> {
-    let (Ok(live), Ok(desired)) = (serde_json::to_value(&live.spec), serde_json::to_value(&desired.spec)) else {
+    let mut live = live.spec.clone();
+    deferral::canonical(&mut live);
+    let (Ok(live), Ok(desired)) = (serde_json::to_value(&live), serde_json::to_value(&desired.spec)) else {
         return vec!["spec".to_owned()];
     };
     let mut paths: Vec<String> = json_patch::diff(&live, &desired)

@@ -7,11 +7,12 @@ use k8s_openapi::api::batch::v1::CronJob;
 use kube::api::ObjectMeta;
 
 use super::{
-    SUFFIX, drift,
-    ownership::{self, Ownership, applied_by_us, is_engine, is_ours, pod, statefulset_of},
+    SUFFIX, deferral, drift,
+    ownership::{self, Ownership, flag, is_ours, pod, statefulset_of, written_by_us},
     record::{self, Record},
+    rival::{Defragments, Rivalry, Scripts},
 };
-use crate::defrag::{facts::Facts, policy::Limits};
+use crate::defrag::{etcd::Reached, facts::Facts, policy::Limits, statefulset::StatefulSet};
 
 /// kubectl's copy of the whole object, which nothing here reads.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -32,20 +33,24 @@ pub fn slim(mut meta: ObjectMeta) -> ObjectMeta {
 pub struct Live {
     /// Its metadata without what nobody reads.
     pub meta: ObjectMeta,
+    /// Its `resourceVersion`, to which a write can be bound.
+    pub version: Option<Box<str>>,
     /// The fingerprint of its specification.
     pub spec: u64,
     /// Whether we keep it.
     pub ours: bool,
-    /// What its containers name, where they run a defragmentation that is not ours.
-    pub defragments: Option<Arc<Names>>,
+    /// What it defragments, where it is not ours.
+    pub defragments: Option<Arc<Defragments>>,
+    /// What its runs reach, where it is ours.
+    pub reached: Reached,
     /// How long a run of it may take before it is ended.
     pub deadline: Option<Duration>,
-    /// When it was made.
-    pub made: Option<Timestamp>,
+    /// The image of its runs, where ours run our own program.
+    pub own_image: Option<Box<str>>,
     /// When a run of it last ended well, as its controller says.
     pub last_success: Option<Timestamp>,
-    /// Whether our field manager has applied it.
-    applied: bool,
+    /// Whether our field manager has written it.
+    written: bool,
     /// Why it is not one that defrag.sh made; asked only of one that bears no mark of ours.
     no_script: Option<Box<str>>,
     /// What was in force when it was written; only where its own record cannot be used.
@@ -55,31 +60,47 @@ pub struct Live {
 impl Live {
     /// The part of a CronJob that is kept; `None` for one that has nothing to do with defragmentation.
     #[must_use]
-    pub fn of(mut live: CronJob) -> Option<Self> {
+    pub fn of(live: CronJob) -> Option<Self> {
+        Self::reading(live, None)
+    }
+
+    /// The same, where scripts of ConfigMaps are in view.
+    #[must_use]
+    pub fn reading(mut live: CronJob, scripts: Option<&Scripts<'_>>) -> Option<Self> {
+        deferral::canonical(&mut live.spec);
         let deadline = live.spec.job_template.spec.as_ref().and_then(|job| job.active_deadline_seconds);
         let deadline = deadline.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-        let made = live.metadata.creation_timestamp.as_ref().map(|time| time.0);
         let succeeded = live.status.as_ref().and_then(|status| status.last_successful_time.as_ref());
         let last_success = succeeded.map(|time| time.0);
-        let (ours, applied) = (is_ours(&live.metadata), applied_by_us(&live.metadata));
+        let (ours, written) = (is_ours(&live.metadata), written_by_us(&live.metadata));
+        let own_image = if ours { own_image(&live) } else { None };
+        let reached = if ours { reached(&live) } else { Reached::default() };
         // What ours run is known from their StatefulSet.
-        let text = if ours { None } else { what_it_defragments(&live) };
-        let defragments = text.map(|text| Arc::new(Names::of(&text)));
+        let defragments = if ours { None } else { Defragments::of(&live, scripts).map(Arc::new) };
         let no_script = if ours { None } else { ownership::made_by_defrag_sh(&live).err().map(String::into_boxed_str) };
-        let recorded = record::written_by_us(&live.metadata) && record::of(&live.metadata).is_some();
+        let recorded = record::is_of_our_writing(&live.metadata) && record::of(&live.metadata).is_some();
         let read_back = if ours && !recorded { Record::read_back(&live).map(Arc::new) } else { None };
-        let meta = ObjectMeta {
-            resource_version: None,
-            generation: None,
-            creation_timestamp: None,
-            ..slim(std::mem::take(&mut live.metadata))
-        };
+        let version = live.metadata.resource_version.take().map(String::into_boxed_str);
+        let meta = ObjectMeta { generation: None, ..slim(std::mem::take(&mut live.metadata)) };
         let named = meta.name.as_deref().is_some_and(|name| name.ends_with(SUFFIX));
         if !ours && !named && defragments.is_none() {
             return None;
         }
         let spec = drift::fingerprint(&live.spec);
-        Some(Self { meta, spec, ours, defragments, deadline, made, last_success, applied, no_script, read_back })
+        Some(Self {
+            meta,
+            version,
+            spec,
+            ours,
+            defragments,
+            reached,
+            deadline,
+            own_image,
+            last_success,
+            written,
+            no_script,
+            read_back,
+        })
     }
 
     /// The name.
@@ -88,16 +109,22 @@ impl Live {
         self.meta.name.as_deref().unwrap_or_default()
     }
 
+    /// When it was created.
+    #[must_use]
+    pub fn created(&self) -> Option<Timestamp> {
+        self.meta.creation_timestamp.as_ref().map(|time| time.0)
+    }
+
     /// The value of an annotation.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.meta.annotations.as_ref()?.get(key).map(String::as_str)
+        ownership::annotation(&self.meta, key)
     }
 
     /// Whose it is, as seen from the StatefulSet of this name in the same namespace.
     #[must_use]
     pub fn ownership(&self, statefulset: &str) -> Ownership {
-        ownership::by_marks(&self.meta, self.applied, statefulset).unwrap_or_else(|| match &self.no_script {
+        ownership::by_marks(&self.meta, self.written, statefulset).unwrap_or_else(|| match &self.no_script {
             None => Ownership::Adoptable,
             Some(why) => Ownership::Foreign { why: why.clone().into() },
         })
@@ -113,122 +140,55 @@ impl Live {
         }
     }
 
-    /// Whether this CronJob concerns a StatefulSet of its namespace with this governing Service, whose CronJob is to be named
-    /// `expected`.
+    /// Whether this CronJob concerns the StatefulSet of this name in its namespace, which is `object` where there is one. Its CronJob
+    /// is to be named `expected`.
     #[must_use]
-    pub fn concerns(&self, statefulset: &str, service: &str, expected: &str) -> bool {
+    pub fn concerns(&self, statefulset: &str, object: Option<&StatefulSet>, expected: &str) -> bool {
         statefulset_of(&self.meta) == Some(statefulset)
             || self.meta.name.as_deref() == Some(expected)
-            || self.rivals(statefulset, service)
+            || match object {
+                Some(object) => self.rivals(object).is_some(),
+                None => self.defragments.as_ref().is_some_and(|defragments| defragments.names(statefulset)),
+            }
     }
 
-    /// Whether this CronJob, be it whose it may, runs a defragmentation of this StatefulSet's pods, which it names or reaches
-    /// by their governing Service.
+    /// Whether this CronJob, be it whose it may, runs a defragmentation of the etcd of this StatefulSet, or may, and what shows that.
     #[must_use]
-    pub fn rivals(&self, statefulset: &str, service: &str) -> bool {
-        self.defragments.as_ref().is_some_and(|names| names.has(statefulset) || names.has(service))
+    pub fn rivals<'a>(&self, object: &'a StatefulSet) -> Option<Rivalry<'a>> {
+        self.defragments.as_ref()?.rivals(object)
+    }
+
+    /// Whether it can concern another StatefulSet than the one that has it as its CronJob: it goes by another name than the
+    /// CronJob of the one that it names, or it is a defragmentation that is not ours.
+    #[must_use]
+    pub fn stands_out(&self) -> bool {
+        self.defragments.is_some() || statefulset_of(&self.meta).is_some_and(|named| super::name(named) != self.name())
     }
 
     /// Whether an assessment could come to another result than with `old`. How its runs went is no reason.
     #[must_use]
     pub fn differs(&self, old: &Self) -> bool {
-        let facts =
-            |live: &Self| (live.meta.clone(), live.spec, live.ours, live.defragments.clone(), live.read_back.clone());
-        facts(self) != facts(old)
+        (&self.meta, self.spec, self.ours, self.written, &self.defragments, &self.read_back)
+            != (&old.meta, old.spec, old.ours, old.written, &old.defragments, &old.read_back)
     }
 }
 
-/// The commands and variables of a CronJob that defragments: one that runs the engine, or `etcdctl … defrag`.
-fn what_it_defragments(live: &CronJob) -> Option<String> {
-    let pod = pod(live)?;
-    let mut text = String::new();
-    let mut engine = false;
-    for container in &pod.containers {
-        engine |= is_engine(container.image.as_deref().unwrap_or_default());
-        let values = container.env.iter().flatten().filter_map(|variable| variable.value.as_ref());
-        for part in container.command.iter().flatten().chain(container.args.iter().flatten()).chain(values) {
-            text.push_str(part);
-            text.push('\n');
-        }
-    }
-    let by_hand = text.contains("etcdctl") && text.contains("defrag");
-    (engine || by_hand).then_some(text)
+/// The endpoints of the runs of a CronJob of ours.
+fn reached(live: &CronJob) -> Reached {
+    let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
+    let args = pod(live).and_then(|pod| pod.containers.first()?.args.as_deref()).unwrap_or_default();
+    Reached::of(flag(args, "--endpoints").into_iter().flat_map(|list| list.split(',')), namespace)
 }
 
-/// The StatefulSets that a text may name, by a pod, `<name>-<number>`, or by a Service of the same name as a host. Kept
-/// are hashes, so that a CronJob with a long script takes neither memory nor time when it is looked up in. Two names with
-/// the same hash make at most a warning too many.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names(Box<[u64]>);
-
-impl Names {
-    /// No name of an object is longer, in bytes.
-    const LONGEST: usize = 253;
-
-    fn of(text: &str) -> Self {
-        let mut names = Vec::new();
-        let mut rest = text;
-        while let Some(start) = rest.find(of_host) {
-            let host = rest.get(start..).unwrap_or_default();
-            let end = host.find(|c| !of_host(c)).unwrap_or(host.len());
-            let (host, after) = host.split_at(end);
-            Self::of_word(host.as_bytes(), after.starts_with(':'), &mut names);
-            rest = after;
-        }
-        names.sort_unstable();
-        names.dedup();
-        Self(names.into())
-    }
-
-    /// The names with which a word of letters, digits, hyphens and dots can begin.
-    fn of_word(word: &[u8], port: bool, names: &mut Vec<u64>) {
-        let mut hash = Hash::default();
-        for (at, byte) in word.iter().enumerate().take(Self::LONGEST + 1) {
-            let behind = word.get(at + 1..).unwrap_or_default();
-            let number = || {
-                let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
-                digits > 0 && matches!(behind.get(digits), None | Some(b'.'))
-            };
-            if at > 0 && (*byte == b'.' || *byte == b'-' && number()) {
-                names.push(hash.0);
-            }
-            hash.add(*byte);
-        }
-        if port && word.len() <= Self::LONGEST {
-            names.push(hash.0);
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        let mut hash = Hash::default();
-        name.bytes().for_each(|byte| hash.add(byte));
-        !name.is_empty() && self.0.binary_search(&hash.0).is_ok()
-    }
-}
-
-/// Whether this can be part of the name of a host.
-fn of_host(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '-' | '.')
-}
-
-/// FNV-1a, which goes on from any beginning of a text.
-struct Hash(u64);
-
-impl Default for Hash {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hash {
-    fn add(&mut self, byte: u8) {
-        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
+/// The image of a CronJob that runs `etcd-defrag-webhook defrag`.
+fn own_image(live: &CronJob) -> Option<Box<str>> {
+    let container = pod(live)?.containers.first()?;
+    let built_in = container.args.as_ref()?.first()? == "defrag";
+    container.image.as_deref().filter(|_| built_in).map(Into::into)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -251,34 +211,6 @@ mod tests {
     }
 
     #[test]
-    fn rivals_are_found_in_arguments_scripts_and_variables() {
-        let engine =
-            json!({"name": "a", "image": "x/etcd-defrag:v1", "args": ["--endpoints=https://etcd-0.etcd.ns.svc:2379"]});
-        assert!(observed("mine", &engine).unwrap().rivals("etcd", ""));
-        assert!(!observed("mine", &engine).unwrap().rivals("etc", ""));
-        assert!(!observed("mine", &engine).unwrap().rivals("etcd-1", ""));
-        let script = json!({"name": "a", "image": "etcd", "command": ["bash", "-c", "for e in kamaji-etcd-0.kamaji-etcd:2379; do etcdctl defrag; done"]});
-        assert!(observed("kamaji-defrag", &script).unwrap().rivals("kamaji-etcd", ""));
-        assert!(
-            !observed("kamaji-defrag", &script).unwrap().rivals("etcd", ""),
-            "the end of a longer name is another name"
-        );
-        let variable = json!({"name": "a", "image": "etcd", "command": ["etcdctl", "defrag"],
-            "env": [{"name": "ETCDCTL_ENDPOINTS", "value": "http://my-etcd-10.my-etcd-headless:2379"}]});
-        assert!(observed("my-etcd-defrag", &variable).unwrap().rivals("my-etcd", ""));
-        assert!(!observed("my-etcd-defrag", &variable).unwrap().rivals("my-etcd-headless", ""));
-        let service = json!({"name": "a", "image": "etcd", "args": ["etcdctl --endpoints http://etcd.ns.svc:2379 defrag --cluster"]});
-        assert!(observed("x", &service).unwrap().rivals("etcd", ""));
-        for url in ["http://db-headless:2379", "http://db-headless.ns.svc:2379", "db-headless.ns.svc.cluster.local"] {
-            let by_service =
-                json!({"name": "a", "image": "etcd", "args": [format!("etcdctl --endpoints={url} defrag --cluster")]});
-            let live = observed("x", &by_service).unwrap();
-            assert!(live.rivals("db", "db-headless") && !live.rivals("db", "headless"), "{url}");
-            assert!(live.concerns("db", "db-headless", "db-defrag-job"));
-        }
-    }
-
-    #[test]
     fn progress_of_runs_is_no_change_of_a_cronjob() {
         let container = json!({"name": "a", "image": "x/etcd-defrag:v1"});
         let mut value = json!({
@@ -296,22 +228,45 @@ mod tests {
         assert!(of(&value).differs(&before));
     }
 
-    /// Whether a text names a pod of a StatefulSet or a Service of its name, searched for in full.
-    fn mentions(text: &str, statefulset: &str) -> bool {
-        let of_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        (0..text.len()).filter(|at| text[*at..].starts_with(statefulset)).any(|at| {
-            let rest = &text[at + statefulset.len()..];
-            let pod = rest.strip_prefix('-').unwrap_or_default();
-            let digits = pod.bytes().take_while(u8::is_ascii_digit).count();
-            !text[..at].ends_with(|c| of_name(c) || c == '.')
-                && (rest.starts_with(['.', ':']) || (digits > 0 && !pod[digits..].starts_with(of_name)))
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn names_are_found_as_by_a_search_in_full(text in "[ab1.: -]{0,24}", name in "[ab1]([ab1.-]{0,4}[ab1])?") {
-            prop_assert_eq!(Names::of(&text).has(&name), mentions(&text, &name));
+    /// So a look needs not go through a namespace: what concerns a StatefulSet has the name of its CronJob, or stands out.
+    #[test]
+    fn what_concerns_a_statefulset_goes_by_its_name_or_stands_out() {
+        let [mut own, mut others] = [0, 0];
+        let options = [None, Some("a"), Some("b")];
+        for name in ["a-defrag-job", "b-defrag-job", "copy"] {
+            for (noted, owned) in options.iter().flat_map(|noted| options.iter().map(move |owned| (noted, owned))) {
+                for image in ["busybox", "etcd-defrag:v1"] {
+                    let container = json!({"name": "x", "image": image, "args": ["--endpoints=http://a-0.a:2379"]});
+                    let owner = owned.map(|name| json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": "u", "controller": true}));
+                    let labels = json!({"app.kubernetes.io/managed-by": "etcd-defrag-webhook"});
+                    let value = json!({
+                        "metadata": {"name": name, "namespace": "ns", "labels": labels, "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
+                            "annotations": noted.map(|name| json!({"etcd-defrag.io/statefulset": name}))},
+                        "spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": {"spec": {"containers": [container]}}}}},
+                    });
+                    for labelled in [true, false] {
+                        let mut value = value.clone();
+                        if !labelled {
+                            value["metadata"]["labels"] = json!({});
+                        }
+                        let Some(live) = Live::of(serde_json::from_value(value).unwrap()) else { continue };
+                        for statefulset in ["a", "b"] {
+                            let expected = format!("{statefulset}-defrag-job");
+                            let concerns = live.concerns(statefulset, None, &expected);
+                            assert!(!concerns || live.name() == expected || live.stands_out(), "{live:?}");
+                        }
+                        *(if live.stands_out() { &mut others } else { &mut own }) += 1;
+                    }
+                }
+            }
         }
+        assert!(own > 10 && others > 10, "{own} and {others}");
+        let ours = |name: &str| {
+            let notes = json!({"etcd-defrag.io/statefulset": "a"});
+            let labels = json!({"app.kubernetes.io/managed-by": "etcd-defrag-webhook"});
+            let value = json!({"metadata": {"name": name, "labels": labels, "annotations": notes}, "spec": {"schedule": "@daily", "jobTemplate": {}}});
+            Live::of(serde_json::from_value(value).unwrap()).unwrap().stands_out()
+        };
+        assert!(!ours("a-defrag-job") && ours("copy"), "in a fleet as it should be none stands out");
     }
 }

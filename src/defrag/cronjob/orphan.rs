@@ -13,7 +13,7 @@ use kube::api::ObjectMeta;
 use super::{
     name,
     names::ORPHANED_SINCE,
-    ownership::{applied_by_us, has_controller, statefulset_of_ours},
+    ownership::{has_controller, statefulset_of_ours, written_by_us},
 };
 
 /// So long does an orphaned CronJob stay.
@@ -35,13 +35,13 @@ pub enum Fate {
 /// What becomes of the CronJob `live`, which is ours, as the API server shows it now that there is no StatefulSet of this
 /// name.
 ///
-/// A copy, or one from a backup, was not orphaned: our field manager never applied it. Who forges even that may write
+/// A copy, or one from a backup, was not orphaned: our field manager never wrote it. Who forges even that may write
 /// CronJobs, and needs none of ours.
 #[must_use]
 pub fn fate(live: &CronJob, statefulset: &str, now: Timestamp) -> Fate {
     let meta = &live.metadata;
     let expected = meta.name.as_deref() == Some(&name(statefulset)) && statefulset_of_ours(meta) == Some(statefulset);
-    if !expected || has_controller(meta) || !applied_by_us(meta) {
+    if !expected || has_controller(meta) || !written_by_us(meta) {
         return Fate::Goes;
     }
     // A time to come is that of a clock ahead of ours, or a forged one.
@@ -97,6 +97,12 @@ mod tests {
     #[test]
     fn an_orphan_is_marked_stays_for_ten_minutes_and_goes() {
         assert_eq!(fate_of(|_| {}), Fate::Unmarked);
+        let created = json!([{"manager": "etcd-defrag-webhook", "operation": "Update"}]);
+        assert_eq!(
+            fate_of(|meta| meta["managedFields"] = created),
+            Fate::Unmarked,
+            "never written since it was created"
+        );
         assert_eq!(mark(NOW.parse().unwrap()), "2026-03-01T12:00:00Z");
         assert_eq!(marked("2026-03-01T12:00:00Z"), Fate::Stays(Duration::from_millis(599_300)));
         assert_eq!(marked("2026-03-01T11:50:01Z"), Fate::Stays(Duration::from_millis(300)));

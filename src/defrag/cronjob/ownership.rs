@@ -2,7 +2,7 @@
 
 use k8s_openapi::{
     api::{batch::v1::CronJob, core::v1::PodSpec},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference},
 };
 use kube::api::ObjectMeta;
 
@@ -37,15 +37,15 @@ const TOOLS: &[&str] = &[
 #[must_use]
 pub fn ownership(live: &CronJob, statefulset: &str) -> Ownership {
     let meta = &live.metadata;
-    by_marks(meta, applied_by_us(meta), statefulset).unwrap_or_else(|| match made_by_defrag_sh(live) {
+    by_marks(meta, written_by_us(meta), statefulset).unwrap_or_else(|| match made_by_defrag_sh(live) {
         Ok(()) => Ownership::Adoptable,
         Err(why) => Ownership::Foreign { why },
     })
 }
 
-/// What owner, labels and annotations show; `None` where only the specification can tell. `applied` is
-/// [`applied_by_us`], since caches drop the field managers.
-pub(super) fn by_marks(meta: &ObjectMeta, applied: bool, statefulset: &str) -> Option<Ownership> {
+/// What owner, labels and annotations show; `None` where only the specification can tell. `written` is
+/// [`written_by_us`], since caches drop the field managers.
+pub(super) fn by_marks(meta: &ObjectMeta, written: bool, statefulset: &str) -> Option<Ownership> {
     let foreign = |why: String| Some(Ownership::Foreign { why });
     let owner = controller(meta);
     if let Some(owner) = owner
@@ -61,7 +61,7 @@ pub(super) fn by_marks(meta: &ObjectMeta, applied: bool, statefulset: &str) -> O
             None => {}
         }
     }
-    if applied || named_by_controller(meta) {
+    if written || named_by_controller(meta) {
         return Some(Ownership::Ours);
     }
     if let Some(owner) = owner {
@@ -104,7 +104,7 @@ pub fn statefulset_of(meta: &ObjectMeta) -> Option<&str> {
 /// our entry among the field managers, or not both other marks.
 #[must_use]
 pub fn is_ours(meta: &ObjectMeta) -> bool {
-    marked(meta) || applied_by_us(meta) || named_by_controller(meta)
+    marked(meta) || written_by_us(meta) || named_by_controller(meta)
 }
 
 /// Whether the StatefulSet that controls it is the one that our annotation names.
@@ -117,12 +117,18 @@ fn marked(meta: &ObjectMeta) -> bool {
     label(meta, MANAGED_BY) == Some(MANAGER)
 }
 
-/// Whether our field manager has applied it.
-pub(super) fn applied_by_us(meta: &ObjectMeta) -> bool {
-    meta.managed_fields
-        .iter()
-        .flatten()
-        .any(|entry| entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply"))
+/// Whether our field manager has written it, by creating it or by applying.
+pub(super) fn written_by_us(meta: &ObjectMeta) -> bool {
+    entries_of_ours(meta).next().is_some()
+}
+
+/// What our field manager has set, whether by creating, changing or applying. What is written by way of the status is left
+/// out: the right to write the status of a CronJob is not the right to make it ours.
+pub(super) fn entries_of_ours(meta: &ObjectMeta) -> impl Iterator<Item = &ManagedFieldsEntry> {
+    let entries = meta.managed_fields.iter().flatten();
+    entries.filter(|entry| {
+        entry.manager.as_deref() == Some(MANAGER) && entry.subresource.as_deref().unwrap_or_default().is_empty()
+    })
 }
 
 /// The uid of the CronJob that controls a Job. Labels, annotations and other owners make no Job a run of it.
@@ -149,12 +155,13 @@ fn label<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     meta.labels.as_ref()?.get(key).map(String::as_str)
 }
 
-fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+/// The value of an annotation.
+pub(super) fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     meta.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
 /// The pods of its runs.
-pub(super) fn pod(cronjob: &CronJob) -> Option<&PodSpec> {
+pub(in crate::defrag) fn pod(cronjob: &CronJob) -> Option<&PodSpec> {
     cronjob.spec.job_template.spec.as_ref()?.template.spec.as_ref()
 }
 
@@ -311,8 +318,20 @@ mod tests {
             json!({"labels": label, "annotations": note}),
             json!({"annotations": note, "ownerReferences": owner("StatefulSet", "etcd")}),
             json!({"managedFields": [{"manager": "etcd-defrag-webhook", "operation": "Apply"}]}),
+            json!({"managedFields": [{"manager": "etcd-defrag-webhook", "operation": "Update"}]}),
         ] {
             assert_eq!(ownership(&ours(&meta), "etcd"), Ownership::Ours, "{meta}");
+        }
+    }
+
+    /// Who may write the status of a CronJob chooses the name under which that is noted.
+    #[test]
+    fn what_is_written_by_way_of_the_status_makes_nothing_ours() {
+        for operation in ["Apply", "Update"] {
+            let entry = json!({"manager": "etcd-defrag-webhook", "operation": operation, "subresource": "status"});
+            let forged = ours(&json!({"managedFields": [entry]}));
+            assert!(!is_ours(&forged.metadata), "{operation}");
+            assert_ne!(ownership(&forged, "etcd"), Ownership::Ours, "{operation}");
         }
     }
 

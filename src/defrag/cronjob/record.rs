@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     names::{
-        CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, IN_FORCE, MANAGER, PASSWORD, POLICY, SKIP_HEALTH_CHECK, USER,
+        CA_VOLUME, CLIENT_VOLUME, CONTAINER, FINDINGS, IN_FORCE, PASSWORD, PAUSED, POLICY, SKIP_HEALTH_CHECK, USER,
     },
-    ownership::{flag, pod},
+    ownership::{entries_of_ours, flag, pod},
 };
 use crate::defrag::{
     duration,
@@ -188,7 +188,11 @@ impl Record {
             // Otherwise what it shows only fills the place of settings.
             settings: acceptable.then_some(settings),
             rule: None,
-            suspend: live.spec.suspend == Some(true) && acceptable && !facts.endpoints.is_empty(),
+            // A pause of the fleet suspends as well, and says nothing of what was asked for.
+            suspend: live.spec.suspend == Some(true)
+                && acceptable
+                && !facts.endpoints.is_empty()
+                && note(PAUSED).is_none(),
             facts: Some(facts).filter(Facts::could_be),
         })
     }
@@ -205,12 +209,13 @@ pub(super) fn of(meta: &ObjectMeta) -> Option<Record> {
 }
 
 /// Whether the record is of our writing, as far as the field managers show: where somebody else changed it, they own it.
-pub(super) fn written_by_us(meta: &ObjectMeta) -> bool {
-    let Some(managers) = meta.managed_fields.as_deref().filter(|all| !all.is_empty()) else { return true };
-    managers.iter().any(|entry| {
+pub(super) fn is_of_our_writing(meta: &ObjectMeta) -> bool {
+    if meta.managed_fields.as_ref().is_none_or(Vec::is_empty) {
+        return true;
+    }
+    entries_of_ours(meta).any(|entry| {
         let annotations = entry.fields_v1.as_ref().and_then(|fields| fields.0.pointer("/f:metadata/f:annotations"));
-        entry.manager.as_deref() == Some(MANAGER)
-            && annotations.is_some_and(|all| all.get(format!("f:{IN_FORCE}")).is_some())
+        annotations.is_some_and(|all| all.get(format!("f:{IN_FORCE}")).is_some())
     })
 }
 

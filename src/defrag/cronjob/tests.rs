@@ -88,7 +88,7 @@ fn a_policy_shapes_the_job_and_the_pod_stays_restricted() {
     let object: crate::defrag::policy::DefragPolicy = serde_json::from_value(json!({
         "apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "p"},
         "spec": {"job": {
-            "image": "registry.example/etcd-defrag:v0.42.0@sha256:00",
+            "image": "registry.example/etcd-defrag:v0.42.0@sha256:0000000000000000000000000000000000000000000000000000000000000000",
             "imagePullPolicy": "Always",
             "imagePullSecrets": [{"name": "pull"}],
             "serviceAccountName": "defrag",
@@ -101,7 +101,7 @@ fn a_policy_shapes_the_job_and_the_pod_stays_restricted() {
             "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
             "priorityClassName": "low",
             "runtimeClassName": "gvisor",
-            "podLabels": {"team": "platform", "app.kubernetes.io/managed-by": "somebody else"},
+            "podLabels": {"team": "platform", "app.kubernetes.io/managed-by": "somebody-else"},
             "podAnnotations": {
                 "note": "x", "linkerd.io/inject": "enabled",
                 "container.apparmor.security.beta.kubernetes.io/etcd-defrag": "unconfined",
@@ -121,6 +121,29 @@ fn a_policy_shapes_the_job_and_the_pod_stays_restricted() {
     insta::assert_snapshot!(serde_saphyr::to_string(&built).unwrap());
 }
 
+/// OpenShift assigns the numbers, and refuses a pod that asks for others; `runAsNonRoot` alone is what "restricted" asks for.
+#[test]
+fn a_platform_may_say_who_the_pod_runs_as() {
+    let etcd: StatefulSet = serde_json::from_value(kamaji()).unwrap();
+    let context = |job: Value| {
+        let object = json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "p"},
+            "spec": {"job": job}});
+        let object: crate::defrag::policy::DefragPolicy = serde_json::from_value(object).unwrap();
+        let compiled = crate::defrag::policy::compile(&object, "2026-11-24T00:00:00Z".parse().unwrap());
+        assert_eq!(compiled.findings, []);
+        let built = serde_json::to_value(built_under(&etcd, (*compiled.policy).clone())).unwrap();
+        built["spec"]["jobTemplate"]["spec"]["template"]["spec"]["securityContext"].clone()
+    };
+    let seccomp = json!({"type": "RuntimeDefault"});
+    let fixed = json!({"fsGroup": 65532, "runAsGroup": 65532, "runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": seccomp});
+    assert_eq!(context(json!({})), fixed);
+    assert_eq!(context(json!({"securityContext": "Fixed"})), fixed);
+    assert_eq!(
+        context(json!({"securityContext": "Platform"})),
+        json!({"runAsNonRoot": true, "seccompProfile": seccomp})
+    );
+}
+
 #[test]
 fn names_fit_and_do_not_collide() {
     assert_eq!(name("kamaji-etcd"), "kamaji-etcd-defrag-job");
@@ -132,4 +155,47 @@ fn names_fit_and_do_not_collide() {
         assert!(name.len() <= NAME_LIMIT && name.ends_with(SUFFIX), "{name}");
     }
     assert!(!name(&format!("{}-{}", "x".repeat(30), "y".repeat(60))).contains("--"));
+}
+
+#[test]
+fn the_built_in_engine_runs_our_own_image_with_the_same_arguments() {
+    let object: StatefulSet = serde_json::from_value(kamaji()).unwrap();
+    let mut policy = Policy::built_in();
+    policy.job.shape.engine = Engine::BuiltIn;
+    let built = |policy: &Policy, around: &Surroundings<'_>| {
+        let now = "2026-11-24T00:00:00Z".parse().unwrap();
+        let assessment = assess(&object, &Governing::of(policy.clone()), around, now);
+        assessment.cronjob().cloned().unwrap_or_else(|| panic!("{:#?}", assessment.findings))
+    };
+    let container = |cronjob: &CronJob| {
+        let job = cronjob.spec.job_template.spec.clone().unwrap();
+        job.template.spec.unwrap().containers.into_iter().next().unwrap()
+    };
+    let nothing = Surroundings::nothing();
+    let theirs = container(&built_under(&object, Policy::built_in())).args.unwrap();
+    let cronjob = built(&policy, &nothing);
+    let mut ours = container(&cronjob).args.unwrap();
+    assert_eq!(ours.remove(0), "defrag");
+    let deadline = ours.pop().unwrap();
+    assert_eq!(ours, theirs);
+    // The Job's own deadline without half of the slack of 5 minutes.
+    let job = cronjob.spec.job_template.spec.as_ref().unwrap().active_deadline_seconds.unwrap();
+    let expected = Duration::from_secs(u64::try_from(job).unwrap() - 150);
+    assert_eq!(deadline, format!("--deadline={}", duration::format_go(expected)));
+
+    // Our own image is the one that is known, and is kept by whoever does not know it; a policy may name another one.
+    let image = |policy: &Policy, around: &Surroundings<'_>| container(&built(policy, around)).image.unwrap();
+    assert_eq!(image(&policy, &nothing), OWN_IMAGE);
+    let known = Surroundings { own_image: Some("mirror/us@sha256:00"), ..nothing };
+    assert_eq!(image(&policy, &known), "mirror/us@sha256:00");
+    let mut live = built(&policy, &known);
+    live.metadata.uid = Some("uid".to_owned());
+    let live = [Live::of(live).unwrap()];
+    assert_eq!(live[0].own_image.as_deref(), Some("mirror/us@sha256:00"));
+    let mut mirrored = policy.clone();
+    mirrored.job.shape.image = Some("mirror/us:1".to_owned());
+    assert_eq!(image(&mirrored, &known), "mirror/us:1");
+    mirrored.job.shape.image = Some("mirror/ahrtr/etcd-defrag:v0.30.0".to_owned());
+    assert_eq!(image(&mirrored, &known), "mirror/us@sha256:00");
+    assert_eq!(image(&Policy::built_in(), &known), engine::IMAGE);
 }

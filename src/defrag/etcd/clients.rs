@@ -3,26 +3,39 @@
 //! Whoever does so shows a certificate that etcd accepts and the authority by which its own is verified.
 
 use super::{
+    commands::{of_hook, of_probes, values},
     context::{Context, Reading},
-    launch::{self, Program, base},
+    launch::base,
     marks::is_known,
-    options::Options,
     profile::Profile,
     setting::Setting,
+    targets::{Target, Targets},
     types::{ObjectKey, SecretPair},
 };
-use crate::defrag::statefulset::{Container, Exec};
+use crate::defrag::statefulset::Container;
 
 /// The files that one client uses, as paths in its container.
 struct Client<'a> {
     container: &'a Container,
+    target: Target,
+    /// Whether it is a probe.
+    is_probe: bool,
     cert: Option<String>,
     key: Option<String>,
     ca: Option<String>,
 }
 
-/// The clients of an etcd, those that speak to nobody else first.
+/// The clients of an etcd, the surest first, and of these those that speak to nobody else. What connects to something else is
+/// none of them.
 pub(super) struct Clients<'a>(Vec<Client<'a>>);
+
+/// What a client uses, and by which container where it may be that of another server.
+pub(super) struct Used<T> {
+    pub(super) what: T,
+    pub(super) doubtful: Option<String>,
+    /// Whether nobody but probes uses it.
+    pub(super) of_probes: bool,
+}
 
 /// How a program is told its files: certificate, key, authority.
 type Names = [&'static str; 3];
@@ -39,20 +52,24 @@ const OF_TOOLS: [Names; 3] =
 const TARGETS: [&str; 4] = ["endpoints", "endpoint", "etcd-endpoints", "service-endpoints"];
 
 impl<'a> Clients<'a> {
-    pub(super) fn of(context: &Context<'a>) -> Self {
+    pub(super) fn of(context: &Context<'a>, targets: &Targets<'_, '_>) -> Self {
         let mut clients = Self(Vec::new());
         let readings = || std::iter::once(context.etcd).chain(context.sidecars);
         for reading in readings() {
-            clients.add(reading.container, VARIABLES.map(|name| path(reading.options.env(name))));
+            let files = VARIABLES.map(|name| path(reading.options.env(name)));
+            clients.add(reading.container, files, || targets.of_environment(reading));
         }
         for reading in context.sidecars {
             for names in OF_CLIENTS {
-                clients.add_flags(reading.container, &reading.options, names);
+                clients.add_flags(reading, names, targets);
             }
         }
         for reading in readings() {
-            for words in commands_beside(reading).iter().chain(&reading.options.clients) {
-                clients.add_words(reading.container, words);
+            for words in &of_probes(reading) {
+                clients.add_words(reading, words, true, targets);
+            }
+            for words in of_hook(reading).iter().chain(&reading.options.clients) {
+                clients.add_words(reading, words, false, targets);
             }
         }
         for reading in context.sidecars {
@@ -60,69 +77,57 @@ impl<'a> Clients<'a> {
             let by_name = options.program.as_deref().is_some_and(|program| base(program) == "etcdctl");
             let druid = context.profile == Profile::EtcdDruid;
             if by_name || druid || TARGETS.iter().any(|flag| options.get(flag).is_some()) {
-                clients.add_flags(reading.container, options, OF_TOOLS[0]);
+                clients.add_flags(reading, OF_TOOLS[0], targets);
             }
         }
+        clients.0.sort_by_key(|client| client.target);
         clients
     }
 
-    /// The first pair of a certificate and a key in one mounted Secret.
-    pub(super) fn pair(&self, context: &Context<'_>) -> Option<SecretPair> {
-        self.0
-            .iter()
-            .find_map(|client| context.files.pair(client.container, client.cert.as_deref()?, client.key.as_deref()?))
+    /// The first pair of a certificate and a key in one mounted Secret, of the clients that connect so.
+    pub(super) fn pair(&self, context: &Context<'_>, targets: &[Target]) -> Option<Used<SecretPair>> {
+        self.first(targets, |client| {
+            context.files.pair(client.container, client.cert.as_deref()?, client.key.as_deref()?)
+        })
     }
 
-    /// The first authority in a mounted object.
-    pub(super) fn ca(&self, context: &Context<'_>) -> Option<ObjectKey> {
-        self.0.iter().find_map(|client| context.files.object(client.container, client.ca.as_deref()?))
+    /// The first authority in a mounted object, of the clients that connect so.
+    pub(super) fn ca(&self, context: &Context<'_>, targets: &[Target]) -> Option<Used<ObjectKey>> {
+        self.first(targets, |client| context.files.object(client.container, client.ca.as_deref()?))
     }
 
-    fn add(&mut self, container: &'a Container, [cert, key, ca]: [Option<String>; 3]) {
-        if cert.is_some() || ca.is_some() {
-            self.0.push(Client { container, cert, key, ca });
-        }
+    fn first<T: PartialEq>(&self, targets: &[Target], find: impl Fn(&Client<'_>) -> Option<T>) -> Option<Used<T>> {
+        let mut clients = self.0.iter().filter(|client| targets.contains(&client.target));
+        let (client, what) = clients.find_map(|client| Some((client, find(client)?)))?;
+        let doubtful = (client.target > Target::Likely).then(|| client.container.name.clone());
+        let mut others = self.0.iter().filter(|client| !client.is_probe);
+        let of_probes = client.is_probe && !others.any(|client| find(client).as_ref() == Some(&what));
+        Some(Used { what, doubtful, of_probes })
     }
 
-    fn add_flags(&mut self, container: &'a Container, options: &Options, names: Names) {
-        self.add(container, names.map(|flag| path(options.get(flag))));
-    }
-
-    fn add_words(&mut self, container: &'a Container, words: &[String]) {
+    fn add_words(&mut self, reading: &Reading<'a>, words: &[String], is_probe: bool, targets: &Targets<'_, '_>) {
+        let known = self.0.len();
         for names in OF_TOOLS {
-            self.add(container, names.map(|flag| after(words, flag)));
+            let files = names.map(|flag| after(words, flag));
+            self.add(reading.container, files, || targets.of_command(reading, words));
+        }
+        self.0.iter_mut().skip(known).for_each(|client| client.is_probe = is_probe);
+    }
+
+    fn add(&mut self, container: &'a Container, files: [Option<String>; 3], target: impl FnOnce() -> Target) {
+        let [cert, key, ca] = files;
+        if cert.is_none() && ca.is_none() {
+            return;
+        }
+        let target = target();
+        if target != Target::Elsewhere {
+            self.0.push(Client { container, target, is_probe: false, cert, key, ca });
         }
     }
-}
 
-/// The commands of a container that talk to an etcd, word by word: those of its script, its probes and its hook, and its own
-/// where it is such a client.
-pub(super) fn commands_of(reading: &Reading<'_>) -> Vec<Vec<String>> {
-    let container = reading.container;
-    let words: Vec<&str> = container.command.iter().chain(&container.args).map(String::as_str).collect();
-    let own = match launch::program(&words, !container.command.is_empty()) {
-        Program::Other(at) => words.get(at..).map(|words| words.iter().map(|word| (*word).to_owned()).collect()),
-        _ => None,
-    };
-    reading.options.clients.iter().cloned().chain(own).chain(commands_beside(reading)).collect()
-}
-
-/// Those of its probes and of the hook behind its start.
-fn commands_beside(reading: &Reading<'_>) -> Vec<Vec<String>> {
-    let container = reading.container;
-    let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
-    let probes = probes.into_iter().flatten().filter_map(|probe| probe.exec.as_ref());
-    let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref()?.exec.as_ref());
-    probes.chain(hook).flat_map(|exec| commands(exec, reading)).collect()
-}
-
-/// The commands of a probe or a hook that talk to an etcd, word by word.
-fn commands(exec: &Exec, reading: &Reading<'_>) -> Vec<Vec<String>> {
-    let words: Vec<&str> = exec.command.iter().map(String::as_str).collect();
-    match launch::program(&words, true) {
-        Program::Script(at) => words.get(at).map_or_else(Vec::new, |script| reading.options.clients_of(script)),
-        Program::Other(at) => vec![exec.command.get(at..).unwrap_or_default().to_vec()],
-        Program::EntryPoint | Program::Etcd(_) | Program::ScriptFile(_) => Vec::new(),
+    fn add_flags(&mut self, reading: &Reading<'a>, names: Names, targets: &Targets<'_, '_>) {
+        let files = names.map(|flag| path(reading.options.get(flag)));
+        self.add(reading.container, files, || targets.of_options(reading));
     }
 }
 
@@ -131,19 +136,8 @@ fn path(setting: Option<&Setting>) -> Option<String> {
     setting.and_then(|setting| setting.known()).filter(|path| path.starts_with('/')).map(str::to_owned)
 }
 
-/// The path that a flag of a command names, in either form.
+/// The path that a flag of a command names.
 fn after(words: &[String], flag: &str) -> Option<String> {
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        let Some(rest) = word.trim_start_matches('-').strip_prefix(flag).filter(|_| word.starts_with('-')) else {
-            continue;
-        };
-        let value = match rest.strip_prefix('=') {
-            Some(value) => value,
-            None if rest.is_empty() => words.next()?,
-            None => continue,
-        };
-        return Some(value.to_owned()).filter(|value| is_known(value) && value.starts_with('/'));
-    }
-    None
+    let first = values(words, flag).into_iter().next()?;
+    Some(first.to_owned()).filter(|value| is_known(value) && value.starts_with('/'))
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::{
-    types::{AutoCompaction, Etcd},
+    types::{AutoCompaction, Etcd, ServesApiServer},
     version::Version,
 };
+use crate::defrag::finding::quoted;
 
 /// Why a run compacts an etcd only where somebody asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +15,10 @@ pub enum NoCompaction<'a> {
     Itself(&'a AutoCompaction),
     /// This version loses revisions when a member crashes after a compaction to the newest one; the release that does not.
     LosesRevisions(Version, Version),
-    /// The kube-apiserver that it serves compacts it; what shows that, in words.
-    ApiServer(&'a str),
+    /// A container of its pod has etcdctl compact it; which one.
+    Beside(&'a str),
+    /// The kube-apiserver that it serves compacts it; what shows that.
+    ApiServer(&'a ServesApiServer),
 }
 
 impl Etcd {
@@ -24,8 +27,9 @@ impl Etcd {
     pub fn no_compaction(&self) -> Option<NoCompaction<'_>> {
         let loses =
             || self.loses_revisions().map(|(version, repaired)| NoCompaction::LosesRevisions(version, repaired));
-        let served = || self.serves_apiserver.as_deref().map(NoCompaction::ApiServer);
-        self.auto_compaction.as_ref().map(NoCompaction::Itself).or_else(loses).or_else(served)
+        let served = || self.serves_apiserver.as_ref().map(NoCompaction::ApiServer);
+        let beside = || self.compacted_by.as_deref().map(NoCompaction::Beside);
+        self.auto_compaction.as_ref().map(NoCompaction::Itself).or_else(loses).or_else(beside).or_else(served)
     }
 
     /// Its version, where that loses revisions when a member crashes after a compaction to the newest one, and the release that does not.
@@ -42,7 +46,13 @@ impl fmt::Display for NoCompaction<'_> {
             Self::LosesRevisions(version, repaired) => {
                 write!(f, "etcd {version} can lose revisions by it in a crash; {repaired} does not")
             }
-            Self::ApiServer(evidence) => write!(f, "a kube-apiserver compacts this etcd ({evidence})"),
+            Self::Beside(container) => write!(f, "the container {} compacts this etcd", quoted(container)),
+            Self::ApiServer(ServesApiServer { evidence, is_assumed: false }) => {
+                write!(f, "a kube-apiserver compacts this etcd ({evidence})")
+            }
+            Self::ApiServer(ServesApiServer { evidence, is_assumed: true }) => {
+                write!(f, "a kube-apiserver is assumed to compact this etcd ({evidence})")
+            }
         }
     }
 }

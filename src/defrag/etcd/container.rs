@@ -97,7 +97,7 @@ fn none(readings: &[Reading<'_>]) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::defrag::etcd::mounts::Files;
+    use crate::defrag::etcd::{home::Home, mounts::Files};
 
     fn container(name: &str, image: &str, command: &[&str]) -> Container {
         Container {
@@ -111,7 +111,7 @@ mod tests {
     fn found(containers: Vec<Container>) -> Option<usize> {
         let pod = PodSpec { containers, ..PodSpec::default() };
         let files = Files::of(&pod);
-        find(&Reading::all(&pod, "ns", &files))
+        find(&Reading::all(&pod, &Home::plain("ns"), &files))
     }
 
     #[test]

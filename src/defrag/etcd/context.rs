@@ -1,6 +1,8 @@
 //! What the discovery of an etcd looks at.
 
-use super::{mounts::Files, options::Options, profile::Profile, types::Overrides};
+use super::{
+    expand, home::Home, mounts::Files, options::Options, profile::Profile, setting::Setting, types::Overrides, url::Url,
+};
 use crate::defrag::statefulset::{Container, PodSpec, StatefulSet};
 
 /// What every part of the discovery looks at.
@@ -24,10 +26,10 @@ pub(super) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// The containers that run side by side: those of the pod, then its native sidecars.
-    pub(super) fn all(pod: &'a PodSpec, namespace: &str, files: &Files<'_>) -> Vec<Self> {
+    pub(super) fn all(pod: &'a PodSpec, home: &Home<'_>, files: &Files<'_>) -> Vec<Self> {
         let read = |list: &str, index: usize, container: &'a Container| {
             let field = format!("spec.template.spec.{list}[{index}]");
-            let options = Options::read(container, &field, namespace, files);
+            let options = Options::read(container, &field, home, files);
             Self { container, field, options }
         };
         let containers = pod.containers.iter().enumerate();
@@ -53,6 +55,44 @@ impl<'a> Context<'a> {
     /// The options that it runs with.
     pub(super) const fn options(&self) -> &'a Options {
         &self.etcd.options
+    }
+
+    /// Whether a URL names something in another namespace than the StatefulSet's own.
+    pub(super) fn is_elsewhere(&self, url: &Url) -> bool {
+        let named = url.namespace(self.sts.name(), &self.sts.spec.service_name);
+        named.is_some_and(|namespace| !self.may_be_in(&namespace))
+    }
+
+    /// The Service under which a URL names a pod of the StatefulSet, if that is another than the governing one. DNS has the name of
+    /// a pod only under the Service that is its `subdomain`, and a StatefulSet sets that to `spec.serviceName` (`ShouldSetHostname`
+    /// in `pkg/controller/util/endpoint` and `initIdentity` in `pkg/controller/statefulset` of Kubernetes).
+    pub(super) fn other_service(&self, url: &Url) -> Option<String> {
+        let service = url.service(self.sts.name(), self.sts.namespace())?;
+        (service != self.sts.spec.service_name).then_some(service)
+    }
+
+    /// Whether the StatefulSet is in a namespace, as far as it says: a manifest may leave that to whoever applies it.
+    pub(super) fn may_be_in(&self, namespace: &str) -> bool {
+        self.sts.metadata.namespace.as_deref().is_none_or(|own| own == namespace)
+    }
+
+    /// Why Kubernetes leaves the `$(VAR)` of an option as it is, in words.
+    pub(super) fn unexpanded(&self, setting: &Setting) -> Option<String> {
+        let (_, behind) = setting.value.split_once("$(").filter(|_| !setting.by_script)?;
+        let (name, _) = behind.split_once(')').filter(|(name, _)| expand::is_name(name))?;
+        let place = |name: &str| self.container().env.iter().position(|variable| variable.name == name);
+        let why = match (place(&setting.origin), place(name)) {
+            (_, None) => format!("the container has no variable {name}"),
+            (Some(own), Some(other)) if other > own => {
+                format!(
+                    "{name} stands behind {} in the list, and only what stands in front is put in its place",
+                    setting.origin
+                )
+            }
+            // Somebody wrote `$$(VAR)`.
+            _ => return None,
+        };
+        Some(format!("Kubernetes leaves $({name}) as it is, since {why}"))
     }
 
     /// The field path of the words that start etcd; the container's own where the image chooses them.

@@ -1,25 +1,25 @@
 //! Where clients reach each member.
 
 use super::{
-    MAX_MEMBERS, cluster,
+    MAX_MEMBERS,
+    cluster::{self, Cluster},
     context::Context,
+    listens::{self, Listens},
     marks::{ADDRESS, UNKNOWN, VALUE, readable},
-    options::Options,
+    names,
     port::{self, Dialled, Listening, Port},
     profile::Profile,
     setting::Setting,
     stated,
+    targets::{Target, Targets},
     types::{Etcd, Scheme},
     url::{Host, Url, parse_list},
 };
 use crate::defrag::{
     dns::{is_label, is_subdomain},
-    finding::{Code, Finding, Severity, quoted, shorten},
+    finding::{Code, Finding, Severity, quoted},
     keys::Key,
 };
-
-/// The longest list of URLs that a message shows, in characters.
-const SHOWN: usize = 160;
 
 /// How the members are reached.
 pub(super) struct Address {
@@ -32,6 +32,8 @@ pub(super) struct Address {
     pub(super) members: u32,
     /// Whether some of them run outside of the StatefulSet.
     pub(super) is_spread: bool,
+    /// The field path of what shows that each pod is an etcd of its own.
+    pub(super) each_alone: Option<String>,
     /// Whether the engine is to leave out the health check that dials the advertised client URLs.
     pub(super) skips_health_check: bool,
 }
@@ -64,63 +66,103 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         endpoints: Vec::new(),
         members,
         is_spread,
+        each_alone: cluster.each_alone().filter(|_| replicas > 1),
         skips_health_check: false,
     };
     if let Some(endpoints) = context.overrides.endpoints.clone() {
-        address.scheme =
-            if endpoints.iter().any(|url| url.starts_with("https://")) { Scheme::Https } else { Scheme::Http };
-        let judgement = stated::judge(context, &cluster, replicas, &endpoints);
-        findings.extend(judgement.findings);
-        address.scheme = judgement.scheme.unwrap_or(address.scheme);
-        if is_spread {
-            let left_out = cluster.not_named(context, &endpoints);
-            if left_out.is_none() {
-                address.members = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
-            }
-            findings.extend(left_out);
-        }
-        // Others than the pods of this StatefulSet are members too, whatever shows it.
-        let named = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
-        if !is_spread && replicas > 0 && named > replicas {
-            address.members = named;
-        }
-        let all = endpoints.len() >= usize::try_from(cluster.count.max(replicas)).unwrap_or(usize::MAX);
-        address.endpoints = endpoints;
-        address.judge_health_check(context, &urls, all, findings);
+        address.state(endpoints, context, (&urls, &cluster), replicas, form.as_deref(), findings);
         return address;
     }
-    if let Listens::Locally { urls, field } = listens(context.options()) {
-        findings.push(listens_locally(context, &urls, field));
+    if let Some(finding) = names::other_service(context) {
+        findings.push(finding);
         return address;
     }
-    findings.extend(urls.in_other_namespace(context));
-    let scheme = urls.scheme(member).or_else(|| scheme_by_options(context));
+    if let Some(finding) = names::other_domain(context) {
+        let refuses = finding.denies();
+        findings.push(finding);
+        if refuses {
+            return address;
+        }
+    }
+    if let Listens::Locally { urls, field } = listens::at(context.options()) {
+        findings.push(listens::locally(context, &urls, field));
+        return address;
+    }
+    let heard = dials_pods && matches!(port, Port::Known(_));
+    let scheme = urls.scheme(member, heard.then(|| port.number())).or_else(|| scheme_by_options(context));
     address.scheme = scheme.unwrap_or(Scheme::Http);
     if scheme.is_none() {
         findings.push(scheme_unknown(context, &address));
     } else if form.is_none() && alone.is_none() && address.service.is_empty() {
-        findings.push(service_unknown(context));
+        findings.push(names::nowhere(context));
     } else if let Port::Hidden(place) = port {
         findings.push(port::unknown(context, &place));
     } else if replicas <= MAX_MEMBERS {
         if is_spread {
             findings.push(cluster.elsewhere(context, address.scheme, address.port));
+        } else if replicas == 1 {
+            findings.extend(cluster.unseen(context));
         }
         let start = context.sts.first_ordinal();
         let ordinals = (0..replicas).map(|n| u64::from(start) + u64::from(n));
         address.endpoints = if let (Some(url), None) = (alone, &form) {
             vec![format!("{}://{}:{}", address.scheme, url.host.trim_end_matches('.'), address.port)]
         } else {
+            let stated = context.overrides.service.is_some() || context.overrides.cluster_domain.is_some();
+            let is_partly_seen = form.is_some() && member.is_some_and(|url| url.hides_domain(name));
+            let is_assumed = (form.is_none() || is_partly_seen)
+                && !stated
+                && address.scheme == Scheme::Https
+                && !context.profile.names_pods();
             let behind = form.unwrap_or_else(|| address.convention(context));
             let host = |ordinal| format!("{}://{name}-{ordinal}.{behind}:{}", address.scheme, address.port);
-            ordinals.map(host).collect()
+            let endpoints: Vec<String> = ordinals.map(host).collect();
+            findings.extend(is_assumed.then(|| names::by_convention(context, &endpoints, is_partly_seen)));
+            endpoints
         };
+        if dials_pods && context.overrides.client_port.is_some() {
+            findings.extend(stated::judge_port(context, &cluster, replicas, &address.endpoints));
+        }
         address.judge_health_check(context, &urls, !is_spread, findings);
     }
     address
 }
 
 impl Address {
+    /// The members under the endpoints that a person states.
+    fn state(
+        &mut self,
+        endpoints: Vec<String>,
+        context: &Context<'_>,
+        (urls, cluster): (&Urls, &Cluster),
+        replicas: u32,
+        form: Option<&str>,
+        findings: &mut Vec<Finding>,
+    ) {
+        self.scheme =
+            if endpoints.iter().any(|url| url.starts_with("https://")) { Scheme::Https } else { Scheme::Http };
+        let judgement = stated::judge(context, cluster, replicas, &endpoints, form);
+        findings.extend(judgement.findings);
+        self.scheme = judgement.scheme.unwrap_or(self.scheme);
+        if self.is_spread {
+            let left_out = cluster.not_named(context, &endpoints);
+            if left_out.is_none() {
+                self.members = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+            }
+            findings.extend(left_out);
+        }
+        // Others than the pods of this StatefulSet are members too, whatever shows it.
+        let named = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+        if !self.is_spread && replicas > 0 && named > replicas {
+            self.members = named;
+        }
+        let all = endpoints.len() >= usize::try_from(cluster.count.max(replicas)).unwrap_or(usize::MAX);
+        // The certificate has the names that are stated, and perhaps not those that are advertised.
+        self.skips_health_check = all && self.scheme == Scheme::Https && urls.are_others(context, &endpoints);
+        self.endpoints = endpoints;
+        self.judge_health_check(context, urls, all, findings);
+    }
+
     /// What stands behind the name of a pod where nothing shows how the members call themselves.
     fn convention(&self, context: &Context<'_>) -> String {
         let domain = self.domain.as_ref().map_or_else(String::new, |domain| format!(".{domain}"));
@@ -180,7 +222,7 @@ struct Urls {
     /// What the members tell each other.
     peers: Vec<Url>,
     advertising: Option<Setting>,
-    /// The first advertised URL that is not used, since it names another namespace and the policy locks addresses.
+    /// The first advertised URL that is not used, since it names another namespace.
     elsewhere: Option<String>,
 }
 
@@ -196,14 +238,12 @@ impl Urls {
         let texts = advertising.iter().flat_map(|setting| setting.value.split(','));
         let mut peers = list(options.get("initial-advertise-peer-urls"));
         peers.extend(cluster::entries(context).filter_map(|(_, url)| Url::parse(url)));
-        // What is locked to what is discovered does not follow the pod template into other namespaces.
-        let locks = [Key::Endpoints, Key::Service].iter().any(|key| context.overrides.locked.contains(key));
-        let namespace = context.sts.namespace();
-        let is_ours = |url: &Url| !locks || namespace_in(&url.host).is_none_or(|other| other == namespace);
+        // A pod has no name in another namespace: what is advertised there is another etcd's, or was copied with a manifest.
         let advertised = texts.filter_map(|text| Some((Url::parse(text)?, text.trim().to_owned())));
-        let (advertised, elsewhere): (Vec<_>, Vec<_>) = advertised.partition(|(url, _)| is_ours(url));
-        peers.retain(is_ours);
-        used.retain(|url| url.scheme.is_some() && is_ours(url));
+        let (elsewhere, advertised): (Vec<_>, Vec<_>) = advertised.partition(|(url, _)| context.is_elsewhere(url));
+        peers.retain(|url| !context.is_elsewhere(url));
+        let targets = Targets::of(context);
+        used.retain(|url| url.scheme.is_some() && targets.of_url(url) != Target::Elsewhere);
         let elsewhere = elsewhere.into_iter().next().map(|(_, text)| text);
         let listening = list(options.get("listen-client-urls"));
         let heard = Listening::of(context, &listening);
@@ -229,8 +269,8 @@ impl Urls {
             return None;
         }
         let peers = self.peers.iter().filter(|_| among_peers);
-        let mut forms = self.for_clients().chain(peers).filter_map(|url| url.behind_pod(context.sts.name()));
-        forms.find(|form| !form.is_empty())
+        let urls = self.for_clients().chain(peers).filter(|url| context.other_service(url).is_none());
+        urls.filter_map(|url| url.behind_pod(context.sts.name())).find(|form| !form.is_empty())
     }
 
     /// What the only member advertises, where that is a name or an address that others can dial.
@@ -241,7 +281,9 @@ impl Urls {
         }
         let named = |url: &&Url| {
             let host = url.host.trim_end_matches('.');
-            url.host(context.sts.name()) == Host::Named && (is_subdomain(host) || url.is_address())
+            url.host(context.sts.name()) == Host::Named
+                && context.other_service(url).is_none()
+                && (is_subdomain(host) || url.is_address())
         };
         self.advertised.iter().map(|(url, _)| url).find(named)
     }
@@ -252,8 +294,11 @@ impl Urls {
         all().filter(|url| !url.is_local()).chain(all().filter(|url| url.is_local()))
     }
 
-    fn scheme(&self, member: Option<&Url>) -> Option<Scheme> {
-        member.and_then(|url| url.scheme).or_else(|| self.by_reach().find_map(|url| url.scheme))
+    /// How the members are spoken to. At the port of the pods that runs dial, what listens there counts: etcd advertises whatever it
+    /// is told to.
+    fn scheme(&self, member: Option<&Url>, dialled: Option<u16>) -> Option<Scheme> {
+        let heard = dialled.and_then(|port| self.heard.scheme_at(port));
+        heard.or_else(|| member.and_then(|url| url.scheme)).or_else(|| self.by_reach().find_map(|url| url.scheme))
     }
 
     fn port(&self, context: &Context<'_>, member: Option<&Url>, dials_pods: bool) -> Port {
@@ -269,32 +314,51 @@ impl Urls {
         })
     }
 
-    /// That what is advertised is not used, since it is in another namespace.
-    fn in_other_namespace(&self, context: &Context<'_>) -> Option<Finding> {
-        let (url, setting) = self.elsewhere.as_ref().zip(self.advertising.as_ref())?;
-        let url = quoted(&readable(url));
-        let finding = Finding::new(
-            Code::KeyLocked,
-            setting.field.clone(),
-            format!("{url} is in another namespace, and the policy locks addresses: not used"),
-            format!(
-                "The members advertise {url} ({}), which is in another namespace than {}. The policy locks the addresses of runs to \
-                 what is discovered here, so that URL is not used, and runs go to the pods of this StatefulSet. Advertise the name \
-                 of the pod in its own namespace.",
-                setting.origin,
-                quoted(context.sts.namespace())
-            ),
-        );
-        Some(finding.with_severity(Severity::Warn))
+    /// Whether `endpoints` have other hosts than what is advertised, all of them: whoever writes that has a reason, such as a
+    /// certificate that has the one name and not the other.
+    fn are_others(&self, context: &Context<'_>, endpoints: &[String]) -> bool {
+        let name = context.sts.name();
+        let form = |url: &Url| url.behind_pod(name).unwrap_or_else(|| url.host.trim_end_matches('.').to_lowercase());
+        let is_seen = |(url, _): &(Url, String)| url.host(name) != Host::Unknown;
+        let advertised: Vec<String> = self.advertised.iter().map(|(url, _)| form(url)).collect();
+        let mut stated = endpoints.iter().filter_map(|url| Url::parse(url));
+        !advertised.is_empty()
+            && self.advertised.iter().all(is_seen)
+            && stated.all(|url| !advertised.contains(&form(&url)))
     }
 
     /// The first advertised URL that a run cannot dial, and why.
     fn unreachable(&self, context: &Context<'_>) -> Option<(&Setting, String, Why)> {
         let setting = self.advertising.as_ref()?;
+        if let Some(text) = &self.elsewhere {
+            let why = Why {
+                brief: "that is in another namespace",
+                sentence: "that is in another namespace, where no pod of this StatefulSet is, so it is not used",
+                instead: "the name of the pod in its own namespace",
+            };
+            return Some((setting, text.clone(), why));
+        }
         if self.is_replaced() {
             return None;
         }
+        if let Some(text) = setting.value.split(',').find(|text| !setting.by_script && text.contains("$(")) {
+            let why = Why {
+                brief: "a variable in it is not replaced",
+                sentence: "Kubernetes replaces $(NAME) only where the container has that variable, and in its list before what \
+                           uses it; else etcd gets these characters",
+                instead: NAME_OF_POD,
+            };
+            return Some((setting, text.trim().to_owned(), why));
+        }
         self.advertised.iter().find_map(|(url, text)| {
+            if context.other_service(url).is_some() {
+                let why = Why {
+                    brief: "no pod has a name under that Service",
+                    sentence: "a pod has a name under the Service of spec.serviceName only, and that is another one",
+                    instead: "the name of the pod under the Service of spec.serviceName",
+                };
+                return Some((setting, text.clone(), why));
+            }
             let why = match url.host(context.sts.name()) {
                 Host::Loopback => Why {
                     brief: "that is another pod's own address",
@@ -321,7 +385,19 @@ impl Urls {
                     sentence: "etcd listens on other ports, so nothing answers there",
                     instead: "a port that etcd listens on",
                 },
-                Host::PodAddress | Host::Named | Host::Unknown => return None,
+                Host::PodAddress | Host::Named => match self.answers_otherwise(context, url)? {
+                    Scheme::Https => Why {
+                        brief: "only TLS there",
+                        sentence: "etcd listens there for TLS only, so plain text gets no answer",
+                        instead: "an https URL",
+                    },
+                    Scheme::Http => Why {
+                        brief: "no TLS there",
+                        sentence: "etcd listens there without TLS, whatever certificate it has, so no connection by TLS comes about",
+                        instead: "an http URL, or listen for https",
+                    },
+                },
+                Host::Unknown => return None,
             };
             Some((setting, text.clone(), why))
         })
@@ -329,8 +405,13 @@ impl Urls {
 
     /// Whether nothing in the pod listens where this URL of the pod leads.
     fn is_deaf(&self, context: &Context<'_>, url: &Url) -> bool {
-        let of_pod = url.host.contains(ADDRESS) || url.behind_pod(context.sts.name()).is_some();
-        of_pod && url.port.is_some_and(|port| self.heard.is_deaf_at(port))
+        of_pod(context, url) && url.port.is_some_and(|port| self.heard.is_deaf_at(port))
+    }
+
+    /// How etcd speaks where this URL of the pod leads, if that is another way than the URL says.
+    fn answers_otherwise(&self, context: &Context<'_>, url: &Url) -> Option<Scheme> {
+        let heard = self.heard.scheme_at(url.port.filter(|_| of_pod(context, url))?)?;
+        url.scheme.filter(|scheme| *scheme != heard).map(|_| heard)
     }
 
     /// Whether etcd advertises the address of its pod in place of what it is told: it does so for its own default while it
@@ -341,56 +422,26 @@ impl Urls {
     }
 }
 
-/// The namespace in a host, where that has the form of Kubernetes: in front of `svc`.
-fn namespace_in(host: &str) -> Option<&str> {
-    let mut labels = host.split('.').skip(1).peekable();
-    while let Some(label) = labels.next() {
-        if labels.peek() == Some(&"svc") {
-            return is_label(label).then_some(label);
-        }
-    }
-    None
-}
-
-/// Where an etcd listens for clients.
-pub(super) enum Listens {
-    /// On these URLs, which only its own pod can dial, as a person reads them.
-    Locally { urls: String, field: String },
-    /// Where others reach it, or where that cannot be seen.
-    Elsewhere,
-}
-
-/// Without a flag an etcd listens on loopback, which is certain where all its options are in view.
-pub(super) fn listens(options: &Options) -> Listens {
-    let Some(setting) = options.get("listen-client-urls") else {
-        return match options.started_at() {
-            Some(field) if options.unreadable().is_none() => {
-                Listens::Locally { urls: "http://localhost:2379, its default".to_owned(), field: field.to_owned() }
-            }
-            _ => Listens::Elsewhere,
-        };
-    };
-    let local = |text: &str| {
-        let socket = text.trim().starts_with("unix://") || text.trim().starts_with("unixs://");
-        socket || Url::parse(text).is_some_and(|url| url.is_local())
-    };
-    let mut urls = setting.value.split(',').filter(|url| !url.trim().is_empty()).peekable();
-    if urls.peek().is_some() && urls.all(local) {
-        Listens::Locally { urls: shorten(&readable(&setting.value), SHOWN), field: setting.field.clone() }
-    } else {
-        Listens::Elsewhere
-    }
+/// Whether a URL leads to the pod itself.
+fn of_pod(context: &Context<'_>, url: &Url) -> bool {
+    url.host.contains(ADDRESS) || url.behind_pod(context.sts.name()).is_some()
 }
 
 /// Without any URL: TLS where a certificate is configured, plain text where all options are in view, else unknown.
 fn scheme_by_options(context: &Context<'_>) -> Option<Scheme> {
-    if context.options().get("cert-file").is_some() || context.options().is_on("auto-tls") {
+    let certificate = context.options().get("cert-file");
+    if certificate.is_some_and(|setting| !is_blank(setting)) || context.options().is_on("auto-tls") {
         Some(Scheme::Https)
-    } else if hidden(context).is_none() {
+    } else if hidden(context).is_none() && certificate.is_none() {
         Some(Scheme::Http)
     } else {
         None
     }
+}
+
+/// Whether nothing at all is seen of a flag, which then may not be there.
+fn is_blank(setting: &Setting) -> bool {
+    setting.value.chars().eq([UNKNOWN])
 }
 
 /// Where the client URLs may stand that cannot be seen, in words.
@@ -404,7 +455,8 @@ fn hidden(context: &Context<'_>) -> Option<String> {
 }
 
 fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
-    let place = hidden(context).unwrap_or_default();
+    let certificate = || context.options().get("cert-file").map(Setting::place);
+    let place = hidden(context).or_else(certificate).unwrap_or_default();
     let service = if address.service.is_empty() { "<service>" } else { &address.service };
     let (name, namespace, port) = (context.sts.name(), context.sts.namespace(), address.port);
     // All of them, for people copy what is shown.
@@ -422,39 +474,6 @@ fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
              read here, so not even http or https is known. Set {} to the URL of each member, such as {}.{}",
             Key::Endpoints.annotation(),
             each.join(","),
-            context.overrides.note(&[Key::Endpoints])
-        ),
-    )
-}
-
-fn service_unknown(context: &Context<'_>) -> Finding {
-    Finding::new(
-        Code::EndpointsUnknown,
-        "spec.serviceName",
-        format!("spec.serviceName is empty; {}", context.overrides.brief(Key::Service)),
-        format!(
-            "spec.serviceName is empty and no advertised client URL names a member, so the members of {} have no known \
-             DNS names and cannot be defragmented one after the other. Set {} to the headless Service that selects the \
-             pods, or {} to the URL of each member.{}",
-            context.sts.name(),
-            Key::Service.annotation(),
-            Key::Endpoints.annotation(),
-            context.overrides.note(&[Key::Service, Key::Endpoints])
-        ),
-    )
-}
-
-fn listens_locally(context: &Context<'_>, urls: &str, field: String) -> Finding {
-    Finding::new(
-        Code::EtcdUnreachable,
-        field,
-        "etcd listens on loopback only: no run reaches it",
-        format!(
-            "This etcd listens for clients on {urls}, which only its own pod can dial, so no run reaches it. To have it \
-             defragmented, add an address that other pods reach to --listen-client-urls, such as \
-             https://0.0.0.0:2379 with TLS and --client-cert-auth. Otherwise take the label off, and defragment it from \
-             inside the pod. Where something in the pod forwards connections to it, set {} to the URL of each member there.{}",
-            Key::Endpoints.annotation(),
             context.overrides.note(&[Key::Endpoints])
         ),
     )

@@ -7,8 +7,9 @@
 use super::{
     container,
     context::Reading,
-    endpoints::{self, Listens},
+    home::Home,
     launch::{base, is_etcd},
+    listens::{self, Listens},
     mounts::Files,
 };
 use crate::defrag::{
@@ -82,7 +83,7 @@ pub fn evidence(sts: &StatefulSet) -> Evidence {
         return unread(excess);
     }
     let files = Files::of(pod);
-    let readings = Reading::all(pod, sts.namespace(), &files);
+    let readings = Reading::all(pod, &Home::of(sts), &files);
     let invocations = readings.iter().map(|reading| reading.options.invocations).max().unwrap_or_default();
     if let Some(excess) = Excess::over(Counted::Invocations, invocations) {
         return unread(excess);
@@ -110,7 +111,7 @@ fn runs(reading: &Reading<'_>) -> Result<String, String> {
     let (container, options) = (reading.container, &reading.options);
     let name = quoted(&container.name);
     let started = start(reading).map_err(|reason| format!("The container {name} runs no etcd member: {reason}."))?;
-    if let Listens::Locally { urls, .. } = endpoints::listens(options) {
+    if let Listens::Locally { urls, .. } = listens::at(options) {
         return Err(format!("The container {name} {started}, but serves its own pod only: it listens on {urls}."));
     }
     match member(reading) {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    home::Home,
     marks::{ADDRESS, POD, UNKNOWN, VALUE, clean},
     setting::Setting,
 };
@@ -54,6 +55,8 @@ pub(super) struct Variable {
     /// Its value; `None` where it is known to have none.
     pub(super) setting: Option<Setting>,
     pub(super) exported: Exported,
+    /// The texts of which it is one, where all are in view; none where only the value counts.
+    pub(super) one_of: Vec<String>,
 }
 
 impl Variable {
@@ -83,6 +86,8 @@ pub(super) struct Environment {
     vars: BTreeMap<String, Variable>,
     /// The variables that hold the name or the address of the pod: nothing that is not read sets these to another value.
     of_pod: BTreeMap<String, Setting>,
+    /// What the pod calls itself.
+    pub(super) hostname: String,
     /// Whether further variables come from where they cannot be read.
     open: bool,
     budget: usize,
@@ -96,13 +101,14 @@ pub(super) struct Known {
 }
 
 impl Environment {
-    pub(super) fn of(container: &Container, field: &str, namespace: &str) -> Self {
+    pub(super) fn of(container: &Container, field: &str, home: &Home<'_>) -> Self {
         let (vars, of_pod) = (BTreeMap::new(), BTreeMap::new());
-        let mut environment = Self { vars, of_pod, open: !container.env_from.is_empty(), budget: BUDGET };
+        let hostname = home.hostname.clone();
+        let mut environment = Self { vars, of_pod, hostname, open: !container.env_from.is_empty(), budget: BUDGET };
         for (index, var) in container.env.iter().enumerate() {
             let value = match (&var.value, &var.value_from) {
                 (Some(value), _) if !value.is_empty() => environment.expand(value),
-                (_, Some(source)) => from_elsewhere(source, namespace),
+                (_, Some(source)) => from_elsewhere(source, home.namespace),
                 _ => String::new(),
             };
             let field = format!("{field}.env[{index}].value");
@@ -136,6 +142,13 @@ impl Environment {
         self.vars.get(name)?.given()
     }
 
+    /// The variables that have a value which programs are not given, or may not be.
+    pub(super) fn kept(&self) -> Vec<String> {
+        let kept =
+            self.vars.iter().filter(|(_, variable)| variable.setting.is_some() && variable.exported != Exported::Yes);
+        kept.map(|(name, _)| name.clone()).collect()
+    }
+
     pub(super) fn variable(&self, name: &str) -> Option<&Variable> {
         self.vars.get(name)
     }
@@ -150,12 +163,13 @@ impl Environment {
 
     /// Gives programs a variable.
     pub(super) fn give(&mut self, name: &str, setting: Setting) {
-        self.vars.insert(name.to_owned(), Variable { setting: Some(setting), exported: Exported::Yes });
+        self.vars
+            .insert(name.to_owned(), Variable { setting: Some(setting), exported: Exported::Yes, one_of: Vec::new() });
     }
 
     /// Takes a variable away from programs.
     pub(super) fn take(&mut self, name: &str) {
-        self.vars.insert(name.to_owned(), Variable { setting: None, exported: Exported::No });
+        self.vars.insert(name.to_owned(), Variable { setting: None, exported: Exported::No, one_of: Vec::new() });
     }
 
     /// Takes all variables away.
@@ -192,11 +206,12 @@ impl Environment {
         }
     }
 
-    /// The value of a shell variable. The container runtime sets `HOSTNAME` to the pod's name where nobody else does.
+    /// The value of a shell variable. The container runtime sets `HOSTNAME` to what the pod calls itself where nobody
+    /// else does.
     pub(super) fn shell(&mut self, name: &str) -> String {
         let Some(length) = self.get(name).map(|setting| setting.value.len()) else {
             return match self.content(name) {
-                Content::Text => POD.to_string(),
+                Content::Text => self.hostname.clone(),
                 Content::Unknown => UNKNOWN.to_string(),
                 Content::Unset | Content::Empty => String::new(),
             };
@@ -212,7 +227,7 @@ impl Environment {
     pub(super) fn content(&self, name: &str) -> Content {
         match (self.get(name), self.vars.contains_key(name)) {
             (Some(setting), _) if setting.value.is_empty() => Content::Empty,
-            (Some(setting), _) if setting.value.chars().take(ENOUGH).all(|c| matches!(c, UNKNOWN | VALUE)) => {
+            (Some(setting), _) if setting.value.chars().take(ENOUGH).all(|c| matches!(c, UNKNOWN | VALUE | ' ')) => {
                 Content::Unknown
             }
             (Some(_), _) => Content::Text,
@@ -312,7 +327,7 @@ mod tests {
     }
 
     fn environment(env: Vec<EnvVar>) -> Environment {
-        Environment::of(&Container { env, ..Container::default() }, "c", "ns")
+        Environment::of(&Container { env, ..Container::default() }, "c", &Home::plain("ns"))
     }
 
     #[test]
@@ -354,7 +369,7 @@ mod tests {
     #[test]
     fn a_variable_from_elsewhere_is_unknown_rather_than_undefined() {
         let container = Container { env_from: vec![EnvFrom::default()], ..Container::default() };
-        let mut env = Environment::of(&container, "c", "ns");
+        let mut env = Environment::of(&container, "c", &Home::plain("ns"));
         assert_eq!(env.expand("a$(X)b"), "a\u{E001}b");
         assert_eq!(env.expand("$(cat /etc/x)"), "$(cat /etc/x)");
     }

@@ -5,12 +5,12 @@ mod room;
 
 use std::time::Duration;
 
-use super::{Etcd, Quota};
+use super::{Etcd, MAX_MEMBERS, Quota};
 use crate::defrag::{
     field::Field,
     finding::{Code, Finding, quoted},
     keys::Key,
-    policy::Limits,
+    policy::{Limits, Reaction},
     quantity::{GIB, human},
 };
 
@@ -39,7 +39,7 @@ pub fn default_command_timeout(quota: u64, limits: &Limits) -> Duration {
 pub fn hazards(etcd: &Etcd, limits: &Limits) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(version(etcd));
-    findings.extend(members(etcd));
+    findings.extend(members(etcd, limits));
     if let Some(quota) = &etcd.quota {
         findings.extend(quota_size(quota, limits));
         findings.extend(room::volume(etcd, quota, limits));
@@ -114,22 +114,44 @@ fn version(etcd: &Etcd) -> Option<Finding> {
     ))
 }
 
-fn members(etcd: &Etcd) -> Option<Finding> {
+fn members(etcd: &Etcd, limits: &Limits) -> Option<Finding> {
     let count = etcd.members;
     // How many there are elsewhere, the endpoints say.
     let (field, place): (Field, _) = if etcd.is_spread {
         (Key::Endpoints.field(), format!("This etcd has {count} members"))
+    } else if count != etcd.replicas {
+        (Key::Endpoints.field(), format!("{} has {count} URLs", Key::Endpoints.annotation()))
     } else {
         ("spec.replicas".into(), format!("spec.replicas is {count}"))
     };
+    if let Some(list) = &etcd.each_alone {
+        let message = format!(
+            "By this list each of the {count} pods is an etcd of its own, with one member: --initial-cluster names the pod itself and no \
+             other. While a run defragments one, that etcd answers nobody. If the pods are to be one etcd, name all of them in \
+             --initial-cluster, which a member reads at its first start."
+        );
+        let brief = format!("{count} etcds of one member: every run is an outage of each in turn");
+        return Some(Finding::new(Code::SingleMember, list.clone(), brief, message));
+    }
     if count == 1 {
-        let message = "spec.replicas is 1: while its only member defragments, this etcd answers nobody, and everything \
-                       that depends on it stands still. Run 3 members, or schedule runs for a time when an outage of a \
-                       minute or more does no harm.";
+        let instead = match limits.single_member {
+            Reaction::Deny => {
+                "Run 3 members, or ask those who keep the policy, which allows no single member. To leave this etcd without \
+                 defragmentation, take the label off."
+            }
+            Reaction::Warn | Reaction::Allow => {
+                "Run 3 members, or schedule runs for a time when an outage of a minute or more does no harm."
+            }
+        };
+        let message = format!(
+            "spec.replicas is 1: while its only member defragments, this etcd answers nobody, and everything that depends on it \
+             stands still. {instead}"
+        );
         let brief = "one member: every run is an outage of the whole etcd";
         return Some(Finding::new(Code::SingleMember, field, brief, message));
     }
-    if count == 0 || count % 2 == 1 {
+    // More than there may be are refused, and told how many to have.
+    if count == 0 || count % 2 == 1 || count > MAX_MEMBERS {
         return None;
     }
     let (spare, better) = (count / 2 - 1, count + 1);

@@ -44,7 +44,7 @@ struct Wrapper {
     operands: usize,
 }
 
-const WRAPPERS: [Wrapper; 17] = [
+const WRAPPERS: [Wrapper; 19] = [
     Wrapper { name: "tini", with_value: &["-p", "-e"], operands: 0 },
     Wrapper { name: "tini-static", with_value: &["-p", "-e"], operands: 0 },
     Wrapper { name: "dumb-init", with_value: &["-r", "--rewrite"], operands: 0 },
@@ -66,6 +66,13 @@ const WRAPPERS: [Wrapper; 17] = [
     Wrapper { name: "su-exec", with_value: &[], operands: 1 },
     Wrapper { name: "timeout", with_value: &["-k", "-s", "--kill-after", "--signal"], operands: 1 },
     Wrapper { name: "chroot", with_value: &[], operands: 1 },
+    // The processors, and the priority.
+    Wrapper { name: "taskset", with_value: &[], operands: 1 },
+    Wrapper {
+        name: "chrt",
+        with_value: &["-T", "-P", "-D", "--sched-runtime", "--sched-period", "--sched-deadline"],
+        operands: 1,
+    },
 ];
 
 const SHELLS: [&str; 7] = ["sh", "bash", "ash", "dash", "ksh", "mksh", "zsh"];
@@ -275,6 +282,10 @@ mod tests {
             ("gosu etcd etcd --a", Program::Etcd(3)),
             ("nice -n 5 ionice -c 2 etcd", Program::Etcd(7)),
             ("timeout -k 5 9 etcd", Program::Etcd(5)),
+            ("taskset -c 0-3 etcd --a", Program::Etcd(4)),
+            ("chrt -f 10 taskset 0x3 /bin/etcd", Program::Etcd(6)),
+            ("chrt -d -T 5 0 etcd", Program::Etcd(6)),
+            ("chrt -i etcd --a", Program::Other(3)),
             ("sh -c S", Program::Script(2)),
             ("sh -ec S", Program::Script(2)),
             ("sh -ce S", Program::Script(2)),

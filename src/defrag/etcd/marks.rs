@@ -9,7 +9,11 @@ pub(super) const ADDRESS: char = '\u{E002}';
 /// Stands for a value that cannot be seen and that is no flag: a number, the name of a node.
 pub(super) const VALUE: char = '\u{E003}';
 
-const ALL: [char; 4] = [POD, UNKNOWN, ADDRESS, VALUE];
+/// Begins a word of a script that becomes one of several texts, all in view, and parts them. It stands in words of a command line
+/// only, and in no value.
+pub(super) const ONE_OF: char = '\u{E004}';
+
+const ALL: [char; 5] = [POD, UNKNOWN, ADDRESS, VALUE, ONE_OF];
 
 /// `text` without our marks.
 pub(super) fn clean(text: &str) -> String {
@@ -27,5 +31,5 @@ pub(super) fn readable(value: &str) -> String {
         .replace(POD, "<pod>")
         .replace(UNKNOWN, "<unknown>")
         .replace(ADDRESS, "<the pod's address>")
-        .replace(VALUE, "<unknown>")
+        .replace([VALUE, ONE_OF], "<unknown>")
 }

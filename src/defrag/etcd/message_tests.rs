@@ -2,8 +2,10 @@
 
 mod access;
 mod named;
+mod quotas;
 mod scripts;
 mod stated;
+mod targets;
 
 use serde_json::{Value, json};
 
@@ -60,6 +62,7 @@ fn with_args(args: &[&str]) -> StatefulSet {
 /// An etcd with TLS whose certificates come from the Secret `certs`.
 fn with_tls(args: &[&str]) -> StatefulSet {
     let mut args = args.to_vec();
+    args.push("--listen-client-urls=https://0.0.0.0:2379");
     args.push("--advertise-client-urls=https://$(POD).etcd-headless.ns.svc.example.org:2379");
     let volumes = json!([{"name": "certs", "secret": {"secretName": "certs"}}]);
     statefulset(json!({"spec": {"template": {"spec": {"containers": [container(&args)], "volumes": volumes}}}}))
@@ -229,7 +232,7 @@ fn every_message_of_addresses() {
     ] {
         message(name, &with_args(&[&format!("--advertise-client-urls={url}")]), &none);
     }
-    let endpoints = Some(vec!["http://etcd-0.x:2379".to_owned()]);
+    let endpoints = Some(vec!["http://etcd-0.etcd-headless:2379".to_owned()]);
     message(
         "advertises-bare-and-endpoints-are-few",
         &with_args(&["--advertise-client-urls=http://$(POD):2379"]),
@@ -261,12 +264,12 @@ fn what_the_engine_cannot_dial_is_left_out_of_its_health_check() {
         // etcd replaces its own default by the address of the pod.
         ("http://localhost:2379", all, false),
         ("http://localhost:2380", all, true),
-        ("http://localhost:2379,http://$(POD).x:2379", all, true),
+        ("http://localhost:2379,http://$(POD).etcd-headless:2379", all, true),
         ("http://0.0.0.0:2379", all, true),
         ("http://[::]:2379", all, true),
         ("http://$(IP):2379", all, false),
-        ("https://$(POD).x:2379,https://$(IP):2379", "https://0.0.0.0:2379", true),
-        ("https://$(POD).x:2379,https://etcd:2379", "https://0.0.0.0:2379", false),
+        ("https://$(POD).etcd-headless:2379,https://$(IP):2379", "https://0.0.0.0:2379", true),
+        ("https://$(POD).etcd-headless:2379,https://etcd:2379", "https://0.0.0.0:2379", false),
     ] {
         assert_eq!(skips(advertise, listen), expected, "{advertise} {listen}");
     }
@@ -301,7 +304,7 @@ fn members_elsewhere_are_those_that_are_no_pods_of_the_statefulset() {
 
 #[test]
 fn endpoints_of_all_members_make_one_etcd_of_several_statefulsets() {
-    let cluster = "--initial-cluster=etcd-0=http://etcd-0.x.ns.svc:2380,b-0=http://b-0.x.ns.svc:2380,c-0=http://c-0.x.ns.svc:2380";
+    let cluster = "--initial-cluster=etcd-0=http://etcd-0.etcd-headless.ns.svc:2380,b-0=http://b-0.etcd-headless.ns.svc:2380,c-0=http://c-0.etcd-headless.ns.svc:2380";
     let mut sts = with_args(&["--quota-backend-bytes=2147483648", "--name=$(POD)", cluster]);
     let with = |sts: &StatefulSet, urls: &[&str]| {
         let endpoints = Some(urls.iter().map(|url| format!("http://{url}:2379")).collect());
@@ -309,7 +312,10 @@ fn endpoints_of_all_members_make_one_etcd_of_several_statefulsets() {
         (codes(sts, &overrides), discover(sts, &overrides).etcd.unwrap())
     };
     sts.spec.replicas = Some(1);
-    for urls in [["etcd-0.x", "b-0.x", "c-0.x"], ["etcd-0.x.ns.svc", "b-0.x.ns.svc.z", "lb.example"]] {
+    for urls in [
+        ["etcd-0.etcd-headless", "b-0.etcd-headless", "c-0.etcd-headless"],
+        ["etcd-0.etcd-headless.ns.svc", "b-0.etcd-headless.ns.svc.z", "lb.example"],
+    ] {
         let (found, etcd) = with(&sts, &urls);
         assert_eq!(
             (found, etcd.members, etcd.replicas),
@@ -317,11 +323,14 @@ fn endpoints_of_all_members_make_one_etcd_of_several_statefulsets() {
             "{urls:?}: an odd number, and no single member"
         );
     }
-    for urls in [&["etcd-0.x", "b-0.x"][..], &["etcd-0.x", "etcd-1.x", "etcd-2.x"]] {
+    for urls in [
+        &["etcd-0.etcd-headless", "b-0.etcd-headless"][..],
+        &["etcd-0.etcd-headless", "etcd-1.etcd-headless", "etcd-2.etcd-headless"],
+    ] {
         assert!(with(&sts, urls).0.contains(&Code::MembersElsewhere), "{urls:?}");
     }
     sts.spec.replicas = Some(0);
-    let (found, etcd) = with(&sts, &["etcd-0.x", "b-0.x", "c-0.x"]);
+    let (found, etcd) = with(&sts, &["etcd-0.etcd-headless", "b-0.etcd-headless", "c-0.etcd-headless"]);
     assert_eq!((found, etcd.members), (vec![], 3), "the others go on");
 }
 
@@ -363,26 +372,38 @@ fn policy_sets_how_members_are_judged() {
 #[test]
 fn addresses_follow_the_advertised_url() {
     let endpoint = |url: &str| {
-        let listening = "--listen-client-urls=https://0.0.0.0:7,https://0.0.0.0:1234,https://0.0.0.0:2379";
+        let listening = "--listen-client-urls=http://0.0.0.0:7,http://0.0.0.0:1234,http://0.0.0.0:2379";
         let etcd = facts(&with_args(&[&format!("--advertise-client-urls={url}"), listening]));
         etcd.endpoints[0].clone()
     };
     for (url, expected) in [
-        ("http://$(POD).x.y.svc.cluster.local:2379", "http://etcd-0.x.y.svc.cluster.local:2379"),
-        ("http://$(POD).x.y.svc.a.example:1234", "http://etcd-0.x.y.svc.a.example:1234"),
-        ("http://$(POD).x.y.svc.cluster.local.:2379", "http://etcd-0.x.y.svc.cluster.local:2379"),
-        ("http://$(POD).x.y.svc:2379", "http://etcd-0.x.y.svc:2379"),
+        (
+            "http://$(POD).etcd-headless.ns.svc.cluster.local:2379",
+            "http://etcd-0.etcd-headless.ns.svc.cluster.local:2379",
+        ),
+        ("http://$(POD).etcd-headless.ns.svc.a.example:1234", "http://etcd-0.etcd-headless.ns.svc.a.example:1234"),
+        (
+            "http://$(POD).etcd-headless.ns.svc.cluster.local.:2379",
+            "http://etcd-0.etcd-headless.ns.svc.cluster.local:2379",
+        ),
+        ("http://$(POD).etcd-headless.ns.svc:2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
         ("http://$(POD).x.y:2379", "http://etcd-0.x.y:2379"),
-        ("http://$(POD).x:2379", "http://etcd-0.x:2379"),
-        ("http://etcd-4.x.y.svc.z:2379", "http://etcd-0.x.y.svc.z:2379"),
-        ("https://svc.ns.svc.z:1,http://$(POD).x:2379", "http://etcd-0.x:2379"),
-        ("http://$(POD):1,http://$(POD).x:2379", "http://etcd-0.x:2379"),
-        ("http://$(POD).x.y.svc.$(DOMAIN):2379", "http://etcd-0.x.y.svc:2379"),
+        ("http://$(POD).etcd-headless:2379", "http://etcd-0.etcd-headless:2379"),
+        ("http://etcd-4.etcd-headless.ns.svc.z:2379", "http://etcd-0.etcd-headless.ns.svc.z:2379"),
+        ("https://svc.ns.svc.z:1,http://$(POD).etcd-headless:2379", "http://etcd-0.etcd-headless:2379"),
+        ("http://$(POD):1,http://$(POD).etcd-headless:2379", "http://etcd-0.etcd-headless:2379"),
+        ("http://$(POD).etcd-headless.ns.svc.$(DOMAIN):2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
+        // What another Service gives no names is left out, whatever is advertised so.
+        ("http://$(POD).other.ns.svc:2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
+        ("http://$(POD).other:2379,http://$(POD).etcd-headless:2379", "http://etcd-0.etcd-headless:2379"),
+        ("http://$(POD).other.ns:2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
+        // A Service for each pod has its name, and another domain its own names.
+        ("http://$(POD).ns.svc:2379", "http://etcd-0.ns.svc:2379"),
         // Where nothing better is in view, the convention.
         ("http://$(POD):2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
         ("http://10.0.0.1:2380", "http://etcd-0.etcd-headless.ns.svc:7"),
         ("http://$(POD).$(NOPE).y:2379", "http://etcd-0.etcd-headless.ns.svc:2379"),
-        ("$(NOPE)", "https://etcd-0.etcd-headless.ns.svc:7"),
+        ("$(NOPE)", "http://etcd-0.etcd-headless.ns.svc:7"),
     ] {
         assert_eq!(endpoint(url), expected, "{url}");
     }
@@ -392,84 +413,15 @@ fn addresses_follow_the_advertised_url() {
 fn overrides_of_the_address() {
     let sts = with_tls(&["--cert-file=/certs/tls.crt"]);
     let overrides = Overrides {
-        service: Some("s".into()),
+        service: Some("etcd-headless".into()),
         client_port: Some(99),
         cluster_domain: Some("d.e".into()),
         ..Overrides::default()
     };
     let etcd = discover(&sts, &overrides).etcd.unwrap();
-    assert_eq!(etcd.endpoints[1], "https://etcd-1.s.ns.svc.d.e:99");
+    assert_eq!(etcd.endpoints[1], "https://etcd-1.etcd-headless.ns.svc.d.e:99");
     let endpoints = vec!["http://a:1".to_owned(), "http://b:1".to_owned()];
-    let etcd = discover(&sts, &Overrides { endpoints: Some(endpoints.clone()), ..overrides }).etcd.unwrap();
+    let overrides = Overrides { endpoints: Some(endpoints.clone()), ..overrides };
+    let etcd = discover(&with_args(&[]), &overrides).etcd.unwrap();
     assert_eq!((etcd.endpoints, etcd.scheme, etcd.tls), (endpoints, Scheme::Http, None));
-}
-
-#[test]
-fn quotas_and_where_they_stand() {
-    for (args, bytes, source) in [
-        (vec!["--quota-backend-bytes=0"], 2 * GIB, "--quota-backend-bytes=0, which means etcd's default"),
-        (vec![], 2 * GIB, "etcd's default, as none is set"),
-        (vec!["--quota-backend-bytes", "8_589_934_592"], 8 * GIB, "--quota-backend-bytes"),
-        (vec!["--quota-backend-gb", "3"], 3 * GIB, "--quota-backend-gb"),
-    ] {
-        let quota = facts(&with_args(&args)).quota.unwrap();
-        assert_eq!((quota.bytes, quota.source.as_str()), (bytes, source), "{args:?}");
-    }
-    let overflow = facts(&with_args(&["--quota-backend-gb=9223372036854775807"]));
-    assert_eq!(overflow.quota, None);
-    // An image's own entry point may set a quota that is not in view, so the annotation is believed.
-    let bare = with_container(json!({
-        "name": "etcd", "image": "etcd:v3.6.1", "args": ["--listen-client-urls=http://0.0.0.0:2379"]
-    }));
-    let stated = Overrides { quota: Some(8 * GIB), ..Overrides::default() };
-    assert_eq!(codes(&bare, &stated), []);
-    assert_eq!(discover(&bare, &stated).etcd.unwrap().quota.unwrap().bytes, 8 * GIB);
-    // Where etcd itself is started without the flag, its default is certain.
-    assert_eq!(codes(&with_args(&[]), &stated), [Code::QuotaMismatch]);
-    // Behind a configuration file the annotation is all there is.
-    let mut hidden = with_args(&["--config-file=/x", "--quota-backend-bytes=1"]);
-    hidden.spec.volume_claim_templates.clear();
-    let endpoints = Some((0..3).map(|ordinal| format!("http://etcd-{ordinal}.x:2379")).collect());
-    assert_eq!(codes(&hidden, &Overrides { endpoints, ..stated }), []);
-}
-
-#[test]
-fn compaction_by_etcd_itself() {
-    for (args, expected) in [
-        (vec![], None),
-        (vec!["--auto-compaction-retention=0"], None),
-        (vec!["--auto-compaction-retention=0h"], None),
-        (vec!["--auto-compaction-retention=5m"], Some("periodic 5m")),
-        (vec!["--auto-compaction-mode=revision", "--auto-compaction-retention=1000"], Some("revision 1000")),
-    ] {
-        let compaction = facts(&with_args(&args)).auto_compaction.map(|compaction| compaction.to_string());
-        assert_eq!(compaction.as_deref(), expected, "{args:?}");
-    }
-}
-
-#[test]
-fn a_volume_is_refused_for_a_quota_that_somebody_set_only() {
-    for (args, stated, expected) in [
-        (&[][..], None, Code::VolumeTight),
-        (&["--quota-backend-bytes=0"], None, Code::VolumeTight),
-        (&[], Some(2 * GIB), Code::VolumeTight),
-        (&["--quota-backend-bytes=2147483648"], None, Code::VolumeTooSmall),
-        (&["--quota-backend-bytes=1073741825"], None, Code::VolumeTooSmall),
-    ] {
-        let sts = statefulset(json!({"spec": {
-            "template": {"spec": {"containers": [container(args)]}}, "volumeClaimTemplates": [claim("1Gi")]
-        }}));
-        assert_eq!(codes(&sts, &Overrides { quota: stated, ..Overrides::default() }), [expected], "{args:?}");
-    }
-    // Of a quota out of view, the annotation says what it is.
-    let bare = json!({
-        "name": "etcd", "image": "etcd:v3.6.1", "args": ["--data-dir=/data", "--listen-client-urls=http://0.0.0.0:2379"],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}]
-    });
-    for (stated, expected) in [(2 * GIB, Code::VolumeTight), (3 * GIB, Code::VolumeTooSmall)] {
-        let containers = json!({"containers": [bare]});
-        let spec = json!({"template": {"spec": containers}, "volumeClaimTemplates": [claim("1Gi")]});
-        let overrides = Overrides { quota: Some(stated), ..Overrides::default() };
-        assert_eq!(codes(&statefulset(json!({"spec": spec})), &overrides), [expected], "{stated}");
-    }
 }

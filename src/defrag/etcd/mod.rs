@@ -5,8 +5,10 @@
 //! Nothing is guessed in silence. What cannot be seen and is needed becomes a refusing [`Finding`] that names the
 //! annotation to set; what a chart's convention supplies becomes a warning. [`hazards`] checks the facts.
 
+mod brought;
 mod clients;
 mod cluster;
+mod commands;
 mod compaction;
 mod config_file;
 mod container;
@@ -14,16 +16,23 @@ mod context;
 mod endpoints;
 mod evidence;
 mod expand;
+mod flags;
 mod hazards;
+mod home;
+mod hosts;
 mod launch;
+mod listens;
 mod login;
 mod marks;
 mod mounts;
+mod names;
 mod options;
+mod patience;
 mod port;
 mod probes;
 mod profile;
 mod quota;
+mod reached;
 mod recognise;
 mod rival;
 mod secrets;
@@ -31,6 +40,7 @@ mod setting;
 mod shell;
 mod stated;
 mod storage;
+mod targets;
 mod tls;
 mod types;
 mod url;
@@ -43,15 +53,17 @@ mod message_tests;
 #[cfg(test)]
 mod property_tests;
 
+pub(super) use brought::{is_etcd_image, objects, scripts};
 pub use compaction::NoCompaction;
 pub(super) use endpoints::reaches_only_itself;
 pub use evidence::{Evidence, evidence, mentions_etcd};
 pub use hazards::{default_command_timeout, hazards, time_budget};
 pub use profile::Profile;
+pub use reached::Reached;
 pub use types::{
-    AutoCompaction, CaSecret, ClientSecret, DEFAULT_CLIENT_PORT, DEFAULT_QUOTA, DataVolume, Discovery, Etcd, Kind,
-    Liveness, Login, MAX_MEMBERS, ObjectKey, Overrides, Quota, Rival, Scheme, SecretPair, Tls, UserName,
-    UsernameSecret,
+    AutoCompaction, CaSecret, ClientSecret, CompactionDoubt, DEFAULT_CLIENT_PORT, DEFAULT_QUOTA, DataVolume, Discovery,
+    Etcd, Kind, Liveness, Login, MAX_MEMBERS, ObjectKey, Overrides, Quota, Rival, Scheme, SecretPair, ServesApiServer,
+    Tls, UserName, UsernameSecret,
 };
 pub use version::Version;
 
@@ -61,6 +73,7 @@ use super::{
     statefulset::StatefulSet,
 };
 use context::{Context, Reading};
+use home::Home;
 use mounts::Files;
 
 /// Everything that `sts` says about its etcd, and every reason why that is not enough.
@@ -72,7 +85,7 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
     let mut findings = Vec::new();
     let pod = &sts.spec.template.spec;
     let files = Files::of(pod);
-    let mut sidecars = Reading::all(pod, sts.namespace(), &files);
+    let mut sidecars = Reading::all(pod, &Home::of(sts), &files);
     let most = sidecars.iter().map(|reading| reading.options.invocations).max().unwrap_or_default();
     if let Some(excess) = Excess::over(Counted::Invocations, most) {
         return Discovery { etcd: None, findings: vec![excess.finding()] };
@@ -91,6 +104,11 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
     }
     let address = endpoints::discover(&context, replicas, &mut findings);
     let quota = quota::discover(&context, &mut findings);
+    let most_bytes = quota.as_ref().map_or(DEFAULT_QUOTA, |quota| quota.bytes);
+    let (auto_compaction, compaction_doubt) = match quota::auto_compaction(&context, most_bytes) {
+        Ok(compaction) => (compaction, None),
+        Err(doubt) => (None, Some(doubt)),
+    };
     let tls = match address.scheme {
         Scheme::Https => Some(tls::discover(&context, &mut findings)),
         Scheme::Http => None,
@@ -111,11 +129,14 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         replicas,
         members: address.members,
         is_spread: address.is_spread,
+        each_alone: address.each_alone,
         endpoints: address.endpoints,
         skips_health_check: address.skips_health_check,
         quota,
-        auto_compaction: quota::auto_compaction(&context),
-        serves_apiserver: recognise::serves_apiserver(profile, sts, container, &reading.options),
+        auto_compaction,
+        compaction_doubt,
+        compacted_by: commands::compacts(&context),
+        serves_apiserver: recognise::serves_apiserver(&context),
         tls,
         login: login::asked_for(&context),
         data_volume: storage::discover(&context),

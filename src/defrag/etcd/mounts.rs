@@ -61,6 +61,36 @@ impl<'a> Files<'a> {
         Some(ObjectKey { kind, name: name.to_owned(), key: key.to_owned() })
     }
 
+    /// The same where the manifest names that file itself: by a list of keys, or as a mount of its own.
+    pub(super) fn stated(&self, container: &Container, path: &str) -> Option<ObjectKey> {
+        let is_mount = |mount: &VolumeMount| {
+            !mount.sub_path.is_empty() && components(&mount.mount_path).is_some_and(|at| components(path) == Some(at))
+        };
+        let (mount, inside) = mount_of(container, path)?;
+        let (volume, held) = self.volumes.get(mount.name.as_str())?;
+        let held = held.get_or_init(|| Held::by(volume));
+        let is_stated = is_mount(mount) || held.listed.contains_key(&inside.join("/"));
+        if is_stated { self.object(container, path) } else { None }
+    }
+
+    /// The files of a folder that a list of keys names, with what is behind them.
+    pub(super) fn listed_in(&self, container: &Container, folder: &str) -> Vec<(String, ObjectKey)> {
+        let found = || {
+            let (mount, inside) = mount_of(container, folder)?;
+            let (volume, held) = self.volumes.get(mount.name.as_str())?;
+            let held = held.get_or_init(|| Held::by(volume));
+            let prefix = if inside.is_empty() { String::new() } else { inside.join("/") + "/" };
+            let below = held.listed.range(prefix.clone()..);
+            let below = below.map_while(|(path, object)| Some((path.strip_prefix(&prefix)?, object)));
+            let files = below.filter(|(name, _)| !name.contains('/'));
+            let files = files.map(|(file, (kind, name, key))| {
+                (file.to_owned(), ObjectKey { kind: *kind, name: (*name).to_owned(), key: (*key).to_owned() })
+            });
+            Some(files.collect())
+        };
+        found().unwrap_or_default()
+    }
+
     /// Whether some volume lists a key of an object.
     pub(super) fn lists(&self, object: &ObjectKey) -> bool {
         let same = |(kind, name, key): &Object<'_>| *kind == object.kind && *name == object.name && *key == object.key;
@@ -156,7 +186,7 @@ impl<'a> Held<'a> {
 }
 
 /// The Secrets and ConfigMaps that a volume is made of.
-fn objects(volume: &Volume) -> Vec<(Kind, &str, &[KeyToPath])> {
+pub(super) fn objects(volume: &Volume) -> Vec<(Kind, &str, &[KeyToPath])> {
     if let Some(secret) = &volume.secret {
         return vec![(Kind::Secret, &secret.secret_name, &secret.items)];
     }

@@ -1,10 +1,12 @@
 //! The options that an etcd runs with, from its command, its arguments and its environment.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::BTreeMap;
 
 use super::{
     config_file,
     expand::{Environment, OF_ETCD},
+    flags::{self, Flags},
+    home::Home,
     launch::{self, Change, Launched, Program, base},
     marks::{ADDRESS, POD, UNKNOWN, clean, readable},
     mounts::Files,
@@ -44,29 +46,34 @@ pub(super) struct Options {
     by_file_only: bool,
 }
 
-/// Flags of etcd that take no word after them.
-const SWITCHES: [&str; 10] = [
-    "client-cert-auth",
-    "peer-client-cert-auth",
-    "auto-tls",
-    "peer-auto-tls",
-    "strict-reconfig-check",
-    "pre-vote",
-    "enable-pprof",
-    "force-new-cluster",
-    "experimental-initial-corrupt-check",
-    "experimental-stop-grpc-service-on-defrag",
-];
-/// Flags whose next word is theirs even if it begins with a dash.
-const NUMBERS: [&str; 2] = ["quota-backend-bytes", "quota-backend-gb"];
 /// The URLs at which clients reach a member. What sets one of them, sets up a member.
 const CLIENT_URLS: [&str; 2] = ["listen-client-urls", "advertise-client-urls"];
 /// The flags by which programs are told of an etcd to talk to.
 const OF_CLIENTS: [&str; 4] = ["endpoints", "etcd-endpoints", "etcd-servers", "etcd-address"];
 /// Programs that only talk to an etcd, or wait.
 const CLIENTS: [&str; 5] = ["etcdctl", "etcdutl", "sleep", "tail", "pause"];
+/// The options that Bitnami's image takes from a file instead, where a variable of their name with `_FILE` behind it names one.
+const BY_FILE: [&str; 15] = [
+    "name",
+    "log-level",
+    "listen-client-urls",
+    "advertise-client-urls",
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "listen-peer-urls",
+    "initial-advertise-peer-urls",
+    "auto-tls",
+    "cert-file",
+    "key-file",
+    "trusted-ca-file",
+    "client-cert-auth",
+    "peer-auto-tls",
+];
+/// What begins the variables that this image writes into a configuration file.
+const OF_FILE: &str = "ETCD_CFG_";
 /// Where Bitnami's image has its entry point, which reads the variables of etcd.
-const BITNAMI_SCRIPTS: &str = "/opt/bitnami/scripts/etcd/";
+pub(super) const BITNAMI_SCRIPTS: &str = "/opt/bitnami/scripts/etcd/";
 /// What an image's own entry point may be, or may run, where nothing says so.
 const OF_IMAGES: [&str; 4] = [
     "etcd",
@@ -93,6 +100,8 @@ struct Launch {
     defragments: Option<String>,
     /// What hides options, in words.
     hidden: Option<String>,
+    /// Whether a word of its command line may be a flag that cannot be seen.
+    is_doubtful: bool,
     /// Whether etcd is given nothing of the container's environment.
     clears: bool,
 }
@@ -129,20 +138,23 @@ impl Launch {
                 launch.keeps_no_data = Some(format!("etcd {}", started(at)));
             }
             Program::Etcd(at) => {
-                let (flags, doubtful) = parse(words.get(at..).unwrap_or_default(), false);
+                let Flags { set, is_doubtful, .. } = Flags::of(words.get(at..).unwrap_or_default(), false);
                 let field = words.get(at.saturating_sub(1)).map(|(_, field)| field.clone()).unwrap_or_default();
-                launch.flags = flags;
+                launch.flags = set;
+                launch.is_doubtful = is_doubtful;
                 launch.hidden = brought(started(at.saturating_sub(1)));
                 if launch.hidden.is_none() {
                     launch.starts_etcd = true;
-                    launch.hidden = doubtful.then(|| format!("the object that a variable of {field} refers to"));
+                    launch.hidden = is_doubtful.then(|| format!("the object that a variable of {field} refers to"));
                     launch.started_at = Some(field);
                 }
             }
             Program::Script(at) => {
                 let field = words.get(at).map(|(_, field)| field.as_str()).unwrap_or_default();
                 let is_brought = |program: &str, path: Option<&str>| volume_of(program, path).is_some();
-                let shell = Shell { environment: shell.clone(), field, exports_all, is_brought: &is_brought };
+                let given = texts.get(at + 1..).unwrap_or_default().iter().map(|word| (*word).to_owned()).collect();
+                let environment_of = shell.clone();
+                let shell = Shell { environment: environment_of, field, given, exports_all, is_brought: &is_brought };
                 launch.by_script(started(at), shell, environment);
             }
             Program::ScriptFile(at) => {
@@ -150,7 +162,9 @@ impl Launch {
             }
             Program::Other(at) => {
                 let name = base(started(at));
-                launch.flags = parse(words.get(at + 1..).unwrap_or_default(), false).0;
+                let Flags { set, is_doubtful, .. } = Flags::of(words.get(at + 1..).unwrap_or_default(), false);
+                launch.flags = set;
+                launch.is_doubtful = is_doubtful;
                 let is_trusted = name == LAUNCHER || started(at).starts_with(BITNAMI_SCRIPTS);
                 if CLIENTS.contains(&name) {
                     let does = texts.get(at + 1..).unwrap_or_default().iter().find(|word| !word.starts_with('-'));
@@ -162,13 +176,16 @@ impl Launch {
                 } else if !is_trusted {
                     launch.hidden = Some(format!("the program {}", quoted(&readable(started(at)))));
                 } else {
-                    launch.hidden = brought(started(at));
+                    let field = words.last().map(|(_, field)| field.as_str()).unwrap_or_default();
+                    let object = || format!("the object that a variable of {field} refers to");
+                    launch.hidden = brought(started(at)).or_else(|| is_doubtful.then(object));
                 }
             }
             Program::EntryPoint => {
-                let (flags, doubtful) = parse(words, false);
-                launch.flags = flags;
-                launch.hidden = doubtful.then(|| "the object that a variable of args refers to".to_owned());
+                let Flags { set, is_doubtful, .. } = Flags::of(words, false);
+                launch.flags = set;
+                launch.is_doubtful = is_doubtful;
+                launch.hidden = is_doubtful.then(|| "the object that a variable of args refers to".to_owned());
                 if launch::is_proxy(started(0)) {
                     launch.keeps_no_data = Some(format!("etcd {}", started(0)));
                 } else if CLIENTS.contains(&base(started(0))) {
@@ -185,6 +202,10 @@ impl Launch {
         if !matches!(program, Program::Script(_)) {
             launch.variables = shell.given_with(OF_ETCD);
         }
+        if launch.is_doubtful {
+            let last = words.last().map(|(_, field)| field.as_str()).unwrap_or_default();
+            launch.doubt_variables(last);
+        }
         launch
     }
 
@@ -192,6 +213,18 @@ impl Launch {
     fn is_client(&self) -> bool {
         let has = |flags: &[&str]| flags.iter().any(|flag| self.flags.contains_key(*flag));
         has(&OF_CLIENTS) && !has(&CLIENT_URLS) && !has(&["data-dir", "initial-cluster", "name"])
+    }
+
+    /// A flag beats a variable, and a word that cannot be seen may be any flag.
+    fn doubt_variables(&mut self, last: &str) {
+        let script = self.started_at.as_deref().filter(|_| self.invocations > 0).map(str::to_owned);
+        for (name, setting) in self.variables.iter_mut().filter(|(_, setting)| !setting.value.is_empty()) {
+            let flag = format!("a flag in place of {}", clean(name));
+            setting.value = UNKNOWN.to_string();
+            setting.by_script = script.is_some();
+            setting.origin = if setting.by_script { flag } else { format!("a variable that may hold {flag}") };
+            setting.field = script.clone().unwrap_or_else(|| last.to_owned());
+        }
     }
 
     fn by_script(&mut self, text: &str, shell: Shell<'_>, environment: &mut Environment) {
@@ -207,7 +240,11 @@ impl Launch {
         self.variables = script.variables;
         self.defragments = script.defragments.then(|| field.to_owned());
         let words = |words: &[String]| words.iter().map(|word| (word.clone(), field.to_owned())).collect::<Vec<_>>();
-        self.flags = common_flags(script.invocations.iter().map(|invocation| parse(&words(invocation), true).0));
+        let lines: Vec<Flags> =
+            script.invocations.iter().map(|invocation| Flags::of(&words(invocation), true)).collect();
+        self.is_doubtful = lines.iter().any(|flags| flags.is_doubtful);
+        let is_opaque = script.opaque || self.is_doubtful;
+        self.flags = flags::common(lines.into_iter().map(|flags| flags.set));
         for (name, setting) in script.for_clients {
             environment.give(&name, setting);
         }
@@ -221,8 +258,7 @@ impl Launch {
             self.keeps_no_data = script.proxy.as_ref().map(|proxy| format!("etcd {proxy}")).or_else(client);
         }
         self.clients = script.clients;
-        self.hidden =
-            sourced.or_else(|| script.opaque.then(|| format!("a file or a command of the script in {field}")));
+        self.hidden = sourced.or_else(|| is_opaque.then(|| format!("a file or a command of the script in {field}")));
     }
 }
 
@@ -246,8 +282,8 @@ fn names_a_file(setting: &Setting) -> bool {
 }
 
 impl Options {
-    pub(super) fn read(container: &Container, field: &str, namespace: &str, files: &Files<'_>) -> Self {
-        let mut environment = Environment::of(container, field, namespace);
+    pub(super) fn read(container: &Container, field: &str, home: &Home<'_>, files: &Files<'_>) -> Self {
+        let mut environment = Environment::of(container, field, home);
         // Variables of any other prefix are none that etcd reads.
         let of_etcd = |prefix: &str| "ETCD_".starts_with(prefix) || prefix.starts_with("ETCD_");
         let sources = container.env_from.iter().filter(|from| of_etcd(&from.prefix));
@@ -292,15 +328,20 @@ impl Options {
             by_file_only: false,
         };
         if by_entry_point && config_file::is_bitnami(container) {
+            options.hide_what_files_hold();
             options.configured();
         }
         if by_entry_point && !CLIENT_URLS.iter().any(|flag| options.get(flag).is_some()) {
-            let image = quoted(&container.image);
-            options.unreadable.push(format!("the entry point of the image {image}"));
+            let writes = options.environment.all().find(|(name, _)| options.by_file_only && name.starts_with(OF_FILE));
+            let hidden = writes.map_or_else(
+                || format!("the entry point of the image {}", quoted(&container.image)),
+                |(name, _)| format!("the configuration file that the image writes because of {} (with it, etcd ignores its variables)", clean(name)),
+            );
+            options.unreadable.push(hidden);
             options.sealed = true;
         }
         if options.is_launched() {
-            options.launched(field, namespace);
+            options.launched(field, home.namespace);
         }
         let by_image = options.program.is_none() || !options.starts_etcd();
         options.config_file = config_file::of(options.get("config-file"), by_image, container, files);
@@ -319,13 +360,22 @@ impl Options {
         self.program.as_deref().is_some_and(|program| base(program) == LAUNCHER)
     }
 
+    /// What the files hold that variables name is not in view.
+    fn hide_what_files_hold(&mut self) {
+        for name in BY_FILE.map(variable) {
+            let file = self.environment.get(&format!("{name}_FILE")).filter(|setting| !setting.value.is_empty());
+            if let Some(file) = file {
+                self.variables.insert(name, Setting { value: UNKNOWN.to_string(), ..file.clone() });
+            }
+        }
+    }
+
     /// Bitnami's image writes the variables `ETCD_CFG_…` into a configuration file, and etcd then reads nothing else.
     fn configured(&mut self) {
-        const PREFIX: &str = "ETCD_CFG_";
         let written = self.environment.all().filter(|(_, setting)| !setting.value.is_empty());
         let flags: Vec<(String, Setting)> = written
             .filter_map(|(name, setting)| {
-                let flag = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace('_', "-");
+                let flag = name.strip_prefix(OF_FILE)?.to_ascii_lowercase().replace('_', "-");
                 Some((flag, setting.clone()))
             })
             .collect();
@@ -346,7 +396,7 @@ impl Options {
         let environment = self.environment.clone();
         shell::read(
             &clean(script),
-            Shell { environment, field: "", exports_all: false, is_brought: &|_, _| false },
+            Shell { environment, field: "", given: Vec::new(), exports_all: false, is_brought: &|_, _| false },
             false,
         )
         .clients
@@ -360,7 +410,7 @@ impl Options {
         }
         let variable =
             || self.variables.get(&variable(flag)).filter(|setting| !self.by_file_only && !setting.value.is_empty());
-        self.flags.get(flag).or_else(variable)
+        self.flags.get(flag).or_else(variable).filter(|setting| !is_no_file(flag, setting))
     }
 
     /// Whether a switch is on.
@@ -402,67 +452,13 @@ impl Options {
     }
 }
 
+/// Whether a flag that names a file names none: etcd takes that as not set, and its variable does not count either.
+fn is_no_file(flag: &str, setting: &Setting) -> bool {
+    flag.ends_with("-file") && setting.value.is_empty()
+}
+
 fn variable(flag: &str) -> String {
     format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"))
-}
-
-/// Reads flags as Go's flag package does, `-k` and `--k`, `k=v` and `k v`; the last one wins. Tells besides whether a word
-/// may be a flag that cannot be seen.
-fn parse(words: &[(String, String)], by_script: bool) -> (BTreeMap<String, Setting>, bool) {
-    let mut flags = BTreeMap::new();
-    let mut doubtful = false;
-    let mut words = words.iter().peekable();
-    while let Some((word, field)) = words.next() {
-        doubtful |= word.starts_with(UNKNOWN);
-        let Some(body) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-            continue;
-        };
-        let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
-            continue;
-        }
-        let takes_next = |next: &str| NUMBERS.contains(&name) || !(SWITCHES.contains(&name) || next.starts_with('-'));
-        let value = match value {
-            Some(value) => value.to_owned(),
-            None => {
-                words.next_if(|(next, _)| takes_next(next)).map_or_else(|| "true".to_owned(), |(next, _)| next.clone())
-            }
-        };
-        let setting = Setting { value, field: field.clone(), origin: clean(&format!("--{name}")), by_script };
-        flags.insert(name.to_owned(), setting);
-    }
-    (flags, doubtful)
-}
-
-/// The flags that several invocations agree on; where they differ, the value is unknown.
-fn common_flags(invocations: impl Iterator<Item = BTreeMap<String, Setting>>) -> BTreeMap<String, Setting> {
-    let mut count = 0_usize;
-    // With how many of the invocations have the flag.
-    let mut common: BTreeMap<String, (Setting, usize)> = BTreeMap::new();
-    for flags in invocations {
-        count += 1;
-        for (name, setting) in flags {
-            match common.entry(name) {
-                Entry::Vacant(entry) => {
-                    entry.insert((setting, 1));
-                }
-                Entry::Occupied(mut entry) => {
-                    let (known, having) = entry.get_mut();
-                    *having += 1;
-                    if known.value != setting.value {
-                        known.value = UNKNOWN.to_string();
-                    }
-                }
-            }
-        }
-    }
-    let settled = common.into_iter().map(|(name, (mut setting, having))| {
-        if having < count {
-            setting.value = UNKNOWN.to_string();
-        }
-        (name, setting)
-    });
-    settled.collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,11 @@
 //! Sources: etcd's `server/storage/backend/backend.go`, `server/etcdserver/api/v3rpc/health.go` and `api/etcdhttp`, and
 //! `pkg/kubelet/prober/worker.go` of Kubernetes.
 
-use super::{context::Context, types::Liveness};
+use super::{
+    context::Context,
+    patience::{self, Patience},
+    types::Liveness,
+};
 use crate::defrag::statefulset::Probe;
 
 /// The liveness probe, with Kubernetes' defaults for what it leaves open. `None` where there is none, and where it is answered while
@@ -14,9 +18,11 @@ pub(super) fn liveness(context: &Context<'_>) -> Option<Liveness> {
     let probe = context.container().liveness_probe.as_ref()?;
     let at_least_one =
         |value: Option<i32>, default| value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default);
-    let timeout = match failure(context, probe)? {
-        Failure::Timeout => at_least_one(probe.timeout_seconds, 1),
-        Failure::Refusal => 0,
+    let patient = at_least_one(probe.timeout_seconds, 1);
+    let (timeout, gives_up) = match failure(context, probe)? {
+        Failure::Own(own) if own.seconds < patient => (own.seconds, Some(own.what)),
+        Failure::Timeout | Failure::Own(_) => (patient, None),
+        Failure::Refusal => (0, None),
     };
     let period = at_least_one(probe.period_seconds, 10);
     let threshold = at_least_one(probe.failure_threshold, 3);
@@ -25,13 +31,15 @@ pub(super) fn liveness(context: &Context<'_>) -> Option<Liveness> {
     let interval = period.max(timeout);
     let seconds = (threshold - 1) * interval + timeout;
     let field = context.etcd.part("livenessProbe");
-    Some(Liveness { seconds, period, threshold, timeout, interval, field })
+    Some(Liveness { seconds, period, threshold, timeout, gives_up, interval, field })
 }
 
 /// How an attempt fails while the member defragments.
 enum Failure {
     /// It gets no answer in time.
     Timeout,
+    /// What it asks gives up by itself, perhaps sooner.
+    Own(Patience),
     /// The answer says at once that the member does not serve.
     Refusal,
 }
@@ -49,8 +57,16 @@ fn failure(context: &Context<'_>, probe: &Probe) -> Option<Failure> {
         return stops.then_some(Failure::Refusal);
     }
     let path = probe.http_get.as_ref().map(|get| path_of(&get.path));
-    let needs_no_key = matches!(path, Some("/metrics" | "/version"));
-    (!needs_no_key).then_some(Failure::Timeout)
+    let (needs_no_key, own) = match (&probe.http_get, &probe.exec) {
+        (Some(get), _) => {
+            (matches!(path, Some("/metrics" | "/version")), Patience::of_request(&get.path, context.options()))
+        }
+        (None, Some(exec)) => {
+            (patience::needs_no_key(&exec.command), Patience::of_command(&exec.command, context.options()))
+        }
+        (None, None) => (false, None),
+    };
+    (!needs_no_key).then(|| own.map_or(Failure::Timeout, Failure::Own))
 }
 
 /// The field path of the readiness probe, where it may fail while the alarm NOSPACE is raised.
@@ -61,7 +77,8 @@ pub(super) fn unready_without_space(context: &Context<'_>) -> Option<String> {
         !matches!(path_of(&get.path), "/readyz" | "/livez" | "/metrics" | "/version") && !leaves_out(&get.path)
     } else if let Some(exec) = &probe.exec {
         let words = exec.command.join(" ");
-        !["/readyz", "/livez"].iter().any(|path| words.contains(path)) && !leaves_out(&words)
+        let asks_nothing = patience::needs_no_key(&exec.command);
+        !asks_nothing && !["/readyz", "/livez"].iter().any(|path| words.contains(path)) && !leaves_out(&words)
     } else {
         false
     };
@@ -97,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_silence_after_which_a_member_is_restarted() {
-        let get = json!({"path": "/health", "port": 2381});
+        let get = json!({"path": "/livez", "port": 2381});
         for (period, timeout, threshold, seconds) in [
             (None, None, None, Some(21)),
             (Some(10), Some(5), Some(8), Some(75)),
@@ -119,6 +136,39 @@ mod tests {
     }
 
     #[test]
+    fn what_gives_up_before_the_kubelet_does() {
+        let exec = |command: &[&str]| json!({"exec": {"command": command}});
+        let words = |text: &str| exec(&text.split(' ').collect::<Vec<_>>());
+        let script = |text: &str| exec(&["/bin/sh", "-ec", text]);
+        let get = |path: &str| json!({"httpGet": {"path": path, "port": 2379}});
+        for (probe, args, seconds) in [
+            (words("etcdctl endpoint health"), &[][..], 25),
+            (words("/usr/local/bin/etcdctl --command-timeout=20s endpoint health"), &[], 60),
+            (words("etcdctl endpoint health --command-timeout 60s"), &[], 90),
+            (words("/opt/bitnami/scripts/etcd/healthcheck.sh"), &[], 25),
+            (script("ETCDCTL_API=3 etcdctl --endpoints=http://127.0.0.1:2379 get foo"), &[], 25),
+            (script("ETCDCTL_COMMAND_TIMEOUT=12s etcdctl get foo"), &[], 36),
+            (script("timeout 3 etcdctl get foo"), &[], 23),
+            (script("curl -sf http://localhost:2379/health"), &[], 27),
+            (script("curl -m 4 -sf http://localhost:2379/livez"), &[], 24),
+            (script("wget -T 2 -qO- http://localhost:2379/health | grep true"), &[], 22),
+            (script("/probe.sh"), &[], 90),
+            (get("/health"), &[], 27),
+            (get("/health?exclude=NOSPACE"), &[], 27),
+            (get("/health"), &["--election-timeout=5000"], 45),
+            (get("/health"), &["--election-timeout=x"], 27),
+            (get("/health?serializable=true"), &[], 90),
+            (get("/healthz"), &[], 90),
+            (get("/livez"), &[], 90),
+        ] {
+            let mut whole = probe;
+            whole["timeoutSeconds"] = json!(30);
+            let found = etcd("livenessProbe", &whole, args).liveness.unwrap();
+            assert_eq!((found.seconds, found.gives_up.is_some()), (seconds, seconds != 90), "{whole} {args:?}");
+        }
+    }
+
+    #[test]
     fn what_needs_no_key_is_answered_while_a_member_defragments() {
         let grpc = json!({"grpc": {"port": 2379}});
         let get = |path: &str| json!({"httpGet": {"path": path, "port": 2381}});
@@ -135,6 +185,9 @@ mod tests {
             (get("/health?serializable=true"), &[], Some(21)),
             (get("/livez"), &[], Some(21)),
             (json!({"exec": {"command": ["etcdctl", "endpoint", "health"]}}), &[], Some(21)),
+            (json!({"exec": {"command": ["/bin/sh", "-c", "nc -z localhost 2379"]}}), &[], None),
+            (json!({"exec": {"command": ["true"]}}), &[], None),
+            (json!({"exec": {"command": ["/bin/sh", "-c", "pgrep etcd"]}}), &[], None),
         ] {
             let found = etcd("livenessProbe", &probe, args).liveness.map(|probe| probe.seconds);
             assert_eq!(found, seconds, "{probe} {args:?}");
@@ -157,6 +210,7 @@ mod tests {
             (exec("/opt/bitnami/scripts/etcd/healthcheck.sh"), true),
             (exec("curl -f localhost:2381/readyz"), false),
             (exec("wget localhost:2381/health?exclude=NOSPACE"), false),
+            (exec("nc -z localhost 2379"), false),
             (json!({"tcpSocket": {"port": 2379}}), false),
             (json!({"grpc": {"port": 2379}}), false),
         ] {

@@ -53,6 +53,11 @@ impl Profile {
         }
     }
 
+    /// Whether the certificates that this makes have the names of the pods under the headless Service.
+    pub(super) const fn names_pods(self) -> bool {
+        !matches!(self, Self::Bitnami | Self::EtcdExample | Self::Generic)
+    }
+
     /// Whether what this writes serves a kube-apiserver, which compacts it every five minutes.
     pub(super) const fn serves_apiserver(self) -> bool {
         match self {

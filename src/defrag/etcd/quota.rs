@@ -6,13 +6,20 @@ use super::{
     marks::readable,
     profile::Profile,
     setting::Setting,
-    types::{AutoCompaction, Quota},
+    types::{AutoCompaction, CompactionDoubt, Quota},
 };
 use crate::defrag::{
+    duration,
     finding::{Code, Finding, quoted},
     keys::Key,
-    quantity::{GIB, human},
+    quantity::{GIB, MIB, human, rounded},
 };
+
+/// The modes of auto-compaction.
+const PERIODIC: &str = "periodic";
+const REVISION: &str = "revision";
+/// The fewest bytes that one revision takes: bbolt has 16 for each item of a page, etcd 17 for the key of a revision.
+const LEAST_REVISION: u64 = 33;
 
 /// The quota, or `None` along with a finding that refuses.
 pub(super) fn discover(context: &Context<'_>, findings: &mut Vec<Finding>) -> Option<Quota> {
@@ -25,7 +32,7 @@ pub(super) fn discover(context: &Context<'_>, findings: &mut Vec<Finding>) -> Op
             Some(quota)
         }
         Observed::Invalid(setting) => {
-            findings.push(invalid(&setting));
+            findings.push(invalid(context, &setting));
             None
         }
         Observed::Hidden(place) => {
@@ -59,16 +66,19 @@ fn observe(context: &Context<'_>) -> Observed {
     if let Some(setting) = context.options().get("quota-backend-gb") {
         return read(setting, GIB);
     }
-    // These operators write the ConfigMap themselves, and no quota into it.
-    let harmless = matches!(context.profile, Profile::Cozystack | Profile::EtcdOperator);
     match context.options().unreadable() {
-        Some(place) if !harmless || context.options().has_config_file() => Observed::Hidden(place),
+        Some(place) if !writes_all(context) => Observed::Hidden(place),
         _ if context.options().starts_etcd() => Observed::Bytes(default(context)),
         _ if context.profile == Profile::EtcdDruid => {
             Observed::Hidden("the ConfigMap that etcd-druid writes".to_owned())
         }
         _ => Observed::Absent,
     }
+}
+
+/// Whether an operator writes the ConfigMap that is not in view, and neither a quota nor auto-compaction into it.
+fn writes_all(context: &Context<'_>) -> bool {
+    matches!(context.profile, Profile::Cozystack | Profile::EtcdOperator) && !context.options().has_config_file()
 }
 
 fn read(setting: &Setting, unit: u64) -> Observed {
@@ -150,8 +160,13 @@ fn stated(bytes: Option<u64>, findings: &mut Vec<Finding>) -> Option<u64> {
     bytes.filter(|bytes| *bytes > 0)
 }
 
+/// What an annotation says, exactly: 8G are no round number of KiB that anybody knows it by.
+fn exactly(bytes: u64) -> String {
+    if bytes.is_multiple_of(MIB) { human(bytes) } else { format!("{bytes} bytes ({})", rounded(bytes)) }
+}
+
 fn mismatch(quota: &Quota, stated: u64) -> Finding {
-    let (given, said) = (human(quota.bytes), human(stated));
+    let (given, said) = (human(quota.bytes), exactly(stated));
     Finding::new(
         Code::QuotaMismatch,
         Key::Quota.field(),
@@ -166,12 +181,14 @@ fn mismatch(quota: &Quota, stated: u64) -> Finding {
     )
 }
 
-fn invalid(setting: &Setting) -> Finding {
+fn invalid(context: &Context<'_>, setting: &Setting) -> Finding {
     let value = quoted(&readable(&setting.value));
+    let unit = "etcd accepts only a plain number of bytes there, without a unit, of at most 9223372036854775807";
     let why = if parse_go(&setting.value).is_some_and(|number| number < 0) {
         "a negative number switches the quota off, so nothing bounds the database and no rule can be measured"
+            .to_owned()
     } else {
-        "etcd accepts only a plain number of bytes there, without a unit, of at most 9223372036854775807"
+        context.unexpanded(setting).unwrap_or_else(|| unit.to_owned())
     };
     Finding::new(
         Code::QuotaInvalid,
@@ -198,20 +215,46 @@ fn unknown(place: &str) -> Finding {
     )
 }
 
-/// The compaction that etcd does by itself, as far as it is in view.
-pub(super) fn auto_compaction(context: &Context<'_>) -> Option<AutoCompaction> {
+/// The compaction that etcd does by itself, of a database of at most so many bytes.
+pub(super) fn auto_compaction(
+    context: &Context<'_>,
+    most_bytes: u64,
+) -> Result<Option<AutoCompaction>, CompactionDoubt> {
     let druid = context.profile == Profile::EtcdDruid;
     let get = |flag: &str| {
         let sidecar = || context.sidecars.iter().find_map(|sidecar| sidecar.options.get(flag)).filter(|_| druid);
-        context.options().get(flag).or_else(sidecar).map(|setting| readable(&setting.value))
+        context.options().get(flag).or_else(sidecar)
     };
-    let mode = get("auto-compaction-mode").filter(|mode| !mode.is_empty()).unwrap_or_else(|| "periodic".to_owned());
-    let retention = get("auto-compaction-retention").or_else(|| {
+    let mode = get("auto-compaction-mode").filter(|mode| !mode.value.is_empty());
+    let name = mode.map_or_else(|| PERIODIC.to_owned(), |mode| readable(&mode.value));
+    let Some(setting) = get("auto-compaction-retention") else {
         // Kubermatic's launcher always adds this flag.
-        context.options().is_launched().then(|| "8".to_owned())
-    })?;
-    let off = retention.chars().all(|c| c == '0' || c == '.' || c.is_ascii_alphabetic());
-    (!off).then_some(AutoCompaction { mode, retention })
+        let launched = || AutoCompaction { mode: name, retention: "8".to_owned() };
+        return match context.options().elsewhere().filter(|_| !writes_all(context)) {
+            _ if context.options().is_launched() => Ok(Some(launched())),
+            Some(place) => Err(CompactionDoubt::Unseen(place)),
+            None => Ok(None),
+        };
+    };
+    let Some(retention) = setting.known() else { return Err(CompactionDoubt::Unseen(setting.place())) };
+    if retention.chars().all(|c| c == '0' || c == '.' || c.is_ascii_alphabetic()) {
+        return Ok(None);
+    }
+    // In either mode etcd takes a duration; as a number of revisions it is that of its nanoseconds.
+    let number = retention.parse::<u64>().ok();
+    let revisions = number.or_else(|| u64::try_from(duration::parse(retention).ok()?).ok());
+    match (mode, revisions) {
+        (Some(mode), _) if mode.known().is_none() && number.is_none() => Err(CompactionDoubt::Unseen(mode.place())),
+        (_, Some(revisions)) if name == REVISION && revisions > most_bytes / LEAST_REVISION => {
+            Err(CompactionDoubt::KeepsAll {
+                origin: setting.origin.clone(),
+                retention: retention.to_owned(),
+                revisions,
+                field: setting.field.clone(),
+            })
+        }
+        _ => Ok(Some(AutoCompaction { mode: name, retention: retention.to_owned() })),
+    }
 }
 
 #[cfg(test)]

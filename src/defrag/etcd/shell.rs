@@ -7,38 +7,30 @@
 
 mod arithmetic;
 mod builtins;
+mod groups;
+mod later;
 mod lex;
+mod nested;
+mod several;
 mod starts;
 mod variables;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use self::{
-    lex::{Command, Item, Piece, Word, is_identifier, lex},
+    groups::groups,
+    later::{Later, set_in_loops},
+    lex::{Command, GIVEN, Item, KEYWORDS, Piece, Word, lex},
     starts::{Overlay, Starts},
     variables::Variables,
 };
 use super::{
     expand::{Environment, Exported},
     launch::{self, Change, Program, base, is_etcd},
-    marks::{UNKNOWN, is_known},
+    marks::{ONE_OF, UNKNOWN, is_known},
     setting::Setting,
 };
 use crate::defrag::budget::Counted;
-
-/// Flags of etcd that never stand without a value.
-const VALUED: [&str; 10] = [
-    "name",
-    "data-dir",
-    "wal-dir",
-    "initial-cluster",
-    "initial-cluster-state",
-    "initial-cluster-token",
-    "initial-advertise-peer-urls",
-    "listen-peer-urls",
-    "listen-client-urls",
-    "advertise-client-urls",
-];
 
 /// What a script says about etcd.
 #[derive(Debug, Default)]
@@ -70,6 +62,8 @@ pub(super) struct Shell<'a> {
     pub(super) field: &'a str,
     /// Whether all variables that it sets are given to programs.
     pub(super) exports_all: bool,
+    /// The words behind the script: how it is called, then `$1` and the following.
+    pub(super) given: Vec<String>,
     /// Whether a program, looked for by this `PATH`, comes from a volume that holds no etcd.
     pub(super) is_brought: &'a dyn Fn(&str, Option<&str>) -> bool,
 }
@@ -88,15 +82,13 @@ const HARMLESS: [&str; 59] = [
 /// The words with which etcd starts no member.
 const ONLY_SPEAKS: [&str; 5] = ["--version", "-version", "--help", "-help", "-h"];
 
-const KEYWORDS: [&str; 15] =
-    ["if", "then", "elif", "else", "fi", "while", "until", "do", "done", "esac", "{", "}", "!", "time", "coproc"];
-/// What sets each variable that its words name.
-const SETTERS: [&str; 8] = ["read", "mapfile", "readarray", "getopts", "unset", "printf", "let", "select"];
+/// How many words of a loop are followed.
+const MOST_WORDS: usize = 8;
 
 /// Reads `script` as the shell runs it, which may have read a file before that is not in view.
 pub(super) fn read(script: &str, shell: Shell<'_>, after_file: bool) -> Script {
     let (items, opaque) = lex(script);
-    let mut variables = Variables::of(shell.environment, shell.field);
+    let mut variables = Variables::of(shell.environment, shell.field, shell.given, Later::of(&items));
     if after_file {
         variables.forget();
     }
@@ -108,8 +100,22 @@ pub(super) fn read(script: &str, shell: Shell<'_>, after_file: bool) -> Script {
     }
     let script = Script { opaque, ..Script::default() };
     let (starts, frames) = (Starts::default(), Vec::new());
-    let mut reader = Reader { script, variables, starts, frames, depth: 0, is_brought: shell.is_brought };
-    for item in &items {
+    let is_brought = shell.is_brought;
+    let mut reader = Reader {
+        script,
+        variables,
+        starts,
+        frames,
+        blocks: Vec::new(),
+        groups: groups(&items),
+        defines: false,
+        conditional: false,
+        reads_pipe: false,
+        nested: 0,
+        is_brought,
+    };
+    for (index, item) in items.iter().enumerate() {
+        reader.variables.now = index;
         reader.take(item);
     }
     let Reader { mut script, variables, starts, .. } = reader;
@@ -126,13 +132,32 @@ enum Frame {
     Case(bool),
 }
 
+/// What a command may stand in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Block {
+    /// What is done in it is done whatever happens.
+    Group,
+    Once,
+    Loop,
+    Function,
+}
+
 struct Reader<'a> {
     script: Script,
     variables: Variables<'a>,
     starts: Starts,
     frames: Vec<Frame>,
-    /// How many conditions, loops and functions stand around a command.
-    depth: usize,
+    /// The groups, conditions, loops and functions that stand around a command, and whether each has a shell of its own.
+    blocks: Vec<(Block, bool)>,
+    /// Whether each group has one.
+    groups: BTreeMap<usize, bool>,
+    /// Whether the body of a function comes next.
+    defines: bool,
+    /// Whether the command that is read runs only where a test held, and whether it, or what it begins, reads from a pipe.
+    conditional: bool,
+    reads_pipe: bool,
+    /// How many scripts within the script were followed.
+    nested: usize,
     is_brought: &'a dyn Fn(&str, Option<&str>) -> bool,
 }
 
@@ -143,6 +168,9 @@ impl Reader<'_> {
             // A pattern may begin with one.
             Item::Open if self.awaits_pattern() => {}
             Item::Open => {
+                if std::mem::take(&mut self.defines) {
+                    self.variables.doubt(GIVEN);
+                }
                 self.frames.push(Frame::Parentheses);
                 self.variables.open();
             }
@@ -172,13 +200,15 @@ impl Reader<'_> {
     }
 
     fn command(&mut self, command: &Command) {
+        (self.conditional, self.reads_pipe) = (command.conditional, command.piped);
         let Some(words) = self.behind_keywords(&command.words) else { return };
-        let certain = self.depth == 0 && !command.conditional;
-        if command.apart {
+        let certain = self.blocks.iter().all(|(block, _)| *block == Block::Group) && !command.conditional;
+        let apart = std::mem::take(&mut self.reads_pipe) || command.apart;
+        if apart {
             self.variables.open();
         }
         self.simple(words, certain);
-        if command.apart {
+        if apart {
             self.variables.close();
         }
     }
@@ -192,14 +222,14 @@ impl Reader<'_> {
             }
             match word {
                 "for" | "select" => {
-                    self.depth += 1;
+                    self.enter(Block::Loop);
                     if let Some(name) = rest.first().and_then(Word::literal) {
-                        self.variables.set(name, UNKNOWN.to_string(), false);
+                        self.count_through(name, rest.get(2..).unwrap_or_default());
                     }
                     return None;
                 }
                 "case" => {
-                    self.depth += 1;
+                    self.enter(Block::Once);
                     self.frames.push(Frame::Case(true));
                     return None;
                 }
@@ -217,7 +247,7 @@ impl Reader<'_> {
             if let Some(name) = word.strip_suffix("()") {
                 self.define(name);
             } else if KEYWORDS.contains(&word) {
-                self.depth = deeper(self.depth, word);
+                self.step(word);
             } else {
                 break;
             }
@@ -226,8 +256,63 @@ impl Reader<'_> {
         Some(words)
     }
 
+    /// Sets the variable of a loop to each of its words.
+    fn count_through(&mut self, name: &str, words: &[Word]) {
+        let all: Option<Vec<&str>> = words.iter().map(|word| word.literal().filter(|_| !word.braced)).collect();
+        let all = all.filter(|all| !all.is_empty() && all.len() <= MOST_WORDS);
+        for word in all.unwrap_or_default() {
+            self.variables.set(name, word.to_owned(), false);
+        }
+        if words.is_empty()
+            || words.len() > MOST_WORDS
+            || words.iter().any(|word| word.literal().is_none() || word.braced)
+        {
+            self.variables.set(name, UNKNOWN.to_string(), false);
+        }
+    }
+
+    fn enter(&mut self, block: Block) {
+        let is_apart = std::mem::take(&mut self.reads_pipe);
+        if is_apart {
+            self.variables.open();
+        }
+        self.variables.repeated += usize::from(matches!(block, Block::Loop | Block::Function));
+        self.variables.functions += usize::from(block == Block::Function);
+        self.blocks.push((block, is_apart));
+    }
+
+    /// Goes into a group. What a shell of its own does in it, is undone at its end, and so certain until then.
+    fn group(&mut self) {
+        let runs_apart = self.groups.get(&self.variables.now).copied();
+        self.reads_pipe |= runs_apart == Some(true);
+        let is_certain = self.reads_pipe || (runs_apart == Some(false) && !self.conditional);
+        self.enter(if is_certain { Block::Group } else { Block::Once });
+    }
+
+    fn leave(&mut self) {
+        let (block, is_apart) = self.blocks.pop().unwrap_or((Block::Once, false));
+        self.variables.repeated -= usize::from(matches!(block, Block::Loop | Block::Function));
+        self.variables.functions -= usize::from(block == Block::Function);
+        if is_apart {
+            self.variables.close();
+        }
+    }
+
+    /// Goes into what a keyword begins, or out of what it ends.
+    fn step(&mut self, keyword: &str) {
+        match keyword {
+            "while" | "until" => self.enter(Block::Loop),
+            "{" if std::mem::take(&mut self.defines) => self.enter(Block::Function),
+            "{" => self.group(),
+            "if" => self.enter(Block::Once),
+            "fi" | "done" | "esac" | "}" => self.leave(),
+            _ => {}
+        }
+    }
+
     /// A function may stand for a program that is known here.
     fn define(&mut self, name: &str) {
+        self.defines = true;
         self.script.opaque |= is_etcd(name) || builtins::is_builtin(name) || launch::wraps(name);
     }
 
@@ -273,8 +358,12 @@ impl Reader<'_> {
             self.script.defragments |=
                 words.clone().any(|word| word.literal() == Some("defrag")) && !is_offline(words.as_slice());
             if self.script.clients.len() < Counted::Invocations.most() {
+                for word in assignments {
+                    let value = self.variables.assigned(word, certain);
+                    all.extend(word.assigned().and_then(|assigned| starts::flag_of_etcdctl(assigned.name, &value)));
+                }
                 self.arguments(words.as_slice(), certain, &mut all);
-                self.script.clients.push(all);
+                self.script.clients.push(all.iter().map(|word| seen(word)).collect());
             }
         } else if !HARMLESS.contains(&base(&program)) {
             self.script.runs_others = true;
@@ -329,7 +418,9 @@ impl Reader<'_> {
                 } else if builtins::is_builtin(program) {
                     self.script.opaque |= builtins::run(program, arguments, &mut self.variables, certain);
                 } else if CLIENTS.contains(&base(program)) {
-                    self.script.clients.push(words.to_vec());
+                    let given = overlay.for_etcdctl();
+                    let words = words.iter().take(1).chain(&given).chain(words.iter().skip(1));
+                    self.script.clients.push(words.map(|word| seen(word)).collect());
                 } else if launch::is_shell(program) {
                     // It reads its script from somewhere else.
                     self.script.opaque = true;
@@ -337,6 +428,7 @@ impl Reader<'_> {
                     self.script.runs_others = true;
                 }
             }
+            Program::Script(at) if self.follows(words, &launched, at, &overlay) => {}
             Program::Script(at) => {
                 self.script.runs_others = true;
                 self.script.opaque |= texts.get(at).is_some_and(|script| !is_known(script) || script.contains("etcd"));
@@ -352,74 +444,19 @@ impl Reader<'_> {
             return;
         }
         self.script.opaque |= self.variables.is_wild && !overlay.clears;
-        let before = std::iter::once("").chain(arguments.iter().map(String::as_str));
-        self.script.opaque |=
-            arguments.iter().zip(before).any(|(word, before)| word.starts_with(UNKNOWN) && !takes_a_value(before));
         self.starts.add(&mut self.variables, overlay);
         self.script.invocations.push(arguments.to_vec());
     }
 }
 
-/// Whether the word after this one is its value, and no flag whatever it says: scripts name the peers in a loop, and write
-/// `--initial-cluster ${PEERS}`.
-fn takes_a_value(word: &str) -> bool {
-    let flag = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
-    flag.is_some_and(|flag| VALUED.contains(&flag))
+/// A word as far as it is seen.
+fn seen(word: &str) -> String {
+    if word.contains(ONE_OF) { UNKNOWN.to_string() } else { word.to_owned() }
 }
 
 /// Whether a client defragments files and no member.
 fn is_offline(words: &[Word]) -> bool {
     words.iter().any(|word| matches!(word.pieces.first(), Some(Piece::Literal(text)) if text.starts_with("--data-dir")))
-}
-
-/// The depth of conditions, loops and functions behind a keyword.
-fn deeper(depth: usize, keyword: &str) -> usize {
-    match keyword {
-        "if" | "while" | "until" | "{" => depth + 1,
-        "fi" | "done" | "esac" | "}" => depth.saturating_sub(1),
-        _ => depth,
-    }
-}
-
-fn is_keyword(word: &str) -> bool {
-    KEYWORDS.contains(&word) || matches!(word, "for" | "select")
-}
-
-/// The variables that are set somewhere in a loop: at its beginning they may have the value from its end.
-fn set_in_loops(items: &[Item]) -> BTreeSet<&str> {
-    let mut names = BTreeSet::new();
-    let mut loops = 0_usize;
-    for item in items {
-        let words = match item {
-            Item::Command(command) => command.words.as_slice(),
-            Item::Arithmetic(text) if loops > 0 => {
-                names.extend(arithmetic::assigned(text));
-                continue;
-            }
-            _ => continue,
-        };
-        let mut words = words.iter().peekable();
-        while let Some(keyword) = words.next_if(|word| word.literal().is_some_and(is_keyword)) {
-            match keyword.literal() {
-                Some("for" | "while" | "until" | "select") => loops += 1,
-                Some("done") => loops = loops.saturating_sub(1),
-                _ => {}
-            }
-        }
-        if loops == 0 {
-            continue;
-        }
-        let sets_all = words.peek().and_then(|word| word.literal()).is_some_and(|word| SETTERS.contains(&word));
-        for word in words {
-            names.extend(word.assigned().map(|assigned| assigned.name));
-            names.extend(word.literal().filter(|text| sets_all && is_identifier(text)));
-            names.extend(word.pieces.iter().filter_map(|piece| match piece {
-                Piece::Default { name, sign: '=', .. } => Some(name.as_str()),
-                _ => None,
-            }));
-        }
-    }
-    names
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! reaches, that has the scheme or the port of something else, or a list that leaves members out, is a run that fails or an etcd
 //! of which a part is never defragmented.
 
+mod members;
+mod ports;
+
 use std::collections::BTreeSet;
 
 use super::{
-    MAX_MEMBERS,
-    cluster::Cluster,
+    cluster::{Cluster, same},
     context::Context,
     marks::readable,
     setting::Setting,
@@ -23,9 +25,14 @@ use crate::defrag::{
 /// The longest list of URLs that a message shows, in characters: that of nine members.
 const SHOWN: usize = 1_200;
 
+/// The longest host that the short form of a message shows, in characters.
+const HOST_SHOWN: usize = 80;
+
 /// The endpoints, and what they are held against.
 struct Stated<'a, 'c> {
     context: &'a Context<'c>,
+    /// The annotation that states them, or only their port.
+    key: Key,
     cluster: &'a Cluster,
     replicas: u32,
     urls: Vec<Url>,
@@ -34,6 +41,10 @@ struct Stated<'a, 'c> {
     /// Whether each of its URLs for clients can be read.
     all_read: bool,
     peer_ports: BTreeSet<u16>,
+    /// What the members call themselves.
+    advertised: Vec<Url>,
+    /// What stands behind the names of their pods there.
+    form: Option<&'a str>,
 }
 
 /// What is found, and the scheme that the members are seen to speak where that is another one.
@@ -42,22 +53,47 @@ pub(super) struct Judgement {
     pub(super) scheme: Option<Scheme>,
 }
 
-pub(super) fn judge(context: &Context<'_>, cluster: &Cluster, replicas: u32, endpoints: &[String]) -> Judgement {
-    let stated = Stated::of(context, cluster, replicas, endpoints);
+/// `form` is what stands behind the name of each pod, as the members call themselves.
+pub(super) fn judge(
+    context: &Context<'_>,
+    cluster: &Cluster,
+    replicas: u32,
+    endpoints: &[String],
+    form: Option<&str>,
+) -> Judgement {
+    let stated = Stated { form, ..Stated::of(context, Key::Endpoints, cluster, replicas, endpoints) };
     let scheme = stated.scheme().filter(|scheme| stated.differs(*scheme));
     let mut findings = Vec::new();
-    findings.extend(stated.peer_port());
+    findings.extend(stated.other_port());
     findings.extend(scheme.and_then(|scheme| stated.other_scheme(scheme)));
     findings.extend(stated.nobody_listens());
+    findings.extend(stated.forwarded_by_nobody());
     findings.extend(stated.bare_names());
+    findings.extend(stated.in_other_namespace());
+    findings.extend(stated.under_other_service());
     findings.extend(stated.left_out());
-    findings.extend(stated.too_many());
+    let twice = stated.twice();
+    if twice.is_none() {
+        findings.extend(stated.too_many());
+    }
+    findings.extend(twice);
     let refuses = findings.iter().any(Finding::denies);
     Judgement { findings, scheme: scheme.filter(|_| refuses) }
 }
 
+/// What is wrong with a port that a person states, as these endpoints have it.
+pub(super) fn judge_port(
+    context: &Context<'_>,
+    cluster: &Cluster,
+    replicas: u32,
+    endpoints: &[String],
+) -> Vec<Finding> {
+    let stated = Stated::of(context, Key::ClientPort, cluster, replicas, endpoints);
+    stated.other_port().into_iter().chain(stated.nobody_listens()).collect()
+}
+
 impl<'a, 'c> Stated<'a, 'c> {
-    fn of(context: &'a Context<'c>, cluster: &'a Cluster, replicas: u32, endpoints: &[String]) -> Self {
+    fn of(context: &'a Context<'c>, key: Key, cluster: &'a Cluster, replicas: u32, endpoints: &[String]) -> Self {
         let options = context.options();
         let list = |flag: &str| options.get(flag).map_or_else(Vec::new, |setting| parse_list(&setting.value));
         let listen = options.get("listen-client-urls");
@@ -68,12 +104,15 @@ impl<'a, 'c> Stated<'a, 'c> {
         let peers = list("listen-peer-urls").into_iter().chain(list("initial-advertise-peer-urls"));
         Self {
             context,
+            key,
             cluster,
             replicas,
             urls: endpoints.iter().filter_map(|url| Url::parse(url)).collect(),
             listening: all.into_iter().filter(|url| !url.is_local()).collect(),
             all_read,
             peer_ports: peers.filter_map(|url| url.port).chain(cluster.peer_ports.iter().copied()).collect(),
+            advertised: [list("advertise-client-urls"), list("initial-advertise-peer-urls")].concat(),
+            form: None,
         }
     }
 
@@ -89,6 +128,12 @@ impl<'a, 'c> Stated<'a, 'c> {
     /// Whether a URL goes to a member itself, and to nothing in front of it.
     fn is_member(&self, url: &Url) -> bool {
         self.ordinal(url).is_some() || self.cluster.has(&url.host)
+    }
+
+    /// Whether the members call themselves by the host of a URL.
+    fn is_advertised(&self, url: &Url) -> bool {
+        let plain = |host: &str| host.trim_end_matches('.').to_ascii_lowercase();
+        self.advertised.iter().any(|own| same(&plain(&own.host), &plain(&url.host)))
     }
 
     fn listens_on(&self, port: Option<u16>) -> bool {
@@ -111,8 +156,11 @@ impl<'a, 'c> Stated<'a, 'c> {
         ports.first().copied().filter(|_| self.all_read && ports.len() == 1)
     }
 
-    /// The list with the scheme and the port that etcd listens on, where both are known.
+    /// The list with the scheme and the port that etcd listens on, where both are known; the port, where only that is stated.
     fn corrected(&self) -> String {
+        if let (Key::ClientPort, Some(port)) = (self.key, self.port()) {
+            return format!("\"{port}\", or remove the annotation");
+        }
         let port_of = |url: &Url| {
             let wrong = self.all_read && self.is_member(url) && !self.listens_on(url.port);
             if wrong { self.port().or(url.port) } else { url.port }
@@ -134,37 +182,15 @@ impl<'a, 'c> Stated<'a, 'c> {
     }
 
     fn finding(&self, brief: String, message: &str) -> Finding {
-        let note = self.context.overrides.note(&[Key::Endpoints]);
-        Finding::new(Code::EndpointsMismatch, Key::Endpoints.field(), brief, format!("{message}{note}"))
-    }
-
-    /// A URL with the port at which members talk to each other.
-    fn peer_port(&self) -> Option<Finding> {
-        let url = self
-            .urls
-            .iter()
-            .filter(|url| self.is_peer_port(url))
-            .find(|url| self.is_member(url) && !self.listens_on(url.port))?;
-        let port = url.port.unwrap_or_default();
-        let instead = match self.port() {
-            Some(client) => format!("Clients are served on {client} ({}). Write {}.", self.listen(), self.corrected()),
-            None => "Write the port at which clients are served, 2379 unless it was changed.".to_owned(),
-        };
-        Some(self.finding(
-            format!("port {port} is that of peers; write the port for clients"),
-            &format!(
-                "{} has port {port}, at which the members of this etcd talk to each other and answer no client, so each run \
-                 would fail. {instead}",
-                Key::Endpoints.annotation()
-            ),
-        ))
+        let note = self.context.overrides.note(&[self.key]);
+        Finding::new(Code::EndpointsMismatch, self.key.field(), brief, format!("{message}{note}"))
     }
 
     /// URLs with the other scheme than the one that etcd listens with.
     fn other_scheme(&self, scheme: Scheme) -> Option<Finding> {
         let stated = if scheme == Scheme::Https { Scheme::Http } else { Scheme::Https };
         let served =
-            |url: &&Url| self.listens_on(url.port) || self.context.sidecars.is_empty() || self.is_peer_port(url);
+            |url: &&Url| self.listens_on(url.port) || self.context.sidecars.is_empty() || self.is_for_others(url);
         let annotation = Key::Endpoints.annotation();
         let (why, brief) = (
             format!("{annotation} has {stated} URLs, and this etcd listens for {scheme} only ({})", self.listen()),
@@ -188,30 +214,6 @@ impl<'a, 'c> Stated<'a, 'c> {
         )
     }
 
-    fn is_peer_port(&self, url: &Url) -> bool {
-        url.port.is_some_and(|port| self.peer_ports.contains(&port))
-    }
-
-    /// A port of a pod at which nothing in view listens.
-    fn nobody_listens(&self) -> Option<Finding> {
-        if !self.all_read || self.listening.is_empty() || !self.context.sidecars.is_empty() {
-            return None;
-        }
-        let mut pods = self.urls.iter().filter(|url| self.ordinal(url).is_some());
-        let port = pods.find(|url| !self.listens_on(url.port) && !self.is_peer_port(url))?.port?;
-        let finding = self.finding(
-            format!("nothing in view listens on port {port}"),
-            &format!(
-                "{} has port {port}, and nothing in view listens there: etcd serves clients at {}, and no other container runs \
-                 beside it. If nothing else listens there, each run fails: write {}.",
-                Key::Endpoints.annotation(),
-                self.listen(),
-                self.corrected()
-            ),
-        );
-        Some(finding.with_severity(Severity::Warn))
-    }
-
     /// Hosts that are the bare name of a pod, which resolve only where a Service has that name too.
     fn bare_names(&self) -> Option<Finding> {
         let url = self.urls.iter().find(|url| url.host(self.name()) == Host::BarePod)?;
@@ -228,91 +230,66 @@ impl<'a, 'c> Stated<'a, 'c> {
         Some(finding.with_severity(Severity::Warn))
     }
 
-    /// What stands behind the name of a pod: as it is stated, else by convention.
-    fn behind_pods(&self) -> String {
-        let stated = self.urls.iter().filter_map(|url| url.behind_pod(self.name())).find(|behind| !behind.is_empty());
-        stated.unwrap_or_else(|| {
-            let service = &self.context.sts.spec.service_name;
-            let service = if service.is_empty() { "<service>" } else { service };
-            format!("{service}.{}.svc", self.context.sts.namespace())
-        })
-    }
-
-    fn ordinals(&self) -> std::ops::Range<u64> {
-        let start = u64::from(self.context.sts.first_ordinal());
-        start..start + u64::from(self.replicas)
-    }
-
-    /// Pods that the list leaves out: nobody would ever defragment them.
-    fn left_out(&self) -> Option<Finding> {
-        if self.replicas == 0 || self.replicas > MAX_MEMBERS || !self.cluster.outside.is_empty() {
+    /// Names of own pods in another namespace, where no pod of this StatefulSet is, in place of its own.
+    fn in_other_namespace(&self) -> Option<Finding> {
+        let is_elsewhere = |url: &&Url| self.ordinal(url).is_some() && self.context.is_elsewhere(url);
+        let (elsewhere, here): (Vec<&Url>, Vec<&Url>) = self.urls.iter().partition(is_elsewhere);
+        let url = elsewhere.first()?;
+        // One etcd in several namespaces may have members of the same name there, beside those here.
+        if here.len() >= usize::try_from(self.replicas).unwrap_or(usize::MAX) {
             return None;
         }
-        let named: BTreeSet<u64> = self.urls.iter().filter_map(|url| self.ordinal(url)).collect();
-        let missing: Vec<u64> = self.ordinals().filter(|ordinal| !named.contains(ordinal)).collect();
-        // A member may have a name of its own in front.
-        let others = self.urls.iter().filter(|url| self.ordinal(url).is_none()).count();
-        if missing.len() <= others {
-            return None;
-        }
-        let (count, replicas) = (self.urls.len(), self.replicas);
-        let first = self.urls.iter().find(|url| self.ordinal(url).is_some()).or_else(|| self.urls.first())?;
-        let port = if self.all_read && !self.listens_on(first.port) { self.port().or(first.port) } else { first.port }?;
-        let scheme = self.scheme().or(first.scheme)?;
-        let behind = self.behind_pods();
-        let all: Vec<String> =
-            self.ordinals().map(|ordinal| format!("{scheme}://{}-{ordinal}.{behind}:{port}", self.name())).collect();
-        let missing: Vec<String> = missing.iter().map(|ordinal| format!("{}-{ordinal}", self.name())).collect();
-        let found = if others == 0 {
-            format!("leaves out {}", missing.join(", "))
-        } else {
-            format!("has {count} {} for {replicas} members", if count == 1 { "URL" } else { "URLs" })
+        let behind = format!("{}.{}.svc", self.context.sts.spec.service_name, self.context.sts.namespace());
+        let each = |url: &Url| {
+            let first = url.host.split('.').next().unwrap_or_default();
+            Some(format!("{}://{first}.{behind}:{}", url.scheme?, url.port?))
         };
-        Some(Finding::new(
-            Code::MembersLeftOut,
-            Key::Endpoints.field(),
-            format!("endpoints names {count} of {replicas} members; name all"),
-            format!(
-                "spec.replicas is {replicas}, and {} {found}. A run defragments the members that are named and no others, so the \
-                 others would reach their quota. Write the client URL of every member: \"{}\".{}",
+        let own: Vec<String> = elsewhere.iter().filter_map(|url| each(url)).collect();
+        let host = &url.host;
+        Some(self.finding(
+            "endpoints has hosts in another namespace than this StatefulSet".to_owned(),
+            &format!(
+                "{} has the host {host}, which is in another namespace than {}: no pod of this StatefulSet is there, so the run \
+                 would fail, or defragment another etcd. Write the name in its own namespace, such as \"{}\".",
                 Key::Endpoints.annotation(),
-                shorten(&all.join(","), SHOWN),
-                self.context.overrides.note(&[Key::Endpoints])
+                quoted(self.context.sts.namespace()),
+                shorten(&own.join(","), SHOWN)
             ),
         ))
     }
 
-    /// More URLs than there are members.
-    fn too_many(&self) -> Option<Finding> {
-        let count = u32::try_from(self.urls.len()).unwrap_or(u32::MAX);
-        if self.replicas == 0 || count <= self.replicas || !self.cluster.outside.is_empty() {
-            return None;
-        }
-        let ordinals = self.ordinals();
-        let gone: Vec<&str> = self
-            .urls
-            .iter()
-            .filter(|url| self.ordinal(url).is_some_and(|ordinal| !ordinals.contains(&ordinal)))
-            .map(|url| url.host.as_str())
-            .collect();
-        let options = self.context.options();
-        // Members elsewhere may stand where nothing is read.
-        if gone.is_empty() && options.unreadable().is_some() && options.get("initial-cluster").is_none() {
-            return None;
-        }
-        let replicas = self.replicas;
-        let which = match gone.as_slice() {
-            [] => "nothing in view shows members elsewhere".to_owned(),
-            gone => format!("{} would be beyond them", shorten(&gone.join(", "), SHOWN)),
+    /// Names of own pods under another Service than the governing one. A warning, for DNS may be set up to have names that Kubernetes
+    /// does not give (`endpoint_pod_names` of `CoreDNS`).
+    fn under_other_service(&self) -> Option<Finding> {
+        let here = || self.urls.iter().filter(|url| !self.context.is_elsewhere(url));
+        let (url, service) = here().find_map(|url| Some((url, self.context.other_service(url)?)))?;
+        let (host, governing) = (&url.host, &self.context.sts.spec.service_name);
+        let why = if governing.is_empty() {
+            "is empty. Write names of another kind, such as that of a Service for each pod.".to_owned()
+        } else {
+            let first = host.split('.').next().unwrap_or_default();
+            format!("is {}. Write {first}.{}.", quoted(governing), self.behind_pods())
         };
         let finding = self.finding(
-            format!("endpoints has {count} URLs for {replicas} members"),
+            format!("no pod has a name under {}: it is not spec.serviceName", quoted(&service)),
             &format!(
-                "{} has {count} URLs, the StatefulSet has {replicas} pods, and {which}. A run goes to all {count}, and fails where \
-                 one of them answers nobody. Remove the URLs that are no members, or scale the StatefulSet.",
-                Key::Endpoints.annotation()
+                "{} has the host {host}. Kubernetes gives the pods of a StatefulSet names under the Service of spec.serviceName only, so \
+                 unless DNS has further names of pods, each run fails with \"no such host\". spec.serviceName {why}",
+                Key::Endpoints.annotation(),
             ),
         );
         Some(finding.with_severity(Severity::Warn))
+    }
+
+    /// What stands behind the name of a pod: as it is stated, else by convention.
+    fn behind_pods(&self) -> String {
+        let resolves = |url: &&Url| !self.context.is_elsewhere(url) && self.context.other_service(url).is_none();
+        let here = self.urls.iter().filter(resolves);
+        let stated = here.filter_map(|url| url.behind_pod(self.name())).find(|behind| !behind.is_empty());
+        stated.or_else(|| self.form.map(str::to_owned)).unwrap_or_else(|| {
+            let service = &self.context.sts.spec.service_name;
+            let service = if service.is_empty() { "<service>" } else { service };
+            format!("{service}.{}.svc", self.context.sts.namespace())
+        })
     }
 }

@@ -21,14 +21,24 @@ pub(super) fn discover(context: &Context<'_>) -> Option<DataVolume> {
             name: name.to_owned(),
             bytes: size.and_then(|size| quantity::parse(&size.0).ok()),
             field: format!("spec.volumeClaimTemplates[{index}].spec.resources.requests.storage"),
+            claim: None,
         });
     }
     let (index, volume) = spec.template.spec.volumes.iter().enumerate().find(|(_, volume)| volume.name == name)?;
-    let size = volume.empty_dir.as_ref()?.size_limit.as_ref();
+    let (size, part) = if let Some(ephemeral) = &volume.ephemeral {
+        let requests = ephemeral.volume_claim_template.spec.resources.requests.as_ref();
+        let size = requests.and_then(|requests| requests.get("storage"));
+        (size, "ephemeral.volumeClaimTemplate.spec.resources.requests.storage")
+    } else if volume.persistent_volume_claim.is_some() {
+        (None, "persistentVolumeClaim.claimName")
+    } else {
+        (volume.empty_dir.as_ref()?.size_limit.as_ref(), "emptyDir.sizeLimit")
+    };
     Some(DataVolume {
         name: name.to_owned(),
         bytes: size.and_then(|size| quantity::parse(&size.0).ok()),
-        field: format!("spec.template.spec.volumes[{index}].emptyDir.sizeLimit"),
+        field: format!("spec.template.spec.volumes[{index}].{part}"),
+        claim: volume.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.clone()),
     })
 }
 

@@ -1,23 +1,25 @@
 //! Which Secrets let a Job talk to an etcd that speaks TLS.
 
 use super::{
-    clients::Clients,
+    clients::{Clients, Used},
     context::Context,
     marks::readable,
     profile::Profile,
-    secrets,
+    recognise, secrets,
+    targets::{Target, Targets},
     types::{Kind, ObjectKey, SecretPair, Tls},
 };
 use crate::defrag::{
     finding::{Code, Finding, Severity, quoted},
     keys::Key,
-    statefulset::KeyToPath,
+    statefulset::{KeyToPath, Volume},
 };
 
 /// Volumes that hold a client certificate by their name, in the charts and operators that were looked at.
-const CLIENT_VOLUMES: [&str; 6] = [
+const CLIENT_VOLUMES: [&str; 7] = [
     "etcd-client-tls",
     "etcd-client-certs",
+    "etcd-client-cert",
     "client-tls",
     "client-certs",
     "client-certificate",
@@ -27,21 +29,42 @@ const CA_KEY: &str = "ca.crt";
 const CERT_KEY: &str = "tls.crt";
 const KEY_KEY: &str = "tls.key";
 
+/// What talks to this etcd.
+const OURS: [Target; 2] = [Target::Here, Target::Likely];
+/// What the names of authorities have in them, and those of authorities for others than servers.
+const OF_AUTHORITIES: [&str; 3] = ["ca", "cacert", "rootca"];
+const OF_OTHERS: [&str; 4] = ["client", "clients", "peer", "peers"];
+
 /// A Secret with the reason to believe in it.
 struct Found<T> {
     what: T,
-    /// The convention that it rests on, in words; `None` where the pod template mounts exactly this.
+    /// What it rests on, in words; `None` where the pod template mounts exactly this.
     assumed: Option<String>,
+    /// Whether nobody but probes shows it.
+    of_probes: bool,
 }
 
 impl<T> Found<T> {
     const fn mounted(what: T) -> Self {
-        Self { what, assumed: None }
+        Self { what, assumed: None, of_probes: false }
+    }
+
+    /// Supplied by a convention.
+    fn by_convention(what: T, why: &str) -> Self {
+        Self { what, assumed: Some(format!("by convention: {why}")), of_probes: false }
+    }
+
+    fn used(Used { what, doubtful, of_probes }: Used<T>) -> Self {
+        let why = |container: String| {
+            let container = quoted(&container);
+            format!("since the container {container} uses it, and whether that talks to this etcd cannot be seen")
+        };
+        Self { what, assumed: doubtful.map(why), of_probes }
     }
 }
 
 pub(super) fn discover(context: &Context<'_>, findings: &mut Vec<Finding>) -> Tls {
-    let clients = Clients::of(context);
+    let clients = Clients::of(context, &Targets::of(context));
     let client = client(context, &clients);
     let ca = ca(context, &clients, client.as_ref());
     Tls { ca: settle_ca(context, ca, findings), client: settle_client(context, client, findings) }
@@ -49,6 +72,10 @@ pub(super) fn discover(context: &Context<'_>, findings: &mut Vec<Finding>) -> Tl
 
 fn settle_ca(context: &Context<'_>, found: Option<Found<ObjectKey>>, findings: &mut Vec<Finding>) -> Option<ObjectKey> {
     if let Some(wanted) = &context.overrides.ca_secret {
+        // No authority that anybody names verifies certificates that members sign themselves.
+        if signs_itself(context) {
+            findings.push(ca_unknown(context));
+        }
         let discovered = found.map(|found| found.what).filter(|o| o.kind == Kind::Secret && o.name == wanted.name);
         let key = wanted.key.clone().or_else(|| discovered.map(|object| object.key));
         let key = key.unwrap_or_else(|| CA_KEY.to_owned());
@@ -59,8 +86,10 @@ fn settle_ca(context: &Context<'_>, found: Option<Found<ObjectKey>>, findings: &
         return None;
     };
     if let Some(why) = &found.assumed {
-        let ObjectKey { name, key, .. } = &found.what;
-        findings.push(assumed(context, Key::CaSecret, "CA certificate", name, &format!("{name}:{key}"), why));
+        let ObjectKey { kind, name, key } = &found.what;
+        let value = (*kind == Kind::Secret).then(|| format!("{name}:{key}"));
+        let object = format!("{kind:?} {name}");
+        findings.push(assumed(context, Key::CaSecret, "CA certificate", &object, value.as_deref(), why));
     }
     Some(found.what)
 }
@@ -87,7 +116,10 @@ fn settle_client(
     if let Some(why) = &found.assumed {
         let SecretPair { name, cert_key, key_key } = &found.what;
         let value = format!("{name}:{cert_key},{key_key}");
-        findings.push(assumed(context, Key::ClientSecret, "client certificate", name, &value, why));
+        let object = format!("Secret {name}");
+        findings.push(assumed(context, Key::ClientSecret, "client certificate", &object, Some(&value), why));
+    } else if found.of_probes && may_know_users(context) {
+        findings.push(of_a_probe(context, &found.what));
     }
     Some(found.what)
 }
@@ -121,6 +153,11 @@ impl Asks {
     }
 }
 
+/// Whether every member signs its own certificate.
+fn signs_itself(context: &Context<'_>) -> bool {
+    context.options().is_on("auto-tls") && context.options().get("cert-file").is_none()
+}
+
 /// That something in front of etcd ends TLS: etcd itself listens without.
 fn ends_tls(context: &Context<'_>) -> Option<String> {
     let listen = context.options().get("listen-client-urls")?;
@@ -138,7 +175,21 @@ fn ends_tls(context: &Context<'_>) -> Option<String> {
 /// The certificate of the CA that signed the server certificates. `--trusted-ca-file` verifies clients, so it is that one only
 /// where something shows that one authority serves both.
 fn ca(context: &Context<'_>, clients: &Clients<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
-    clients.ca(context).or_else(|| of_both(context)).map(Found::mounted).or_else(|| beside(context, client))
+    let used = |targets: &[Target]| clients.ca(context, targets).map(Found::used);
+    let (sure, beside): (Option<_>, Option<_>) = match beside(context, client) {
+        Some(found) if found.assumed.is_none() => (Some(found), None),
+        found => (None, found),
+    };
+    let kept = of_both(context);
+    let is_sure = kept.as_ref().is_some_and(|found| found.assumed.is_none());
+    let (of_both, by_name) = if is_sure { (kept, None) } else { (None, kept) };
+    used(&OURS)
+        .or(of_both)
+        .or(sure)
+        .or_else(|| used(&[Target::Near]))
+        .or(by_name)
+        .or(beside)
+        .or_else(|| used(&[Target::Unseen]))
 }
 
 /// The file behind a flag of etcd.
@@ -147,25 +198,46 @@ fn behind(context: &Context<'_>, flag: &str) -> Option<ObjectKey> {
 }
 
 /// The authority that signs for clients, where it signs for servers too: it is kept with the server's certificate, or the
-/// members show that certificate to each other and verify it with the authority of peers.
-fn of_both(context: &Context<'_>) -> Option<ObjectKey> {
+/// members show that certificate to each other and verify it with the authority of peers. The name of one may say that it is for
+/// clients or peers; then it is assumed.
+fn of_both(context: &Context<'_>) -> Option<Found<ObjectKey>> {
     let server = behind(context, "cert-file")?;
     let kept_together = |ca: &ObjectKey| ca.kind == server.kind && ca.name == server.name;
-    let trusted = behind(context, "trusted-ca-file");
-    if let Some(trusted) = trusted.filter(kept_together) {
-        return Some(trusted);
-    }
-    let of_peers = behind(context, "peer-trusted-ca-file")?;
     let shown_to_peers = behind(context, "peer-cert-file").is_some_and(|peer| peer == server);
-    (shown_to_peers || kept_together(&of_peers)).then_some(of_peers)
+    let trusted = behind(context, "trusted-ca-file").filter(kept_together);
+    let of_peers = behind(context, "peer-trusted-ca-file").filter(|ca| shown_to_peers || kept_together(ca));
+    if let Some(ca) = trusted.as_ref().filter(|ca| !is_for_others(&ca.key)) {
+        return Some(Found::mounted(ca.clone()));
+    }
+    if let Some(ca) = of_peers.as_ref().filter(|ca| shown_to_peers || !is_for_others(&ca.key)) {
+        return Some(Found::mounted(ca.clone()));
+    }
+    let what = trusted.or(of_peers)?;
+    let why =
+        format!("since etcd's certificate is kept there, though the key {} is named for clients or peers", what.key);
+    Some(Found { what, assumed: Some(why), of_probes: false })
 }
 
-/// `ca.crt` next to the server's certificate, where cert-manager puts the authority that signed it.
+/// Whether the name of an authority says that it signs for clients or peers and not for servers.
+fn is_for_others(name: &str) -> bool {
+    let has = |words: &[&str]| parts(name).any(|part| words.iter().any(|word| part.eq_ignore_ascii_case(word)));
+    has(&OF_OTHERS) && !has(&["server"])
+}
+
+fn parts(name: &str) -> impl Iterator<Item = &str> {
+    name.split(|c: char| !c.is_ascii_alphanumeric())
+}
+
+/// The authority next to the server's certificate: what the manifest puts there, else `ca.crt`, where cert-manager puts the one
+/// that signed it.
 fn beside(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<Found<ObjectKey>> {
     let of = |name: String| ObjectKey { kind: Kind::Secret, name, key: CA_KEY.to_owned() };
-    let why = || Some(format!("a certificate's Secret usually holds its CA as {CA_KEY}"));
-    if context.options().get("cert-file").is_none() {
-        return client.map(|found| Found { what: of(found.what.name.clone()), assumed: why() });
+    let why = format!("a certificate's Secret usually holds its CA as {CA_KEY}");
+    let Some(setting) = context.options().get("cert-file") else {
+        return client.map(|found| Found::by_convention(of(found.what.name.clone()), &why));
+    };
+    if let Some(stated) = setting.known().and_then(|path| stated_beside(context, path)) {
+        return Some(Found::mounted(stated));
     }
     let server = behind(context, "cert-file").filter(|object| object.kind == Kind::Secret)?;
     let what = of(server.name);
@@ -173,18 +245,42 @@ fn beside(context: &Context<'_>, client: Option<&Found<SecretPair>>) -> Option<F
         return Some(Found::mounted(what));
     }
     let one_authority = context.options().get("trusted-ca-file").is_none();
-    (one_authority || server.key == CERT_KEY).then(|| Found { what, assumed: why() })
+    (one_authority || server.key == CERT_KEY).then(|| Found::by_convention(what, &why))
+}
+
+/// The authority that the manifest itself puts into the folder of the server's certificate: `ca.crt`, else the only one by its
+/// name. One by which etcd verifies clients or peers is none, unless it is kept with that certificate.
+fn stated_beside(context: &Context<'_>, cert: &str) -> Option<ObjectKey> {
+    let (files, container) = (context.files, context.container());
+    let certificate = behind(context, "cert-file");
+    let of_others = ["trusted-ca-file", "peer-trusted-ca-file"].map(|flag| behind(context, flag));
+    let kept_together =
+        |ca: &ObjectKey| certificate.as_ref().is_some_and(|own| ca.kind == own.kind && ca.name == own.name);
+    let serves = |ca: &ObjectKey| kept_together(ca) || !of_others.iter().flatten().any(|other| other == ca);
+    let (folder, _) = cert.rsplit_once('/')?;
+    let usual = files.stated(container, &format!("{folder}/{CA_KEY}"));
+    usual.filter(&serves).or_else(|| {
+        let is_authority = |name: &str| {
+            let has = |word: &&str| parts(name).any(|part| part.eq_ignore_ascii_case(word));
+            OF_AUTHORITIES.iter().any(has) && !has(&"key") && !is_for_others(name)
+        };
+        let listed = files.listed_in(container, folder);
+        let mut found = listed.into_iter().filter(|(name, ca)| is_authority(name) && serves(ca)).map(|(_, ca)| ca);
+        found.next().filter(|_| found.next().is_none())
+    })
 }
 
 /// A certificate that etcd accepts from a client.
 fn client(context: &Context<'_>, clients: &Clients<'_>) -> Option<Found<SecretPair>> {
-    clients
-        .pair(context)
-        // The chart's own client tools authenticate with the certificate that etcd serves.
-        .or_else(|| if context.profile == Profile::Bitnami { own_pair(context) } else { None })
-        .map(Found::mounted)
+    let used = |targets: &[Target]| clients.pair(context, targets).map(Found::used);
+    // The chart's own client tools authenticate with the certificate that etcd serves.
+    let bitnami = || if context.profile == Profile::Bitnami { own_pair(context) } else { None };
+    used(&OURS)
+        .or_else(|| bitnami().map(Found::mounted))
+        .or_else(|| used(&[Target::Near]))
         .or_else(|| client_volume(context))
         .or_else(|| client_by_convention(context))
+        .or_else(|| used(&[Target::Unseen]))
 }
 
 /// The certificate that etcd serves.
@@ -193,21 +289,25 @@ fn own_pair(context: &Context<'_>) -> Option<SecretPair> {
     context.files.pair(context.container(), path("cert-file")?, path("key-file")?)
 }
 
-/// The volume whose name says that it holds a client certificate.
+/// The volume whose name says that it holds a client certificate. A pair that etcd serves is none, for such a name may say as well
+/// that it is shown to clients.
 fn client_volume(context: &Context<'_>) -> Option<Found<SecretPair>> {
     let volumes = &context.sts.spec.template.spec.volumes;
-    let named = CLIENT_VOLUMES.iter().find_map(|name| volumes.iter().find(|volume| volume.name == *name))?;
+    let named = CLIENT_VOLUMES.iter().filter_map(|name| volumes.iter().find(|volume| volume.name == *name));
+    let own = own_pair(context);
+    named.filter_map(|volume| pair_of(context, volume)).find(|found| own.as_ref() != Some(&found.what))
+}
+
+fn pair_of(context: &Context<'_>, named: &Volume) -> Option<Found<SecretPair>> {
     let secret = named.secret.as_ref().filter(|secret| !secret.secret_name.is_empty())?;
-    let (cert_key, key_key, sure) = if secret.items.is_empty() {
+    let pair = |cert_key, key_key| SecretPair { name: secret.secret_name.clone(), cert_key, key_key };
+    if secret.items.is_empty() {
         let (cert, key) = names_of_files(context, &secret.secret_name);
-        (cert, key, false)
-    } else {
-        let (cert, key) = listed(&secret.items)?;
-        (cert.to_owned(), key.to_owned(), true)
-    };
-    let why = format!("the volume {} is named like one, and its keys are not listed", named.name);
-    let what = SecretPair { name: secret.secret_name.clone(), cert_key, key_key };
-    Some(Found { what, assumed: (!sure).then_some(why) })
+        let why = format!("the volume {} is named like one, and its keys are not listed", named.name);
+        return Some(Found::by_convention(pair(cert, key), &why));
+    }
+    let (cert, key) = listed(&secret.items)?;
+    Some(Found::mounted(pair(cert.to_owned(), key.to_owned())))
 }
 
 /// How certificate and key of a client are called whose Secret lists no keys: as those that etcd serves from the same Secret,
@@ -237,6 +337,14 @@ fn client_by_convention(context: &Context<'_>) -> Option<Found<SecretPair>> {
     let unmounted = format!("{project} creates it under this name and mounts it nowhere");
     let usual = |name: String| SecretPair { name, cert_key: CERT_KEY.to_owned(), key_key: KEY_KEY.to_owned() };
     let secret_of_ca = || behind(context, "trusted-ca-file").filter(|object| object.kind == Kind::Secret);
+    if recognise::is_of_kcp(context.options()) {
+        let why = "kcp's chart creates it under this name and mounts it nowhere".to_owned();
+        return Some(Found::by_convention(usual(format!("{}-client-cert", context.sts.name())), &why));
+    }
+    if recognise::is_of_karmadas_chart(context.options()) {
+        let why = "karmada's API server shows the certificate that etcd serves".to_owned();
+        return own_pair(context).map(|what| Found::by_convention(what, &why));
+    }
     let (what, why) = match context.profile {
         Profile::KamajiEtcd => {
             let ca = secret_of_ca()?.name;
@@ -258,18 +366,47 @@ fn client_by_convention(context: &Context<'_>) -> Option<Found<SecretPair>> {
         }
         _ => return None,
     };
-    Some(Found { what, assumed: Some(why) })
+    Some(Found::by_convention(what, &why))
 }
 
-fn assumed(context: &Context<'_>, key: Key, what: &str, name: &str, value: &str, why: &str) -> Finding {
+/// Whether the certificate of a client may be that of a user with rights of its own: etcd takes the user from it where it asks
+/// for one and authentication is on. A kube-apiserver works without.
+fn may_know_users(context: &Context<'_>) -> bool {
+    let serves = recognise::serves_apiserver(context).is_some_and(|serves| !serves.is_assumed);
+    context.options().is_on("client-cert-auth") && !serves && context.overrides.username_secret.is_none()
+}
+
+/// That a probe's certificate may be that of a user who may not defragment.
+fn of_a_probe(context: &Context<'_>, pair: &SecretPair) -> Finding {
+    let SecretPair { name, cert_key, key_key } = pair;
+    let annotation = Key::ClientSecret.annotation();
+    Finding::new(
+        Code::TlsSecretAssumed,
+        Key::ClientSecret.field(),
+        format!("client certificate taken from a probe (Secret {name}); it may not be an admin's"),
+        format!(
+            "The client certificate is taken from the Secret {name}, which only a probe shows to etcd. Where authentication is on, \
+             etcd lets nobody but a user with the role root defragment, and the user of a probe, such as etcd-healthcheck, may only \
+             read: then each run fails. To confirm it, write {annotation}: {name}:{cert_key},{key_key}, or name the Secret of an \
+             admin there.{}",
+            context.overrides.note(&[Key::ClientSecret])
+        ),
+    )
+}
+
+/// That something is assumed to be in an object, which the annotation confirms where it is written so.
+fn assumed(context: &Context<'_>, key: Key, what: &str, object: &str, value: Option<&str>, why: &str) -> Finding {
     let annotation = key.annotation();
+    let confirm = match value {
+        Some(value) => format!("To confirm it, write {annotation}: {value}, or name another Secret there."),
+        None => format!("If it is, name the Secret that holds it by {annotation}."),
+    };
     Finding::new(
         Code::TlsSecretAssumed,
         key.field(),
-        format!("{what} assumed to be in Secret {name}"),
+        format!("{what} assumed to be in {object}"),
         format!(
-            "The {what} is taken from the Secret {name} by convention: {why}. Runs fail if that is wrong. To confirm \
-             it, write {annotation}: {value}, or name another Secret there.{}",
+            "The {what} is taken from the {object} {why}. Runs fail if that is wrong. {confirm}{}",
             context.overrides.note(&[key])
         ),
     )
@@ -278,9 +415,9 @@ fn assumed(context: &Context<'_>, key: Key, what: &str, name: &str, value: &str,
 fn ca_unknown(context: &Context<'_>) -> Finding {
     let annotation = Key::CaSecret.annotation();
     let set = context.overrides.brief(Key::CaSecret);
-    let options = context.options();
-    let self_signed = options.is_on("auto-tls") && options.get("cert-file").is_none();
-    let (brief, why) = if self_signed {
+    let elsewhere = context.options().unreadable().filter(|_| context.options().get("cert-file").is_none());
+    let mut signs = "";
+    let (brief, why) = if signs_itself(context) {
         let why = "--auto-tls makes every member sign its own certificate, so no CA exists by which a client could \
                    verify it. Give etcd a certificate (--cert-file, --key-file) from a Secret, then set";
         ("auto-tls signs each member's own certificate, no client can verify it".to_owned(), why.to_owned())
@@ -293,6 +430,11 @@ fn ca_unknown(context: &Context<'_>) -> Finding {
         (format!("the CA of the servers was not found; {set}"), why)
     } else if let Some(ends) = ends_tls(context) {
         (format!("TLS is ended in front of etcd and its CA was not found; {set}"), format!("{ends}. Set"))
+    } else if let Some(place) = &elsewhere {
+        signs = " If --auto-tls is set there, every member signs its own certificate and no CA verifies it: then give etcd a \
+                 certificate (--cert-file, --key-file) from a Secret first.";
+        let why = format!("--cert-file is not in view and may be set in {place}, which is not read here. Set");
+        (format!("etcd speaks TLS and its CA was not found; {set}"), why)
     } else {
         let looked = "ETCDCTL_CACERT, --trusted-ca-file and the Secret of --cert-file";
         let why = format!("no mounted Secret or ConfigMap could be found by {looked}. Set");
@@ -304,7 +446,7 @@ fn ca_unknown(context: &Context<'_>) -> Finding {
         brief,
         format!(
             "This etcd is reached by TLS, but the CA certificate that verifies its members is not known: {why} {annotation} \
-             to the Secret that holds it, such as {}-ca:ca.crt (the key may be left out if it is ca.crt).{}{}",
+             to the Secret that holds it, such as {}-ca:ca.crt (the key may be left out if it is ca.crt).{signs}{}{}",
             context.sts.name(),
             secrets::in_words(context),
             context.overrides.note(&[Key::CaSecret])

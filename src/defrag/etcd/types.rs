@@ -181,6 +181,9 @@ pub struct Etcd {
     pub members: u32,
     /// Whether members run outside of the StatefulSet, as `--initial-cluster` shows.
     pub is_spread: bool,
+    /// The field path of what shows that each pod is an etcd of its own, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub each_alone: Option<String>,
     /// One client URL for each member, by ordinal. Empty where a finding refuses, and with no members.
     pub endpoints: Vec<String>,
     /// Whether the engine is to leave out the health check that dials what the members advertise.
@@ -189,8 +192,14 @@ pub struct Etcd {
     pub quota: Option<Quota>,
     /// The compaction that etcd does by itself, where it is seen to.
     pub auto_compaction: Option<AutoCompaction>,
-    /// What shows that it serves a kube-apiserver, which compacts it, in words.
-    pub serves_apiserver: Option<String>,
+    /// Why that may not be so, or is not, where it is set up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compaction_doubt: Option<CompactionDoubt>,
+    /// The container of the pod whose script compacts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compacted_by: Option<String>,
+    /// What shows that it serves a kube-apiserver, which compacts it.
+    pub serves_apiserver: Option<ServesApiServer>,
     /// What a client needs to connect by TLS; `None` for plain HTTP.
     pub tls: Option<Tls>,
     /// What of the pod template shows that clients have to log in, or may have to.
@@ -247,6 +256,35 @@ pub struct AutoCompaction {
     pub mode: String,
     /// What is kept: a duration (a bare number means hours) or a number of revisions.
     pub retention: String,
+}
+
+/// What shows that an etcd serves a kube-apiserver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServesApiServer {
+    /// In words.
+    pub evidence: String,
+    /// Whether that may be so without one.
+    pub is_assumed: bool,
+}
+
+/// Why an etcd that is set up to compact itself may not do so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CompactionDoubt {
+    /// Whether it does, stands where it cannot be seen, in words.
+    Unseen(String),
+    /// It keeps more revisions than its database can hold.
+    KeepsAll {
+        /// What says so: `--auto-compaction-retention`.
+        origin: String,
+        /// Its value.
+        retention: String,
+        /// The revisions that are kept.
+        revisions: u64,
+        /// Where that is.
+        field: String,
+    },
 }
 
 impl fmt::Display for AutoCompaction {
@@ -306,6 +344,9 @@ pub struct DataVolume {
     pub bytes: Option<u64>,
     /// The field path of the size.
     pub field: String,
+    /// The claim that it is, where that is a fixed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
 }
 
 /// The probe that restarts a member.
@@ -317,8 +358,12 @@ pub struct Liveness {
     pub period: u64,
     /// `failureThreshold`.
     pub threshold: u64,
-    /// After how many seconds an attempt fails: `timeoutSeconds`, or 0 where the member answers at once that it does not serve.
+    /// After how many seconds an attempt fails: `timeoutSeconds`, or sooner where what it asks gives up by itself, or 0 where the
+    /// member answers at once that it does not serve.
     pub timeout: u64,
+    /// What happens then, in words, where that is sooner than `timeoutSeconds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gives_up: Option<String>,
     /// Seconds from one failed attempt to the next: an attempt that waits longer than the period delays the next one.
     pub interval: u64,
     /// The field path of the probe.

@@ -99,6 +99,42 @@ impl Url {
         known.split('.').all(is_label).then(|| format!("{known}.svc"))
     }
 
+    /// Whether a domain stands behind the name of a pod that cannot be seen, which [`Self::behind_pod`] leaves out.
+    pub(super) fn hides_domain(&self, statefulset: &str) -> bool {
+        let host = self.host.trim_end_matches('.').to_ascii_lowercase();
+        let behind = host.split_once('.').map_or("", |(_, behind)| behind);
+        self.behind_pod(statefulset).is_some_and(|known| known != behind)
+    }
+
+    /// The namespace that its host names: what stands in front of `svc`, or behind a pod of the StatefulSet and its governing
+    /// Service.
+    pub(super) fn namespace(&self, statefulset: &str, service: &str) -> Option<String> {
+        let host = self.host.trim_end_matches('.').to_lowercase();
+        let labels: Vec<&str> = host.split('.').collect();
+        let in_front = labels.iter().skip(1).zip(labels.iter().skip(2)).find(|(_, next)| **next == "svc");
+        let namespace = match (in_front, labels.as_slice()) {
+            (Some((label, _)), _) => label,
+            (None, [first, second, label]) if pod(first, statefulset) && *second == service => label,
+            _ => return None,
+        };
+        is_label(namespace).then(|| (*namespace).to_owned())
+    }
+
+    /// The Service under which its host names a pod of the StatefulSet, as names in the cluster do: `etcd` in `etcd-0.etcd`,
+    /// `etcd-0.etcd.db` and `etcd-0.etcd.db.svc.example`. Not so the name of a Service for each pod (`etcd-0.db.svc`), nor names in
+    /// other domains. `namespace` is that of the StatefulSet.
+    pub(super) fn service(&self, statefulset: &str, namespace: &str) -> Option<String> {
+        let behind = self.behind_pod(statefulset)?;
+        let labels: Vec<&str> = behind.split('.').collect();
+        let service = match labels.as_slice() {
+            [service] if *service != namespace => service,
+            [service, label] if *label == namespace => service,
+            [service, _, "svc", ..] => service,
+            _ => return None,
+        };
+        Some((*service).to_owned()).filter(|service| !service.is_empty())
+    }
+
     /// Whether its host is an address and no name.
     pub(super) fn is_address(&self) -> bool {
         let bare = self.host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(&self.host);
@@ -181,6 +217,50 @@ mod tests {
         ] {
             let url = Url { scheme: None, host: host.to_owned(), port: None, hides_port: false };
             assert_eq!(url.host("etcd"), expected, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn the_namespace_of_a_host() {
+        for (host, expected) in [
+            ("\u{E000}.a.b.svc.c", Some("b")),
+            ("etcd-7.A.B.SVC.", Some("b")),
+            ("etcd-7.cluster1.a.b.svc.clusterset.local", Some("b")),
+            ("a.b.svc", Some("b")),
+            ("etcd-0.a.b", Some("b")),
+            ("\u{E000}.a.b", Some("b")),
+            ("etcd-0.other.b", None),
+            ("etcd-0.a.example.com", None),
+            ("other-0.a.b", None),
+            ("etcd-0.a", None),
+            ("etcd-0.svc", None),
+            ("\u{E000}.a.\u{E001}.svc", None),
+            ("10.0.0.1", None),
+            ("", None),
+        ] {
+            let url = Url { scheme: None, host: host.to_owned(), port: None, hides_port: false };
+            assert_eq!(url.namespace("etcd", "a").as_deref(), expected, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn the_service_under_which_a_pod_is_named() {
+        for (host, expected) in [
+            ("\u{E000}.a", Some("a")),
+            ("etcd-7.A.b", Some("a")),
+            ("\u{E000}.a.b.svc.c.", Some("a")),
+            ("\u{E000}.a.b.svc.\u{E001}", Some("a")),
+            ("\u{E000}.b", None),
+            ("\u{E000}.b.svc", None),
+            ("\u{E000}.b.svc.cluster.local", None),
+            ("\u{E000}.cluster1.a.b.svc.clusterset.local", None),
+            ("\u{E000}.example.com", None),
+            ("\u{E000}", None),
+            ("a.b.svc", None),
+            ("other-0.a.b.svc", None),
+        ] {
+            let url = Url { scheme: None, host: host.to_owned(), port: None, hides_port: false };
+            assert_eq!(url.service("etcd", "b").as_deref(), expected, "{host:?}");
         }
     }
 

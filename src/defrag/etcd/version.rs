@@ -70,7 +70,8 @@ impl Version {
     }
 }
 
-/// The version in the tag of an etcd image. Wrappers around etcd have versions of their own, which say nothing.
+/// The version in the tag of an etcd image. Wrappers around etcd have versions of their own, which say nothing, and so have images
+/// of somebody's own whose tags are a date or another count: there is no etcd 4.
 pub(super) fn from_image(image: &str) -> Option<Version> {
     let untagged = image.split('@').next()?;
     let last = untagged.rsplit('/').next()?;
@@ -84,7 +85,7 @@ pub(super) fn from_image(image: &str) -> Option<Version> {
     let patch = parts.next()?;
     let end = patch.find(|c: char| !c.is_ascii_digit()).unwrap_or(patch.len());
     let version = Version { major, minor, patch: patch.get(..end)?.parse().ok()? };
-    (version.major >= 2).then_some(version)
+    matches!((version.major, version.minor), (2, _) | (3, ..20)).then_some(version)
 }
 
 #[cfg(test)]
@@ -106,6 +107,10 @@ mod tests {
             ("etcd:3.x.1", None),
             ("etcd:99999999999.1.1", None),
             ("my/etcd:1.4.2", None),
+            ("my/etcd:4.15.0", None),
+            ("my/etcd:2024.1.7", None),
+            ("my/etcd:v22.04.1", None),
+            ("my/etcd:3.2024.1", None),
             ("europe-docker.pkg.dev/gardener-project/etcd-wrapper:v3.5.0", None),
             ("", None),
         ] {

@@ -34,6 +34,8 @@ pub struct Readiness {
 /// Why a run waits. [`Hold::because`] ends the sentence "it waits, because …".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
+    /// The whole fleet is paused.
+    Paused,
     /// The CronJob is suspended.
     Suspended,
     /// A run is under way.
@@ -64,6 +66,10 @@ pub enum Hold {
         /// How many there are.
         allowed: u32,
     },
+    /// A preflight of it is under way.
+    Preflight,
+    /// The next scheduled run is near.
+    NextRun,
     /// The rule cannot be computed at the measured state.
     RuleFails {
         /// Why not.
@@ -76,6 +82,7 @@ impl Hold {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::Paused => "fleet-paused",
             Self::Suspended => "suspended",
             Self::Active => "run-under-way",
             Self::NotReady(_) => "members-not-ready",
@@ -85,6 +92,8 @@ impl Hold {
             Self::Corrupt { .. } => "member-corrupt",
             Self::Crowded { .. } => "others-first",
             Self::NamespaceShare { .. } => "namespace-share",
+            Self::Preflight => "preflight-under-way",
+            Self::NextRun => "next-run-soon",
             Self::RuleFails { .. } => "rule-fails",
         }
     }
@@ -92,13 +101,14 @@ impl Hold {
     /// Whether it is worth a word on the etcd: what ends by itself in a moment, after each run, is not.
     #[must_use]
     pub const fn lasts(&self) -> bool {
-        !matches!(self, Self::Active | Self::Outdated)
+        !matches!(self, Self::Active | Self::Outdated | Self::Preflight | Self::NextRun)
     }
 
     /// The reason, as the end of the sentence "it waits, because …".
     #[must_use]
     pub fn because(&self) -> String {
         match self {
+            Self::Paused => "the whole fleet is paused; `etcd-defrag-webhook status` says by whom and why".to_owned(),
             Self::Suspended => "the CronJob is suspended".to_owned(),
             Self::Active => "another run is under way".to_owned(),
             Self::NotReady(Readiness { ready, wanted, .. }) => {
@@ -125,6 +135,8 @@ impl Hold {
                 "{allowed} at a time are defragmented (the policy's metrics.prometheus.maxConcurrent), its namespace has all but one \
                  of these places, and the last one is left to other namespaces"
             ),
+            Self::Preflight => "a preflight of it is under way".to_owned(),
+            Self::NextRun => "the next scheduled run is less than 10 min away".to_owned(),
             Self::RuleFails { error } => format!("the rule cannot be computed at the measured state: {error}"),
         }
     }
@@ -183,6 +195,9 @@ pub fn wants(aim: &Aim, measured: &Measured, facts: Facts, pace: &Pace, now: Tim
     let share = measured.usage();
     if !measured.corrupt.is_empty() {
         return Decision::Hold(Hold::Corrupt { pods: measured.corrupt.clone() });
+    }
+    if aim.paused {
+        return Decision::Hold(Hold::Paused);
     }
     if aim.suspended {
         return Decision::Hold(Hold::Suspended);

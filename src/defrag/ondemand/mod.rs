@@ -49,6 +49,8 @@ pub struct Aim {
     pub rule: Rule,
     /// Whether its CronJob is suspended.
     pub suspended: bool,
+    /// Whether the whole fleet is paused.
+    pub paused: bool,
     /// The zone of its schedule, in which windows without one of their own are meant.
     pub zone: TimeZone,
 }
@@ -66,6 +68,7 @@ impl Aim {
             quota: facts.quota,
             rule: Rule::parse(&plan.rule).ok()?,
             suspended: plan.suspended,
+            paused: plan.paused,
             zone: plan.zone().clone(),
         })
     }

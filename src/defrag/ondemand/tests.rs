@@ -26,6 +26,7 @@ fn aim() -> Aim {
         quota: 2 * GIB,
         rule: Rule::parse(RULE).unwrap(),
         suspended: false,
+        paused: false,
         zone: TimeZone::utc(),
     }
 }

@@ -4,9 +4,13 @@
 //! one, without a word. Each value that cannot be understood takes the built-in value, and a finding says so. Limits that
 //! contradict the policy's own defaults both stand as they are written. See docs/decisions/006-invalid-policies.md.
 
+mod affinity;
 mod defaults;
+mod labels;
 mod metrics;
+mod pod;
 mod read;
+mod resources;
 
 use std::sync::Arc;
 
@@ -19,7 +23,8 @@ use super::{
     api::{DefragPolicy, ValidationAction},
     compiled::{Compiled, Selectors},
 };
-use crate::defrag::finding::{Code, quoted};
+use crate::defrag::finding::Code;
+use labels::Problem;
 use read::Reader;
 
 /// Reads and checks a policy. `now` bounds what is said of daylight-saving changeovers to come.
@@ -51,22 +56,22 @@ pub fn compile(object: &DefragPolicy, now: Timestamp) -> Compiled {
 }
 
 fn selector(reader: &mut Reader, field: &str, selector: &LabelSelector) -> Option<Selector> {
-    let unreadable = selector.match_expressions.iter().flatten().enumerate().find_map(|(index, requirement)| {
-        let none = requirement.values.as_ref().is_none_or(Vec::is_empty);
-        let problem = match (requirement.operator.as_str(), none) {
-            ("In" | "NotIn", true) => "has no values to compare with: add some".to_owned(),
-            ("Exists" | "DoesNotExist", false) => "takes no values: remove them".to_owned(),
-            ("In" | "NotIn", false) | ("Exists" | "DoesNotExist", true) => return None,
-            _ => "is no operator: write In, NotIn, Exists or DoesNotExist".to_owned(),
-        };
-        Some((format!("{field}.matchExpressions[{index}]"), format!("{} {problem}", quoted(&requirement.operator))))
-    });
-    let Some((at, problem)) = unreadable else { return Selector::try_from(selector.clone()).ok() };
+    for Problem { at, what, write } in labels::impossible(selector) {
+        reader.refuse(
+            Code::ValueInvalid,
+            format!("{field}.{at}"),
+            &what,
+            format!("{what}, so nothing has it: {write}. Until that is fixed, the selector holds as it is written."),
+        );
+    }
+    let Some(Problem { at, what, write }) = labels::operators(selector).into_iter().next() else {
+        return Selector::try_from(selector.clone()).ok();
+    };
     reader.refuse(
         Code::ValueInvalid,
-        at,
+        format!("{field}.{at}"),
         "the selector cannot be read, so this policy governs nothing",
-        format!("{problem}. What this policy is for cannot be told, so it governs nothing until that is mended."),
+        format!("{what}: {write}. What this policy is for cannot be told, so it governs nothing until that is fixed."),
     );
     None
 }

@@ -1,8 +1,11 @@
 //! A policy that has been read and checked.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use kube::core::{Selector, SelectorExt as _};
+use kube::core::{Expression, Selector, SelectorExt as _};
 
 use super::Policy;
 use crate::defrag::finding::Finding;
@@ -48,5 +51,34 @@ impl Compiled {
         self.selectors
             .as_ref()
             .is_some_and(|selectors| selectors.object.matches(object) && selectors.namespace.matches(namespace))
+    }
+    /// The labels of a namespace on which it depends whether this policy selects an object with these labels there, where only
+    /// the labels `known` of the namespace are known. Nothing where it does not depend on others.
+    #[must_use]
+    pub fn depends_on(&self, known: &Labels, object: &Labels) -> BTreeSet<String> {
+        let Some(selectors) = self.selectors.as_ref().filter(|selectors| selectors.object.matches(object)) else {
+            return BTreeSet::new();
+        };
+        let mut others = BTreeSet::new();
+        for expression in selectors.namespace.clone() {
+            let key = key(&expression);
+            if !known.contains_key(key) {
+                others.insert(key.to_owned());
+            } else if !expression.matches(known) {
+                return BTreeSet::new();
+            }
+        }
+        others
+    }
+}
+
+fn key(expression: &Expression) -> &str {
+    match expression {
+        Expression::In(key, _)
+        | Expression::NotIn(key, _)
+        | Expression::Equal(key, _)
+        | Expression::NotEqual(key, _)
+        | Expression::Exists(key)
+        | Expression::DoesNotExist(key) => key,
     }
 }

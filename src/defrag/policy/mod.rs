@@ -188,6 +188,7 @@ impl Limits {
             min_interval: if floor { self.min_interval } else { self.min_interval_without_floor },
             max_interval: self.max_interval,
             windows: self.windows.clone(),
+            locks_zone: self.locked.contains(&Key::TimeZone),
         }
     }
 
@@ -272,5 +273,7 @@ impl Policy {
     }
 }
 
+#[cfg(test)]
+mod job_tests;
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,14 @@ impl PolicySnapshot {
         self.namespaces.contains_key(namespace)
     }
 
+    /// The namespaces that are new or have other labels than in the snapshot `before`.
+    pub fn namespaces_new_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
+        // Snapshots share what did not change.
+        let same = Arc::ptr_eq(&self.namespaces, &before.namespaces);
+        let changed = self.namespaces.iter().filter(|(name, labels)| before.namespaces.get(*name) != Some(labels));
+        changed.map(|(name, _)| name.as_str()).filter(move |_| !same)
+    }
+
     /// Every policy that selects an object with these labels in this namespace, the one that governs it first.
     #[must_use]
     pub fn selecting(&self, namespace: &str, labels: &Labels) -> Vec<Arc<Compiled>> {
@@ -54,6 +62,26 @@ impl PolicySnapshot {
             &named
         };
         self.policies.selecting(known, labels).cloned().collect()
+    }
+
+    /// The policies that would govern an object with these labels if its namespace had certain labels, each with the keys of
+    /// these, where the labels of the namespace are not known: those before the first one that governs in any case.
+    #[must_use]
+    pub fn undecided(&self, namespace: &str, labels: &Labels) -> Vec<(Arc<Compiled>, BTreeSet<String>)> {
+        if self.knows(namespace) {
+            return Vec::new();
+        }
+        let known = Labels::from([(NAME_LABEL.to_owned(), namespace.to_owned())]);
+        let mut undecided = Vec::new();
+        for policy in self.policies.iter() {
+            let keys = policy.depends_on(&known, labels);
+            if !keys.is_empty() {
+                undecided.push((Arc::clone(policy), keys));
+            } else if policy.selects(&known, labels) {
+                break;
+            }
+        }
+        undecided
     }
 
     /// The policy that governs an object with these labels in this namespace. A namespace that is not known yet has the

@@ -1,9 +1,10 @@
 //! The parts of the schema that no type says by itself.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::LockableKey;
+use crate::defrag::form;
 
 /// A short text of a form. The form is a rule and not a pattern, since the API server shows a pattern as it is, and nobody
 /// reads that; the bound lets it estimate what rules cost.
@@ -73,6 +74,60 @@ pub(super) fn label_name(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// A reference to an image.
+pub(super) fn image(_: &mut SchemaGenerator) -> Schema {
+    long_text(
+        512,
+        form::IMAGE,
+        "an image has a path in lower case and no blanks, with a registry in front and a tag or a whole digest behind, such as \
+         ghcr.io/ahrtr/etcd-defrag:v0.42.0",
+    )
+}
+
+/// The name of an object of another kind.
+pub(super) fn object_name(_: &mut SchemaGenerator) -> Schema {
+    long_text(form::SUBDOMAIN_LENGTH, form::SUBDOMAIN, NAME)
+}
+
+const NAME: &str = "the name of an object has lower-case letters, digits, - and ., with a letter or a digit at both ends, such as etcd-defrag";
+
+/// Labels, of nodes or of a pod, with a bound on how many.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": label_value(),
+        "x-kubernetes-validations": [keys()],
+    })
+}
+
+/// The rule that each key is one of a label.
+pub(super) fn keys() -> Value {
+    json!({"rule": format!("self.all(key, key.matches(r'{}'))", form::LABEL_KEY), "message": KEY})
+}
+
+const KEY: &str = "the key of a label has letters, digits, -, _ and ., and may have a DNS name and / in front, such as app.kubernetes.io/name";
+
+/// The rule that each key is one of an annotation.
+pub(super) fn annotation_keys() -> Value {
+    json!({
+        "rule": format!("self.all(key, key.matches(r'{}'))", form::ANNOTATION_KEY),
+        "message": "the key of an annotation has letters, digits, -, _ and ., and may have a DNS name and / in front, such as example.com/note",
+    })
+}
+
+/// The value of a label.
+fn label_value() -> Value {
+    json!({
+        "type": "string",
+        "maxLength": 63,
+        "x-kubernetes-validations": [{
+            "rule": format!("self.matches(r'{}')", form::LABEL_VALUE),
+            "message": "the value of a label has letters, digits, -, _ and ., with a letter or a digit at both ends, such as etcd-defrag",
+        }],
+    })
+}
+
 /// The time at which a window begins.
 pub(super) fn begin(_: &mut SchemaGenerator) -> Schema {
     text(
@@ -100,7 +155,8 @@ pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
                 "description": "Labels that have to be there with this value.",
                 "type": "object",
                 "maxProperties": 32,
-                "additionalProperties": {"type": "string", "maxLength": 63},
+                "additionalProperties": label_value(),
+                "x-kubernetes-validations": [keys()],
             },
             "matchExpressions": {
                 "description": "Requirements that all have to be met.",
@@ -114,6 +170,10 @@ pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
                         "key": {
                             "description": "The label.",
                             "type": "string", "minLength": 1, "maxLength": 317,
+                            "x-kubernetes-validations": [{
+                                "rule": format!("self.matches(r'{}')", form::LABEL_KEY),
+                                "message": KEY,
+                            }],
                         },
                         "operator": {
                             "description": "In and NotIn compare with values; NotIn also holds where the label is missing. Exists and DoesNotExist ask only for the label.",
@@ -125,7 +185,7 @@ pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
                             "type": "array",
                             "maxItems": 64,
                             "x-kubernetes-list-type": "atomic",
-                            "items": {"type": "string", "maxLength": 63},
+                            "items": label_value(),
                         },
                     },
                     "x-kubernetes-validations": [{
@@ -149,7 +209,11 @@ pub(super) fn pull_secrets(_: &mut SchemaGenerator) -> Schema {
             "type": "object",
             "required": ["name"],
             "properties": {
-                "name": {"description": "The Secret.", "type": "string", "minLength": 1, "maxLength": 253},
+                "name": {
+                    "description": "The Secret.",
+                    "type": "string", "minLength": 1, "maxLength": form::SUBDOMAIN_LENGTH,
+                    "x-kubernetes-validations": [{"rule": format!("self.matches(r'{}')", form::SUBDOMAIN), "message": NAME}],
+                },
             },
         },
     })
@@ -166,6 +230,10 @@ pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
                 "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
                 "x-kubernetes-int-or-string": true,
             },
+            "x-kubernetes-validations": [{
+                "rule": "self.all(name, name.contains('/') || name.startsWith('hugepages-') || name in ['cpu', 'memory', 'ephemeral-storage'])",
+                "message": "a container has no such resource: write cpu, memory, ephemeral-storage, or a name with its prefix, such as example.com/name",
+            }],
         })
     };
     json_schema!({
@@ -174,6 +242,12 @@ pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
             "requests": quantities("What the container asks for."),
             "limits": quantities("What the container may use at most."),
         },
+        "x-kubernetes-validations": [{
+            "rule": "!has(self.requests) || !has(self.limits) || ['cpu', 'memory', 'ephemeral-storage'].all(name, !(name in self.requests) || \
+                     !(name in self.limits) || !quantity(string(self.requests[name])).isGreaterThan(quantity(string(self.limits[name]))))",
+            "fieldPath": ".requests",
+            "message": "a request is above the limit of the same resource: write at most the limit, or a higher limit",
+        }],
     })
 }
 

@@ -121,6 +121,13 @@ impl Governing {
             None => "governed by the built-in policy, since no DefragPolicy selects it".to_owned(),
         }
     }
+
+    /// The same where labels of the namespace are not known on which it depends.
+    #[must_use]
+    pub fn perhaps(&self) -> String {
+        let by = self.name().map_or_else(|| "the built-in policy".to_owned(), |name| format!("DefragPolicy {name}"));
+        format!("perhaps governed by {by}: that depends on labels of the namespace, which are not known")
+    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::{api::LockableKey, *};
 use crate::defrag::{Assessment, Enrollment, Surroundings, assess, statefulset::StatefulSet};
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-24T00:00:00Z".parse().unwrap()
 }
 
-fn compiled(spec: &Value) -> Compiled {
+pub(super) fn compiled(spec: &Value) -> Compiled {
     let object: DefragPolicy = serde_json::from_value(json!({
         "apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "p"}, "spec": spec,
     }))
@@ -19,7 +19,7 @@ fn compiled(spec: &Value) -> Compiled {
 }
 
 /// The policy of a spec in which nothing is wrong.
-fn policy(spec: &Value) -> Policy {
+pub(super) fn policy(spec: &Value) -> Policy {
     let compiled = compiled(spec);
     assert_eq!(compiled.findings, [], "{spec}");
     (*compiled.policy).clone()
@@ -83,6 +83,23 @@ fn every_field_reaches_its_place() {
     })));
 }
 
+/// A limit beside one that is absent: the absent one gives way.
+#[test]
+fn limits_that_are_absent_follow_their_neighbours() {
+    let limits = |written: serde_json::Value| {
+        let compiled = compiled(&json!({"limits": written}));
+        assert_eq!(compiled.findings, [], "{written}");
+        let limits = &compiled.policy.limits;
+        (limits.min_interval_without_floor.as_secs() / 3600, limits.volume_warned_below)
+    };
+    assert_eq!(limits(json!({})), (1, 200));
+    assert_eq!(limits(json!({"minInterval": "6h"})), (6, 200));
+    assert_eq!(limits(json!({"minInterval": "5m"})), (1, 200));
+    assert_eq!(limits(json!({"minInterval": "6h", "minIntervalWithoutFloor": "8h"})), (8, 200));
+    assert_eq!(limits(json!({"volume": {"refuseBelowPercent": 300}})), (1, 300));
+    assert_eq!(limits(json!({"volume": {"refuseBelowPercent": 50}})), (1, 200));
+}
+
 #[test]
 fn what_is_wrong_in_words_that_help() {
     let mut page = String::new();
@@ -112,7 +129,8 @@ fn what_is_wrong_in_words_that_help() {
         json!({"defaults": {"clusterDomain": ".local"}}),
         json!({"defaults": {"caSecret": "A"}}),
         json!({"limits": {"minInterval": "10 minutes"}}),
-        json!({"limits": {"minInterval": "2h"}}),
+        json!({"limits": {"minInterval": "2h", "minIntervalWithoutFloor": "1h"}}),
+        json!({"limits": {"minFree": "9Gi"}}),
         json!({"limits": {"minInterval": "48h", "minIntervalWithoutFloor": "48h"}}),
         json!({"limits": {"maxInterval": "5m"}}),
         json!({"limits": {"maxInterval": "12h"}}),
@@ -208,7 +226,10 @@ fn limits_hold_for_annotations() {
         (json!({"redundantCompaction": "Deny"}), json!({"compaction": "true"})),
         (json!({"futileRule": "Deny"}), json!({"rule": "dbQuotaUsage > 0.5"})),
     ] {
-        let assessment = assessed(&annotations, &policy(&json!({"limits": limits, "validationActions": ["Deny"]})));
+        let assessment = assessed(
+            &annotations,
+            &policy(&json!({"limits": limits, "defaults": {"timeZone": "Etc/UTC"}, "validationActions": ["Deny"]})),
+        );
         assert!(assessment.plan.is_none(), "{limits} {annotations}");
         let _ = writeln!(page, "{limits} {annotations}");
         for finding in assessment.denials() {
@@ -216,7 +237,8 @@ fn limits_hold_for_annotations() {
             let _ = writeln!(page, "  {}\n  {}: {}", finding.brief, finding.field, finding.message);
         }
         page.push('\n');
-        let tolerant = policy(&json!({"limits": limits, "validationActions": ["Warn"]}));
+        let tolerant =
+            policy(&json!({"limits": limits, "defaults": {"timeZone": "Etc/UTC"}, "validationActions": ["Warn"]}));
         assert!(assessed(&annotations, &tolerant).plan.is_some(), "{limits} {annotations}: without Deny it runs");
     }
     insta::assert_snapshot!(page);

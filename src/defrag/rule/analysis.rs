@@ -165,11 +165,11 @@ impl<'a> Search<'a> {
 
     /// Where edges of a rule meet at its floor, boxes have to be very small to tell on which side they are. What is known of the
     /// edges themselves can show it at once.
-    fn ask_for_floor(&mut self) {
+    fn ask_for_floor(&mut self, budget: usize) {
         // A state that shows a lower floor is the next question.
         for _ in 0..4 {
             let floor = self.known_floor().and_then(|bytes| Rule::parse(&format!("dbSizeFree >= {bytes}")).ok());
-            let verdict = floor.map(|floor| implication::within(self.rule, &floor, self.space, BUDGET / 8));
+            let verdict = floor.map(|floor| implication::within(self.rule, &floor, self.space, budget));
             self.floor = Some(verdict.unwrap_or(Verdict::Undecided));
             match verdict.and_then(|verdict| verdict.counterexample()) {
                 Some(state) => self.note(&state),
@@ -190,7 +190,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             if self.floor.is_none() && self.spent >= BUDGET / 8 {
-                self.ask_for_floor();
+                self.ask_for_floor(BUDGET / 8);
             }
             if self.spent >= BUDGET {
                 undecided.push((region, before));
@@ -215,6 +215,10 @@ impl<'a> Search<'a> {
                 continue;
             }
             self.open.extend(region.split(cut, self.axes).into_iter().flatten().map(|half| (half, outcomes)));
+        }
+        let leaves_less = |(region, outcomes): &(Region, Outcomes)| outcomes.fires && self.lowers_floor(region);
+        if undecided.iter().any(leaves_less) {
+            self.ask_for_floor(BUDGET);
         }
         self.conclude(&undecided)
     }

@@ -9,6 +9,7 @@ use super::{
 use crate::defrag::{
     field::Field,
     finding::{Code, Finding},
+    keys::Key,
     policy::Limits,
     quantity::{self, MIB},
 };
@@ -49,6 +50,9 @@ pub fn judge(text: &str, quota: u64, limits: &Limits, field: &Field) -> Judged {
     if quota == 0 {
         return Judged { findings: Vec::new(), rule: Some(rule), floor: None, counterexample: None };
     }
+    if let Some(finding) = minimum_out_of_reach(quota, limits, field) {
+        return Judged { findings: vec![finding], rule: Some(rule), floor: None, counterexample: None };
+    }
     let analysis = analyse(&rule, quota, limits);
     let mut found = RuleFindings { rule: &rule, quota, limits, field, findings: Vec::new(), counterexample: None };
     found.properties(&analysis);
@@ -66,14 +70,39 @@ pub fn out_of_reach(free_above: u64, quota: u64, limits: &Limits, field: &Field)
         return None;
     }
     let (asked, all) = (words::size(free_above), words::size(quota));
-    let less = (quota / 8 / MIB * MIB).max(MIB).max(limits.min_free);
-    let example = if less < quota { format!(", such as \"{}\"", quantity::short(less)) } else { String::new() };
+    let less = suggest::reachable_free(quota, limits);
+    let example = less.map_or_else(String::new, |less| format!(", such as \"{}\"", quantity::short(less)));
     let message = format!(
         "The threshold asks for more than {asked} to reclaim, and the quota is {all}: no database gets there, so the threshold \
          would never start a run. Write less than the quota{example}, or a share of the file in free-share-above."
     );
     let brief = format!("asks for {asked} to reclaim; the quota is {all}");
     Some(Finding::new(Code::RuleNeverTrue, field.clone(), brief, message))
+}
+
+/// A finding where no database of this quota, in bytes, has as much to reclaim as the policy asks of every run.
+fn minimum_out_of_reach(quota: u64, limits: &Limits, field: &Field) -> Option<Finding> {
+    if limits.min_free < quota {
+        return None;
+    }
+    let (asked, all) = (words::size(limits.min_free), words::size(quota));
+    let message = format!(
+        "The policy allows no run for less than {asked} to reclaim (spec.limits.minFree), and the quota is {all}: no database \
+         gets there, so no run would ever start and the etcd would reach its quota. {} If it is right, lower minFree in the policy \
+         that governs this etcd.",
+        suggest::no_rule(quota)
+    );
+    let brief = format!("the policy asks for {asked} to reclaim; the quota is {all}");
+    Some(Finding::new(Code::RuleNeverTrue, field.clone(), brief, message))
+}
+
+/// Which key of thresholds a field is, and the field of another one in the same place; nothing for a rule.
+fn threshold(field: &Field) -> Option<fn(Key) -> Field> {
+    match field {
+        Field::Annotation(key) if Key::THRESHOLDS.contains(key) => Some(Key::field),
+        Field::Default(key) if Key::THRESHOLDS.contains(key) => Some(Key::default_field),
+        _ => None,
+    }
 }
 
 struct RuleFindings<'a> {
@@ -90,7 +119,10 @@ impl RuleFindings<'_> {
         self.findings.push(Finding::new(code, self.field.clone(), brief, message));
     }
 
+    /// `advice` for a rule, with one that is accepted. Who wrote thresholds has no rule to change, but may write one instead.
     fn with_example(&self, advice: &str) -> String {
+        let advice =
+            if threshold(self.field).is_some() { "Remove the thresholds and write a rule instead" } else { advice };
         suggest::with_example(advice, self.quota, self.limits)
     }
 
@@ -108,7 +140,8 @@ impl RuleFindings<'_> {
             (None, Some(state)) => self.never_true(state),
             (None, None) => {
                 if let Verdict::Refuted(state) = analysis.fires_above_ceiling {
-                    self.misses_quota(state);
+                    // What fails on one side of || fails as a whole.
+                    self.misses_quota(state, analysis.never_fails.counterexample().is_some());
                 }
                 if let Verdict::Refuted(state) = analysis.never_futile {
                     self.futile(state);
@@ -180,6 +213,10 @@ impl RuleFindings<'_> {
 
     fn never_true(&mut self, state: State) {
         self.counterexample.get_or_insert(state);
+        if let Some(field) = threshold(self.field) {
+            self.thresholds_never_true(field);
+            return;
+        }
         let advice = self.with_example("Lower the threshold");
         let message = format!(
             "The rule is false for every database, even for {}. No run would ever defragment and the etcd would reach its \
@@ -189,27 +226,58 @@ impl RuleFindings<'_> {
         self.add(Code::RuleNeverTrue, "false for every database; lower the threshold", message);
     }
 
-    fn misses_quota(&mut self, state: State) {
+    /// Thresholds but for a low `free-above` ask for as much to reclaim as makes a run worth its pause.
+    fn thresholds_never_true(&mut self, field: fn(Key) -> Field) {
+        let (least, all) = (words::size(compile::least_worth(self.limits)), words::size(self.quota));
+        let instead = match (suggest::reachable_free(self.quota, self.limits), field(Key::FreeAbove)) {
+            (None, _) => suggest::no_rule(self.quota),
+            (Some(free), Field::Default(_)) => {
+                format!("Check the quota first; if it is right, set freeAbove: \"{}\".", quantity::short(free))
+            }
+            (Some(free), _) => format!(
+                "Check the quota first; if it is right, set {}: \"{}\".",
+                Key::FreeAbove.annotation(),
+                quantity::short(free)
+            ),
+        };
+        let message = format!(
+            "The thresholds start no run for less than {least} to reclaim, and the quota is {all}: no database gets there, so no run \
+             would ever defragment and the etcd would reach its quota. {instead}"
+        );
+        self.add(Code::RuleNeverTrue, format!("never true: asks for {least} to reclaim, the quota is {all}"), message);
+    }
+
+    fn misses_quota(&mut self, state: State, fails: bool) {
         self.counterexample.get_or_insert(state);
         let ceiling = self.limits.quota_ceiling * 100.0;
         let enough = self.limits.enough_to_reclaim(self.quota);
         let (near, watched) = (compile::near_quota(self.limits), compile::watched_usage(self.limits));
         let message = format!(
             "The rule does not fire for {}. Above {ceiling:.0} % of the quota of {} it has to fire whenever more than {} \
-             can be reclaimed, or the etcd stops accepting writes while space could have been freed. Add: || ({near})",
+             can be reclaimed, or the etcd stops accepting writes while space could have been freed. {}",
             database(&state),
             words::size(self.quota),
             words::size(enough),
+            match (threshold(self.field), fails) {
+                (Some(_), _) => self.with_example(""),
+                (None, true) => self.with_example("Write a rule that can be evaluated for every database"),
+                (None, false) => suggest::joined(self.rule, "||", &format!("({near})")),
+            }
         );
-        let brief = format!("does not fire at {}; add || (dbQuotaUsage > {watched} && …)", database_in_brief(&state));
+        let add = if fails { String::new() } else { format!("; add || (dbQuotaUsage > {watched} && …)") };
+        let brief = format!("does not fire at {}{add}", database_in_brief(&state));
         self.add(Code::RuleMissesQuota, brief, message);
     }
 
     fn futile(&mut self, state: State) {
         self.counterexample.get_or_insert(state);
+        if let Some(field) = threshold(self.field) {
+            self.threshold_futile(field, &state);
+            return;
+        }
         let floor = suggest::floor(self.quota, self.limits);
         let advice = match &floor {
-            Some(floor) => format!("Put the rule in parentheses and add: && {floor}"),
+            Some(floor) => suggest::joined(self.rule, "&&", floor),
             None => suggest::no_rule(self.quota),
         };
         let message = format!(
@@ -217,9 +285,24 @@ impl RuleFindings<'_> {
              again. {advice}",
             database(&state)
         );
-        let add = floor.map_or_else(String::new, |floor| format!("; add && {floor}"));
+        let add = floor.map_or_else(String::new, |floor| format!("; write (…) && {floor}"));
         let brief = format!("fires at {}{add}", database_in_brief(&state));
         self.add(Code::RuleFutile, brief, message);
+    }
+
+    /// Of thresholds, only a low `free-above` fires with nothing to reclaim.
+    fn threshold_futile(&mut self, field: fn(Key) -> Field, state: &State) {
+        let (advice, add) = match suggest::least_free(self.quota, self.limits).map(quantity::short) {
+            Some(least) => (format!("Write \"{least}\" or more."), format!("; write \"{least}\" or more")),
+            None => (suggest::no_rule(self.quota), String::new()),
+        };
+        let message = format!(
+            "With this threshold runs start for {}. Such a run stops every member for a while and gains nothing, and the next one \
+             does so again. {advice}",
+            database(state)
+        );
+        let brief = format!("fires at {}{add}", database_in_brief(state));
+        self.findings.push(Finding::new(Code::RuleFutile, field(Key::FreeAbove), brief, message));
     }
 
     /// Whether it fires only with as much to reclaim as the policy asks for. A rule that fires with nothing at all is found
@@ -234,10 +317,11 @@ impl RuleFindings<'_> {
         let (least, bytes) = (words::size(least), super::compile::bytes(least));
         let message = format!(
             "The rule fires for {}, and the policy allows no run for less than {least} to reclaim: each run stops every \
-             member for a while, which has to be worth it. Put the rule in parentheses and add: && dbSizeFree >= {bytes}",
-            database(&state)
+             member for a while, which has to be worth it. {}",
+            database(&state),
+            suggest::joined(self.rule, "&&", &format!("dbSizeFree >= {bytes}"))
         );
-        let brief = format!("fires at {}; add && dbSizeFree >= {bytes}", database_in_brief(&state));
+        let brief = format!("fires at {}; write (…) && dbSizeFree >= {bytes}", database_in_brief(&state));
         self.add(Code::FreeBelowMinimum, brief, message);
         Verdict::Refuted(state)
     }
@@ -251,6 +335,10 @@ impl RuleFindings<'_> {
     }
 
     fn constants(&mut self, analysis: &Analysis) {
+        // What thresholds compile to has numbers that nobody wrote.
+        if threshold(self.field).is_some() {
+            return;
+        }
         for suspect in suspect::suspects(self.rule, self.quota, analysis.size_limit) {
             self.add(Code::RuleConstantSuspect, suspect.brief, suspect.message);
         }

@@ -197,6 +197,27 @@ impl<'a> Lexer<'a> {
     }
 }
 
+/// Where a comment begins that reaches to the end of the rule, so that whatever is added there belongs to it.
+pub(super) fn comment_at_end(text: &str) -> Option<usize> {
+    let mut lexer = Lexer::new(text);
+    let mut at = lexer.position;
+    while let Ok(word) = lexer.next()
+        && word.token != Token::End
+    {
+        at = word.end;
+    }
+    loop {
+        let rest = text.get(at..)?;
+        let body = rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        let begin = at + rest.len() - body.len();
+        let (mark, end) = if body.starts_with("//") { ("//", "\n") } else { ("/*", "*/") };
+        match body.strip_prefix(mark)?.find(end) {
+            Some(inside) => at = begin + mark.len() + inside + end.len(),
+            None => return Some(begin),
+        }
+    }
+}
+
 /// The 1-based character at byte `position` of `text`.
 pub(super) fn column(text: &str, position: usize) -> usize {
     text.char_indices().take_while(|(at, _)| *at < position).count() + 1

@@ -134,6 +134,16 @@ impl Rule {
         }
     }
 
+    /// Whether what is added behind the rule would belong to a comment.
+    fn ends_in_comment(&self) -> bool {
+        lex::comment_at_end(&self.text).is_some()
+    }
+
+    /// Whether the rule is a choice `a ? b : c` as a whole, so that what is added behind it would belong to `c`.
+    fn is_choice(&self) -> bool {
+        self.program.last().is_some_and(|last| matches!(last.operation, Operation::Choose))
+    }
+
     /// What is computed; the empty rule is one, too.
     fn instructions(&self) -> &[Instruction] {
         if self.program.is_empty() { &ALWAYS } else { &self.program }

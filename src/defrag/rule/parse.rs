@@ -3,7 +3,7 @@
 use super::{
     error::{Construct, RuleError, RuleErrorKind},
     eval::{self, Value},
-    lex::{Lexer, Token, Word, column, quote},
+    lex::{Lexer, Token, Word, column, comment_at_end, quote},
     power,
     program::{Binary, Instruction, Operation, Types, Variable},
 };
@@ -270,7 +270,7 @@ impl<'a> Parser<'a> {
 
     fn unexpected(&self, expected: &str) -> RuleError {
         let (found, suggestion) = match self.word.token {
-            Token::End => ("the end of the rule".to_owned(), None),
+            Token::End => ("the end of the rule".to_owned(), self.comment_hint()),
             Token::Mark(mark) => (quote(mark), None),
             Token::Name(name) => (quote(name), name_hint(name)),
             Token::Integer(_) | Token::Float(_) => {
@@ -284,7 +284,19 @@ impl<'a> Parser<'a> {
         let before = self.text.get(..self.word.start).unwrap_or_default().trim_end();
         let suggestion =
             before.ends_with('%').then(|| "% is the remainder of a division; write 0.8 for 80 %".to_owned());
+        let suggestion = suggestion.or_else(|| self.comment_hint().filter(|_| self.word.token == Token::End));
         self.syntax(found.to_owned(), "a number, a variable or an opening bracket", suggestion)
+    }
+
+    /// What to do where a comment took the rest of the rule.
+    fn comment_hint(&self) -> Option<String> {
+        let at = comment_at_end(self.text)?;
+        let place = column(self.text, at);
+        Some(if self.text.get(at..)?.starts_with("//") {
+            format!("all from // in column {place} on is a comment; leave it out, or write it as /* … */")
+        } else {
+            format!("all from /* in column {place} on is a comment; close it with */")
+        })
     }
 
     fn syntax(&self, found: String, expected: &str, suggestion: Option<String>) -> RuleError {

@@ -101,6 +101,11 @@ pub(super) struct Instruction {
     pub(super) first: usize,
 }
 
+/// Whether a program has one value, whatever the state is.
+pub(super) fn is_constant(program: &[Instruction]) -> bool {
+    !program.iter().any(|step| matches!(step.operation, Operation::Variable(_)))
+}
+
 /// Whether a program depends on the size and on the reclaimable space.
 pub(super) fn axes(program: &[Instruction]) -> (bool, bool) {
     let uses = |wanted: &[Variable]| {

@@ -194,3 +194,14 @@ fn a_suggestion_passes_the_checks_it_is_a_way_out_of() {
     shown.dedup();
     insta::assert_snapshot!(shown.join("\n"));
 }
+
+/// Each part of the built-in rule waits for more than 100 MiB where the quota is not smaller than what it needs to.
+#[test]
+fn the_floor_of_the_built_in_rule_is_that_of_its_parts() {
+    for quota in QUOTAS.into_iter().filter(|quota| *quota >= 2 * GIB) {
+        let floor = |text: &str| analyse(&Rule::parse(text).unwrap(), quota, &limits()).floor;
+        assert_eq!(floor("dbSizeFree > 0.5*dbSize && dbSizeInUse > 100*1024*1024"), Some(100 * MIB), "{quota}");
+        let analysis = analyse(&Rule::parse(DEFAULT_RULE).unwrap(), quota, &limits());
+        assert_eq!(analysis.floor, Some(100 * MIB), "{quota}: {analysis:?}");
+    }
+}

@@ -15,10 +15,33 @@ pub(super) fn with_example(advice: &str, quota: u64, limits: &Limits) -> String 
     }
 }
 
+/// How to join another condition to a rule by `operator`, so that it binds to all of the rule and no comment takes it.
+pub(super) fn joined(rule: &Rule, operator: &str, condition: &str) -> String {
+    let is_or = operator == "||";
+    match (is_or && !rule.is_choice(), rule.ends_in_comment()) {
+        (true, false) => format!("Add: {operator} {condition}"),
+        (true, true) => format!("Add in front of the comment at its end: {operator} {condition}"),
+        (false, false) => format!("Put the rule in parentheses and add: {operator} {condition}"),
+        (false, true) => {
+            format!("Put the rule without the comment at its end in parentheses and add: {operator} {condition}")
+        }
+    }
+}
+
 /// A condition on reclaimable space that makes a rule worth its runs, to be joined to it by `&&`.
 pub(super) fn floor(quota: u64, limits: &Limits) -> Option<String> {
+    least_free(quota, limits).map(|floor| format!("dbSizeFree > {}", bytes(floor)))
+}
+
+/// What a rule has to wait for to be worth its runs, in bytes.
+pub(super) fn least_free(quota: u64, limits: &Limits) -> Option<u64> {
     let floors = [compile::least_worth(limits), MIB.max(limits.min_free)];
-    floors.into_iter().find(|floor| *floor < quota).map(|floor| format!("dbSizeFree > {}", bytes(floor)))
+    floors.into_iter().find(|floor| *floor < quota)
+}
+
+/// A `free-above` that a database of this quota reaches, in bytes.
+pub(super) fn reachable_free(quota: u64, limits: &Limits) -> Option<u64> {
+    Some((quota / 8 / MIB * MIB).max(MIB).max(limits.min_free)).filter(|free| *free < quota)
 }
 
 /// That there is nothing to suggest.
@@ -35,7 +58,8 @@ fn rule(quota: u64, limits: &Limits) -> Option<String> {
         compile::near_quota(limits),
         format!("dbSizeFree > {}", bytes(MIB.max(limits.min_free))),
     ];
-    candidates.into_iter().find(|text| is_sound(text, quota, limits))
+    let is_allowed = limits.min_free < quota;
+    candidates.into_iter().find(|text| is_allowed && is_sound(text, quota, limits))
 }
 
 /// Whether nothing is to be said against a rule.

@@ -1,11 +1,13 @@
 //! Constants that are at odds with the quota, or that do not say what they seem to.
 
+mod wrap;
+
 use super::{
     Rule, Variable,
     bounds::{Bounds, specialise},
     eval::{self, Value},
     linear::Line,
-    program::{Binary, Instruction, Operation},
+    program::{Binary, Instruction, Operation, is_constant},
     region::Region,
     words,
 };
@@ -26,7 +28,7 @@ pub(super) struct Suspect {
 /// The suspicious constants of `rule` for an etcd with this quota, in the order of the rule.
 pub(super) fn suspects(rule: &Rule, quota: u64, size_limit: u64) -> Vec<Suspect> {
     let program = &rule.program;
-    let mut found: Vec<Suspect> = Vec::new();
+    let mut found: Vec<Suspect> = wrap::wrapped(rule).into_iter().map(|(text, value)| wrapped(text, value)).collect();
     for (index, step) in program.iter().enumerate() {
         let suspect = match step.operation {
             Operation::Binary(Binary::Divide) => whole_division(rule, index),
@@ -48,12 +50,19 @@ fn operands(program: &[Instruction], index: usize) -> Option<(&[Instruction], &[
     Some((program.get(begin..middle)?, program.get(middle..index)?))
 }
 
-fn is_constant(program: &[Instruction]) -> bool {
-    !program.iter().any(|step| matches!(step.operation, Operation::Variable(_)))
-}
-
 fn mentions(program: &[Instruction], variables: &[Variable]) -> bool {
     program.iter().any(|step| matches!(step.operation, Operation::Variable(variable) if variables.contains(&variable)))
+}
+
+/// A whole number that wraps around.
+fn wrapped(text: &str, value: i64) -> Suspect {
+    Suspect {
+        brief: format!("{text} wraps around at 64 bits and is {value}"),
+        message: format!(
+            "{text} is {value} in the engine's language: whole numbers wrap around at 64 bits. Write the size in bytes that is \
+             meant, such as 200*1024*1024 for 200 MiB."
+        ),
+    }
 }
 
 /// `80/100`: whole numbers that lose their fraction.
@@ -110,6 +119,10 @@ fn comparison(rule: &Rule, index: usize, quota: u64, size_limit: u64) -> Option<
     } else {
         (left, right, index - 1)
     };
+    // What it became is no size that anybody meant.
+    if wrap::wraps(constant) {
+        return None;
+    }
     let text = rule.part(index);
     if let ([Instruction { operation: Operation::Variable(Variable::DbQuotaUsage), .. }], Some(value)) =
         (variable, as_float(constant))
@@ -190,8 +203,13 @@ fn root(line: Line, constant: f64) -> Option<(u64, bool)> {
     fits.then_some((at as u64, line.free == 0.0))
 }
 
-/// The common quota of which `bytes` is a share that people choose, unless it is one of this quota too.
+/// The common quota of which `bytes` is a share that people choose, unless it is one of this quota too, or a round size near this
+/// quota.
 fn other_quota(bytes: u64, quota: u64) -> Option<u64> {
+    const ROUND: u64 = GIB / 2;
+    if bytes.is_multiple_of(ROUND) && bytes >= quota / 2 {
+        return None;
+    }
     let is_share = |of: u64| (10..=20).any(|twentieths| (of / 20 * twentieths).abs_diff(bytes) <= 20);
     let other = COMMON_QUOTAS.into_iter().map(|gib| gib * GIB).find(|other| is_share(*other))?;
     (!is_share(quota)).then_some(other)

@@ -276,6 +276,10 @@ fn rules_as_people_write_them_are_decided() {
         ("dbSizeFree > 200*(2**20)", &[]),
         ("dbSizeFree > 200*2**20", &["rule-never-true", "rule-constant-suspect"]),
         ("dbSize > 0.8*2*1024*1024*1024 && dbSizeFree > 32*1024*1024", &["rule-constant-suspect"]),
+        // A round size near the quota is nobody's share of another one.
+        ("dbSize > 7*1024*1024*1024 && dbSizeFree > 256*1024*1024", &[]),
+        ("dbSizeFree > 17179869184*1073741824", &["rule-futile", "rule-constant-suspect"]),
+        ("dbSizeFree > 10000000000*10000000000", &["rule-never-true", "rule-constant-suspect"]),
         ("1/0 > 1", &["rule-can-fail"]),
     ] {
         assert_eq!(codes(rule), expected, "{rule}");

@@ -1,18 +1,20 @@
 //! What to write instead of a schedule that is refused: something that is accepted under the same limits.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{cell::OnceCell, collections::BTreeSet, time::Duration};
 
 use super::{
     Intervals, Schedule, Spec,
     calendar::Calendar,
-    case::Case,
-    changeover::{Effects, effects},
+    case::{Case, is_policy},
+    changeover::{Effects, ahead, effects},
     gaps::{Gaps, on_the_wall},
+    next::whole_seconds,
     parse, seconds,
     window::{Openings, Wall, Window},
     year_of,
     zone::TimeZone,
 };
+use crate::defrag::{finding::quoted, keys::Key};
 
 /// The default of every policy.
 const USUAL: &str = "0 0 * * *";
@@ -40,7 +42,7 @@ const PLAIN: [&str; 12] = [
 ];
 
 /// A schedule against all limits of a policy.
-impl Case<'_> {
+impl<'a> Case<'a> {
     /// Whether a schedule keeps all limits. What the wall clock breaks, no changeover mends.
     pub(super) fn suits(&self, text: &str) -> bool {
         let Ok(Schedule { spec, .. }) = parse::parse(text) else { return false };
@@ -71,7 +73,7 @@ impl Case<'_> {
         self.openings.get_or_init(openings).as_ref()
     }
 
-    fn is_inside(&self, calendar: &Calendar) -> bool {
+    pub(super) fn is_inside(&self, calendar: &Calendar) -> bool {
         self.outside(calendar).is_none()
     }
 
@@ -127,8 +129,7 @@ impl Case<'_> {
 
     /// The same on its days, at a time of which changeovers skip and repeat nothing.
     pub(super) fn untouched(&self, calendar: &Calendar) -> Option<String> {
-        let untouched = |effects: &Effects| effects.skipped.is_none() && effects.repeated.is_none();
-        self.near(first(calendar), &[self.own_days()], untouched)
+        self.near(first(calendar), &[self.own_days()], is_untouched)
     }
 
     fn near(&self, wanted: (u32, u32), days: &[String], accepts: impl Fn(&Effects) -> bool) -> Option<String> {
@@ -166,7 +167,7 @@ impl Case<'_> {
     }
 
     /// The last three fields of the schedule.
-    fn own_days(&self) -> String {
+    pub(super) fn own_days(&self) -> String {
         self.text.split_whitespace().skip(2).collect::<Vec<_>>().join(" ")
     }
 
@@ -182,16 +183,59 @@ impl Case<'_> {
         let weekly = of_windows.into_iter().take(SETS).chain((0..7).map(|day| day.to_string()));
         let weekly = weekly.map(|days| format!("* * {days}"));
         let every = ["* * *".to_owned()];
-        own.map(str::to_owned)
-            .into_iter()
-            .chain(every)
-            .chain(weekly)
-            .chain(["1 * *", "1 1 *"].map(str::to_owned))
-            .collect()
+        // Nobody means once a year who gets his windows' clock by a time zone.
+        let rarely = ["1 * *", "1 1 *"].map(str::to_owned).into_iter().filter(|_| self.other_zones().is_empty());
+        own.map(str::to_owned).into_iter().chain(every).chain(weekly).chain(rarely).collect()
+    }
+
+    /// The zones of windows that the schedule does not have and may be given.
+    fn other_zones(&self) -> Vec<&'a TimeZone> {
+        if self.limits.locks_zone && !is_policy(self.field) {
+            return Vec::new();
+        }
+        let mut zones: Vec<&TimeZone> = Vec::new();
+        for zone in self.limits.windows.iter().flatten().filter_map(|window| window.zone.as_ref()) {
+            if zone != self.zone && !zones.contains(&zone) {
+                zones.push(zone);
+            }
+        }
+        zones
+    }
+
+    /// The schedule nearest to this one that keeps the limits in a zone of the windows, with that zone.
+    pub(super) fn in_zone_of_windows(&self) -> Option<(String, &'a TimeZone)> {
+        self.other_zones().into_iter().find_map(|zone| {
+            let case = Case {
+                zone,
+                ahead: ahead(zone, whole_seconds(self.now)),
+                openings: OnceCell::new(),
+                findings: Vec::new(),
+                ..*self
+            };
+            let text = match &self.schedule.spec {
+                _ if case.suits(self.text) => case.hashed(Some(self.text.to_owned())),
+                Spec::Calendar(calendar) => case.hashed(case.spaced(calendar)),
+                Spec::Every(_) => case.usual(),
+            };
+            text.zip(Some(zone))
+        })
+    }
+
+    /// The same, as a sentence to add.
+    pub(super) fn with_zone(&self) -> Option<String> {
+        let (text, zone) = self.in_zone_of_windows()?;
+        let key =
+            if is_policy(self.field) { Key::TimeZone.defaults_field() } else { Key::TimeZone.annotation().to_owned() };
+        Some(format!("Write for example {} and {key}: {}, the clock of the hours.", quoted(&text), quoted(zone.name())))
     }
 }
 
+/// Whether changeovers skip and repeat nothing.
+pub(super) const fn is_untouched(effects: &Effects) -> bool {
+    effects.skipped.is_none() && effects.repeated.is_none()
+}
+
 /// Hour and minute of its first time of the day.
-const fn first(calendar: &Calendar) -> (u32, u32) {
+pub(super) const fn first(calendar: &Calendar) -> (u32, u32) {
     (calendar.hour.trailing_zeros() % 24, calendar.minute.trailing_zeros() % 60)
 }

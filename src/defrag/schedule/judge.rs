@@ -6,8 +6,9 @@ use jiff::{Timestamp, civil::DateTime, tz::Offset};
 
 use super::{
     Intervals, Schedule, ScheduleError, Spec,
+    advice::is_untouched,
     calendar::Calendar,
-    case::{Case, ScheduleLimits},
+    case::{Case, Place, ScheduleLimits, is_policy},
     changeover::{Crossing, Effects, Skipped, ahead, effects},
     describe::WEEKDAYS,
     gaps::{Gap, Gaps, on_the_wall},
@@ -21,40 +22,9 @@ use super::{
 };
 use crate::defrag::{
     duration::in_words,
-    field::Field,
     finding::{Code, Finding, quoted},
     keys::Key,
 };
-
-/// Where the schedule and its zone stand, and whose they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The field of the schedule.
-    pub schedule_field: Field,
-    /// The field of the time zone.
-    pub zone_field: Field,
-    /// The namespace of the StatefulSet, for `H`.
-    pub namespace: String,
-    /// The name of the StatefulSet, for `H`.
-    pub name: String,
-}
-
-impl Place {
-    /// The annotations of a StatefulSet.
-    pub fn annotations(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            schedule_field: Key::Schedule.field(),
-            zone_field: Key::TimeZone.field(),
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-}
-
-/// Whether a field is one of a policy, where values are fields and not annotations.
-const fn is_policy(field: &Field) -> bool {
-    matches!(field, Field::Default(_))
-}
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,18 +94,21 @@ pub fn judge(
     let (text, schedule) = match resolved(schedule_text, at) {
         Ok(parsed) => parsed,
         Err(mut error) => {
-            error.suggestion =
-                error.suggestion.and_then(|suggestion| acceptable(suggestion, judged_in, at, limits, now));
+            let corrected = error.suggestion.map(|suggestion| acceptable(&suggestion, judged_in, at, limits, now));
+            let (suggestion, with_zone) = corrected.unwrap_or_default();
+            error.suggestion = suggestion;
             let brief = match &error.suggestion {
                 Some(suggestion) => format!("{} is no schedule; write {}", quoted(schedule_text), quoted(suggestion)),
                 None => error.to_string(),
             };
-            let message = format!("The schedule {} is refused by Kubernetes: {error}.", quoted(schedule_text));
+            let message =
+                format!("The schedule {} is refused by Kubernetes: {error}.{with_zone}", quoted(schedule_text));
             findings.push(Finding::new(Code::ScheduleInvalid, at.schedule_field.clone(), brief, message));
             return Judged { findings, resolved: None };
         }
     };
     let mut case = Case {
+        asked: schedule_text,
         text: &text,
         schedule: &schedule,
         zone: judged_in,
@@ -143,10 +116,12 @@ pub fn judge(
         now,
         ahead: Vec::new(),
         openings: OnceCell::new(),
+        at,
         field: &at.schedule_field,
         findings,
     };
     let intervals = case.judge();
+    case.unusual(intervals, zone_text.is_none().then_some(&at.zone_field));
     let findings = case.findings;
     let resolved = zone.map(|zone| Resolved { text, schedule, zone, intervals });
     Judged { findings, resolved }
@@ -159,29 +134,34 @@ fn resolved(text: &str, at: &Place) -> Result<(String, Schedule), ScheduleError>
     Ok((text, schedule))
 }
 
-/// A correction that keeps the limits: as it is, else the schedule nearest to it that does.
+/// A correction that keeps the limits: as it is, else the schedule nearest to it that does; else a sentence with one for another
+/// zone.
 fn acceptable(
-    correction: String,
+    correction: &str,
     zone: &TimeZone,
     at: &Place,
     limits: &ScheduleLimits,
     now: Timestamp,
-) -> Option<String> {
-    let (text, schedule) = resolved(&correction, at).ok()?;
+) -> (Option<String>, String) {
+    let Ok((text, schedule)) = resolved(correction, at) else { return Default::default() };
     let ahead = ahead(zone, whole_seconds(now));
     let field = &at.schedule_field;
     let openings = OnceCell::new();
     let findings = Vec::new();
-    let case = Case { text: &text, schedule: &schedule, zone, limits, now, ahead, openings, field, findings };
-    match &schedule.spec {
-        _ if case.suits(&text) => Some(correction),
-        Spec::Calendar(calendar) => case.spaced(calendar),
+    let asked = correction;
+    let case =
+        Case { asked, text: &text, schedule: &schedule, zone, limits, now, ahead, openings, at, field, findings };
+    let suggestion = match &schedule.spec {
+        _ if case.suits(&text) => Some(correction.to_owned()),
+        Spec::Calendar(calendar) => case.hashed(case.spaced(calendar)),
         Spec::Every(_) => case.usual(),
-    }
+    };
+    let with_zone = if suggestion.is_none() { case.with_zone() } else { None };
+    (suggestion, with_zone.map_or_else(String::new, |sentence| format!(" {sentence}")))
 }
 
 impl Case<'_> {
-    fn add(&mut self, code: Code, brief: impl AsRef<str>, message: impl Into<String>) {
+    pub(super) fn add(&mut self, code: Code, brief: impl AsRef<str>, message: impl Into<String>) {
         self.findings.push(Finding::new(code, self.field.clone(), brief, message));
     }
 
@@ -234,11 +214,14 @@ impl Case<'_> {
         let message = format!(
             "The schedule {} never fires: no date and time matches all of its fields, so this etcd would never be \
              defragmented and nothing would say so. To pause defragmentation set {place} {suspend} to {value} and keep a \
-             schedule that fires{}.",
-            quoted(self.text),
-            instead(self.usual().as_deref(), ", such as ")
+             schedule that fires{}",
+            self.named(),
+            match self.hashed(self.usual()) {
+                Some(usual) => format!(", such as {}.", quoted(&usual)),
+                None => format!(". {}", self.with_zone().unwrap_or_default()),
+            }
         );
-        let brief = format!("{} never fires; to pause, set {suspend}", quoted(self.text));
+        let brief = format!("{} never fires; to pause, set {suspend}", quoted(self.asked));
         self.add(Code::ScheduleNeverFires, brief, message);
     }
 
@@ -303,13 +286,13 @@ impl Case<'_> {
             Shown::Crossing => format!("{}, because a changeover of {} lies between", self.instants(gap), self.zone),
             Shown::Wall => self.upcoming(gap).unwrap_or_else(|| wall_times(gap)),
         };
-        let write = self.spaced(calendar);
+        let write = self.hashed(self.spaced(calendar));
         let length = in_words(seconds(gap.length()));
         let brief = format!("fires {length} apart, allowed {}{}", in_words(min), instead(write.as_deref(), "; write "));
         let message = format!(
             "The schedule {} fires {length} apart ({shown}); the policy allows no less than {} between runs, since each \
              run stops the members one after the other. {}",
-            quoted(self.text),
+            self.named(),
             in_words(min),
             self.write(write.as_deref()),
         );
@@ -323,13 +306,13 @@ impl Case<'_> {
             Shown::Crossing => format!("{}, because a changeover of {} lies between", self.instants(gap), self.zone),
             Shown::Wall => wall_times(gap),
         };
-        let write = self.plain();
+        let write = self.hashed(self.plain());
         let length = in_words(seconds(gap.length()));
         let brief = format!("fires {length} apart, allowed {}{}", in_words(max), instead(write.as_deref(), "; write "));
         let message = format!(
             "The schedule {} leaves {length} between two runs ({shown}); the policy allows no more than {}, since an etcd \
              can reach its quota in the meantime. {}",
-            quoted(self.text),
+            self.named(),
             in_words(max),
             self.write(write.as_deref()),
         );
@@ -344,10 +327,10 @@ impl Case<'_> {
         let zone = if zoned { format!(" in {}", self.zone) } else { String::new() };
         let time = format!("{day} at {}{zone}", clock(minute));
         let allowed: Vec<String> = windows.iter().map(Window::describe).collect();
-        let write = self.inside(calendar);
+        let write = self.hashed(self.inside(calendar));
         let message = format!(
             "The schedule {} can fire on {time}, outside the hours in which the policy allows runs to start ({}). {}",
-            quoted(self.text),
+            self.named(),
             allowed.join(", "),
             self.write(write.as_deref())
         );
@@ -372,14 +355,14 @@ impl Case<'_> {
         };
         if let Some(when) = wall.map(minute_text) {
             let message =
-                format!("The schedule {} does not fire at {when} in {zone}: {reason}. {advice}", quoted(self.text));
+                format!("The schedule {} does not fire at {when} in {zone}: {reason}. {advice}", self.named());
             self.add(Code::ScheduleSkippedByDst, format!("does not fire at {when} in {zone} (changeover)"), message);
         }
         if let Some(wall) = effects.repeated.and_then(civil) {
             let when = minute_text(wall);
             let message = format!(
                 "The schedule {} fires twice at {when} in {zone}: the clocks are set back and show that time again. {advice}",
-                quoted(self.text)
+                self.named()
             );
             self.add(Code::ScheduleRepeatedByDst, format!("fires twice at {when} in {zone} (changeover)"), message);
         }
@@ -388,6 +371,7 @@ impl Case<'_> {
     fn advice_on_changeovers(&self, calendar: &Calendar) -> String {
         let time = self
             .untouched(calendar)
+            .map(|text| self.spread(text, |calendar| is_untouched(&effects(calendar, self.zone, &self.ahead))))
             .map(|text| format!("a time of day that no changeover touches, such as {}", quoted(&text)));
         let zone = "a zone without changeovers";
         let utc = TimeZone::utc();
@@ -400,14 +384,17 @@ impl Case<'_> {
     }
 
     /// What to write, or that the limits leave nothing.
-    fn write(&self, text: Option<&str>) -> String {
-        match text {
-            Some(text) => format!("Write for example {}.", quoted(text)),
-            None if is_policy(self.field) => {
+    pub(super) fn write(&self, text: Option<&str>) -> String {
+        let sentence = match text {
+            Some(text) => return format!("Write for example {}.", quoted(text)),
+            None => self.with_zone(),
+        };
+        sentence.unwrap_or_else(|| match self.field {
+            field if is_policy(field) => {
                 "No schedule was found that keeps all limits of this policy: widen them.".to_owned()
             }
-            None => "No schedule was found that keeps all limits of the policy: ask those who keep it.".to_owned(),
-        }
+            _ => "No schedule was found that keeps all limits of the policy: ask those who keep it.".to_owned(),
+        })
     }
 
     /// Two of the next fire times that are as far apart as `gap`.
@@ -449,7 +436,7 @@ fn broken(wall: Gap, crossing: Option<Crossing>, breaks: impl Fn(i64) -> bool) -
     Some((crossing.gap, Shown::Crossing))
 }
 
-fn wall_times(gap: Gap) -> String {
+pub(super) fn wall_times(gap: Gap) -> String {
     match (civil(gap.from), civil(gap.to)) {
         (Some(from), Some(to)) => format!("{} and {}", minute_text(from), minute_text(to)),
         _ => String::new(),
@@ -468,7 +455,7 @@ fn utc_offset(offset: Offset) -> String {
     format!("UTC{offset}")
 }
 
-fn instead(text: Option<&str>, lead: &str) -> String {
+pub(super) fn instead(text: Option<&str>, lead: &str) -> String {
     text.map_or_else(String::new, |text| format!("{lead}{}", quoted(text)))
 }
 

@@ -24,7 +24,9 @@ mod nearest;
 mod next;
 mod parse;
 mod spec;
+mod spread;
 mod suggest;
+mod unusual;
 mod window;
 mod zone;
 
@@ -33,11 +35,11 @@ use std::{str::FromStr, time::Duration};
 use jiff::Timestamp;
 
 pub use self::{
-    case::ScheduleLimits,
+    case::{Place, ScheduleLimits},
     error::{Problem, ScheduleError},
     field::Field,
     hash::resolve_hash,
-    judge::{Judged, Place, Resolved, judge},
+    judge::{Judged, Resolved, judge},
     spec::Schedule,
     window::{Weekdays, Window, any_open},
     zone::{TimeZone, TimeZoneError},

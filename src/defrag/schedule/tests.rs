@@ -254,6 +254,7 @@ fn limits() -> ScheduleLimits {
         min_interval: Duration::from_hours(1),
         max_interval: Some(Duration::from_hours(744)),
         windows: None,
+        locks_zone: false,
     }
 }
 

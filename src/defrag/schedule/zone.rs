@@ -102,7 +102,8 @@ impl TimeZone {
             let hours: u8 = hours.parse().ok()?;
             return lookup(&format!("Etc/GMT{sign}{hours}")).map(|(_, canonical)| canonical);
         }
-        if lower.len() < 4 || lower.len() > 40 {
+        // A zone of Etc is an offset, and one digit less is another offset.
+        if lower.len() < 4 || lower.len() > 40 || lower.starts_with("etc/gmt") {
             return None;
         }
         nearest(&lower).map(str::to_owned)

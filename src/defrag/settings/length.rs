@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::{DEFAULT_WAIT, Given, Place, Settings};
+use super::{DEFAULT_WAIT, Given, MAX_DURATION, Place, Settings};
 use crate::defrag::{
     duration::{self, in_seconds},
-    etcd::default_command_timeout,
+    etcd::{default_command_timeout, time_budget},
     finding::{Code, Finding, quoted},
     keys::Key,
     policy::{LONGEST_TIMEOUT, LONGEST_WAIT, Limits, Policy},
@@ -88,12 +88,13 @@ impl<'a> Bounds<'a> {
         Some(Duration::from_secs(minutes * 60)).filter(|fits| !fits.is_zero())
     }
 
-    /// What of a run is too long.
+    /// What of a run is too long, and a time-out that is too short for a full database.
     pub(in crate::defrag) fn judge(self, run: Run<'_>, place: Place) -> Vec<Finding> {
         let judged = Judged { bounds: self, run, place };
         let mut findings: Vec<Finding> = judged.wait().into_iter().collect();
         if let Some(quota) = run.quota {
             findings.extend(judged.timeout(quota));
+            findings.extend(judged.tight(quota));
             findings.extend(judged.run_of_all(quota));
         }
         findings
@@ -128,6 +129,76 @@ impl Judged<'_> {
                 self.text(Key::CommandTimeout)
             ),
         ))
+    }
+
+    /// Whether the time-out ends before a member with a full database is done, by what the policy says that a GiB takes.
+    fn tight(&self, quota: u64) -> Option<Finding> {
+        let limits = self.bounds.limits;
+        let needed = time_budget(quota, limits);
+        let needed = Duration::from_secs(needed.as_secs() + u64::from(needed.subsec_nanos() > 0));
+        let least = limits.min_command_timeout;
+        // Whatever is under the least is refused, and a value that is advised there does here, too.
+        self.run
+            .settings
+            .command_timeout
+            .filter(|timeout| *timeout < needed && (*timeout >= least || needed > least))?;
+        let (name, enough) = (self.place.name(Key::CommandTimeout), in_seconds(needed, ""));
+        Some(Finding::new(
+            Code::CommandTimeoutTight,
+            self.place.field(Key::CommandTimeout),
+            format!("{name} is under {enough}, which a member with a full database may take"),
+            format!(
+                "{} is under {enough}, which a member may take to defragment a full database (limits.secondsPerGiB is {}, the quota \
+                 {}): the run then counts as failed while the member is still blocked, and the members after it are left out. {}",
+                self.text(Key::CommandTimeout),
+                limits.seconds_per_gib,
+                human(quota),
+                self.longer(needed, default_command_timeout(quota, limits))
+            ),
+        ))
+    }
+
+    /// What to write for a time-out of at least `needed`; `scaled` is the one that is in force without any.
+    fn longer(&self, needed: Duration, scaled: Duration) -> String {
+        let Run { settings, members, .. } = self.run;
+        let limits = self.bounds.limits;
+        let fits = |timeout| self.bounds.deadline(members, timeout, settings.wait) <= limits.max_deadline;
+        let (name, enough, unset) =
+            (self.place.name(Key::CommandTimeout), in_seconds(needed, ""), in_seconds(scaled, ""));
+        if !fits(needed) {
+            let most = in_seconds(limits.max_deadline, "");
+            return match self.place {
+                Place::Annotations => format!(
+                    "A longer one does not fit into limits.maxDeadline, {most}, with {members} members: ask those who keep the policy \
+                     for a longer maxDeadline."
+                ),
+                Place::Policy => {
+                    format!("A longer one does not fit into maxDeadline, {most}: write a longer maxDeadline, too.")
+                }
+            };
+        }
+        let is_default = self.bounds.timeout.is_some() && self.bounds.timeout == settings.command_timeout;
+        match (self.place, limits.max_command_timeout.filter(|most| *most < needed)) {
+            (Place::Policy, Some(most)) => format!(
+                "maxCommandTimeout is {} and allows no longer default: remove the field, and the time-out scales with the quota \
+                 ({unset}), or write a longer maxCommandTimeout.",
+                in_seconds(most, "")
+            ),
+            (Place::Annotations, _) if limits.locked.contains(&Key::CommandTimeout) => format!(
+                "The policy locks {name}: ask those who keep it for a defaults.commandTimeout of \"{enough}\" or more."
+            ),
+            (Place::Annotations, _) if is_default => format!(
+                "It is the default of the policy (defaults.commandTimeout): write the annotation {name} with \"{enough}\" or more, or \
+                 ask those who keep the policy to remove the default: the time-out then scales with the quota ({unset})."
+            ),
+            _ if needed > MAX_DURATION || !fits(scaled) => {
+                format!("Write \"{}\" or more.", in_seconds(needed.min(MAX_DURATION), ""))
+            }
+            _ => format!(
+                "Write \"{enough}\" or more, or remove the {}: the time-out then scales with the quota ({unset}).",
+                self.place.noun()
+            ),
+        }
     }
 
     fn wait(&self) -> Option<Finding> {

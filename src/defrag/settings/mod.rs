@@ -1,13 +1,18 @@
 //! Annotations and policy defaults, parsed strictly into typed settings; every problem becomes a finding.
 
+mod disalarm;
+mod fraction;
 pub(super) mod length;
+mod locked;
 mod overrides;
+mod swapped;
 mod unknown;
 mod unread;
 
 pub use length::longest_wait;
+pub(super) use locked::repeats_discovery;
 pub(super) use overrides::{is_secret_key, is_user_name, url_problem};
-pub use unread::{on_pod_template, says_again, unread};
+pub use unread::{in_field, misplaced, on_bystander, on_other_kind, says_again, unread};
 
 use std::{borrow::Cow, collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
@@ -159,12 +164,16 @@ pub fn defaulted_keys(object: &StatefulSet) -> Vec<Key> {
 #[must_use]
 pub fn parse(object: &StatefulSet, policy: &Policy) -> Asked {
     let mut findings = unknown::keys(object);
-    findings.extend(locked_keys(object, policy));
+    findings.extend(locked::keys(own(object), policy));
     let parser =
         Parser { values: effective(object, policy), place: Place::Annotations, limits: &policy.limits, findings };
     let mut asked = parser.all();
     if asked.overrides.endpoints.is_some() {
         asked.findings.extend(unread::beside_endpoints(allowed(object, policy).into_keys()));
+    }
+    let lifts = effective(object, policy).get(&Key::AutoDisalarm).is_some_and(|value| meant(value) == Some(true));
+    if !lifts && allowed(object, policy).contains_key(&Key::DisalarmBelow) {
+        asked.findings.push(unread::without_disalarm());
     }
     asked
 }
@@ -225,31 +234,6 @@ fn meant(value: &str) -> Option<bool> {
         "false" | "no" | "off" | "0" | "n" => Some(false),
         _ => None,
     }
-}
-
-/// A finding for each locked key that a person set to anything but the policy's value.
-fn locked_keys(object: &StatefulSet, policy: &Policy) -> Vec<Finding> {
-    let others = own(object).into_iter().filter(|(key, value)| {
-        policy.limits.locked.contains(key) && policy.defaults.get(key).is_none_or(|given| given != value)
-    });
-    others
-        .map(|(key, value)| {
-            let name = key.name();
-            let trigger = || Key::TRIGGERS.iter().find(|other| policy.defaults.contains_key(other));
-            let instead = trigger().filter(|_| Key::TRIGGERS.contains(&key));
-            let given = match (policy.defaults.get(&key), instead.and_then(|other| policy.defaults.get(other).zip(Some(other)))) {
-                (Some(given), _) => format!("the policy gives {}", quoted(given)),
-                (None, Some((given, other))) => format!("the policy gives {} {}", other.name(), quoted(given)),
-                (None, None) => "the policy leaves it out".to_owned(),
-            };
-            Finding::new(
-                Code::KeyLocked,
-                key.field(),
-                format!("{name} is the policy's to say ({given}); remove the annotation"),
-                format!("{name} is {}, but the policy that governs this etcd locks {name}: {given}, and no annotation may say otherwise. Remove the annotation, or ask those who keep the policy.", quoted(value)),
-            )
-        })
-        .collect()
 }
 
 /// Where the values stand.
@@ -393,23 +377,6 @@ impl<'a> Parser<'a> {
         wait
     }
 
-    fn disalarm_below(&mut self) -> f64 {
-        let Some(value) = self.take(Key::DisalarmBelow) else { return DEFAULT_DISALARM_BELOW };
-        ratio::parse(value).unwrap_or_else(|error| {
-            self.refuse(
-                Code::DisalarmInvalid,
-                Key::DisalarmBelow,
-                "must be strictly between 0 and 1, such as 90%",
-                format!(
-                    "{} {error}. The NOSPACE alarm is lifted when every member is below this share of its quota, and the \
-                     engine accepts only a share strictly between 0 and 1.",
-                    quoted(value)
-                ),
-            );
-            DEFAULT_DISALARM_BELOW
-        })
-    }
-
     fn trigger(&mut self) -> (Trigger, Key) {
         let rule = self.take(Key::Rule);
         let usage = self.limits.quota_usage_min..=self.limits.quota_ceiling;
@@ -427,6 +394,8 @@ impl<'a> Parser<'a> {
             Err(error) => Err(format!("{error}. Write a value such as \"{size}\".")),
         });
         self.usage_in_range(usage_above);
+        self.warn_of_fraction(Key::QuotaUsageAbove, usage_above);
+        self.warn_of_fraction(Key::FreeShareAbove, free_share_above);
         self.worth(free_above);
         let thresholds: Vec<Key> =
             Key::THRESHOLDS.iter().copied().filter(|key| self.values.contains_key(key)).collect();

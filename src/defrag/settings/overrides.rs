@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        dns::{is_label, is_subdomain},
+        dns::{is_label, is_object_name, is_subdomain},
         etcd::{CaSecret, ClientSecret, MAX_MEMBERS, Overrides, UserName, UsernameSecret, reaches_only_itself},
         finding::{Code, quoted},
         keys::Key,
@@ -41,12 +41,18 @@ impl Parser<'_> {
         if valid(value) {
             return Some(value.to_owned());
         }
+        // Of Services only one is right.
+        let write = if key == Key::Service {
+            "Write the name in spec.serviceName".to_owned()
+        } else {
+            format!("Write a value such as \"{example}\"")
+        };
         self.refuse(
             Code::ValueInvalid,
             key,
             &format!("is not of a form such as {example}"),
             format!(
-                "{} cannot be looked up: {form}. Write a value such as \"{example}\", or remove the {}: it is then read from the StatefulSet.",
+                "{} cannot be looked up: {form}. {write}, or remove the {}: it is then read from the StatefulSet.",
                 quoted(value),
                 self.place.noun()
             ),
@@ -130,16 +136,25 @@ impl Parser<'_> {
 
     fn ca_secret(&mut self) -> Option<CaSecret> {
         let (name, keys) = self.secret(Key::CaSecret, "etcd-certs:ca.crt", 1, false)?;
-        Some(CaSecret { name, key: keys.into_iter().next() })
+        let key = keys.into_iter().next();
+        self.warn_of_private_authority(key.as_deref().unwrap_or_default());
+        Some(CaSecret { name, key })
     }
 
     fn client_secret(&mut self) -> Option<ClientSecret> {
         let (name, keys) = self.secret(Key::ClientSecret, "etcd-client-tls:tls.crt,tls.key", 2, false)?;
-        Some(ClientSecret { name, keys: pair(keys) })
+        let keys = pair(keys);
+        if let Some((cert, key)) = &keys {
+            self.warn_of_swapped_pair((cert, key));
+        }
+        Some(ClientSecret { name, keys })
     }
 
     fn username_secret(&mut self) -> Option<UsernameSecret> {
         let (name, keys) = self.secret(Key::UsernameSecret, "etcd-root:username,password", 2, true)?;
+        if let [user, password] = keys.as_slice() {
+            self.warn_of_swapped_login((user, password));
+        }
         pair(keys).map(|(user, password_key)| UsernameSecret { name, user: user.into(), password_key })
     }
 
@@ -150,7 +165,7 @@ impl Parser<'_> {
             Some((name, keys)) => (name, keys.split(',').map(ToOwned::to_owned).collect()),
             None => (value, Vec::new()),
         };
-        let problem = if !is_subdomain(name) {
+        let problem = if !is_object_name(name) {
             Some(format!("{} is not the name of a Secret", quoted(name)))
         } else if (keys.is_empty() && keys_required) || (!keys.is_empty() && keys.len() != count) {
             let wanted = if count == 1 { "one key" } else { "two keys with a comma between them" };

@@ -2,42 +2,85 @@
 
 use crate::defrag::{
     field::Field,
-    finding::{Code, Finding},
-    keys::{ENABLED, Key, is_near_enabled, name_of},
-    statefulset::StatefulSet,
+    finding::{Code, Finding, quoted},
+    keys::{self, ENABLED, Key, PREFIX, is_near_enabled, name_of},
+    statefulset::{Ours, StatefulSet},
 };
 
 /// The most keys that one message names.
 const SHOWN: usize = 5;
 
-/// Those of the pod template, and those of an object that does not carry the label.
+/// Those in the wrong place, and those of an object that does not carry the label.
 #[must_use]
 pub fn unread(object: &StatefulSet) -> Vec<Finding> {
-    let mut findings = on_pod_template(object);
+    let mut findings = misplaced(object);
     findings.extend(without_label(object));
     findings
 }
 
-/// Those of the pod template.
+/// Those of the pod template and of volume claim templates, and those that are not under our prefix.
 #[must_use]
-pub fn on_pod_template(object: &StatefulSet) -> Vec<Finding> {
+pub fn misplaced(object: &StatefulSet) -> Vec<Finding> {
+    const TEMPLATE: &str = "The pod template";
     let template = &object.spec.template.metadata;
-    let of = |part: &str, keys: &[&str]| {
+    let mut findings = on_template("spec.template", TEMPLATE, &template.labels, &template.annotations);
+    for (index, claim) in object.spec.volume_claim_templates.iter().enumerate() {
+        let meta = &claim.metadata;
+        let place = format!("spec.volumeClaimTemplates[{index}]");
+        let what = format!("The volume claim template {}", quoted(&meta.name));
+        findings.extend(on_template(&place, &what, &meta.labels, &meta.annotations));
+    }
+    findings.extend(elsewhere(object));
+    findings
+}
+
+/// Those of a template at `place`, which `what` names.
+fn on_template(place: &str, what: &str, labels: &Ours, annotations: &Ours) -> Vec<Finding> {
+    let of = |part: &str, ours: &Ours| {
+        let keys: Vec<&str> = ours.0.keys().map(String::as_str).collect();
         let first = keys.first()?;
-        let names = named(keys);
+        let names = named(&keys);
+        let mut brief = what.to_owned();
+        brief.replace_range(..1, "t");
         Some(Finding::new(
             Code::SettingUnread,
-            format!("spec.template.metadata.{part}[{first}]"),
-            format!("{names} on the pod template: nobody reads it there"),
+            format!("{place}.metadata.{part}[{first}]"),
+            format!("{names} on {brief}: nobody reads it there"),
             format!(
-                "The pod template carries the {} {names}, and nobody reads settings there: they are those of the StatefulSet \
-                 itself, so that none of them restarts a member. Move them to metadata.{part} of the StatefulSet.",
+                "{what} carries the {} {names}, and nobody reads settings there: they are those of the StatefulSet itself, so that \
+                 none of them restarts a member. Move them to metadata.{part} of the StatefulSet.",
                 if keys.len() == 1 { part.trim_end_matches('s') } else { part }
             ),
         ))
     };
-    let parts = [("labels", &template.labels), ("annotations", &template.annotations)];
-    parts.iter().filter_map(|(part, ours)| of(part, &ours.0.keys().map(String::as_str).collect::<Vec<_>>())).collect()
+    of("labels", labels).into_iter().chain(of("annotations", annotations)).collect()
+}
+
+/// Those under another prefix or under none, which are other keys for Kubernetes.
+fn elsewhere(object: &StatefulSet) -> Option<Finding> {
+    let is_enrolled = object.label(ENABLED).is_some();
+    let labels = object.metadata.labels.iter().flatten().map(|(key, _)| (key.as_str(), false));
+    let annotations = object.metadata.annotations.iter().flatten().map(|(key, _)| (key.as_str(), true));
+    // Without any prefix they may well be of others, where nothing is ours.
+    let meant = |(key, is_annotation)| Some((key, is_annotation, keys::meant(key)?));
+    let found: Vec<(&str, bool, &str)> =
+        labels.chain(annotations).filter_map(meant).filter(|(key, ..)| is_enrolled || key.contains("defrag")).collect();
+    let (first, is_annotation, _) = *found.first()?;
+    let names = named(&found.iter().map(|(key, ..)| *key).collect::<Vec<_>>());
+    let right: Vec<&str> = found.iter().map(|(.., right)| *right).filter(|right| !right.is_empty()).collect();
+    let write = if right.is_empty() { format!("a key such as {}", Key::Schedule.annotation()) } else { named(&right) };
+    let field =
+        if is_annotation { Field::UnknownAnnotation(first.to_owned()) } else { Field::Label(first.to_owned().into()) };
+    let (noun, it) = if found.len() == 1 { ("key", "it is") } else { ("keys", "they are") };
+    Some(Finding::new(
+        Code::SettingUnread,
+        field,
+        format!("not under {PREFIX}, so not read: {names}"),
+        format!(
+            "The StatefulSet carries the {noun} {names}. Settings are read under the prefix {PREFIX} only, so {it} not read. Where \
+             {it} meant for the defragmentation of this etcd, write {write}."
+        ),
+    ))
 }
 
 /// The first key that is meant as the label and is another one for Kubernetes, and whether it is an annotation, where the label
@@ -98,6 +141,64 @@ fn without_label(object: &StatefulSet) -> Option<Finding> {
     ))
 }
 
+/// The label on an object of another kind that is like a StatefulSet in its pod template.
+#[must_use]
+pub fn on_other_kind(kind: &str, object: &StatefulSet) -> Option<Finding> {
+    object.label(ENABLED)?;
+    Some(Finding::new(
+        Code::SettingUnread,
+        Field::ENABLED,
+        format!("the label on a {kind} enrols nothing; only StatefulSets are read"),
+        format!(
+            "This {kind} carries the label {ENABLED}, and only StatefulSets are read, so it gets no CronJob. The members of an etcd need \
+             names and volumes of their own, which a {kind} does not give: run the etcd as a StatefulSet and label that, or remove the \
+             label."
+        ),
+    ))
+}
+
+/// The label and settings on an object that runs no etcd, such as a Service, but for those that a StatefulSet has, too (`is_read`).
+#[must_use]
+pub fn on_bystander(kind: &str, object: &StatefulSet, is_read: impl Fn(&str, &str) -> bool) -> Option<Finding> {
+    let label = object.label(ENABLED).filter(|value| !is_read(ENABLED, value)).map(|_| (ENABLED, Field::ENABLED));
+    let is_stray =
+        |key: &&Key| object.annotation(key.annotation()).is_some_and(|value| !is_read(key.annotation(), value));
+    let set = Key::ALL.iter().filter(is_stray).map(|key| (key.annotation(), key.field()));
+    let found: Vec<(&str, Field)> = label.into_iter().chain(set).collect();
+    let (_, field) = found.first()?;
+    let names = named(&found.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+    Some(Finding::new(
+        Code::SettingUnread,
+        field.clone(),
+        format!("{names} on a {kind}; only StatefulSets are read"),
+        format!(
+            "This {kind} carries {names}, and only StatefulSets are read, so nothing follows from that. Move it to metadata of the \
+             StatefulSet of the etcd, or remove it."
+        ),
+    ))
+}
+
+/// Keys of ours in a field of a StatefulSet that holds no labels or annotations of it, such as `metadata.annotation`. `path` is that
+/// field, empty for the object itself.
+#[must_use]
+pub fn in_field(path: &str, keys: &[&str]) -> Option<Finding> {
+    let first = keys.first()?;
+    let names = named(keys);
+    let is_label = keys.iter().all(|key| name_of(key).is_some_and(is_near_enabled));
+    let right = if is_label { "metadata.labels" } else { "metadata.annotations" };
+    let field = format!("{path}[{first}]");
+    let path = if path.is_empty() { "the object itself" } else { path };
+    Some(Finding::new(
+        Code::SettingUnread,
+        field,
+        format!("nobody reads settings in {path}; move to {right}: {names}"),
+        format!(
+            "In {path} there is {names}, and nobody reads settings there: they are annotations of the StatefulSet, and {ENABLED} is a label. \
+             Move them to {right}."
+        ),
+    ))
+}
+
 /// Those among `keys` that nothing is made of beside `endpoints`.
 pub(super) fn beside_endpoints(keys: impl Iterator<Item = Key>) -> Vec<Finding> {
     let endpoints = Key::Endpoints.annotation();
@@ -116,6 +217,20 @@ pub(super) fn beside_endpoints(keys: impl Iterator<Item = Key>) -> Vec<Finding> 
             )
         })
         .collect()
+}
+
+/// That the share below which the alarm is lifted is not used, because nothing lifts the alarm.
+pub(super) fn without_disalarm() -> Finding {
+    let (share, switch) = (Key::DisalarmBelow.annotation(), Key::AutoDisalarm.annotation());
+    Finding::new(
+        Code::SettingUnread,
+        Key::DisalarmBelow.field(),
+        format!("{} is not used without {switch}", Key::DisalarmBelow.name()),
+        format!(
+            "{share} is not used: it says below which share of the quota the alarm NOSPACE is lifted after a run, and no run lifts it \
+             unless {switch} is \"true\". Write {switch}: \"true\", or remove {share}."
+        ),
+    )
 }
 
 fn named(keys: &[&str]) -> String {
@@ -140,6 +255,14 @@ mod tests {
     }
 
     #[test]
+    fn the_label_on_another_kind() {
+        let of = |yaml: &str| on_other_kind("Deployment", &serde_saphyr::from_str(yaml).unwrap());
+        let finding = of("{metadata: {name: e, labels: {etcd-defrag.io/enabled: 'true'}}}").unwrap();
+        insta::assert_snapshot!(format!("{}\n{}", finding.brief, finding.message));
+        assert_eq!(of("{metadata: {name: e, labels: {app: etcd}, annotations: {etcd-defrag.io/rule: x}}}"), None);
+    }
+
+    #[test]
     fn what_stands_where_nobody_reads_it() {
         let mut all = String::new();
         for yaml in [
@@ -149,6 +272,12 @@ mod tests {
             "{metadata: {name: e, labels: {etcd-defrag.io/enable: 'true'}}}",
             "{metadata: {name: e, labels: {etcd-defrag.io/Enabled: 'true'}, annotations: {etcd-defrag.io/schedule: x}}}",
             "{metadata: {name: e, annotations: {etcd-defrag.io/enabled: 'true'}}}",
+            "{metadata: {name: e, labels: {etcd-defrag.io/enabled: 'true'}}, spec: {volumeClaimTemplates: [{metadata: {name: data,
+              annotations: {etcd-defrag.io/schedule: x, other: y}}}]}}",
+            "{metadata: {name: e, labels: {etcd-defrag.io/enabled: 'true'}, annotations: {etcd-defrag.io.schedule: x,
+              etcd-defrag.com/rule: y, time-zone: UTC, other/schedule: z}}}",
+            "{metadata: {name: e, labels: {etcd-defrag/enabled: 'true'}, annotations: {schedule: x}}}",
+            "{metadata: {name: e, labels: {etcd-defrag.io/enabled: 'true'}, annotations: {etcd-defrag.io: x}}}",
         ] {
             let _ = write!(all, "{yaml}\n{}", page(yaml));
         }
@@ -157,6 +286,7 @@ mod tests {
             "{metadata: {name: e, labels: {etcd-defrag.io/enabled: 'true'}, annotations: {etcd-defrag.io/schedule: x}}}",
             "{metadata: {name: e, labels: {etcd-defrag.io/enabled: 'false'}, annotations: {etcd-defrag.io/schedule: x}}}",
             "{metadata: {name: e, labels: {app: e}}, spec: {template: {metadata: {labels: {app: e}}}}}",
+            "{metadata: {name: e, annotations: {schedule: x, time-zone: UTC, backup.example.org/schedule: y}}}",
         ] {
             assert_eq!(page(yaml), "", "{yaml}");
         }

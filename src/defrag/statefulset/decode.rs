@@ -37,7 +37,7 @@ macro_rules! plain {
     };
 }
 
-plain!(String i32 VolumeResourceRequirements);
+plain!(String i32 BTreeMap<String, String> VolumeResourceRequirements);
 
 impl<T: DeserializeOwned> Part for Option<T> {
     fn part<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -119,7 +119,8 @@ pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
     })
 }
 
-/// Labels or annotations, of `OURS` only those under our prefix. Where there are only others, the map is there and empty.
+/// Labels or annotations, of `OURS` only those under our prefix, and without a value those that are meant to be. Where there are only
+/// others, the map is there and empty.
 ///
 /// The API server sends them in order, and a map is made of a sorted list in a fraction of the time that inserting takes.
 struct Strings<const OURS: bool>(Vec<(String, String)>);
@@ -142,7 +143,9 @@ impl Part for Ours {
 
 impl<'de> Deserialize<'de> for Ours {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Strings::<true>::deserialize(deserializer).map(|ours| Self(ours.into()))
+        let Strings(mut list) = Strings::<true>::deserialize(deserializer)?;
+        list.retain(|(key, _)| keys::name_of(key).is_some());
+        Ok(Self(list.into_iter().collect()))
     }
 }
 
@@ -167,10 +170,14 @@ impl<'de, const OURS: bool> Visitor<'de> for Strings<OURS> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
         while let Some(key) = map.next_key::<String>()? {
-            if OURS && keys::name_of(&key).is_none() {
-                map.next_value::<IgnoredAny>()?;
-            } else {
+            if !OURS || keys::name_of(&key).is_some() {
                 self.0.push((key, map.next_value()?));
+                continue;
+            }
+            map.next_value::<IgnoredAny>()?;
+            // That it is there is reported; nobody reads what it says.
+            if keys::meant(&key).is_some() {
+                self.0.push((key, String::new()));
             }
         }
         Ok(self)
@@ -205,6 +212,8 @@ mod tests {
         let ours = |key: &str| Some(BTreeMap::from([(key.to_owned(), "x".to_owned())]));
         assert_eq!(annotations(json!({"etcd-defrag.io/rule": "x", "a": "b", "c": 1})), ours("etcd-defrag.io/rule"));
         assert_eq!(annotations(json!({"Etcd-Defrag.io/rule": "x", "a": "b"})), ours("Etcd-Defrag.io/rule"));
+        let meant = Some(BTreeMap::from([("etcd-defrag/rule".to_owned(), String::new())]));
+        assert_eq!(annotations(json!({"etcd-defrag/rule": "x", "a": "b"})), meant);
         assert_eq!(annotations(json!({"a": "b"})), Some(BTreeMap::new()), "a patch adds to it and replaces it not");
         assert_eq!(annotations(json!(null)), None);
     }

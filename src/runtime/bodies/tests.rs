@@ -29,8 +29,8 @@ fn stalled(bytes: usize) -> Body {
 }
 
 fn read(bodies: &Bodies, from: &str, body: Body) -> JoinHandle<Result<Held, Unread>> {
-    let (bodies, client) = (bodies.clone(), client(from));
-    tokio::spawn(async move { bodies.read(body, Some(client), LIMIT, Instant::now() + Duration::from_secs(10)).await })
+    let (bodies, from) = (bodies.clone(), (Some(client(from)), HangUp::default()));
+    tokio::spawn(async move { bodies.read(body, from, LIMIT, Instant::now() + Duration::from_secs(10)).await })
 }
 
 fn used(bodies: &Bodies) -> usize {
@@ -57,6 +57,29 @@ async fn a_whole_body_is_read_and_its_bytes_are_given_back() {
     assert_eq!(used(&bodies), OVERHEAD);
     drop(answer);
     assert_eq!(used(&bodies), 0);
+}
+
+/// An answer that is not taken may have been small; what it costs the others is its place in the budget.
+#[tokio::test(start_paused = true)]
+async fn the_address_that_takes_no_answers_makes_room_with_a_whole_connection() {
+    let bodies = Bodies::new(5 * OVERHEAD, CapacityMetrics::default().meter(Resource::BodyBytes, 5 * OVERHEAD));
+    let connections = [HangUp::default(), HangUp::default()];
+    let mut untaken = Vec::new();
+    for number in 0..4 {
+        let from = (Some(client("10.0.0.1")), connections[number / 2].clone());
+        let held = bodies.read(Body::from("{}"), from, LIMIT, Instant::now() + Duration::from_secs(1)).await.unwrap();
+        assert!(held.stay());
+        untaken.push(held.into_answer());
+    }
+    let other = read(&bodies, "10.0.0.2", Body::from(vec![b'x'; OVERHEAD]));
+    sleep(2 * GRACE).await;
+    assert!(!other.is_finished(), "answers that are held back by us are nobody's fault");
+    untaken.iter().for_each(Share::answered);
+    connections[0].asked().await;
+    // The connection goes with all that it has.
+    drop(untaken.drain(..2));
+    assert!(other.await.unwrap().is_ok());
+    assert!(connections[1].asked().now_or_never().is_none(), "one connection was enough");
 }
 
 #[tokio::test(start_paused = true)]

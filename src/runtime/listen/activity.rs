@@ -1,6 +1,7 @@
 //! What a connection is doing, to tell a client that stalls from one that is merely idle.
 
 use std::{
+    collections::BTreeMap,
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -32,28 +33,36 @@ struct Progress {
     reading: usize,
     /// Requests that we owe an answer.
     working: usize,
-    /// Answers that the client has not taken yet.
-    answering: usize,
+    /// Answers that the client has not taken yet, by the number of the request, and when it last took a part of each.
+    answering: BTreeMap<u64, Instant>,
+    /// The next request's number.
+    next: u64,
     served: bool,
     proven: bool,
     header_started: bool,
     /// Since when the client has been owing something, where it does.
     since: Instant,
-    /// When the client last took a part of an answer, where there is one.
-    took: Instant,
 }
 
 impl Progress {
-    fn count(&mut self, stage: Stage) -> &mut usize {
+    fn enter(&mut self, stage: Stage, number: u64, now: Instant) {
         match stage {
-            Stage::Reading => &mut self.reading,
-            Stage::Working => &mut self.working,
-            Stage::Answering => &mut self.answering,
+            Stage::Reading => self.reading += 1,
+            Stage::Working => self.working += 1,
+            Stage::Answering => drop(self.answering.insert(number, now)),
         }
     }
 
-    const fn in_flight(&self) -> usize {
-        self.reading + self.working + self.answering
+    fn leave(&mut self, stage: Stage, number: u64) {
+        match stage {
+            Stage::Reading => self.reading -= 1,
+            Stage::Working => self.working -= 1,
+            Stage::Answering => drop(self.answering.remove(&number)),
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.reading + self.working + self.answering.len()
     }
 }
 
@@ -63,12 +72,12 @@ impl Activity {
         let progress = Progress {
             reading: 0,
             working: 0,
-            answering: 0,
+            answering: BTreeMap::new(),
+            next: 0,
             served: false,
             proven: false,
             header_started: false,
             since: now,
-            took: now,
         };
         Arc::new(Self { multiplexed, progress: Mutex::new(progress) })
     }
@@ -86,7 +95,9 @@ impl Activity {
         progress.reading += 1;
         progress.served = true;
         progress.header_started = false;
-        Arc::new(Exchange { activity: Arc::clone(self), stage: Mutex::new(Stage::Reading) })
+        let number = progress.next;
+        progress.next += 1;
+        Arc::new(Exchange { activity: Arc::clone(self), number, stage: Mutex::new(Stage::Reading) })
     }
 
     /// A valid review was answered.
@@ -118,7 +129,7 @@ impl Activity {
     /// Whether the client has used up its time; never while we owe it an answer, or a body has time left.
     pub(super) fn expired(&self, limits: &ServerLimits, closing: bool) -> bool {
         let progress = self.progress();
-        if progress.answering > 0 && progress.took.elapsed() >= limits.headers {
+        if progress.answering.values().any(|took| took.elapsed() >= limits.headers) {
             return true;
         }
         let allowed = match progress.in_flight() {
@@ -142,6 +153,7 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Exchange {
     activity: Arc<Activity>,
+    number: u64,
     stage: Mutex<Stage>,
 }
 
@@ -159,7 +171,9 @@ impl Exchange {
 
     /// The client takes a part of the answer.
     pub(super) fn taken(&self) {
-        self.activity.progress().took = Instant::now();
+        if let Some(took) = self.activity.progress().answering.get_mut(&self.number) {
+            *took = Instant::now();
+        }
     }
 
     fn go_on(&self, from: Stage, to: Stage) {
@@ -170,11 +184,8 @@ impl Exchange {
         *stage = to;
         let mut progress = self.activity.progress();
         let now = Instant::now();
-        if to == Stage::Answering && progress.answering == 0 {
-            progress.took = now;
-        }
-        *progress.count(from) -= 1;
-        *progress.count(to) += 1;
+        progress.leave(from, self.number);
+        progress.enter(to, self.number, now);
         if progress.working == 0 {
             progress.since = now;
         }
@@ -185,7 +196,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let stage = *self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         let mut progress = self.activity.progress();
-        *progress.count(stage) -= 1;
+        progress.leave(stage, self.number);
         progress.since = Instant::now();
     }
 }

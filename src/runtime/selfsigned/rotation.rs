@@ -31,13 +31,13 @@ use super::{
     issue_between,
     plan::{BACKDATED, LIFETIME, Plan, Situation, plan},
     secret_store::{Found, Leaf, Stored, read},
-    watched::{One, by_name},
 };
 use crate::runtime::{
     api_error,
     backoff::Pauses,
     tls::{self, Certificates},
     watch::why,
+    watched::{One, by_name},
 };
 
 /// How often the time is looked at.

@@ -31,7 +31,7 @@ impl EtcdPods<'_> {
     pub fn log(&self, pod: &str, previous: bool) -> Vec<EtcdLog> {
         let previous = format!("--previous={previous}");
         let text = self.plane.kubectl_ok(&["-n", &self.namespace, "logs", pod, "-c", "etcd", &previous]);
-        text.lines().filter_map(parse).collect()
+        read(&text)
     }
 
     /// Every defragmentation that the members' containers have logged since they
@@ -46,7 +46,7 @@ impl EtcdPods<'_> {
 }
 
 /// The defragmentations in the log of one member.
-pub(super) fn defragmentations(pod: &str, log: &[EtcdLog]) -> Vec<Defragmentation> {
+pub(crate) fn defragmentations(pod: &str, log: &[EtcdLog]) -> Vec<Defragmentation> {
     let mut found: Vec<Defragmentation> = Vec::new();
     for line in log {
         match line.message.as_str() {
@@ -60,6 +60,11 @@ pub(super) fn defragmentations(pod: &str, log: &[EtcdLog]) -> Vec<Defragmentatio
         }
     }
     found
+}
+
+/// What a member has logged.
+pub(crate) fn read(text: &str) -> Vec<EtcdLog> {
+    text.lines().filter_map(parse).collect()
 }
 
 fn parse(text: &str) -> Option<EtcdLog> {

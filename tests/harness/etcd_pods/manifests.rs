@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::chown, path::PathBuf};
 use serde_json::{Value, json};
 
 use super::{
-    super::{ETCD_IMAGE, etcd_cluster::PATIENT},
+    super::{etcd_cluster::PATIENT, etcd_image},
     EtcdPods,
     certificates::{ADMIN_CERT, ADMIN_KEY},
 };
@@ -99,7 +99,7 @@ impl EtcdPods<'_> {
         }
         let variable = |name: &str, field: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}});
         let mut container = json!({
-            "name": "etcd", "image": ETCD_IMAGE, "imagePullPolicy": "IfNotPresent",
+            "name": "etcd", "image": etcd_image(), "imagePullPolicy": "IfNotPresent",
             "command": self.command(), "resources": options.resources, "volumeMounts": mounts,
             "env": [variable("POD_NAME", "metadata.name"), variable("POD_NAMESPACE", "metadata.namespace")],
             "ports": [

@@ -67,7 +67,10 @@ impl History {
         // Suspended for want of members, or of anything that could be in force, it says nothing of what was asked for.
         let codes = notes["etcd-defrag.io/findings"].as_str().unwrap_or_default();
         let container = &live["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0];
-        if container["args"][0] == "--endpoints=" || codes.split(',').any(|code| code == "nothing-in-force") {
+        if container["args"][0] == "--endpoints="
+            || codes.split(',').any(|code| code == "nothing-in-force")
+            || !notes["etcd-defrag.io/paused"].is_null()
+        {
             self.suspended.insert(false);
         }
         if self.doubtful || notes[IN_FORCE].is_null() {

@@ -125,13 +125,14 @@ impl Oracle {
         if let Some(suspend) = settings::suspension(&look, &policy) {
             suspended = BTreeSet::from([suspend]);
         }
+        let paused = state.store.get(&events::pause()).is_some();
         let mut cronjobs = Vec::new();
         for in_force in possible.iter().flatten() {
             for facts in facts {
                 for suspend in &suspended {
                     // What was known of an etcd without members does not lead to members that came back.
                     let nothing = in_force.settings.held || (facts.members == 0 && look.facts.members > 0);
-                    let suspend = *suspend || nothing || facts.members == 0;
+                    let suspend = *suspend || nothing || facts.members == 0 || paused;
                     let spec = cronjob::spec((namespace, name), facts, &in_force.settings, &policy, suspend);
                     // A quota that is out of sight is the one that was known.
                     let mut findings = findings(&look, &policy, seen.or(facts.quota));

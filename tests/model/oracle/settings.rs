@@ -133,8 +133,9 @@ pub(crate) fn findings(look: &Look, policy: &Governing, quota: Option<u64>) -> B
         _ => None,
     });
     if look.given("rule") == Some(LARGE_RULE) {
-        found.extend(quota.map(|_| "rule-constant-suspect"));
-        found.extend(quota.filter(|quota| *quota == SMALL_QUOTA).map(|_| "rule-never-true"));
+        // A round size above half of the quota may well be meant.
+        let is_beyond = quota == Some(SMALL_QUOTA);
+        found.extend(["rule-constant-suspect", "rule-never-true"].into_iter().filter(|_| is_beyond));
     }
     found
 }

@@ -1,6 +1,6 @@
 //! An etcd of one member, as small as what is special about it allows.
 
-use harness::{Authority, ETCD_IMAGE, Pair, certificate};
+use harness::{Authority, Pair, certificate, etcd_image};
 use serde_json::{Value, json};
 
 /// The user of the image.
@@ -120,7 +120,7 @@ impl Shape {
                 "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 5,
                 "securityContext": {"runAsNonRoot": true, "fsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}},
                 "containers": [{
-                    "name": "etcd", "image": ETCD_IMAGE, "imagePullPolicy": "IfNotPresent",
+                    "name": "etcd", "image": etcd_image(), "imagePullPolicy": "IfNotPresent",
                     "command": self.command(namespace, quota), "env": env, "volumeMounts": mounts,
                     "resources": {"requests": {"cpu": "10m"}},
                     "ports": [{"name": "client", "containerPort": 2379}],
@@ -142,6 +142,10 @@ impl Shape {
             // A test's data need not outlive a power cut.
             "--unsafe-no-fsync".to_owned(),
         ];
+        if self.password.is_some() {
+            // The password counts only where something reads it; here etcd takes its path for the token of the cluster.
+            command.push("--initial-cluster-token=$(ETCD_ROOT_PASSWORD_FILE)".to_owned());
+        }
         let Some(tls) = self.tls else {
             command.push(format!("--listen-client-urls={listen}"));
             return command;

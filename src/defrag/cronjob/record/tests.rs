@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::*;
+use super::{super::names::MANAGER, *};
 use crate::defrag::{Surroundings, assess, cronjob::live::Live, policy::Governing, statefulset::StatefulSet};
 
 fn built(annotations: &[(&str, &str)]) -> CronJob {

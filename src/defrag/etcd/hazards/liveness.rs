@@ -22,6 +22,7 @@ pub(super) fn judge(etcd: &Etcd, quota: &Quota, needed: Duration) -> Option<Find
             }
             timeout => format!("every {interval} s, {threshold} failures, each after {timeout} s"),
         };
+        let pace = probe.gives_up.as_ref().map_or(pace.clone(), |why| format!("{pace}, when {why}"));
         Finding::new(
             Code::LivenessTooEager,
             probe.field.clone(),

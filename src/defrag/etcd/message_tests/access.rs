@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{container, json_merge, message, plain, statefulset, with_args, with_container, with_tls};
+use super::{codes, container, json_merge, message, plain, statefulset, with_args, with_container, with_tls};
 use crate::defrag::{
-    etcd::{Login, Overrides, discover},
+    etcd::{CaSecret, Login, Overrides, discover},
     finding::{Code, Finding, Severity},
     keys::Key,
     statefulset::StatefulSet,
@@ -76,6 +76,7 @@ fn the_login_of_bitnamis_image_may_stand_in_its_environment() {
         login(&sts)
     };
     let allows = |value: &str| json!([{"name": "ALLOW_NONE_AUTHENTICATION", "value": value}]);
+    let flags = |value: &str| json!([{"name": "ALLOW_NONE_AUTHENTICATION", "value": "yes"}, {"name": "ETCD_EXTRA_AUTH_FLAGS", "value": value}]);
     let secret = json!([{"secretRef": {"name": "auth"}}]);
     let prefixed =
         json!([{"secretRef": {"name": "auth"}, "prefix": "ETCD_"}, {"configMapRef": {"name": "c"}, "prefix": "X_"}]);
@@ -83,8 +84,14 @@ fn the_login_of_bitnamis_image_may_stand_in_its_environment() {
         (allows("no"), secret.clone(), Some((true, Some("ETCD_ROOT_PASSWORD")))),
         (allows("no"), json!([]), Some((true, None))),
         (allows("false"), prefixed.clone(), Some((true, Some("ROOT_PASSWORD")))),
-        (allows("yes"), secret.clone(), None),
-        (allows("True"), secret.clone(), None),
+        // A password switches authentication on, whatever this says.
+        (allows("yes"), secret.clone(), Some((false, Some("ETCD_ROOT_PASSWORD")))),
+        (allows("True"), json!([{"secretRef": {"name": "auth"}, "prefix": "X_"}]), None),
+        (allows("yes"), json!([{"configMapRef": {"name": "auth"}}]), None),
+        (flags("--user=root:pw"), json!([]), Some((true, None))),
+        (flags("--insecure-skip-tls-verify --user root:pw"), json!([]), Some((true, None))),
+        (flags("$(X)"), json!([{"configMapRef": {"name": "x"}}]), Some((false, None))),
+        (flags("--insecure-skip-tls-verify"), json!([]), None),
         (json!([]), secret.clone(), Some((false, Some("ETCD_ROOT_PASSWORD")))),
         (json!([]), json!([{"configMapRef": {"name": "auth"}}]), Some((false, None))),
         (json!([]), json!([{"secretRef": {"name": "auth"}, "prefix": "X_"}]), None),
@@ -133,8 +140,12 @@ fn whether_clients_need_a_certificate_is_said_as_far_as_it_is_seen() {
         &with_args(&["--advertise-client-urls=https://$(POD).etcd-headless.ns.svc:2379"]),
         &Overrides::default(),
     );
+    let mut probed = with_tls(&["--cert-file=/certs/tls.crt", "--trusted-ca-file=/certs/ca.crt", "--client-cert-auth"]);
+    let probe = json!({"failureThreshold": 60, "exec": {"command": ["etcdctl", "--cert=/certs/tls.crt", "--key=/certs/tls.key", "endpoint", "health"]}});
+    probed.spec.template.spec.containers[0].liveness_probe = serde_json::from_value(probe).unwrap();
+    message("client-of-a-probe", &probed, &Overrides::default());
     let file = with_args(&["--config-file=/etc/etcd.yaml"]);
-    let urls = (0..3).map(|ordinal| format!("https://etcd-{ordinal}.x:2379")).collect();
+    let urls = (0..3).map(|ordinal| format!("https://etcd-{ordinal}.etcd-headless:2379")).collect();
     let stated = Overrides { endpoints: Some(urls), quota: Some(1 << 31), ..Overrides::default() };
     message("tls-in-a-configuration-file", &file, &stated);
     let ca = crate::defrag::etcd::CaSecret { name: "ca".into(), key: None };
@@ -166,29 +177,128 @@ fn the_same_host_in_several_kubernetes_clusters() {
     assert_eq!(plain(&with_args(&[same])).findings, []);
 }
 
-/// Locked to what is discovered means the pods of this StatefulSet, whatever its pod template says.
+/// A run goes to the pods of this StatefulSet, and none of them has a name in another namespace.
 #[test]
-fn locked_addresses_stay_in_the_namespace() {
-    let advertised = |host: &str, locked: &[Key], replicas: i32| {
+fn addresses_stay_in_the_namespace() {
+    let advertised = |host: &str, replicas: i32| {
         let mut sts = with_args(&[&format!("--advertise-client-urls=http://{host}:2379")]);
         sts.spec.replicas = Some(replicas);
-        let overrides = Overrides { locked: locked.iter().copied().collect(), ..Overrides::default() };
-        let discovery = discover(&sts, &overrides);
-        let said = discovery.findings.iter().any(|finding| finding.code == Code::KeyLocked && !finding.denies());
-        (discovery.etcd.unwrap().endpoints[0].clone(), said)
+        let discovery = discover(&sts, &Overrides::default());
+        let said = discovery.findings.iter().any(|finding| finding.code == Code::AdvertisedUnreachable);
+        let etcd = discovery.etcd.unwrap();
+        assert_eq!(etcd.skips_health_check, said, "the engine would dial what is advertised: {host}");
+        (etcd.endpoints[0].clone(), said)
     };
-    let ours = "http://etcd-0.etcd-headless.ns.svc:2379".to_owned();
-    for locked in [Key::Endpoints, Key::Service] {
-        assert_eq!(advertised("$(POD).x.other.svc", &[locked], 3), (ours.clone(), true));
-        assert_eq!(advertised("$(POD).x.other.svc.cluster.local", &[locked], 3), (ours.clone(), true));
-        assert_eq!(advertised("victim.other.svc", &[locked], 1), (ours.clone(), true));
+    let ours = || "http://etcd-0.etcd-headless.ns.svc:2379".to_owned();
+    for host in [
+        "$(POD).x.other.svc",
+        "$(POD).x.other.svc.cluster.local",
+        "etcd-0.etcd-headless.OTHER",
+        "$(POD).etcd-headless.other",
+    ] {
+        assert_eq!(advertised(host, 3), (ours(), true), "{host}");
     }
-    assert_eq!(advertised("$(POD).x.ns.svc", &[Key::Endpoints], 3), ("http://etcd-0.x.ns.svc:2379".to_owned(), false));
-    assert_eq!(advertised("$(POD).x.other.svc", &[], 3), ("http://etcd-0.x.other.svc:2379".to_owned(), false));
-    let overrides = Overrides { locked: [Key::Endpoints].into(), ..Overrides::default() };
+    assert_eq!(advertised("victim.other.svc", 1), (ours(), true));
+    for (host, expected) in [
+        ("$(POD).etcd-headless.ns.svc", "etcd-0.etcd-headless.ns.svc"),
+        ("$(POD).etcd-headless.ns", "etcd-0.etcd-headless.ns"),
+        ("$(POD).x.example.org", "etcd-0.x.example.org"),
+        ("$(POD).x.example", "etcd-0.x.example"),
+    ] {
+        assert_eq!(advertised(host, 3), (format!("http://{expected}:2379"), false), "{host}");
+    }
     message(
-        "locked-and-elsewhere",
+        "advertised-in-another-namespace",
         &with_args(&["--advertise-client-urls=http://$(POD).x.other.svc:2379"]),
-        &overrides,
+        &Overrides::default(),
     );
+}
+
+/// What is locked changes nothing of that, and what peers and clients in the pod are told counts as little.
+#[test]
+fn no_other_url_leads_into_another_namespace() {
+    for flag in ["--initial-advertise-peer-urls", "--initial-cluster"] {
+        let value = if flag == "--initial-cluster" {
+            "a=http://etcd-0.x.other.svc:2380,b=http://etcd-1.x.other.svc:2380"
+        } else {
+            "http://$(POD).x.other.svc:2380"
+        };
+        let sts = with_args(&["--advertise-client-urls=http://front:2379", &format!("{flag}={value}")]);
+        let endpoints = plain(&sts).etcd.unwrap().endpoints;
+        assert_eq!(endpoints[0], "http://etcd-0.etcd-headless.ns.svc:2379", "{flag}");
+    }
+}
+
+/// Whoever applies it chooses.
+#[test]
+fn a_manifest_that_names_no_namespace_may_be_in_any() {
+    let mut sts = with_args(&["--advertise-client-urls=http://$(POD).etcd-headless.other.svc:2379"]);
+    assert_eq!(plain(&sts).etcd.unwrap().endpoints[0], "http://etcd-0.etcd-headless.ns.svc:2379");
+    sts.metadata.namespace = None;
+    assert_eq!(plain(&sts).etcd.unwrap().endpoints[0], "http://etcd-0.etcd-headless.other.svc:2379");
+}
+
+/// Members sign their own certificates: no authority makes a run succeed.
+#[test]
+fn no_ca_secret_helps_where_members_sign_for_themselves() {
+    let auto = ["--auto-tls", "--listen-client-urls=https://0.0.0.0:2379"];
+    let url = "--advertise-client-urls=https://$(POD).etcd-headless.ns.svc:2379";
+    let is_unknown = |args: &[&str], named: bool| {
+        let ca_secret = named.then(|| CaSecret { name: "ca".to_owned(), key: None });
+        let overrides = Overrides { ca_secret, ..Overrides::default() };
+        let args: Vec<&str> = args.iter().copied().chain([url]).collect();
+        codes(&with_args(&args), &overrides).contains(&Code::TlsSecretUnknown)
+    };
+    assert!(is_unknown(&auto, false) && is_unknown(&auto, true));
+    let own = ["--auto-tls", "--listen-client-urls=https://0.0.0.0:2379", "--cert-file=/certs/tls.crt"];
+    assert!(!is_unknown(&own, true), "etcd takes the certificate that it is given");
+}
+
+/// Whoever names every member by another name than the one that is advertised has a certificate with that name.
+#[test]
+fn the_advertised_urls_are_not_dialled_where_endpoints_name_others() {
+    let skips = |advertised: &str, stated: &str, scheme: &str| {
+        let mut etcd = container(&[
+            &format!("--listen-client-urls={scheme}://0.0.0.0:2379"),
+            &format!("--advertise-client-urls={scheme}://{advertised}:2379"),
+        ]);
+        let hidden = json!({"name": "HIDDEN", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}});
+        etcd["env"].as_array_mut().unwrap().push(hidden);
+        let sts = with_container(etcd);
+        let endpoints = (0..3).map(|member| format!("{scheme}://{}:2379", stated.replace('N', &member.to_string())));
+        let overrides = Overrides { endpoints: Some(endpoints.collect()), ..Overrides::default() };
+        discover(&sts, &overrides).etcd.unwrap().skips_health_check
+    };
+    let advertised = "$(POD).etcd-headless.ns.svc";
+    assert!(skips(advertised, "etcd-N.etcd-headless.ns", "https"));
+    assert!(skips(advertised, "mN.example.org", "https"));
+    assert!(!skips(advertised, "etcd-N.etcd-headless.ns.svc", "https"));
+    assert!(!skips(advertised, "etcd-N.etcd-headless.ns", "http"), "no certificate is checked");
+    assert!(!skips("$(HIDDEN)", "etcd-N.etcd-headless.ns", "https"), "it may be the same");
+}
+
+/// The label of the StatefulSet can be changed by whoever writes its metadata, and no Secret is chosen by that.
+#[test]
+fn no_label_of_the_object_chooses_a_secret() {
+    let client = |metadata: Value, selector: Value| {
+        let args = [
+            "--initial-cluster-token=kamaji",
+            "--listen-client-urls=https://0.0.0.0:2379",
+            "--advertise-client-urls=https://$(POD).etcd.ns.svc:2379",
+            "--client-cert-auth=true",
+            "--trusted-ca-file=/certs/ca.crt",
+            "--cert-file=/certs/server.pem",
+            "--key-file=/certs/server-key.pem",
+        ];
+        let volumes = json!([{"name": "certs", "secret": {"secretName": "etcd-certs"}}]);
+        let spec = json!({"selector": {"matchLabels": selector}, "template": {"spec": {"containers": [container(&args)], "volumes": volumes}}});
+        let sts = statefulset(json!({"metadata": {"labels": metadata}, "spec": spec}));
+        plain(&sts).etcd.unwrap().tls.unwrap().client.unwrap().name
+    };
+    let chart = json!({"app.kubernetes.io/name": "kamaji-etcd"});
+    let own = json!({"app": "etcd"});
+    assert_eq!(client(own.clone(), own.clone()), "root-client-certs");
+    assert_eq!(client(chart.clone(), own.clone()), "root-client-certs");
+    assert_eq!(client(chart.clone(), chart.clone()), "etcd-root-client-certs");
+    assert_eq!(client(own, chart), "etcd-root-client-certs");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{plain, with_args, with_tls};
+use super::{all_findings, container, json_merge, plain, statefulset, with_args, with_tls};
 use crate::defrag::{
     etcd::{CaSecret, ClientSecret, Kind, ObjectKey, Overrides, SecretPair, discover},
     field::Field,
@@ -32,6 +32,50 @@ fn whether_a_certificate_is_asked_for_may_stand_elsewhere() {
     assert_eq!(finding.code, Code::TlsSecretUnknown);
     assert!(finding.message.starts_with("Whether this etcd accepts only clients with a certificate cannot be seen"));
     assert!(!finding.denies(), "TLS without client certificates is no dead end");
+}
+
+/// Pods that name only themselves are as many etcds.
+#[test]
+fn pods_that_are_an_etcd_each() {
+    let each = |list: &str, replicas: i32| {
+        let mut sts =
+            with_args(&["--quota-backend-bytes=2147483648", "--name=$(POD)", &format!("--initial-cluster={list}")]);
+        sts.spec.replicas = Some(replicas);
+        let findings = all_findings(&sts, &Overrides::default());
+        let single = findings.into_iter().find(|finding| finding.code == Code::SingleMember);
+        single.map(|finding| finding.field.to_string())
+    };
+    let itself = "$(POD)=http://$(POD).etcd-headless.ns.svc:2380";
+    let list = Some("spec.template.spec.containers[0].args".to_owned());
+    assert_eq!(each(itself, 3), list);
+    assert_eq!(each(itself, 1), Some("spec.replicas".to_owned()));
+    assert_eq!(
+        each("etcd-0=http://etcd-0.etcd-headless:2380", 3),
+        None,
+        "the flag may be older than the other members"
+    );
+    assert_eq!(each(&format!("{itself},$(OTHERS)"), 3), None);
+    assert_eq!(each("$(POD)=http://$(POD).etcd-headless:2380,etcd-1=http://etcd-1.etcd-headless:2380", 3), None);
+}
+
+/// A pod that calls itself by its full name advertises that.
+#[test]
+fn a_hostname_with_the_domain() {
+    let found = |patch: serde_json::Value| {
+        let script = "exec etcd --data-dir=/data --listen-client-urls=http://0.0.0.0:2379 \
+                      --advertise-client-urls=http://$(hostname):2379";
+        let mut container = container(&[]);
+        container["command"] = json!(["sh", "-c", script]);
+        let mut whole = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        json_merge(&mut whole, patch);
+        let discovery = plain(&statefulset(whole));
+        let codes: Vec<Code> = discovery.findings.iter().map(|finding| finding.code).collect();
+        (discovery.etcd.unwrap().endpoints[0].clone(), codes)
+    };
+    let full = || json!({"spec": {"template": {"spec": {"setHostnameAsFQDN": true}}}});
+    let url = "http://etcd-0.etcd-headless.ns.svc:2379".to_owned();
+    assert_eq!(found(full()), (url.clone(), vec![]));
+    assert_eq!(found(json!({})), (url, vec![Code::AdvertisedUnreachable]));
 }
 
 /// Whoever names more members than there are pods knows of others.

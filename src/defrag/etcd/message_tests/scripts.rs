@@ -38,6 +38,51 @@ fn what_is_hidden_is_named() {
     hidden["env"] = json!([{"name": "PORT", "valueFrom": {"configMapKeyRef": {"name": "x", "key": "port"}}}]);
     message("port-hidden", &with_container(hidden), &none);
 
+    let behind = format!("exec etcd --quota-backend-bytes=2147483648 {urls} $EXTRA");
+    let mut behind = by_script(&behind);
+    behind["envFrom"] = json!([{"configMapRef": {"name": "extra"}}]);
+    message("flags-behind", &with_container(behind), &none);
+    let branch = format!("if x; then Q=--quota-backend-bytes=1; fi; exec etcd --quota-backend-bytes=2 {urls} $Q");
+    message("quota-in-a-branch", &with_container(by_script(&branch)), &none);
+    let mut word = container(&["--quota-backend-bytes=2147483648", "$(EXTRA)"]);
+    word["envFrom"] = json!([{"configMapRef": {"name": "extra"}}]);
+    message("flag-behind", &with_container(word), &none);
+
+    let mut beaten = by_script(&format!("exec etcd $EXTRA {urls}"));
+    let quota = json!({"name": "ETCD_QUOTA_BACKEND_BYTES", "value": "4294967296"});
+    beaten["env"] = json!([quota]);
+    beaten["envFrom"] = json!([{"configMapRef": {"name": "extra"}}]);
+    message("flags-beside-a-variable", &with_container(beaten), &none);
+    let mut word = container(&["$(EXTRA)"]);
+    word["env"] = json!([quota]);
+    word["envFrom"] = json!([{"configMapRef": {"name": "extra"}}]);
+    message("flag-beside-a-variable", &with_container(word), &none);
+    let mut list = container(&[]);
+    list["env"].as_array_mut().unwrap().extend([
+        json!({"name": "ETCD_QUOTA_BACKEND_BYTES", "value": "$(Q)"}),
+        json!({"name": "Q", "value": "4294967296"}),
+    ]);
+    message("variable-behind", &with_container(list), &none);
+    message("variable-missing", &with_container(container(&["--quota-backend-bytes=$(Q)"])), &none);
+
+    let composed =
+        format!("for z in a b; do P=$P,etcd-$z=http://etcd-$z:2380; done; exec etcd --initial-cluster $P {urls}");
+    let mut one = with_container(by_script(&composed));
+    one.spec.replicas = Some(1);
+    message("members-not-in-view", &one, &none);
+
+    for (name, listens) in [("advertises-without-tls", "https"), ("advertises-tls", "http")] {
+        let advertised = if listens == "http" { "https" } else { "http" };
+        let args = [
+            "--quota-backend-bytes=2147483648".to_owned(),
+            format!("--listen-client-urls={listens}://0.0.0.0:2379"),
+            format!("--advertise-client-urls={advertised}://$(POD).etcd-headless:2379"),
+            "--cert-file=/certs/tls.crt".to_owned(),
+        ];
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        message(name, &with_container(container(&args)), &none);
+    }
+
     let listens = ["--quota-backend-bytes=2147483648", "--listen-client-urls=http://0.0.0.0:4001"];
     message("listens-on-another-port", &with_container(container(&listens)), &none);
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::defrag::statefulset::{EnvFrom, EnvVar, NameRef, PodSpec};
 
 fn read(container: &Container) -> Options {
-    Options::read(container, "c", "ns", &Files::of(&PodSpec::default()))
+    Options::read(container, "c", &Home::plain("ns"), &Files::of(&PodSpec::default()))
 }
 
 fn container(command: &[&str], args: &[&str]) -> Container {
@@ -76,7 +76,7 @@ fn a_volume_brings_a_configuration_file_to_where_the_image_looks_for_it() {
             containers: [{{name: etcd, image: bitnami/etcd:3.6, volumeMounts: [{mount}]}}]}}"
         );
         let pod: PodSpec = serde_saphyr::from_str(&pod).unwrap();
-        Options::read(&pod.containers[0], "c", "ns", &Files::of(&pod)).has_config_file()
+        Options::read(&pod.containers[0], "c", &Home::plain("ns"), &Files::of(&pod)).has_config_file()
     };
     let folder = "{name: conf, mountPath: /opt/bitnami/etcd/conf/}";
     let file = "{name: conf, mountPath: /opt/bitnami/etcd/conf/etcd.yaml, subPath: a.yaml}";
@@ -118,6 +118,68 @@ fn what_cannot_hide_a_flag_hides_none() {
     assert_eq!(unreadable(secret, "etcd, --name, $(A)"), None, "the value of the flag in front of it");
     assert!(unreadable(secret, "etcd, --client-cert-auth, $(A)").is_some());
     assert!(unreadable(secret, "etcd, $(A)").is_some());
+}
+
+#[test]
+fn a_word_that_may_be_a_flag_hides_the_variables() {
+    let find = |words: &str| {
+        let env = "{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}, {name: ETCD_X, value: '1'}";
+        let container = format!("{{name: etcd, env: [{env}], {words}}}");
+        let options = read(&serde_saphyr::from_str(&container).unwrap());
+        let setting = options.get("x").unwrap();
+        (setting.value.clone().replace('\u{E001}', "?"), setting.place())
+    };
+    for (words, expected) in [
+        ("command: [etcd, --a=1]", "1"),
+        ("command: [etcd, --a, $(A)]", "1"),
+        ("command: [etcd, --client-cert-auth, $(A)]", "?"),
+        ("command: [etcd, $(A), --a=1]", "?"),
+        ("command: [etcd, $(A), --x=2]", "2"),
+        ("command: [sh, -c, 'etcd --a=$A']", "1"),
+        ("command: [sh, -c, 'etcd $A --a=1']", "?"),
+        ("command: [sh, -c, 'etcd $A --x=2']", "2"),
+        ("command: [sh, -c, 'ETCD_X=2 etcd']", "2"),
+        ("command: [sh, -c, 'ETCD_X=2 etcd $A']", "?"),
+        ("command: [sh, -c, 'F=$(x y); etcd $F']", "?"),
+        ("command: [sh, -c, 'if y; then F=--x=2; fi; etcd $F']", "?"),
+        ("command: [sh, -c, 'if y; then F=--a=2; fi; etcd $F']", "1"),
+        ("args: [$(A)]", "?"),
+        ("command: [/opt/bitnami/scripts/etcd/run.sh, $(A)]", "?"),
+        ("command: [/start.sh, $(A)]", "?"),
+    ] {
+        assert_eq!(find(words).0, expected, "{words}");
+    }
+    assert_eq!(
+        find("command: [etcd], args: [$(A)]").1,
+        "the object that a variable that may hold a flag in place of ETCD_X of c.args refers to"
+    );
+    assert_eq!(
+        find("command: [sh, -c], args: [etcd $A]").1,
+        "the part of the script in c.args that sets a flag in place of ETCD_X"
+    );
+}
+
+#[test]
+fn bitnamis_image_takes_variables_from_files() {
+    let read = |env: &str| {
+        let container = format!("{{name: etcd, image: bitnami/etcd:3.6, env: [{env}]}}");
+        read(&serde_saphyr::from_str(&container).unwrap())
+    };
+    let urls = "{name: ETCD_LISTEN_CLIENT_URLS, value: 'http://0.0.0.0:2379'}";
+    let value = |env: &str, flag: &str| read(&format!("{urls}, {env}")).get(flag).map(|setting| setting.value.clone());
+    let hidden = Some("\u{E001}".to_owned());
+    assert_eq!(value("{name: ETCD_LISTEN_CLIENT_URLS_FILE, value: /s/urls}", "listen-client-urls"), hidden);
+    assert_eq!(value("{name: ETCD_CERT_FILE_FILE, value: /s/cert}", "cert-file"), hidden);
+    assert_eq!(value("{name: ETCD_CERT_FILE, value: /s/cert}", "cert-file"), Some("/s/cert".to_owned()));
+    let none = "{name: ETCD_LISTEN_CLIENT_URLS_FILE, value: ''}";
+    assert_eq!(value(none, "listen-client-urls"), Some("http://0.0.0.0:2379".to_owned()));
+    // A configuration file that the image writes makes etcd ignore them all.
+    assert_eq!(
+        read(&format!("{urls}, {{name: ETCD_CFG_LOG_LEVEL, value: debug}}")).unreadable().as_deref(),
+        Some(
+            "the configuration file that the image writes because of ETCD_CFG_LOG_LEVEL (with it, etcd ignores its variables)"
+        )
+    );
 }
 
 #[test]

@@ -1,13 +1,19 @@
 //! The commands of a shell that set variables.
 
-use super::{arithmetic, lex::is_identifier, variables::Variables};
+use super::{
+    Item, arithmetic,
+    later::names_set,
+    lex::{GIVEN, is_identifier, lex},
+    variables::Variables,
+};
 use crate::defrag::etcd::{
     expand::Exported,
+    launch::is_etcd,
     marks::{UNKNOWN, is_known},
 };
 
 /// The commands that are read here.
-const ALL: [&str; 18] = [
+const ALL: [&str; 20] = [
     "export",
     "declare",
     "typeset",
@@ -21,6 +27,8 @@ const ALL: [&str; 18] = [
     "let",
     "printf",
     "set",
+    "shift",
+    "trap",
     ".",
     "source",
     "eval",
@@ -48,6 +56,11 @@ pub(super) fn run(name: &str, arguments: &[String], variables: &mut Variables<'_
         "let" => compute(arguments, variables, certain),
         "printf" => print(arguments, variables, certain),
         "set" => set(arguments, variables, certain),
+        "shift" => {
+            let count = arguments.first().map_or(Some(1), |count| count.parse().ok());
+            variables.shift(count, certain);
+        }
+        "trap" => return trap(arguments, variables),
         "." | "source" => variables.forget(),
         "eval" | "alias" | "enable" => {
             variables.forget();
@@ -61,9 +74,12 @@ pub(super) fn run(name: &str, arguments: &[String], variables: &mut Variables<'_
 /// `export` and its like: options, then names, each with or without a value.
 fn declare(command: &str, arguments: &[String], variables: &mut Variables<'_>, certain: bool) {
     let mut exports = (command == "export").then_some(true);
+    let mut locks = command == "readonly";
     // What an attribute makes of a value is not followed.
     let mut changes_values = false;
     let mut options = true;
+    // Outside of a function most shells refuse it, and set nothing.
+    let certain = certain && (command != "local" || variables.functions > 0);
     for argument in arguments {
         let sign = argument.chars().next().filter(|sign| options && matches!(sign, '-' | '+') && argument.len() > 1);
         if let Some(sign) = sign {
@@ -80,6 +96,7 @@ fn declare(command: &str, arguments: &[String], variables: &mut Variables<'_>, c
                 exports = Some(true);
             }
             changes_values |= letters.contains(['i', 'l', 'u', 'c']);
+            locks |= sign == '-' && letters.contains('r');
             continue;
         }
         options = false;
@@ -99,6 +116,9 @@ fn declare(command: &str, arguments: &[String], variables: &mut Variables<'_>, c
         }
         if let Some(exports) = exports {
             variables.export(bare, exports, certain);
+        }
+        if locks {
+            variables.lock(bare);
         }
     }
 }
@@ -160,13 +180,17 @@ fn set(arguments: &[String], variables: &mut Variables<'_>, certain: bool) {
         let sign = word.chars().next().filter(|sign| matches!(sign, '-' | '+'));
         let letters = word.get(1..).unwrap_or_default();
         let all = match sign {
-            Some(_) if letters == "-" => return,
+            Some(_) if letters == "-" => return variables.set_array(GIVEN, words.cloned().collect(), certain),
             Some(_) => {
                 letters.contains('a') || (letters.ends_with('o') && words.next().is_some_and(|o| o == "allexport"))
             }
-            None if is_known(word) => return,
+            None if is_known(word) => {
+                let given = std::iter::once(word).chain(words).cloned().collect();
+                return variables.set_array(GIVEN, given, certain);
+            }
             None => {
                 variables.exports_all = variables.exports_all.or(Exported::Maybe);
+                variables.doubt(GIVEN);
                 continue;
             }
         };
@@ -178,6 +202,51 @@ fn set(arguments: &[String], variables: &mut Variables<'_>, certain: bool) {
             };
         }
     }
+}
+
+/// `trap ACTION CONDITION…`: what the action sets may be set at any time. Tells whether it may do anything besides.
+fn trap(arguments: &[String], variables: &mut Variables<'_>) -> bool {
+    let mut words = arguments.iter().skip_while(|word| *word == "--");
+    let Some(action) = words.next() else { return false };
+    // What runs when the shell ends sets nothing for programs.
+    let at_the_end = words.clone().all(|condition| matches!(condition.as_str(), "EXIT" | "0"));
+    if at_the_end || action.is_empty() || action == "-" {
+        return false;
+    }
+    let (items, is_opaque) = lex(action);
+    let does_more = |item: &Item| {
+        let Item::Command(command) = item else { return false };
+        let first = command.words.first().and_then(|word| word.literal());
+        let starts = command.words.iter().filter_map(|word| word.literal()).any(is_etcd);
+        starts || first.is_none_or(|word| matches!(word, "eval" | "." | "source" | "alias" | "enable"))
+    };
+    for item in &items {
+        for name in names_set(item) {
+            variables.set(name, UNKNOWN.to_string(), false);
+        }
+        for name in names_exported(item) {
+            variables.export(name, true, false);
+        }
+    }
+    if !is_known(action) {
+        variables.forget();
+    }
+    is_opaque || !is_known(action) || items.iter().any(does_more)
+}
+
+/// The variables that a part of a script may give to programs.
+fn names_exported(item: &Item) -> Vec<&str> {
+    let Item::Command(command) = item else { return Vec::new() };
+    let first = command
+        .words
+        .iter()
+        .position(|word| word.literal().is_some_and(|word| matches!(word, "export" | "declare" | "typeset")));
+    let words = first.and_then(|first| command.words.get(first + 1..)).unwrap_or_default();
+    words
+        .iter()
+        .filter_map(|word| word.assigned().map_or_else(|| word.literal(), |assigned| Some(assigned.name)))
+        .filter(|name| is_identifier(name))
+        .collect()
 }
 
 /// `read` and its like: whatever may be the name of a variable among the words, is one that is read.

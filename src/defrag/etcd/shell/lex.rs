@@ -2,6 +2,10 @@
 
 mod parameter;
 
+/// Words of the shell itself, behind which a command begins.
+pub(super) const KEYWORDS: [&str; 15] =
+    ["if", "then", "elif", "else", "fi", "while", "until", "do", "done", "esac", "{", "}", "!", "time", "coproc"];
+
 /// A part of a script, in the order of its text.
 #[derive(Debug)]
 pub(super) enum Item {
@@ -22,7 +26,9 @@ pub(super) struct Command {
     pub(super) words: Vec<Word>,
     /// Whether it runs only where the one before failed, or where a test before it held.
     pub(super) conditional: bool,
-    /// Whether it runs in a shell of its own: in a pipe, or in the background.
+    /// Whether it reads from a pipe, which makes a shell of its own of it or of what it begins.
+    pub(super) piped: bool,
+    /// Whether it ends in a pipe or runs in the background, in a shell of its own.
     pub(super) apart: bool,
 }
 
@@ -42,13 +48,16 @@ pub(super) enum Piece {
         word: Vec<Piece>,
         quoted: bool,
     },
-    /// `${NAME[@]}`.
+    /// `${NAME[@]}`; `${NAME[*]}`, which is one word between quotation marks.
     Array {
         name: String,
         quoted: bool,
+        joined: bool,
     },
     /// `$((…))`.
     Number(String),
+    /// What the pod calls itself.
+    Hostname,
     Pod,
     Address,
     Unknown,
@@ -128,6 +137,14 @@ fn sets(piece: &Piece) -> bool {
         Piece::Number(text) => ["=", "++", "--"].iter().any(|sign| text.contains(sign)),
         _ => false,
     }
+}
+
+/// The array of the words that a script is given.
+pub(super) const GIVEN: &str = "@";
+
+/// Whether this is the number of a word that a script is given.
+pub(super) fn is_position(name: &str) -> bool {
+    !name.is_empty() && name.len() < 4 && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether this is the name of a shell's variable.
@@ -210,8 +227,8 @@ impl<'a> Lexer<'a> {
         let words = std::mem::take(&mut self.words);
         if !words.is_empty() {
             let conditional = std::mem::take(&mut self.conditional);
-            let apart = std::mem::take(&mut self.piped) || apart;
-            self.items.push(Item::Command(Command { words, conditional, apart }));
+            let piped = std::mem::take(&mut self.piped);
+            self.items.push(Item::Command(Command { words, conditional, piped, apart }));
         }
     }
 
@@ -321,6 +338,8 @@ impl<'a> Lexer<'a> {
             '(' if self.word.is_empty() && self.rest.starts_with('(') && self.computes() => {}
             '(' => {
                 self.end_command(false);
+                // They make a shell of their own in any case.
+                self.piped = false;
                 self.items.push(Item::Open);
             }
             ')' if self.array.is_some() => self.end_array(),
@@ -409,7 +428,8 @@ impl<'a> Lexer<'a> {
             self.rest = inner;
             let command = self.take_substitution();
             match command.trim() {
-                "hostname" | "hostname -s" => Piece::Pod,
+                "hostname" => Piece::Hostname,
+                "hostname -s" => Piece::Pod,
                 "hostname -i" | "hostname -I" | "hostname --ip-address" => Piece::Address,
                 _ => command
                     .strip_prefix('(')
@@ -424,9 +444,13 @@ impl<'a> Lexer<'a> {
             let (name, rest) = self.rest.split_at(name_end);
             self.rest = rest;
             Piece::Variable { name: name.to_owned(), quoted }
-        } else if self.rest.starts_with(|c: char| c.is_ascii_digit() || "@*#?-$!".contains(c)) {
+        } else if let Some(c) = self.rest.chars().next().filter(|c| c.is_ascii_digit() || "@*#?-$!".contains(*c)) {
             self.rest = self.rest.get(1..).unwrap_or_default();
-            Piece::Unknown
+            match c {
+                '@' | '*' => Piece::Array { name: GIVEN.to_owned(), quoted, joined: c == '*' },
+                c if c.is_ascii_digit() => Piece::Variable { name: c.to_string(), quoted },
+                _ => Piece::Unknown,
+            }
         } else if !quoted && self.rest.starts_with('\'') {
             self.rest = self.rest.get(1..).unwrap_or_default();
             self.ansi();

@@ -23,6 +23,17 @@ impl Overlay {
     pub(super) fn set(&mut self, name: &str, value: Option<&str>) {
         self.set.insert(name.to_owned(), value.map(str::to_owned));
     }
+
+    /// What it gives etcdctl, as flags.
+    pub(super) fn for_etcdctl(&self) -> Vec<String> {
+        self.set.iter().filter_map(|(name, value)| flag_of_etcdctl(name, value.as_deref()?)).collect()
+    }
+}
+
+/// The flag of etcdctl that a variable stands for.
+pub(super) fn flag_of_etcdctl(name: &str, value: &str) -> Option<String> {
+    let flag = name.strip_prefix("ETCDCTL_").filter(|flag| !flag.is_empty() && *flag != "API")?;
+    Some(format!("--{}={value}", flag.to_ascii_lowercase().replace('_', "-")))
 }
 
 /// The starts of etcd in a script.

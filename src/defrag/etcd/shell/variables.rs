@@ -1,19 +1,43 @@
 //! The variables of a script, as far as they are certain, and the words that they become.
 
+mod child;
+mod texts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     arithmetic,
-    lex::{Piece, Word},
+    later::Later,
+    lex::{GIVEN, Piece, Word, is_position},
+    several::{BLANKS, alternatives, one_of, unseen},
 };
 use crate::defrag::etcd::{
     expand::{Content, Environment, Exported, Known, OF_ETCD, Variable},
-    marks::{ADDRESS, POD, UNKNOWN, VALUE},
+    marks::{ADDRESS, ONE_OF, POD, UNKNOWN, VALUE},
     setting::Setting,
 };
 
-/// The most words that are made of one with braces.
-const MOST_ALTERNATIVES: usize = 16;
+/// The most characters that the texts may add up to of which variables are one.
+const BUDGET: usize = 1 << 16;
+/// Variables that a shell sets itself, or lets nobody set.
+const KEPT: [&str; 16] = [
+    "UID",
+    "EUID",
+    "PPID",
+    "BASHOPTS",
+    "SHELLOPTS",
+    "BASH_VERSINFO",
+    "RANDOM",
+    "SRANDOM",
+    "SECONDS",
+    "LINENO",
+    "EPOCHSECONDS",
+    "EPOCHREALTIME",
+    "BASHPID",
+    "FUNCNAME",
+    "GROUPS",
+    "_",
+];
 
 /// The variables of a shell.
 pub(super) struct Variables<'a> {
@@ -32,6 +56,18 @@ pub(super) struct Variables<'a> {
     /// The variables of etcd that were set, and whether it may be all of them, since somebody asked.
     changed: BTreeSet<String>,
     everything_changed: bool,
+    /// Those that nobody can set any more.
+    locked: BTreeSet<String>,
+    /// The program, as the script is told of it.
+    zero: String,
+    /// Where each variable is set last.
+    later: Later,
+    /// Which part of the script is read.
+    pub(super) now: usize,
+    /// How many loops and functions stand around it, and how many functions.
+    pub(super) repeated: usize,
+    pub(super) functions: usize,
+    budget: usize,
 }
 
 /// The words in an array, and how many characters they have.
@@ -54,11 +90,15 @@ enum Undo {
 }
 
 impl<'a> Variables<'a> {
-    pub(super) fn of(environment: Environment, field: &'a str) -> Self {
+    pub(super) fn of(environment: Environment, field: &'a str, given: Vec<String>, later: Later) -> Self {
+        let mut given = given.into_iter();
+        let zero = given.next().unwrap_or_default();
+        let items: Vec<String> = given.collect();
+        let arrays = BTreeMap::from([(GIVEN.to_owned(), Array::of(items))]);
         Self {
             environment,
             field,
-            arrays: BTreeMap::new(),
+            arrays,
             unsure: BTreeSet::new(),
             exports_all: Exported::No,
             is_wild: false,
@@ -66,6 +106,13 @@ impl<'a> Variables<'a> {
             undo: Vec::new(),
             changed: BTreeSet::new(),
             everything_changed: false,
+            locked: BTreeSet::new(),
+            zero,
+            later,
+            now: 0,
+            repeated: 0,
+            functions: 0,
+            budget: BUDGET,
         }
     }
 
@@ -100,6 +147,7 @@ impl<'a> Variables<'a> {
 
     /// Whether what is done to a variable holds from here on: it is `certain` here, and done nowhere else in a condition.
     fn settles(&mut self, name: &str, certain: bool) -> bool {
+        let certain = certain && !self.locked.contains(name) && !KEPT.contains(&name);
         if !certain {
             self.unsure.insert(name.to_owned());
         }
@@ -108,15 +156,39 @@ impl<'a> Variables<'a> {
 
     /// Makes the value of a variable unknown that is set in a loop, wherever it is read.
     pub(super) fn doubt(&mut self, name: &str) {
-        self.set(name, UNKNOWN.to_string(), false);
+        self.unsure.insert(name.to_owned());
+        if name == GIVEN {
+            return self.set_array(name, vec![UNKNOWN.to_string()], false);
+        }
+        let before = self.texts_before(name);
+        self.put_text(name, UNKNOWN.to_string(), before);
+    }
+
+    /// Makes what is set in a variable from here on unknown, since nothing but its value of now can be in it.
+    pub(super) fn lock(&mut self, name: &str) {
+        self.locked.insert(name.to_owned());
     }
 
     pub(super) fn set(&mut self, name: &str, value: String, certain: bool) {
-        let value = if self.settles(name, certain) { value } else { UNKNOWN.to_string() };
+        self.set_one_of(name, value, Vec::new(), certain);
+    }
+
+    /// Sets a variable to a value, of which these texts are all that it can be.
+    fn set_one_of(&mut self, name: &str, value: String, texts: Vec<String>, certain: bool) {
+        if self.settles(name, certain) {
+            return self.put_text(name, value, texts);
+        }
+        let mut all = self.texts_before(name);
+        all.extend(if texts.is_empty() { vec![value] } else { texts });
+        let (value, texts) = self.either(all);
+        self.put_text(name, value, texts);
+    }
+
+    fn put_text(&mut self, name: &str, value: String, one_of: Vec<String>) {
         let unseen = if self.environment.is_open() { Exported::Maybe } else { Exported::No };
         let before = self.environment.variable(name).map_or(unseen, |variable| variable.exported);
         let exported = before.or(self.exports_all);
-        self.put(name, Some(Variable { setting: Some(self.setting(name, value)), exported }));
+        self.put(name, Some(Variable { setting: Some(self.setting(name, value)), exported, one_of }));
         if self.arrays.contains_key(name) {
             self.put_array(name, None);
         }
@@ -124,13 +196,14 @@ impl<'a> Variables<'a> {
 
     /// Sets a variable to several words.
     pub(super) fn set_array(&mut self, name: &str, items: Vec<String>, certain: bool) {
-        let items = if self.settles(name, certain) { items } else { vec![UNKNOWN.to_string()] };
+        let items = if self.settles(name, certain) { items } else { vec![self.either_items(name, &items)] };
         // No program is given an array.
-        let first = items.first().cloned().unwrap_or_default();
-        let setting = Some(self.setting(name, first));
-        self.put(name, Some(Variable { setting, exported: Exported::No }));
-        let length = items.iter().map(|item| item.len() + 1).sum();
-        self.put_array(name, Some(Array { items, length }));
+        if name != GIVEN {
+            let first = items.first().filter(|item| !item.starts_with(ONE_OF)).cloned();
+            let setting = Some(self.setting(name, first.unwrap_or_else(|| UNKNOWN.to_string())));
+            self.put(name, Some(Variable { setting, exported: Exported::No, one_of: Vec::new() }));
+        }
+        self.put_array(name, Some(Array::of(items)));
     }
 
     pub(super) fn export(&mut self, name: &str, exports: bool, certain: bool) {
@@ -141,17 +214,18 @@ impl<'a> Variables<'a> {
             None => None,
         };
         let certainly = if exports { Exported::Yes } else { Exported::No };
-        let same = before.is_some_and(|variable| variable.exported == certainly);
+        let same = before.as_ref().is_some_and(|variable| variable.exported == certainly);
         let exported = if certain || same { certainly } else { Exported::Maybe };
-        self.put(name, Some(Variable { setting, exported }));
+        let one_of = before.map(|variable| variable.one_of).unwrap_or_default();
+        self.put(name, Some(Variable { setting, exported, one_of }));
     }
 
     pub(super) fn unset(&mut self, name: &str, certain: bool) {
         if self.settles(name, certain) {
-            self.put(name, Some(Variable { setting: None, exported: Exported::No }));
+            self.put(name, Some(Variable { setting: None, exported: Exported::No, one_of: Vec::new() }));
             self.put_array(name, None);
         } else {
-            self.set(name, UNKNOWN.to_string(), false);
+            self.set(name, String::new(), false);
         }
     }
 
@@ -224,6 +298,13 @@ impl<'a> Variables<'a> {
 
     /// The value of a variable.
     pub(super) fn text(&mut self, name: &str) -> String {
+        if is_position(name) {
+            let word = self.position(name).filter(|word| self.environment.spend(word.len()));
+            return word.unwrap_or_else(|| UNKNOWN.to_string());
+        }
+        if self.is_set_later(name) {
+            return unseen(self.later.may_have_blanks(name));
+        }
         self.environment.shell(name)
     }
 
@@ -244,8 +325,13 @@ impl<'a> Variables<'a> {
                 let value = self.or_default(name, *sign, *or_empty, word, certain);
                 out.push_str(&value);
             }
-            Piece::Array { name, .. } => out.push_str(&self.items(name).join(" ")),
+            Piece::Array { name, .. } => {
+                let items = self.items(name);
+                let seen = |item: &String| if item.starts_with(ONE_OF) { unseen(true) } else { item.clone() };
+                out.push_str(&items.iter().map(seen).collect::<Vec<_>>().join(" "));
+            }
             Piece::Number(text) => out.push_str(&self.number(text)),
+            Piece::Hostname => out.push_str(&self.environment.hostname),
             Piece::Pod => out.push(POD),
             Piece::Address => out.push(ADDRESS),
             Piece::Unknown => out.push(UNKNOWN),
@@ -253,16 +339,17 @@ impl<'a> Variables<'a> {
     }
 
     fn or_default(&mut self, name: &str, sign: char, or_empty: bool, word: &[Piece], certain: bool) -> String {
-        let content = self.environment.content(name);
+        let content = self.content(name);
         let has_value = match content {
             Content::Text => true,
             Content::Empty => !or_empty,
             Content::Unset => false,
             Content::Unknown => {
+                let value = unseen(self.value(word, certain).contains(BLANKS) || self.text(name).contains(BLANKS));
                 if sign == '=' {
-                    self.set(name, UNKNOWN.to_string(), certain);
+                    self.set(name, value.clone(), certain);
                 }
-                return UNKNOWN.to_string();
+                return value;
             }
         };
         match (sign, has_value) {
@@ -290,6 +377,9 @@ impl<'a> Variables<'a> {
 
     /// The words in an array; a variable that is none has one.
     pub(super) fn items(&mut self, name: &str) -> Vec<String> {
+        if name == GIVEN && (self.functions > 0 || !self.arrays.contains_key(name)) || self.is_set_later(name) {
+            return vec![UNKNOWN.to_string()];
+        }
         match self.arrays.get(name) {
             Some(array) if self.environment.spend(array.length) => array.items.clone(),
             Some(_) => vec![UNKNOWN.to_string()],
@@ -304,23 +394,39 @@ impl<'a> Variables<'a> {
             out.extend(alternatives(word));
             return;
         }
-        let mut field = word.quoted.then(String::new);
+        let splits_otherwise = self.environment.get("IFS").is_some();
+        if let ([piece @ (Piece::Variable { quoted: false, .. } | Piece::Default { quoted: false, .. })], false) =
+            (word.pieces.as_slice(), splits_otherwise)
+            && let Some(texts) = self.texts_of(piece, certain)
+        {
+            return match texts.as_slice() {
+                [text] => out.extend(text.split(BLANKS).filter(|part| !part.is_empty()).map(str::to_owned)),
+                texts => out.push(one_of(texts)),
+            };
+        }
+        // An array without words leaves nothing, between quotation marks too.
+        let is_array = matches!(word.pieces.as_slice(), [Piece::Array { .. }]);
+        let mut field = (word.quoted && !is_array).then(String::new);
         for piece in &word.pieces {
             match piece {
                 Piece::Variable { quoted: false, .. } | Piece::Default { quoted: false, .. } => {
                     let mut text = String::new();
                     self.read(piece, certain, &mut text);
-                    if self.environment.get("IFS").is_some() {
-                        text = UNKNOWN.to_string();
+                    if splits_otherwise {
+                        text = unseen(true);
                     }
                     split(&text, &mut field, out);
                 }
-                Piece::Array { name, quoted } => {
+                Piece::Array { name, quoted, joined } if !(*quoted && *joined) => {
                     for (index, item) in self.items(name).iter().enumerate() {
                         if index > 0 {
                             out.extend(field.take());
                         }
-                        if *quoted {
+                        if item.starts_with(ONE_OF) {
+                            out.push(item.clone());
+                        } else if splits_otherwise && !quoted {
+                            split(&unseen(true), &mut field, out);
+                        } else if *quoted {
                             field.get_or_insert_default().push_str(item);
                         } else {
                             split(item, &mut field, out);
@@ -352,8 +458,9 @@ impl<'a> Variables<'a> {
         } else if assigned.is_item {
             self.set(name, UNKNOWN.to_string(), false);
         } else {
+            let texts = self.texts_assigned(word, certain).unwrap_or_default();
             let value = self.assigned(word, certain);
-            self.set(name, value, certain);
+            self.set_one_of(name, value, texts, certain);
         }
         Some(name)
     }
@@ -371,9 +478,16 @@ impl<'a> Variables<'a> {
     }
 }
 
+impl Array {
+    fn of(items: Vec<String>) -> Self {
+        let length = items.iter().map(|item| item.len() + 1).sum();
+        Self { items, length }
+    }
+}
+
 /// Adds the words of `text`, the first of which goes on with the one that is open.
 fn split(text: &str, field: &mut Option<String>, out: &mut Vec<String>) {
-    for (index, part) in text.split([' ', '\t', '\n']).enumerate() {
+    for (index, part) in text.split(BLANKS).enumerate() {
         if index > 0 {
             out.extend(field.take());
         }
@@ -381,18 +495,4 @@ fn split(text: &str, field: &mut Option<String>, out: &mut Vec<String>) {
             field.get_or_insert_default().push_str(part);
         }
     }
-}
-
-/// The words that bash makes of one with braces, where that is plain.
-fn alternatives(word: &Word) -> Vec<String> {
-    let read = || {
-        let [Piece::Literal(text)] = word.pieces.as_slice() else { return None };
-        let (before, rest) = text.split_once('{')?;
-        let (inside, after) = rest.split_once('}')?;
-        let is_plain = inside.contains(',') && ![inside, after].iter().any(|part| part.contains(['{', '}']));
-        let parts: Vec<&str> = inside.split(',').take(MOST_ALTERNATIVES + 1).collect();
-        (is_plain && parts.len() <= MOST_ALTERNATIVES)
-            .then(|| parts.iter().map(|part| format!("{before}{part}{after}")).collect())
-    };
-    read().unwrap_or_else(|| vec![UNKNOWN.to_string()])
 }

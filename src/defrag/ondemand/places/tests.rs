@@ -29,6 +29,7 @@ fn aim(namespace: &str, name: &str) -> Aim {
         quota: 2 * GIB,
         rule: Rule::parse("dbSizeFree > 1").unwrap(),
         suspended: false,
+        paused: false,
         zone: TimeZone::utc(),
     }
 }

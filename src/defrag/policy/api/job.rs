@@ -9,6 +9,7 @@ use k8s_openapi::{
 use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::super::schema;
 
@@ -17,10 +18,17 @@ use super::super::schema;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Job {
-    /// The image of etcd-defrag. It is run with arguments only, so its entry point has to be etcd-defrag. Defaults to
-    /// ghcr.io/ahrtr/etcd-defrag:v0.42.0.
-    #[schemars(length(min = 1, max = 512))]
-    pub image: String,
+    /// What defragments: EtcdDefrag runs the image of etcd-defrag, BuiltIn our own image with the same arguments, which looks
+    /// at the health of all members before each one. Defaults to EtcdDefrag.
+    pub engine: Engine,
+    /// The image of etcd-defrag. It is run with arguments only, so its entry point has to be etcd-defrag. Without it the newest
+    /// version that the installed release of etcd-defrag-webhook knows, which status.engineImage shows; an upgrade may change it.
+    /// ghcr.io/ahrtr/etcd-defrag:v0.42.0, a default of earlier releases, counts as not set: to keep that version write its digest
+    /// too. With the engine BuiltIn an image of etcd-defrag counts as not given, and the image of etcd-defrag-webhook itself is
+    /// run; any other one has to be a copy of that.
+    #[schemars(schema_with = "schema::image")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// When the image is pulled: Always, IfNotPresent or Never. Defaults to IfNotPresent.
     pub image_pull_policy: ImagePullPolicy,
     /// Secrets to pull the image with, in the namespace of each StatefulSet.
@@ -29,7 +37,7 @@ pub struct Job {
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// The ServiceAccount of the pod, in the namespace of each StatefulSet; its token is not mounted. Without it the
     /// default one.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::object_name")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
     /// What the container asks for and may use at most. Defaults to requests of 10m CPU and 32Mi memory and a limit of
@@ -37,43 +45,66 @@ pub struct Job {
     #[schemars(schema_with = "schema::resources")]
     pub resources: ResourceRequirements,
     /// Labels of the nodes that the pod may run on.
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(schema_with = "schema::labels")]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the pod tolerates.
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = [
+        Rule::new("self.all(one, !has(one.operator) || one.operator in ['', 'Equal', 'Exists', 'Lt', 'Gt'])")
+            .message("the operator of a toleration is not known: write Exists or Equal"),
+        Rule::new("self.all(one, !has(one.effect) || one.effect in ['', 'NoSchedule', 'PreferNoSchedule', 'NoExecute'])")
+            .message("the effect of a toleration is not known: write NoSchedule, PreferNoSchedule or NoExecute, or nothing for all of them"),
+        Rule::new("self.all(one, !has(one.operator) || one.operator != 'Exists' || !has(one.value) || one.value == '')")
+            .message("operator Exists takes no value: remove the value, or write operator: Equal"),
+        Rule::new("self.all(one, has(one.key) && one.key != '' || has(one.operator) && one.operator == 'Exists')")
+            .message("a toleration without a key is one of every taint: write operator: Exists, or add the key of a taint"),
+        Rule::new("self.all(one, !has(one.tolerationSeconds) || has(one.effect) && one.effect == 'NoExecute')")
+            .message("tolerationSeconds goes with effect NoExecute only: remove it, or write effect: NoExecute"),
+    ]))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
     /// Where the pod would rather or must not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
     /// How pods are spread over the topology of the cluster.
-    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = [
+        Rule::new("self.all(one, one.maxSkew >= 1)").message("maxSkew is below 1: write at least 1"),
+        Rule::new("self.all(one, one.topologyKey != '')")
+            .message("topologyKey is empty: write the label of nodes, such as topology.kubernetes.io/zone"),
+        Rule::new("self.all(one, one.whenUnsatisfiable in ['DoNotSchedule', 'ScheduleAnyway'])")
+            .message("whenUnsatisfiable is not known: write DoNotSchedule or ScheduleAnyway"),
+        Rule::new("self.all(one, !has(one.minDomains) || one.minDomains >= 1 && one.whenUnsatisfiable == 'DoNotSchedule')")
+            .message("minDomains is at least 1 and goes with whenUnsatisfiable DoNotSchedule only: write that, or remove minDomains"),
+    ]))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// The PriorityClass of the pod.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::object_name")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority_class_name: Option<String>,
     /// The RuntimeClass of the pod.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::object_name")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_class_name: Option<String>,
+    /// Who the pod runs as: Fixed (user, group and fsGroup are 65532) or Platform (none of them is set, for a platform that
+    /// assigns them, such as OpenShift). Defaults to Fixed.
+    pub security_context: PodUser,
     /// Further labels of the pod.
     #[schemars(
-        extend("maxProperties" = 32, "x-kubernetes-validations" = [Rule::new(
+        schema_with = "schema::labels",
+        extend("x-kubernetes-validations" = [json!(schema::keys()), json!(Rule::new(
             "!self.exists(key, key.startsWith('etcd-defrag.io/') || key in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/name', 'app.kubernetes.io/instance', 'sidecar.istio.io/inject'])"
-        ).message("labels under etcd-defrag.io/, sidecar.istio.io/inject and app.kubernetes.io/name, /instance and /managed-by are set by etcd-defrag-webhook: remove them")])
+        ).message("labels under etcd-defrag.io/, sidecar.istio.io/inject and app.kubernetes.io/name, /instance and /managed-by are set by etcd-defrag-webhook: remove them"))])
     )]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_labels: BTreeMap<String, String>,
     /// Further annotations of the pod.
     #[schemars(
-        extend("maxProperties" = 32, "x-kubernetes-validations" = [Rule::new(
+        extend("maxProperties" = 32, "x-kubernetes-validations" = [json!(schema::annotation_keys()), json!(Rule::new(
             "!self.exists(key, key.startsWith('etcd-defrag.io/') || key in ['linkerd.io/inject', 'sidecar.istio.io/inject'])"
-        ).message("annotations under etcd-defrag.io/, linkerd.io/inject and sidecar.istio.io/inject are set by etcd-defrag-webhook, since a sidecar would keep the Job from ending: remove them"), Rule::new(
+        ).message("annotations under etcd-defrag.io/, linkerd.io/inject and sidecar.istio.io/inject are set by etcd-defrag-webhook, since a sidecar would keep the Job from ending: remove them")), json!(Rule::new(
             "!self.exists(key, key.startsWith('container.apparmor.security.beta.kubernetes.io/') || key.startsWith('container.seccomp.security.alpha.kubernetes.io/') || key == 'seccomp.security.alpha.kubernetes.io/pod')"
-        ).message("annotations of AppArmor and seccomp would take the pod out of the Pod Security Standard restricted: remove them")])
+        ).message("annotations of AppArmor and seccomp would take the pod out of the Pod Security Standard restricted: remove them"))])
     )]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_annotations: BTreeMap<String, String>,
@@ -98,6 +129,30 @@ pub struct Job {
     #[schemars(range(min = 1, max = 100))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_budget: Option<i32>,
+    /// Whether a Job checks once, before the first run and after a change of endpoints, certificates, login or image, that
+    /// every member is reached and logged in to. It changes nothing. Defaults to true.
+    pub preflight: bool,
+}
+
+/// Who the pod runs as; never root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum PodUser {
+    /// User, group and fsGroup 65532.
+    #[default]
+    Fixed,
+    /// Whom the platform assigns. Where it assigns none, the kubelet does not start an image that runs as root, as that of
+    /// etcd-defrag does; without an fsGroup the pod cannot read the files of Secrets.
+    Platform,
+}
+
+/// What defragments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Engine {
+    /// etcd-defrag, in its own image.
+    #[default]
+    EtcdDefrag,
+    /// `etcd-defrag-webhook defrag`, in our own image.
+    BuiltIn,
 }
 
 /// When the image is pulled.
@@ -126,7 +181,8 @@ impl Default for Job {
             list.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect()
         };
         Self {
-            image: "ghcr.io/ahrtr/etcd-defrag:v0.42.0".to_owned(),
+            engine: Engine::default(),
+            image: None,
             image_pull_policy: ImagePullPolicy::default(),
             image_pull_secrets: Vec::new(),
             service_account_name: None,
@@ -141,6 +197,7 @@ impl Default for Job {
             topology_spread_constraints: Vec::new(),
             priority_class_name: None,
             runtime_class_name: None,
+            security_context: PodUser::default(),
             pod_labels: BTreeMap::new(),
             pod_annotations: BTreeMap::new(),
             successful_jobs_history_limit: 3,
@@ -149,6 +206,7 @@ impl Default for Job {
             starting_deadline_seconds: 600,
             deadline_slack_seconds: 300,
             failure_budget: None,
+            preflight: true,
         }
     }
 }

@@ -22,7 +22,7 @@ pub enum Reaction {
     Rule::new("duration(self.minInterval) > duration('0s')").field_path(".minInterval").message(
         "minInterval has to be longer than nothing, such as 10m",
     ),
-    Rule::new("duration(self.minInterval) <= duration(self.minIntervalWithoutFloor)").field_path(".minIntervalWithoutFloor").message(
+    Rule::new("!has(self.minIntervalWithoutFloor) || duration(self.minInterval) <= duration(self.minIntervalWithoutFloor)").field_path(".minIntervalWithoutFloor").message(
         "minIntervalWithoutFloor is for rules that may fire with nothing to reclaim, so it cannot be shorter than \
          minInterval: write at least the same",
     ),
@@ -54,9 +54,10 @@ pub struct LimitsSpec {
     #[schemars(schema_with = "schema::duration")]
     pub min_interval: String,
     /// The shortest time between two fire times of a schedule whose rule may fire with nothing to reclaim, a Go duration.
-    /// Defaults to 1h.
+    /// Without it 1h, or minInterval where that is longer.
     #[schemars(schema_with = "schema::duration")]
-    pub min_interval_without_floor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_interval_without_floor: Option<String>,
     /// The longest time between two fire times, a Go duration such as 168h. Without it there is no longest.
     #[schemars(schema_with = "schema::duration")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,7 +192,7 @@ pub struct UsageRange {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
-    Rule::new("self.refuseBelowPercent <= self.warnBelowPercent").field_path(".warnBelowPercent").message(
+    Rule::new("!has(self.warnBelowPercent) || self.refuseBelowPercent <= self.warnBelowPercent").field_path(".warnBelowPercent").message(
         "a volume that is refused needs no warning: write a warnBelowPercent of at least refuseBelowPercent",
     ),
 ]))]
@@ -199,16 +200,17 @@ pub struct VolumeLimits {
     /// Volumes under this percentage of the quota are refused. Defaults to 100.
     #[schemars(range(min = 0, max = 1000))]
     pub refuse_below_percent: i32,
-    /// Volumes under this percentage of the quota are warned about. Defaults to 200.
+    /// Volumes under this percentage of the quota are warned about. Without it 200, or refuseBelowPercent where that is more.
     #[schemars(range(min = 0, max = 1000))]
-    pub warn_below_percent: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warn_below_percent: Option<i32>,
 }
 
 impl Default for LimitsSpec {
     fn default() -> Self {
         Self {
             min_interval: "10m".to_owned(),
-            min_interval_without_floor: "1h".to_owned(),
+            min_interval_without_floor: None,
             max_interval: None,
             windows: Vec::new(),
             quota_usage: UsageRange::default(),
@@ -243,6 +245,6 @@ impl Default for UsageRange {
 
 impl Default for VolumeLimits {
     fn default() -> Self {
-        Self { refuse_below_percent: 100, warn_below_percent: 200 }
+        Self { refuse_below_percent: 100, warn_below_percent: None }
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-pub use job::{ImagePullPolicy, Job};
+pub use job::{Engine, ImagePullPolicy, Job, PodUser};
 pub use limits::{Day, LimitsSpec, Reaction, UsageRange, VolumeLimits, Window};
 pub use lockable::LockableKey;
 pub use metrics::{MetricsSource, Prometheus};
@@ -38,7 +38,9 @@ pub use metrics::{MetricsSource, Prometheus};
     selectable = ".spec.enrollment",
     printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
     printcolumn(name = "Enrollment", type_ = "string", json_path = ".spec.enrollment"),
-    printcolumn(name = "Actions", type_ = "string", json_path = ".spec.validationActions"),
+    // The API server shows one value for a column, and a list as JSON.
+    printcolumn(name = "Action", type_ = "string", json_path = ".spec.validationActions[?(@!=\"Audit\")]"),
+    printcolumn(name = "Audit", type_ = "string", json_path = ".spec.validationActions[?(@==\"Audit\")]", priority = "1"),
     printcolumn(name = "Matched", type_ = "integer", json_path = ".status.matched"),
     printcolumn(name = "Violating", type_ = "integer", json_path = ".status.violating"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -48,6 +50,7 @@ pub use metrics::{MetricsSource, Prometheus};
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
         priority = "1"
     ),
+    printcolumn(name = "Engine", type_ = "string", json_path = ".status.engineImage", priority = "1"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", default)]
@@ -249,7 +252,11 @@ pub struct DefragPolicyStatus {
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<Violation>,
-    /// Ready, Valid (the values of the policy itself), Governing (whether it governs anything, and if not why) and, with
+    /// The image that the runs of this policy have: that of spec.job.image, or else the newest that the installed release knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_image: Option<String>,
+    /// Ready, Valid (the values of the policy itself), Governing (whether it governs anything, and if not why),
+    /// EngineFollowsRelease (whether an upgrade changes the image of the runs, and if not why) and, with
     /// metrics.prometheus, PrometheusReachable (whether it answers, and which etcds it cannot tell of).
     #[schemars(
         length(max = 8),

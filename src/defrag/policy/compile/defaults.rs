@@ -11,7 +11,7 @@ use super::super::{
 use crate::defrag::{
     assess, etcd,
     field::Field,
-    finding::{Code, Finding, quoted},
+    finding::{Code, Finding},
     keys::Key,
     rule::{self, Thresholds},
     schedule,
@@ -98,19 +98,26 @@ fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], 
     let unreachable =
         free_above.and_then(|free| rule::out_of_reach(free, large, limits, &Key::FreeAbove.default_field()));
     let said: Vec<Finding> = said.iter().cloned().chain(unreachable.clone()).collect();
-    let small = judge(etcd::DEFAULT_QUOTA);
+    // A minimum that no etcd reaches is what is wrong, whatever the rule is.
+    let small = judge(if limits.min_free >= large { large } else { etcd::DEFAULT_QUOTA });
+    let of_limit = |finding: Finding| match finding.code {
+        Code::RuleNeverTrue if limits.min_free >= large => Finding { field: "spec.limits.minFree".into(), ..finding },
+        _ => finding,
+    };
     // Most rules have a floor and nothing wrong with them: then the second analysis, which takes time, tells nothing.
-    let large = (small.floor.is_none() || !small.findings.is_empty()).then(|| judge(large));
-    let also_large = || large.iter().flat_map(|large| &large.findings);
+    let of_large = (small.floor.is_none() || !small.findings.is_empty()).then(|| judge(large));
+    let also_large = || of_large.iter().flat_map(|judged| &judged.findings);
     let mut findings: Vec<Finding> = small
         .findings
         .into_iter()
         .filter(|finding| also_large().any(|other| other.code == finding.code))
         .filter(|finding| !assess::restates(finding, &said))
+        .map(of_limit)
         .chain(unreachable)
         .collect();
 
-    let limits = limits.of_schedule(small.floor.is_some() || large.as_ref().is_some_and(|large| large.floor.is_some()));
+    let limits =
+        limits.of_schedule(small.floor.is_some() || of_large.as_ref().is_some_and(|judged| judged.floor.is_some()));
     let hashed = settings.schedule.contains('H');
     let judge = |sample: u32| {
         let place = schedule::Place {
@@ -119,19 +126,7 @@ fn trigger_and_schedule(settings: &Settings, limits: &Limits, said: &[Finding], 
             namespace: "default".to_owned(),
             name: format!("etcd-{sample}"),
         };
-        let mut findings =
-            schedule::judge(&settings.schedule, settings.time_zone.as_deref(), &place, &limits, now).findings;
-        // The words are about the numbers that H stands for there.
-        for finding in findings.iter_mut().filter(|finding| hashed && finding.field == place.schedule_field) {
-            finding.message = format!(
-                "{} So {} is read for a StatefulSet {}/{}.",
-                finding.message,
-                quoted(&settings.schedule),
-                place.namespace,
-                place.name
-            );
-        }
-        findings
+        schedule::judge(&settings.schedule, settings.time_zone.as_deref(), &place, &limits, now).findings
     };
     let samples = if hashed { SAMPLES } else { 1 };
     let first = judge(0);

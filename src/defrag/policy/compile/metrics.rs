@@ -1,4 +1,4 @@
-//! `spec.metrics`, read. What cannot be read starts nothing: on demand is off until it is mended, and the schedule goes on.
+//! `spec.metrics`, read. What cannot be read starts nothing: on demand is off until it is fixed, and the schedule goes on.
 
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! Limits and the shape of the Job, read value by value; what cannot be read takes the built-in value.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
-
-use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::super::{
     Job, Limits, Policy,
@@ -38,23 +36,19 @@ impl Reader {
     pub(super) fn limits(&mut self, written: &api::LimitsSpec) -> Limits {
         let built_in = Policy::built_in().limits;
         let min_interval = self.duration("minInterval", &written.min_interval, "10m", built_in.min_interval);
-        let mut without_floor = self.duration(
-            "minIntervalWithoutFloor",
-            &written.min_interval_without_floor,
-            "1h",
-            built_in.min_interval_without_floor.max(min_interval),
-        );
-        if without_floor < min_interval {
-            self.conflict(
-                "minIntervalWithoutFloor",
-                &written.min_interval_without_floor,
-                &format!(
+        let usual = built_in.min_interval_without_floor.max(min_interval);
+        let mut without_floor = usual;
+        if let Some(text) = &written.min_interval_without_floor {
+            without_floor = self.duration("minIntervalWithoutFloor", text, "1h", usual);
+            if without_floor < min_interval {
+                let why = format!(
                     "is shorter than minInterval, {}, although it is for rules that may fire with nothing to reclaim. \
                      Write at least the same. Until then minInterval holds for both.",
                     quoted(&written.min_interval)
-                ),
-            );
-            without_floor = min_interval;
+                );
+                self.conflict("minIntervalWithoutFloor", text, &why);
+                without_floor = min_interval;
+            }
         }
         let max_interval = written.max_interval.as_ref().and_then(|text| {
             let max = self.duration("maxInterval", text, "168h", Duration::MAX);
@@ -81,8 +75,10 @@ impl Reader {
         let number = |value: i32| u32::try_from(value).unwrap_or(0);
         let refused =
             self.number("spec.limits.volume.refuseBelowPercent", written.volume.refuse_below_percent, 0..=1000, 100);
-        let warned =
-            self.number("spec.limits.volume.warnBelowPercent", written.volume.warn_below_percent, 0..=1000, 200);
+        let warned = written
+            .volume
+            .warn_below_percent
+            .map_or(200, |percent| self.number("spec.limits.volume.warnBelowPercent", percent, 0..=1000, 200));
         let min_wait =
             self.duration("minWaitBetweenMembers", &written.min_wait_between_members, "30s", built_in.min_wait);
         let min_command_timeout =
@@ -177,7 +173,7 @@ impl Reader {
                 Code::ThresholdInvalid,
                 format!("spec.limits.{name}"),
                 format!("{name} is not a size such as {example}"),
-                format!("{} is not a size: {error}. Until then the built-in value holds.", quoted(text)),
+                format!("{} {error}. Until then the built-in value holds.", quoted(text)),
             );
             otherwise
         })
@@ -193,7 +189,7 @@ impl Reader {
             field,
             format!("is not from {low} to {high}"),
             format!(
-                "{value} is not from {low} to {high}. Until that is mended, the built-in value of {otherwise} holds."
+                "{value} is not from {low} to {high}. Until that is fixed, the built-in value of {otherwise} holds."
             ),
         );
         otherwise
@@ -218,7 +214,7 @@ impl Reader {
         let zone = match written.time_zone.as_deref().map(TimeZone::parse).transpose() {
             Ok(zone) => zone,
             Err(error) => {
-                let message = format!("The time zone {error}. Until that is mended, this window is left out.");
+                let message = format!("The time zone {error}. Until that is fixed, this window is left out.");
                 let brief = format!("{} is no time zone", quoted(&error.found));
                 self.refuse(Code::TimeZoneInvalid, field("timeZone"), brief, message);
                 return None;
@@ -226,7 +222,7 @@ impl Reader {
         };
         let times = (clock(&written.from).filter(|from| *from < MINUTES_A_DAY), clock(&written.to));
         let problem = match times {
-            (None, _) => ("from", format!("{} is no time from 00:00 to 23:59", quoted(&written.from))),
+            (None, _) => ("from", no_time(&written.from, "from 00:00 to 23:59")),
             (Some(from), Some(to)) if from == to => {
                 ("to", "from and to are the same time, which could mean all day or never".to_owned())
             }
@@ -235,12 +231,14 @@ impl Reader {
                 let days = if days.is_empty() { Weekdays::ALL } else { Weekdays::of(&days) };
                 return Some(Window { days, from, to, zone });
             }
-            (Some(_), None) => ("to", format!("{} is no time from 00:01 to 24:00", quoted(&written.to))),
+            (Some(_), None) => ("to", no_time(&written.to, "from 00:01 to 24:00")),
         };
-        let message = format!(
-            "{}. Write for example from \"22:00\" to \"04:00\". Until then this window is left out.",
-            problem.1
-        );
+        let written = if problem.0 == "from" { &written.from } else { &written.to };
+        let advice = match two_digits(written) {
+            Some(text) => format!("Write {}.", quoted(&text)),
+            None => "Write for example from \"22:00\" to \"04:00\".".to_owned(),
+        };
+        let message = format!("{}. {advice} Until then this window is left out.", problem.1);
         self.refuse(Code::ValueInvalid, field(problem.0), &problem.1, message);
         None
     }
@@ -248,7 +246,10 @@ impl Reader {
     pub(super) fn job(&mut self, written: &api::Job) -> Job {
         let built_in = api::Job::default();
         let mut shape = written.clone();
-        self.findings.extend(engine::judge_image(&written.image, "spec.job.image"));
+        self.pod(&mut shape);
+        if let (api::Engine::EtcdDefrag, Some(image)) = (shape.engine, &shape.image) {
+            self.findings.extend(engine::judge_image(image, "spec.job.image"));
+        }
         let mut bound = |name: &str, value: &mut i32, range, otherwise| {
             *value = self.number(format!("spec.job.{name}"), *value, range, otherwise);
         };
@@ -271,37 +272,20 @@ impl Reader {
             );
             shape.failure_budget = None;
         }
-        let resources = ResourceRequirements {
-            requests: self.quantities("requests", written.resources.requests.as_ref()),
-            limits: self.quantities("limits", written.resources.limits.as_ref()),
-            claims: None,
-        };
+        let resources = self.resources(&written.resources);
         Job { shape, resources }
     }
+}
 
-    /// Quantities as the API server gives them back, so that a CronJob that nobody has changed equals the one that was
-    /// built.
-    fn quantities(
-        &mut self,
-        list: &str,
-        written: Option<&BTreeMap<String, Quantity>>,
-    ) -> Option<BTreeMap<String, Quantity>> {
-        let mut amounts = BTreeMap::new();
-        for (resource, amount) in written.into_iter().flatten() {
-            match quantity::canonical(&amount.0) {
-                Ok(canonical) => {
-                    amounts.insert(resource.clone(), Quantity(canonical));
-                }
-                Err(error) => self.refuse(
-                    Code::ValueInvalid,
-                    format!("spec.job.resources.{list}[{resource}]"),
-                    format!("{} is no quantity", quoted(&amount.0)),
-                    format!("{} is no quantity: {error}. Until that is mended, it is left out.", quoted(&amount.0)),
-                ),
-            }
-        }
-        (!amounts.is_empty()).then_some(amounts)
-    }
+fn no_time(text: &str, range: &str) -> String {
+    format!("{} is no time {range}, with two digits each", quoted(text))
+}
+
+/// The time that a text with fewer digits stands for: `02:00` for `2:00`.
+fn two_digits(text: &str) -> Option<String> {
+    let (hour, minute) = text.trim().split_once(':')?;
+    let padded = format!("{hour:0>2}:{minute:0>2}");
+    (padded != text && clock(&padded).is_some()).then_some(padded)
 }
 
 /// Minutes after midnight of a time such as `22:00`.

@@ -97,7 +97,10 @@ fn columns_and_names() {
     let version = &crd.spec.versions[0];
     let columns: Vec<&str> =
         version.additional_printer_columns.iter().flatten().map(|column| column.name.as_str()).collect();
-    assert_eq!(columns, ["Priority", "Enrollment", "Actions", "Matched", "Violating", "Ready", "Reason", "Age"]);
+    assert_eq!(
+        columns,
+        ["Priority", "Enrollment", "Action", "Audit", "Matched", "Violating", "Ready", "Reason", "Engine", "Age"]
+    );
     assert_eq!((crd.spec.scope.as_str(), crd.spec.names.plural.as_str()), ("Cluster", "defragpolicies"));
     assert!(version.subresources.as_ref().is_some_and(|subresources| subresources.status.is_some()));
     assert_eq!(version.selectable_fields.as_ref().map(Vec::len), Some(1));

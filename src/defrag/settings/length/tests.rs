@@ -127,7 +127,11 @@ fn a_time_out_that_is_advised_is_accepted() {
             let fits = Bounds::of(&policy).fitting(members, DEFAULT_WAIT).unwrap();
             let written = fits.min(Bounds::of(&policy).longest_timeout(gib * GIB));
             let findings = found(&policy, members, Some(gib * GIB), &duration::format_go(written), "");
-            assert_eq!(findings, [], "{members} members, {gib} GiB");
+            // Where the deadline leaves less than a full database takes, only that is said.
+            let (tight, others): (Vec<_>, Vec<_>) =
+                findings.into_iter().partition(|one| one.code == Code::CommandTimeoutTight);
+            assert_eq!(others, [], "{members} members, {gib} GiB");
+            assert!(tight.iter().all(|one| one.message.contains("longer maxDeadline")), "{tight:?}");
         }
     }
 }
@@ -140,4 +144,85 @@ fn the_defaults_of_a_policy_are_judged_at_their_own_place() {
     let run = Run { settings: &settings, given: &values, members: 3, quota: Some(GIB) };
     let found = Bounds::new(&limits, 300, &values).judge(run, Place::Policy);
     assert_eq!(codes(&found), [("command-timeout-too-long", "spec.defaults.commandTimeout".to_owned())]);
+}
+
+/// The time-out that scales is three times what a member may take; a time-out that a person sets may be shorter than that.
+#[test]
+fn a_time_out_under_what_a_full_database_takes_is_warned_about() {
+    let policy = Policy::built_in();
+    let tight = |policy: &Policy, gib: u64, timeout: &str| {
+        let findings = found(policy, 3, Some(gib * GIB), timeout, "");
+        assert!(findings.iter().all(|one| !one.denies()), "{findings:?}");
+        !findings.is_empty()
+    };
+    // 10 s for each GiB.
+    assert!(tight(&policy, 8, "79s") && tight(&policy, 8, "60s") && !tight(&policy, 8, "80s"));
+    assert!(tight(&policy, 32, "60s") && !tight(&policy, 32, "320s") && !tight(&policy, 6, "60s"));
+    for gib in [1, 2, 8, 64, 300] {
+        assert!(!tight(&policy, gib, ""), "the one that scales is long enough");
+    }
+    let mut slow = Policy::built_in();
+    slow.limits.seconds_per_gib = 60;
+    assert!(tight(&slow, 8, "7m59s") && !tight(&slow, 8, "8m"));
+    assert_eq!(found(&slow, 3, None, "60s", ""), [], "without a quota nothing is known");
+    assert_eq!(codes(&found(&policy, 3, Some(GIB * 13 / 2), "60s", "")).len(), 1, "65 s");
+}
+
+/// What is advised against a time-out that is too short is accepted.
+#[test]
+fn a_longer_time_out_that_is_advised_is_accepted() {
+    for seconds_per_gib in [1, 10, 60, 600] {
+        let mut policy = Policy::built_in();
+        policy.limits.seconds_per_gib = seconds_per_gib;
+        for (members, gib) in [(1, 8), (3, 8), (5, 20), (7, 64), (3, 200)] {
+            let first = found(&policy, members, Some(gib * GIB), "60s", "");
+            let Some(tight) = first.iter().find(|one| one.code == Code::CommandTimeoutTight) else { continue };
+            let advised = tight.message.split("Write \"").nth(1).and_then(|rest| rest.split('"').next());
+            let written = advised.map_or_else(String::new, str::to_owned);
+            if advised.is_none() {
+                assert!(tight.message.contains("longer maxDeadline"), "{}", tight.message);
+                continue;
+            }
+            let again = found(&policy, members, Some(gib * GIB), &written, "");
+            assert_eq!(again, [], "{members} members, {gib} GiB, {seconds_per_gib} s: {written}");
+        }
+    }
+}
+
+#[test]
+fn what_to_write_for_a_time_out_that_is_too_short() {
+    let mut page = String::new();
+    let built_in = Policy::built_in();
+    let mut slow = Policy::built_in();
+    slow.limits.seconds_per_gib = 600;
+    let mut given = Policy::built_in();
+    given.defaults.insert(Key::CommandTimeout, "60s".to_owned());
+    let mut locked = given.clone();
+    locked.limits.locked.insert(Key::CommandTimeout);
+    let mut short = Policy::built_in();
+    short.limits.max_deadline = seconds(600);
+    let mut capped = Policy::built_in();
+    capped.limits.max_command_timeout = Some(seconds(70));
+    for (what, policy, gib) in [
+        ("an annotation", &built_in, 8),
+        ("slow storage", &slow, 8),
+        ("the default of the policy", &given, 8),
+        ("a locked key", &locked, 8),
+        ("a deadline that leaves no room", &short, 16),
+        ("a longest time-out, which does not bind what scales", &capped, 8),
+    ] {
+        let _ = writeln!(page, "{what}");
+        for one in found(policy, 3, Some(gib * GIB), "60s", "") {
+            let _ = writeln!(page, "  {}\n  {}: {}", one.brief, one.field, one.message);
+        }
+    }
+    let limits = Limits { seconds_per_gib: 60, max_command_timeout: Some(seconds(90)), ..built_in.limits };
+    let values = Given::from([(Key::CommandTimeout, "60s".to_owned())]);
+    let (settings, _) = parse_defaults(&values, &limits);
+    let run = Run { settings: &settings, given: &values, members: 3, quota: Some(2 * GIB) };
+    let _ = writeln!(page, "a default of a policy with a longest time-out");
+    for one in Bounds::new(&limits, 300, &values).judge(run, Place::Policy) {
+        let _ = writeln!(page, "  {}\n  {}: {}", one.brief, one.field, one.message);
+    }
+    insta::assert_snapshot!(page);
 }

@@ -1,6 +1,6 @@
 //! `${…}` and `$'…'`.
 
-use super::{Lexer, Piece, is_identifier};
+use super::{GIVEN, Lexer, Piece, is_identifier, is_position};
 
 /// How many parameters within each other are read.
 const DEEPEST: usize = 4;
@@ -41,7 +41,10 @@ impl<'a> Lexer<'a> {
         let quoted = self.double_quoted;
         let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
-        if !is_identifier(name) {
+        if let "@" | "*" = text {
+            return Piece::Array { name: GIVEN.to_owned(), quoted, joined: text == "*" };
+        }
+        if !is_identifier(name) && !is_position(name) {
             // `${!NAME=…}` sets the variable that another one names.
             self.opaque |= text.starts_with('!') && text.contains('=');
             return Piece::Unknown;
@@ -49,7 +52,7 @@ impl<'a> Lexer<'a> {
         let name = name.to_owned();
         match rest {
             "" => return Piece::Variable { name, quoted },
-            "[@]" | "[*]" => return Piece::Array { name, quoted },
+            "[@]" | "[*]" => return Piece::Array { name, quoted, joined: rest == "[*]" },
             _ => {}
         }
         let (rest, or_empty) = rest.strip_prefix(':').map_or((rest, false), |rest| (rest, true));

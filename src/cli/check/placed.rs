@@ -1,0 +1,101 @@
+//! What stands where in all of the input: settings that are read nowhere, and StatefulSets that are there twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    cli::input::{Document, join},
+    defrag::{
+        finding::{Code, Finding},
+        keys::name_of,
+        labelled_in_vain, settings,
+        statefulset::StatefulSet,
+    },
+};
+
+/// Kinds whose labels others select by, or that are ours.
+const LEFT_OUT: [&str; 2] = ["Namespace", "DefragPolicy"];
+
+/// What the StatefulSets of the input carry, and where each one is.
+pub(super) struct Placed {
+    /// Labels and annotations of ours, with their values.
+    read: BTreeSet<(String, String)>,
+    /// The place of each one, by namespace and name.
+    places: BTreeMap<(String, String), String>,
+}
+
+impl Placed {
+    pub(super) fn of(documents: &[Document]) -> Self {
+        let statefulsets = documents.iter().filter(|document| document.kind().1 == Some("StatefulSet"));
+        let metas = statefulsets.filter_map(|document| document.value.get("metadata"));
+        let maps = metas.flat_map(|meta| [meta.get("labels"), meta.get("annotations")]).flatten();
+        let pairs = maps.filter_map(Value::as_object).flatten();
+        let ours = pairs.filter(|(key, _)| name_of(key).is_some());
+        let read = ours.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+        Self { read, places: BTreeMap::new() }
+    }
+
+    /// What is to be said of an object that is no StatefulSet.
+    pub(super) fn other(&self, kind: &str, document: &Document, object: &StatefulSet) -> Option<Finding> {
+        // What a controller made of a template says nothing that the template does not say.
+        let is_made = document.value.pointer("/metadata/ownerReferences").is_some_and(|owners| !owners.is_null());
+        if is_made || LEFT_OUT.contains(&kind) {
+            return None;
+        }
+        labelled_in_vain(kind, object, |key, value| self.read.contains(&(key.to_owned(), value.to_owned())))
+    }
+
+    /// What is to be said of a StatefulSet by what else is in the input, and by fields of it that are never decoded. Whether one that
+    /// does not concern us is there twice is nothing to us.
+    pub(super) fn statefulset(&mut self, document: &Document, object: &StatefulSet, concerns_us: bool) -> Vec<Finding> {
+        let mut findings = stray(&document.value);
+        findings.extend(self.twice(document, object).filter(|_| concerns_us));
+        findings
+    }
+
+    /// Names are unique in a namespace: the second replaces the first.
+    fn twice(&mut self, document: &Document, object: &StatefulSet) -> Option<Finding> {
+        let place = format!("{}:{}", document.file(), document.line("metadata.name"));
+        let key = (object.namespace().to_owned(), object.name().to_owned());
+        let first = self.places.get(&key);
+        let Some(first) = first else {
+            self.places.insert(key, place);
+            return None;
+        };
+        let name = format!("{}/{}", object.namespace(), object.name());
+        Some(Finding::new(
+            Code::StatefulSetTwice,
+            "metadata.name",
+            format!("the StatefulSet {name} is at {first} already"),
+            format!(
+                "The StatefulSet {name} at {place} is at {first} already. A cluster holds one of a name, so the one that is applied last \
+                 replaces the other, and settings that only one of them has may be lost. Rename or remove one, or check the manifests of each cluster by themselves."
+            ),
+        ))
+    }
+}
+
+/// Keys of ours in fields that hold neither labels nor annotations, such as `metadata.annotation`.
+fn stray(object: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, pointer) in [("", ""), ("metadata", "/metadata"), ("spec", "/spec"), ("spec.template", "/spec/template")]
+    {
+        let Some(fields) = object.pointer(pointer).and_then(Value::as_object) else { continue };
+        findings.extend(settings::in_field(path, &ours(fields)));
+        for (name, field) in fields {
+            let is_read_as_such = matches!(
+                (path, name.as_str()),
+                ("metadata", "labels" | "annotations") | ("", "metadata" | "spec") | ("spec", "template")
+            );
+            if let Some(field) = field.as_object().filter(|_| !is_read_as_such) {
+                findings.extend(settings::in_field(&join(path, name), &ours(field)));
+            }
+        }
+    }
+    findings
+}
+
+fn ours(fields: &Map<String, Value>) -> Vec<&str> {
+    fields.keys().map(String::as_str).filter(|key| name_of(key).is_some()).collect()
+}

@@ -1,0 +1,118 @@
+//! What concerns which StatefulSet: CronJobs, reports, policies and namespaces.
+
+use std::collections::BTreeSet;
+
+use super::{
+    super::{
+        ObjectKey,
+        compliance::keep::Reports,
+        watch::{cache::Change, observed::STANDING_OUT},
+    },
+    Leading,
+};
+use crate::defrag::{
+    cronjob::{self, live::Live, ownership::statefulset_of},
+    etcd::Reached,
+    gives_way,
+    policy::{Labels, PolicySnapshot},
+    statefulset::StatefulSet,
+};
+
+impl Leading {
+    /// The CronJobs that concern a StatefulSet, however many there are in its namespace.
+    pub(super) fn concerning(&self, key: &ObjectKey, object: Option<&StatefulSet>) -> Vec<Live> {
+        let expected = cronjob::name(&key.name);
+        let own = self.cronjobs.get(&ObjectKey::new(&key.namespace, &expected));
+        let standing_out = ObjectKey::new(&key.namespace, STANDING_OUT);
+        let others = self.cronjobs.filed(&standing_out).map(|(_, live)| live);
+        let others = others.filter(|live| live.name() != expected && live.concerns(&key.name, object, &expected));
+        let sharing = object.into_iter().flat_map(|object| self.sharing(key, object));
+        own.into_iter().chain(others).chain(sharing).cloned().collect()
+    }
+
+    /// The CronJobs of ours for other StatefulSets of the namespace whose runs reach members of this one, or may. They are found by
+    /// what the StatefulSets state, not by going through them.
+    fn sharing(&self, key: &ObjectKey, object: &StatefulSet) -> Vec<&Live> {
+        let (pods, besides) = (Reached::pods(object), Reached::besides(object));
+        let mut names: BTreeSet<&str> = besides.statefulsets().collect();
+        names.extend(self.reaching(&key.namespace, pods.iter().chain(besides.iter())));
+        names.remove(key.name.as_str());
+        let stated = Reached::stated(object);
+        let cronjob = |name: &str| {
+            let other = self.statefulsets.get(&ObjectKey::new(&key.namespace, name))?;
+            // What nobody asks for goes once this one reaches all of it.
+            let goes = gives_way(other, &stated);
+            self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(name))).filter(|live| live.ours && !goes)
+        };
+        names.into_iter().filter_map(cronjob).collect()
+    }
+
+    /// The StatefulSets of a namespace whose endpoints reach one of these places, by name.
+    fn reaching<'p>(&self, namespace: &str, places: impl Iterator<Item = &'p str>) -> BTreeSet<&str> {
+        places
+            .flat_map(|place| self.statefulsets.filed(&ObjectKey::new(namespace, place)))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// The reports that concern a StatefulSet; `None` while it is not known what there is.
+    pub(super) fn reports_of(&self, key: &ObjectKey) -> Option<Reports> {
+        let (kind, cache) = self.compliance.as_ref().filter(|(_, cache)| cache.ready())?;
+        Some(Reports::of(*kind, cache, key, self.statefulsets.get(key).map(AsRef::as_ref)))
+    }
+
+    /// Asks for a look at each StatefulSet that a changed CronJob concerns.
+    pub(super) fn concerned(&mut self, change: &Change<Live>) {
+        for live in [&change.old, &change.new].into_iter().flatten() {
+            for name in self.sharing_runs(&change.key.namespace, live) {
+                self.queue.add(&ObjectKey::new(&change.key.namespace, &name));
+            }
+            if let Some(name) = statefulset_of(&live.meta) {
+                self.queue.add(&ObjectKey::new(&change.key.namespace, name));
+                if cronjob::name(name) == change.key.name && live.defragments.is_none() {
+                    continue;
+                }
+            }
+            for (key, object) in self.statefulsets.within(&change.key.namespace) {
+                if live.concerns(&key.name, Some(object), &cronjob::name(&key.name)) {
+                    self.queue.add(key);
+                }
+            }
+        }
+    }
+
+    /// The StatefulSets whose members the runs of a CronJob of ours reach, besides the one that it is for, and those whose endpoints
+    /// reach the same.
+    fn sharing_runs(&self, namespace: &str, live: &Live) -> BTreeSet<String> {
+        let own = statefulset_of(&live.meta);
+        let mut names: BTreeSet<&str> = live.reached.statefulsets().collect();
+        names.extend(self.reaching(namespace, live.reached.iter()));
+        let is_known = |name: &&str| self.statefulsets.get(&ObjectKey::new(namespace, name)).is_some();
+        names.into_iter().filter(|name| Some(*name) != own).filter(is_known).map(str::to_owned).collect()
+    }
+
+    /// Asks for a look at each StatefulSet that is governed in another way than by the snapshot `before`. Where only namespaces changed, those in
+    /// other namespaces are not even gone through.
+    pub(super) fn govern_anew(&mut self, before: &PolicySnapshot) {
+        let (now, queue) = (&self.snapshot, &mut self.queue);
+        if now.policies().is_same(before.policies()) {
+            for namespace in now.namespaces_new_since(before) {
+                // What is in a new one has waited for this.
+                let is_new = !before.knows(namespace);
+                let within = self.statefulsets.within(namespace);
+                let anew = within.filter(|(key, object)| is_new || governed_anew(before, now, key, object));
+                anew.for_each(|(key, _)| queue.add(key));
+            }
+        } else {
+            let anew = self.statefulsets.iter().filter(|(key, object)| governed_anew(before, now, key, object));
+            anew.for_each(|(key, _)| queue.add(key));
+        }
+    }
+}
+
+/// Whether another policy governs a StatefulSet than before, or the same one says something else.
+fn governed_anew(before: &PolicySnapshot, now: &PolicySnapshot, key: &ObjectKey, object: &StatefulSet) -> bool {
+    let none = Labels::new();
+    let labels = object.metadata.labels.as_ref().unwrap_or(&none);
+    !before.govern(&key.namespace, labels).is_same(&now.govern(&key.namespace, labels))
+}

@@ -1,0 +1,103 @@
+//! The switch for the whole fleet: a ConfigMap that keeps every run from starting for as long as it is there.
+//!
+//! That it is there is all that counts. What is in it tells people who paused and why, and cannot make a pause none: no text, an
+//! empty one, or one of another form.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::text::shorten;
+
+/// The name of the ConfigMap, in the namespace of the webhook.
+pub const NAME: &str = "etcd-defrag-webhook-pause";
+/// The key of its data that says why.
+pub const REASON: &str = "reason";
+/// The key of its data that says who.
+pub const BY: &str = "by";
+
+/// The longest text of each, in characters.
+const LONGEST: usize = 256;
+
+/// Why nothing runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Since when, by the clock of the API server; `None` where nobody knows.
+    pub since: Option<Timestamp>,
+    /// Who paused, as he or his tool says.
+    pub by: Option<String>,
+    /// Why, in one line.
+    pub reason: Option<String>,
+}
+
+impl Pause {
+    /// What a ConfigMap of this name says.
+    #[must_use]
+    pub fn of(map: &ConfigMap) -> Self {
+        let text = |key: &str| {
+            let text = shorten(map.data.as_ref()?.get(key)?.trim(), LONGEST);
+            (!text.is_empty()).then_some(text)
+        };
+        let since = map.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        Self { since, by: text(BY), reason: text(REASON) }
+    }
+
+    /// Where nobody can say whether there is one: a fleet that somebody paused must not run because a right is missing.
+    #[must_use]
+    pub fn unknown(why: &str) -> Self {
+        let reason = format!("the ConfigMap {NAME} cannot be read, so it counts as there: {why}");
+        Self { since: None, by: None, reason: Some(shorten(&reason, LONGEST)) }
+    }
+
+    /// What is noted on each CronJob. It changes with the pause, and not with what is said of it.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        self.since.map_or_else(|| "true".to_owned(), |since| since.to_string())
+    }
+
+    /// Since when, by whom and why, as the end of the sentence "the fleet is paused …".
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let since = self.since.map(|since| format!("since {since} "));
+        let by = self.by.as_ref().map(|by| format!("by {by} "));
+        let reason = self.reason.as_deref().unwrap_or("no reason is given");
+        format!("{}{}({reason})", since.unwrap_or_default(), by.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pause(data: &Value) -> Pause {
+        let metadata = json!({"name": NAME, "creationTimestamp": "2026-03-01T02:00:00Z"});
+        Pause::of(&serde_json::from_value(json!({"metadata": metadata, "data": data})).unwrap())
+    }
+
+    #[test]
+    fn whatever_is_in_it_is_a_pause_and_is_told_in_one_bounded_line() {
+        let words = [
+            json!({"reason": "etcd 3.6.9 loses data on defragmentation", "by": "alice@example.org"}),
+            json!({"reason": " \u{1b}[2Jtwo\nlines ", "by": ""}),
+            json!({"reasons": "x"}),
+            json!(null),
+        ]
+        .map(|data| pause(&data).in_words());
+        insta::assert_snapshot!(words.join("\n"), @r"
+        since 2026-03-01T02:00:00Z by alice@example.org (etcd 3.6.9 loses data on defragmentation)
+        since 2026-03-01T02:00:00Z (\u{1b}[2Jtwo\nlines)
+        since 2026-03-01T02:00:00Z (no reason is given)
+        since 2026-03-01T02:00:00Z (no reason is given)
+        ");
+        let long = pause(&json!({"reason": "é".repeat(5000), "by": "é".repeat(5000)}));
+        assert!(long.in_words().chars().count() < 2 * LONGEST + 100);
+    }
+
+    #[test]
+    fn the_mark_on_a_cronjob_follows_the_pause_and_not_its_words() {
+        assert_eq!(pause(&json!({"reason": "a"})).mark(), pause(&json!({"reason": "b"})).mark());
+        assert_eq!(pause(&json!({})).mark(), "2026-03-01T02:00:00Z");
+        assert_eq!(Pause::unknown("forbidden").mark(), "true");
+    }
+}

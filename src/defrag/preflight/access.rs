@@ -1,0 +1,101 @@
+//! What a run needs to reach the members of its etcd.
+
+use std::fmt::Write as _;
+
+use k8s_openapi::api::{batch::v1::CronJob, core::v1::PodSpec};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::defrag::cronjob::ownership::pod;
+
+/// What a run needs to reach the members, as two short hashes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// Of endpoints, certificates and login.
+    pub facts: String,
+    /// Of the image and what starts it.
+    pub engine: String,
+}
+
+/// The arguments that say how members are reached.
+const REACHING: [&str; 5] = ["--endpoints", "--skip-healthcheck-cluster-endpoints", "--cacert", "--cert", "--key"];
+
+impl Access {
+    /// That of the CronJob's runs; `None` where its template has no pod or no endpoints.
+    #[must_use]
+    pub fn of(cronjob: &CronJob) -> Option<Self> {
+        let pod: &PodSpec = pod(cronjob)?;
+        let container = pod.containers.first()?;
+        let args = container.args.as_deref().unwrap_or_default();
+        if args.iter().any(|arg| arg == "--endpoints=") {
+            return None;
+        }
+        let reaching: Vec<&String> =
+            args.iter().filter(|arg| REACHING.contains(&arg.split('=').next().unwrap_or_default())).collect();
+        let facts = hash(&(reaching, &pod.volumes, &container.env));
+        let first = args.first().filter(|arg| !arg.starts_with('-'));
+        let engine = hash(&(
+            (&container.image, &container.image_pull_policy, first),
+            (&pod.image_pull_secrets, &pod.service_account_name, &container.resources),
+        ));
+        Some(Self { facts, engine })
+    }
+}
+
+/// The first twelve hexadecimal digits of a SHA-256: the same in each version of this program.
+fn hash(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    Sha256::digest(text).iter().take(6).fold(String::new(), |mut hash, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+        hash
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn cronjob(change: impl FnOnce(&mut serde_json::Value)) -> CronJob {
+        let mut value = json!({
+            "metadata": {"name": "etcd-defrag-job", "namespace": "n", "uid": "u"},
+            "spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": {"spec": {
+                "containers": [{"name": "etcd-defrag", "image": "e:v1",
+                    "args": ["--endpoints=https://e-0:2379", "--cacert=/ca", "--defrag-rule=x", "--command-timeout=60s"]}],
+                "volumes": [{"name": "etcd-ca", "secret": {"secretName": "certs"}}],
+            }}}}},
+        });
+        change(&mut value["spec"]["jobTemplate"]["spec"]["template"]["spec"]);
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn access(change: impl FnOnce(&mut serde_json::Value)) -> Access {
+        Access::of(&cronjob(change)).unwrap()
+    }
+
+    #[test]
+    fn the_access_changes_with_what_reaches_the_members_and_with_nothing_else() {
+        let before = access(|_| {});
+        for facts in [
+            access(|pod| pod["containers"][0]["args"][0] = json!("--endpoints=https://e-1:2379")),
+            access(|pod| pod["containers"][0]["args"][1] = json!("--cacert=/other")),
+            access(|pod| pod["volumes"][0]["secret"]["secretName"] = json!("other")),
+            access(|pod| pod["containers"][0]["env"] = json!([{"name": "ETCD_DEFRAG_USER", "value": "root"}])),
+        ] {
+            assert!(facts.facts != before.facts && facts.engine == before.engine, "{facts:?}");
+        }
+        for engine in [
+            access(|pod| pod["containers"][0]["image"] = json!("e:v2")),
+            access(|pod| pod["imagePullSecrets"] = json!([{"name": "regcred"}])),
+            access(|pod| pod["containers"][0]["args"].as_array_mut().unwrap().insert(0, json!("defrag"))),
+        ] {
+            assert!(engine.facts == before.facts && engine.engine != before.engine, "{engine:?}");
+        }
+        assert_eq!(access(|pod| pod["containers"][0]["args"][2] = json!("--defrag-rule=y")), before);
+        assert_eq!(access(|pod| pod["containers"][0]["args"][3] = json!("--command-timeout=90s")), before);
+        assert_eq!(Access::of(&cronjob(|pod| pod["containers"][0]["args"] = json!(["--endpoints="]))), None);
+        assert_eq!(before, Access { facts: before.facts.clone(), engine: before.engine.clone() });
+    }
+}

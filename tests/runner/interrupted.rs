@@ -1,0 +1,68 @@
+//! Runs during which something happens.
+
+use etcd_defrag_webhook::defrag::run_result::{Did, Outcome};
+use harness::EtcdOptions;
+
+use crate::support::{Runner, cluster};
+
+#[test]
+fn no_member_is_begun_while_another_one_is_away() {
+    let etcd = cluster(&EtcdOptions { tls: false, ..EtcdOptions::default() });
+    let follower = etcd.status().iter().rposition(|member| !member.is_leader).unwrap();
+    let victim = etcd.member(follower);
+
+    // Between the first member and the next one, another one ends.
+    let run = Runner::new(&etcd).args(&["--wait-between-defrags=2s", "--deadline=5m"]).start();
+    run.until("waiting for 2s for the next member");
+    victim.kill();
+    run.until("is not reached");
+    victim.start();
+    let run = run.end();
+    run.ended(Outcome::Done, "");
+    assert_eq!(run.count(Did::Defragmented), 3);
+
+    // It does not come back in time.
+    let deadline = ["--wait-between-defrags=1s", "--command-timeout=10s", "--deadline=15s"];
+    let run = Runner::new(&etcd).args(&deadline).start();
+    run.until("waiting for 1s for the next member");
+    victim.kill();
+    let run = run.end();
+    assert_eq!(run.code, 75);
+    run.ended(Outcome::Deferred, "is not reached");
+    assert_eq!((run.count(Did::Defragmented), run.count(Did::NotTouched)), (1, 2));
+
+    // It is away from the start.
+    let run = Runner::new(&etcd).args(&["--command-timeout=2s", "--deadline=3s"]).run();
+    assert_eq!(run.code, 75);
+    assert!(run.result.no_member_was_touched());
+    let run = Runner::new(&etcd).args(&["--dry-run"]).run();
+    run.ended(Outcome::Failed, "is not reached");
+
+    // Nobody answers in it, though it is there.
+    victim.start();
+    let run = Runner::new(&etcd).args(&["--defrag-rule=dbSizeFree < 0", "--deadline=5m"]).run();
+    run.ended(Outcome::NothingToDo, "");
+    victim.pause();
+    let run = Runner::new(&etcd).args(&["--command-timeout=2s", "--dial-timeout=2s", "--deadline=4s"]).run();
+    victim.resume();
+    run.ended(Outcome::Deferred, "");
+    assert!(run.result.no_member_was_touched());
+}
+
+#[test]
+fn a_run_that_is_asked_to_end_begins_no_other_member_and_says_what_it_did() {
+    let etcd = cluster(&EtcdOptions { tls: false, ..EtcdOptions::default() });
+    let run = Runner::new(&etcd).args(&["--wait-between-defrags=1h"]).start();
+    run.until("waiting for 3600s for the next member");
+    run.terminate();
+    let run = run.end();
+    assert_eq!(run.code, 75);
+    run.ended(Outcome::Deferred, "asked to end");
+    assert_eq!((run.count(Did::Defragmented), run.count(Did::NotTouched)), (1, 2));
+
+    // A wait after which no member would fit is not begun.
+    let run = Runner::new(&etcd).args(&["--wait-between-defrags=1h", "--deadline=10m"]).run();
+    run.ended(Outcome::Deferred, "before the deadline no member fits any more");
+    assert_eq!((run.count(Did::Defragmented), run.count(Did::NotTouched)), (1, 2));
+    assert!(!run.result.no_member_was_touched());
+}
