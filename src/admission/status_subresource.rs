@@ -50,8 +50,8 @@ fn finding(key: Key, value: &str) -> Finding {
         key.field(),
         format!("{name} cannot be set by a write of statefulsets/status"),
         format!(
-            "This write of statefulsets/status brings in {name} {}. Which Secrets a run gets and where it sends them is for \
-             those who may edit the StatefulSet; the right to write its status is not enough. Write the annotation on the \
+            "This write of statefulsets/status adds {name} {}. Only users who may edit the StatefulSet decide which \
+             Secrets a run gets and where it sends them; the right to write its status is not enough. Write the annotation on the \
              StatefulSet itself, without --subresource=status.",
             quoted(value)
         ),

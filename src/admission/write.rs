@@ -25,7 +25,7 @@ pub struct Write<'a> {
     pub of_status: bool,
 }
 
-/// What becomes of a write.
+/// The result of a write.
 #[derive(Clone, Debug, Default)]
 pub struct Decision {
     /// The findings that refuse it; empty where it may go on.
@@ -43,7 +43,7 @@ pub struct Decision {
 }
 
 impl Write<'_> {
-    /// Whether the write changes a label or an annotation of ours. A create does.
+    /// Whether the write changes one of our labels or annotations. A create does.
     #[must_use]
     pub fn concerns_us(&self) -> bool {
         match (self.operation, self.old) {
@@ -61,7 +61,7 @@ impl Write<'_> {
             || Key::ALL.iter().any(|key| self.object.annotation(key.annotation()) != old.annotation(key.annotation()))
     }
 
-    /// Whether it brings in a label or an annotation under our prefix that has no meaning. Taking one away does not.
+    /// Whether it adds a label or an annotation under our prefix that has no meaning. Removing one does not count.
     #[must_use]
     pub fn brings_in_unknown_keys(&self) -> bool {
         let known = |label: bool, key: &str| {

@@ -1,10 +1,11 @@
-//! Writing to people and to programs.
+//! Output for people and for programs.
 //!
-//! People get a [`Page`] or a line on standard error, programs get [`Data`], and nothing else is printed. Text goes into a
-//! page by the line and is made printable there: no name, annotation or error of somebody else makes a line of its own or
-//! speaks to a terminal. Data says what is there, whole.
+//! People get a [`Page`] or a line on standard error, programs get [`Data`], and nothing else is printed. Text is added
+//! to a page by the line and is made printable there: no name, annotation or error from outside can add a line or
+//! control a terminal. Data is printed unchanged and complete.
 //!
-//! Colour appears only on a terminal and never with `NO_COLOR`. A reader that goes away, as `head` does, is no error.
+//! Colour is used only on a terminal and never with `NO_COLOR`. A reader that closes the pipe, such as `head`, is not
+//! an error.
 
 use std::{
     collections::BTreeSet,

@@ -31,8 +31,8 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// Which policies to judge by.
 #[derive(Debug, clap::Args)]
 pub(super) struct Policies {
-    /// Judge by the DefragPolicies in these manifests instead of the built-in policy; Namespaces in any manifest give the
-    /// labels that a policy selects by
+    /// Check under the DefragPolicies in these manifests instead of the built-in policy; Namespaces in any manifest have
+    /// the labels that policies select by
     #[arg(long = "policy", value_name = "FILE", num_args = 1..)]
     policy: Vec<PathBuf>,
 }
@@ -99,7 +99,7 @@ impl Policies {
             && let Some(unused) = manifests.iter().find(|document| document.is_policy())
         {
             output::note(&format!(
-                "{}:{} is a DefragPolicy and is not followed; name its file with --policy to judge by it",
+                "{}:{} is a DefragPolicy and is not used; to use it, name its file with --policy",
                 unused.file(),
                 unused.line("")
             ));
@@ -166,7 +166,7 @@ fn twice(policies: &[(Document, Arc<Compiled>)]) -> anyhow::Result<()> {
         let place = format!("{}:{}", document.file(), document.line("metadata.name"));
         if let Some(first) = seen.insert(compiled.name.as_str(), place.clone()) {
             bail!(
-                "{place}: a DefragPolicy {} stands at {first} already; a cluster holds one of a name, so rename or remove one",
+                "{place}: a DefragPolicy {} is at {first} already; a cluster has only one of a name, so rename or remove one",
                 compiled.name
             );
         }

@@ -1,6 +1,6 @@
-//! Which StatefulSets are to be looked at, and when: each at most once at a time, each with a back-off of its own.
+//! Which StatefulSets are reconciled, and when: each at most once at a time, each with its own back-off.
 //!
-//! A plain data structure: the time is passed in, so that its promises can be tested without waiting.
+//! A plain data structure: the time is passed in, so that its guarantees can be tested without waiting.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -21,7 +21,7 @@ pub(super) const LONGEST_PAUSE_UNREACHABLE: Duration = Duration::from_secs(5);
 /// The longest pause after answers that this object gets and others do not.
 pub(super) const LONGEST_PAUSE_REFUSED: Duration = Duration::from_mins(5);
 
-/// What becomes of an object that was looked at.
+/// The result of a reconciliation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Nothing until something changes.

@@ -38,7 +38,7 @@ pub enum QuantityError {
     TooLarge,
 }
 
-/// The bytes that a Kubernetes quantity stands for, a fraction of a byte rounded up as Kubernetes does.
+/// The bytes of a Kubernetes quantity, a fraction of a byte rounded up as Kubernetes does.
 ///
 /// # Errors
 ///

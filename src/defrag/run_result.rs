@@ -1,8 +1,8 @@
-//! What a run of our own runner did, as it writes it into the termination message of its container and as whoever reads
-//! the Pod finds it there: JSON of at most [`LIMIT`] bytes.
+//! The result of a run of our own runner, as it is written to the termination message of its container and read from
+//! its Pod: JSON of at most [`LIMIT`] bytes.
 //!
-//! The message is text of others: whoever may write the status of a Pod, or runs another image under our arguments, says
-//! what stands there. It is read within bounds, and each text in it is one line of printable characters afterwards.
+//! The message is external text: anybody who may write the status of a Pod, or runs another image with our arguments,
+//! can write it. It is read within bounds, and each text in it is converted to one line of printable characters.
 
 use std::fmt;
 
@@ -92,7 +92,7 @@ pub struct Member {
     /// Its quota as the server says it, in bytes; 0 where it does not (before etcd 3.6, and where none is set in early 3.6).
     #[serde(default)]
     pub quota: u64,
-    /// How long its defragmentation took, in seconds: so long it answered nobody.
+    /// How long its defragmentation took, in seconds: it was blocked for that long.
     #[serde(default)]
     pub seconds: f64,
     /// Whether it led the cluster when its turn came, or, where its turn did not come, at the start.
@@ -202,7 +202,7 @@ pub enum ReadError {
     #[error("the termination message has {0} bytes, and a result has at most {LIMIT}")]
     TooLong(usize),
     /// No JSON, or not that of a result.
-    #[error("the termination message is no result of a run: {0}")]
+    #[error("the termination message is not a result of a run: {0}")]
     Form(String),
     /// A version that is not known here.
     #[error("the result of the run has version {0}, and this program reads version {VERSION}")]
@@ -245,8 +245,8 @@ impl RunResult {
         Ok(result)
     }
 
-    /// The result as JSON in at most [`LIMIT`] bytes. Where it would be longer, notes are cut first, and then members are left
-    /// out, those first to which nothing happened; [`LeftOut`] counts them.
+    /// The result as JSON in at most [`LIMIT`] bytes. If it would be longer, notes are shortened first, and then
+    /// members are omitted, first those that were not changed; [`LeftOut`] counts them.
     #[must_use]
     pub fn write(&self) -> String {
         let mut cut = self.clone();
@@ -302,7 +302,7 @@ impl RunResult {
         here.saturating_add(usize::try_from(self.left_out.defragmented).unwrap_or(usize::MAX))
     }
 
-    /// How many seconds members answered nobody, in all: the sum of what each defragmentation took.
+    /// How many seconds members were blocked, in all: the sum of what each defragmentation took.
     #[must_use]
     pub fn seconds_blocked(&self) -> f64 {
         self.members.iter().filter(|member| member.touched()).map(|member| member.seconds).sum()
@@ -327,10 +327,10 @@ impl fmt::Display for RunResult {
             Outcome::NothingToDo => write!(f, "nothing to do for {total} {members}")?,
             Outcome::Checked => write!(f, "{total} {members} checked, nothing changed")?,
             Outcome::Deferred if self.no_member_was_touched() => {
-                f.write_str("deferred before any member was touched")?;
+                f.write_str("deferred before any member was changed")?;
             }
             Outcome::Deferred => write!(f, "deferred after {done} of {total} {members}")?,
-            Outcome::Failed if self.no_member_was_touched() => f.write_str("failed before any member was touched")?,
+            Outcome::Failed if self.no_member_was_touched() => f.write_str("failed before any member was changed")?,
             Outcome::Failed => write!(f, "failed after {done} of {total} {members}")?,
         }
         if done > 0 {

@@ -1,4 +1,4 @@
-//! Why a request to a member failed, in words that say what to look at.
+//! Why a request to a member failed, in messages that say what to check.
 
 use std::{error::Error as StdError, io, time::Duration};
 
@@ -52,7 +52,7 @@ impl Error {
         };
         let hint = match kind {
             Kind::Access if status.code() == Code::PermissionDenied => {
-                ": the user has not the role root, which defragmenting needs"
+                ": the user does not have the role root, which defragmenting needs"
             }
             Kind::Access => ": check the user name and the password",
             _ => "",

@@ -130,7 +130,7 @@ impl Run<'_> {
 
     fn no_time(&self) -> Stop {
         let command = self.options.command_timeout;
-        Stop::Deferred(format!("before the deadline no member fits any more that may take {command:?}"))
+        Stop::Deferred(format!("no time is left before the deadline for another member, which may take {command:?}"))
     }
 
     fn why(&self, at: usize) -> String {
@@ -238,7 +238,7 @@ impl Run<'_> {
         };
         let ended = tokio::select! {
             ended = client.defragment() => ended,
-            () = given_up => Err(Error::new(Kind::Unreachable, "the run was asked to end (SIGTERM)")),
+            () = given_up => Err(Error::new(Kind::Unreachable, "the run was stopped (SIGTERM)")),
         };
         let took = began.elapsed();
         // It answers again at once; a moment of silence is no failure.

@@ -1,8 +1,9 @@
-//! Pace: whoever asks for more than its share waits for its answers, while others ask too.
+//! Pace: answers are delayed for a namespace that sends more than its share of reviews, while other namespaces send
+//! reviews, too.
 //!
-//! What a call costs the API server is many times what it costs us: it writes the objects as JSON and encrypts them, for each
-//! call. So a namespace whose StatefulSets change without end slows the writes of all others, however quick our answers are. An
-//! answer that comes later bounds how much of that there is.
+//! A call costs the API server many times what it costs us: it writes the objects as JSON and encrypts them, for each
+//! call. So a namespace whose StatefulSets change all the time slows the writes of all others, however quick our
+//! answers are. A later answer limits how often that happens.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -56,8 +57,8 @@ impl Pace {
         Self { share, hasher: RandomState::new(), asked: Arc::default() }
     }
 
-    /// How long the answer waits to a request of so many bytes for `whom`, which came by this way: what is asked by different ways
-    /// in the same name does not count together, and makes nobody less alone.
+    /// How long the answer to a request of so many bytes for `whom`, which came by this way, is delayed. Requests in
+    /// the same name by different ways are not added up, and do not count as those of other namespaces.
     #[must_use]
     pub fn wait(&self, whom: &str, way: &impl Hash, bytes: usize, now: Instant) -> Duration {
         // Names are as long as whoever forges them likes.

@@ -49,7 +49,7 @@ impl Subject {
         }
     }
 
-    /// Whether it is judged as if it were enrolled, so that nothing of it is refused.
+    /// Whether it is assessed as if it were enrolled, so that nothing of it is refused.
     pub(super) const fn is_only_looked_at(&self) -> bool {
         matches!(self, Self::StatefulSet { enrolment: Enrollment::NotEnrolled, .. })
     }

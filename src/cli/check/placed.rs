@@ -1,4 +1,4 @@
-//! What stands where in all of the input: settings that are read nowhere, and StatefulSets that are there twice.
+//! Checks over all of the input: settings in places that are not read, and StatefulSets that are defined twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,8 +69,8 @@ impl Placed {
             "metadata.name",
             format!("the StatefulSet {name} is at {first} already"),
             format!(
-                "The StatefulSet {name} at {place} is at {first} already. A cluster holds one of a name, so the one that is applied last \
-                 replaces the other, and settings that only one of them has may be lost. Rename or remove one, or check the manifests of each cluster by themselves."
+                "The StatefulSet {name} at {place} is at {first} already. A cluster has only one StatefulSet of a name, so the one that is \
+                 applied last replaces the other, and settings that only one of them has may be lost. Rename or remove one, or check the manifests of each cluster separately."
             ),
         ))
     }

@@ -1,4 +1,4 @@
-//! Where a value stands, and that one is refused.
+//! The place of a value, and the refusal of one.
 
 use serde_json::Value;
 

@@ -54,7 +54,7 @@ pub(super) fn check(place: Place<'_>, found: &mut Vec<Refusal>) {
             let known = bound("enum").and_then(Value::as_array);
             if let Some(known) = known.filter(|known| !known.contains(place.value)) {
                 let known: Vec<&str> = known.iter().filter_map(Value::as_str).collect();
-                refuse(here(), format!("{} is none of the supported values {}", quoted(text), known.join(", ")));
+                refuse(here(), format!("{} is not one of the supported values {}", quoted(text), known.join(", ")));
             }
         }
         Value::Number(number) => {

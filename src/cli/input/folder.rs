@@ -22,20 +22,20 @@ pub(super) fn manifests(folder: &Path, recursive: bool) -> anyhow::Result<Vec<Pa
             folders.extend(inside.folders);
         }
         if files.is_empty() {
-            bail!("{} holds no *.yaml, *.yml or *.json file, nor does any folder in it", folder.display());
+            bail!("{} has no *.yaml, *.yml or *.json file, and no folder in it has one", folder.display());
         }
     } else {
         let left_out = beneath(folders);
         match (files.is_empty(), left_out.is_empty()) {
-            (true, true) => bail!("{} holds no *.yaml, *.yml or *.json file", folder.display()),
+            (true, true) => bail!("{} has no *.yaml, *.yml or *.json file", folder.display()),
             (true, false) => bail!(
-                "{} holds no *.yaml, *.yml or *.json file itself; with -R those in the folders in it are read: {}",
+                "{} has no *.yaml, *.yml or *.json file itself; with -R its subfolders are read: {}",
                 folder.display(),
                 named(&left_out)
             ),
             (false, true) => {}
             (false, false) => output::note(&format!(
-                "{}: without -R, what is in the folders in it is left out: {}",
+                "{}: without -R, its subfolders are skipped: {}",
                 folder.display(),
                 named(&left_out)
             )),
@@ -133,11 +133,11 @@ mod tests {
         let deep = tree(&["a/1.yaml", "a/2.yaml", "b/c/3.json", "b/c/4.yml", "b/c/5.yml"]);
         assert_eq!(
             said(&deep, false),
-            "FOLDER holds no *.yaml, *.yml or *.json file itself; with -R those in the folders in it are read: \
+            "FOLDER has no *.yaml, *.yml or *.json file itself; with -R its subfolders are read: \
              FOLDER/a/1.yaml, FOLDER/a/2.yaml, FOLDER/b/c/3.json and 2 more"
         );
         let none = tree(&["a/1.txt"]);
-        assert_eq!(said(&none, false), "FOLDER holds no *.yaml, *.yml or *.json file");
-        assert_eq!(said(&none, true), "FOLDER holds no *.yaml, *.yml or *.json file, nor does any folder in it");
+        assert_eq!(said(&none, false), "FOLDER has no *.yaml, *.yml or *.json file");
+        assert_eq!(said(&none, true), "FOLDER has no *.yaml, *.yml or *.json file, and no folder in it has one");
     }
 }

@@ -1,4 +1,4 @@
-//! A document as it was written: every value with the line it stands on, and no key twice.
+//! A document as it was written: every value with its line, and no key twice.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -188,7 +188,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
         let mut seen = BTreeSet::new();
         while let Some(key) = entries.next_key::<Spanned<String>>()? {
             if !seen.insert(key.value.clone()) {
-                return Err(A::Error::custom(format_args!("the key \"{}\" is there twice", key.value)));
+                return Err(A::Error::custom(format_args!("the key \"{}\" appears twice", key.value)));
             }
             mapping.push((key, entries.next_value()?));
         }

@@ -101,7 +101,7 @@ pub(super) struct Etcd {
     pub(super) last_success: Option<Timestamp>,
     #[serde(serialize_with = "rfc3339")]
     pub(super) last_failure: Option<Timestamp>,
-    /// Why a run that is required waits, or why it cannot be told whether one is.
+    /// Why a run that is required waits, or why it is not known whether one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) on_demand: Option<String>,
     /// The last run that was required by what was measured: when, its Job and why.
@@ -204,7 +204,7 @@ pub(super) fn orphans(objects: &[StatefulSet], cronjobs: &[CronJob]) -> Vec<Stri
             return None;
         }
         Some(format!(
-            "the StatefulSet {namespace}/{name} was deleted without its pods, and its CronJob goes on until {}; a StatefulSet of \
+            "the StatefulSet {namespace}/{name} was deleted without its pods, and its CronJob continues until {}; a StatefulSet of \
              the same name takes it over",
             since.saturating_add(orphan::KEPT).unwrap_or(since)
         ))
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(
             said("2026-03-01T12:00:00Z", "other"),
             [
-                "the StatefulSet n/e was deleted without its pods, and its CronJob goes on until 2026-03-01T12:10:00Z; a StatefulSet of \
+                "the StatefulSet n/e was deleted without its pods, and its CronJob continues until 2026-03-01T12:10:00Z; a StatefulSet of \
               the same name takes it over"
             ]
         );

@@ -287,7 +287,7 @@ impl Leading {
                     let (context, namespace) = (Arc::clone(&self.context), self.namespace.clone());
                     self.background.spawn(async move {
                         if let Err(error) = clear(&context, other, namespace.as_deref()).await {
-                            warn!(%error, "reports of the kind that is not used any more could not be deleted");
+                            warn!(%error, "could not delete the reports of a kind that is no longer used");
                         }
                     });
                 }
@@ -295,7 +295,7 @@ impl Leading {
             }
             News::Lost => return self.compliance = None,
             News::Report(event) => match *event {
-                Err(error) => return warn!(%error, "the watch of reports was interrupted and goes on"),
+                Err(error) => return warn!(%error, "the watch of reports was interrupted and continues"),
                 Ok(event) => event,
             },
         };
@@ -339,7 +339,7 @@ impl Leading {
             }
             Err(failure) => {
                 if let Some(key) = self.looked_at.remove(&failure.id()) {
-                    error!(statefulset = %key, error = %failure, "a look ended unexpectedly; this is a bug");
+                    error!(statefulset = %key, error = %failure, "a check ended unexpectedly; this is a bug");
                     self.queue.finished(&key, Instant::now(), Next::Retry(LONGEST_PAUSE_REFUSED));
                 }
             }
@@ -377,14 +377,14 @@ impl Leading {
             self.retries.drain().await;
         });
         if ended.await.is_err() {
-            debug!("not everything under way came to its end in time");
+            debug!("not all work in progress ended in time");
         }
     }
 
     fn take(&mut self, event: Result<Watched, watcher::Error>) {
         let event = match event {
             Ok(event) => event,
-            Err(error) => return warn!(%error, "a watch was interrupted and goes on"),
+            Err(error) => return warn!(%error, "a watch was interrupted and continues"),
         };
         match event {
             Watched::StatefulSet(event) => {

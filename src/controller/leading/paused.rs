@@ -1,4 +1,4 @@
-//! What becomes of everything when the fleet is paused, and when it goes on.
+//! What happens when the fleet is paused, and when it is resumed.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::watcher::{self, Event as Watch};

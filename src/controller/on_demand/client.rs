@@ -37,17 +37,17 @@ const LARGEST: usize = 64 << 20;
 /// words each time, so that a condition which tells them does not change.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
-    #[error("cannot be asked: the URL {0} has no host")]
+    #[error("cannot be queried: the URL {0} has no host")]
     Url(String),
     #[error("cannot be reached: {0}")]
     Connect(std::io::ErrorKind),
-    #[error("cannot be asked: the file {0} cannot be read ({1}). Mount it in the folder of --prometheus-files")]
+    #[error("cannot be queried: the file {0} cannot be read ({1}). Mount it in the folder of --prometheus-files")]
     File(String, std::io::ErrorKind),
-    #[error("cannot be asked: the file {0} holds no certificate in PEM")]
+    #[error("cannot be queried: the file {0} contains no certificate in PEM")]
     NoCertificate(String),
     #[error("cannot be trusted: {0}")]
     Tls(String),
-    #[error("broke off the connection")]
+    #[error("closed the connection early")]
     Broken,
     #[error("answered {0}")]
     Status(StatusCode),

@@ -1,7 +1,8 @@
-//! Runs that start because measured sizes require it: when each Prometheus is asked, and what is remembered between.
+//! Runs that start because measured sizes require it: when each Prometheus is queried, and what is remembered between
+//! queries.
 //!
-//! The leader asks each Prometheus once in each interval for all etcds whose policies name it, in as many queries as there
-//! are metrics, however many etcds there are.
+//! The leader queries each Prometheus once in each interval for all etcds whose policies name it, with one query for
+//! each metric, however many etcds there are.
 
 mod candidate;
 pub(crate) mod client;

@@ -175,7 +175,7 @@ fn validity(policy: &Compiled) -> (bool, &'static str, String) {
     let (denials, warnings): (Vec<&Finding>, Vec<&Finding>) =
         policy.findings.iter().partition(|finding| finding.denies());
     match (denials.as_slice(), warnings.as_slice()) {
-        ([], []) => (true, "Valid", "Every value can be understood and none contradicts another.".to_owned()),
+        ([], []) => (true, "Valid", "Every value is valid, and none contradicts another.".to_owned()),
         ([], warnings) => (true, "ValidWithWarnings", told(warnings)),
         (denials, _) => (false, "Invalid", told(denials)),
     }
@@ -282,7 +282,7 @@ impl StatusWriter {
             match write(&context, &policies, &tallies, known).await {
                 Ok(known) => Some(known),
                 Err(error) => {
-                    warn!(%error, "the status of policies could not be written and will be tried again");
+                    warn!(%error, "could not write the status of policies; this is retried");
                     None
                 }
             }
@@ -338,7 +338,7 @@ async fn write(
                 "conditions": wanted.conditions,
             }});
             match in_time(api.patch_status(&policy.name, &params, &Patch::Merge(&patch))).await? {
-                Ok(_) => debug!(policy = policy.name, "the status was written"),
+                Ok(_) => debug!(policy = policy.name, "wrote the status"),
                 // The watch will say so.
                 Err(kube::Error::Api(status)) if status.is_not_found() => continue,
                 // Made again, which the watch will say, or changed by others at the same moment, which it need not.

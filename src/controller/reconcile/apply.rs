@@ -88,7 +88,7 @@ pub(crate) async fn update(
 
 /// Applies over the version that was looked at, or a later one of the same CronJob whose owners are the same.
 ///
-/// One that was deleted and made again by somebody else has another uid. And where the garbage collector took the owner
+/// One that was deleted and created again by somebody else has another uid. And where the garbage collector took the owner
 /// reference off, because the StatefulSet is deleted with `--cascade=orphan`, an application that puts it back would have
 /// the CronJob deleted as garbage a moment later.
 async fn over(context: &Context, live: &CronJob, desired: &CronJob) -> Result<CronJob, Error> {
@@ -140,7 +140,7 @@ async fn replace(context: &Context, live: &CronJob, desired: &CronJob) -> Result
     let (api, name) = api(context, &desired.metadata);
     let patch: json_patch::Patch = serde_json::from_value(replacement(live, desired)).map_err(Error::Patch)?;
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    info!(cronjob = %ObjectKey::of(&desired.metadata), "replacing what applying leaves over");
+    info!(cronjob = %ObjectKey::of(&desired.metadata), "replacing the fields that server-side apply leaves");
     Ok(api.patch(&name, &params, &Patch::Json::<()>(patch)).await?)
 }
 

@@ -1,4 +1,4 @@
-//! The first step: what a look starts from, and what of it has to be asked for.
+//! The first step: the inputs of a reconciliation, and which of them have to be fetched.
 
 use std::sync::Arc;
 

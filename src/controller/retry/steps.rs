@@ -1,4 +1,4 @@
-//! The step of a retry: everything is asked for again, then the Job is made, and written down.
+//! The step of a retry: everything is fetched again, then the Job is created and recorded.
 
 use std::sync::Arc;
 
@@ -89,8 +89,8 @@ pub(crate) async fn start(
     if uid.is_some() {
         context.metrics.runs.retried.inc();
     }
-    info!(statefulset = %key, job = name, first = last.job, "a run is started once more");
-    let note = format!("The Job {name} was started, because the run {} touched no member.", last.job);
+    info!(statefulset = %key, job = name, first = last.job, "a run is retried");
+    let note = format!("The Job {name} was started, because the run {} changed no member.", last.job);
     let unique = Some(format!("{name} {}", last.ended));
     publish(context, object, Event { unique, ..Event::normal("Defragment", "DefragRetryStarted", note) }).await;
     // A run that ended meanwhile has taken its place there.
@@ -103,7 +103,7 @@ pub(crate) async fn start(
     Ok(Tried::Started(CronJobId::of(&live.metadata).zip(uid)))
 }
 
-/// Writes down that a run is not started once more, so that nobody tries it again.
+/// Writes down that a run is not retried, so that nobody tries it again.
 async fn drop_it(
     context: &Context,
     object: &Arc<StatefulSet>,
@@ -111,9 +111,9 @@ async fn drop_it(
     last: LastRun,
     why: String,
 ) -> Result<(), Error> {
-    info!(job = last.job, why, "a run is not started once more");
+    info!(job = last.job, why, "a run is not retried");
     let note = format!(
-        "The run {} touched no member and is not started once more, because {why}. The next run is the next scheduled one.",
+        "The run {} changed no member and is not retried, because {why}. The next run is the next scheduled one.",
         last.job
     );
     let event = Event::normal("Defragment", "DefragRetryDropped", note);

@@ -1,4 +1,4 @@
-//! What the leader knows of runs: those under way, how they ended, and which failures were published.
+//! What the leader knows about runs: those in progress, how they ended, and which failures were published.
 
 pub(super) mod defrag_now;
 pub(super) mod ending;

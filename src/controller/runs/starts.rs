@@ -1,6 +1,6 @@
-//! Which Jobs of ours have not started yet, and when each is looked at.
+//! Which of our Jobs have not started yet, and when each is checked.
 //!
-//! The Job controller says of most that they run or have ended before the first look is due, so that nothing is asked for them.
+//! Most run or have ended before the first check is due, as the Job controller reports, so nothing is fetched for them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -188,7 +188,7 @@ impl Starts {
                 Some((one.clone(), found))
             }
             Err(error) => {
-                debug!(job = one.job, %error, "it cannot be told whether the container of a Job has started");
+                debug!(job = one.job, %error, "could not find out whether the container of a Job has started");
                 None
             }
         }

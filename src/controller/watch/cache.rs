@@ -1,4 +1,4 @@
-//! What the API server last said about the objects of one kind, reduced to what is needed, and what changed.
+//! The last known state of the objects of one kind, reduced to what is needed, and what changed.
 
 use std::{
     borrow::Cow,

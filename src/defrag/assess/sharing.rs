@@ -81,9 +81,9 @@ impl Surroundings<'_> {
             Key::Endpoints.field(),
             "another StatefulSet is enrolled with the same members; enrol only one of them",
             format!(
-                "The {nouns} enrolled too, and the runs for {them} reach members that those for this one reach: runs at the same time take \
-                 several members away at once, and the quorum with them. {remedy}. All members have to be in {} of the one that has \
-                 runs. Where the policy lets none opt out, take the label and that annotation off instead.",
+                "The {nouns} enrolled too, and the runs for {them} reach members that those for this one reach: runs at the same time make \
+                 several members unavailable, and the quorum is lost. {remedy}. All members have to be in {} of the one that has \
+                 runs. If the policy allows no opt-out, remove the label and that annotation instead.",
                 Key::Endpoints.annotation()
             ),
         );

@@ -22,7 +22,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// The run of a Job with these conditions, where it has ended. One that was put off is none: it neither failed nor did anything.
+    /// The run of a Job with these conditions, where it has ended. A deferred run is none: it neither failed nor did anything.
     #[must_use]
     pub fn of(conditions: &[JobCondition]) -> Option<Self> {
         let holds =

@@ -64,7 +64,7 @@ impl Live {
         Self::reading(live, None)
     }
 
-    /// The same, where scripts of ConfigMaps are in view.
+    /// The same, if scripts of ConfigMaps are available.
     #[must_use]
     pub fn reading(mut live: CronJob, scripts: Option<&Scripts<'_>>) -> Option<Self> {
         deferral::canonical(&mut live.spec);

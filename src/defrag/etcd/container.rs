@@ -57,7 +57,7 @@ pub(super) fn not_found(readings: &[Reading<'_>]) -> Finding {
         format!("the container {name} runs {}, which keeps no database", quoted(what)),
         format!(
             "The container {name} runs {}, which keeps no database: there is nothing to defragment, and a run would fail \
-             or would defragment the members of another etcd. Take the label off, and put it on the StatefulSet whose \
+             or would defragment the members of another etcd. Remove the label, and add it to the StatefulSet whose \
              pods are the members.",
             quoted(what)
         ),

@@ -85,7 +85,7 @@ impl<'a> Context<'a> {
             (_, None) => format!("the container has no variable {name}"),
             (Some(own), Some(other)) if other > own => {
                 format!(
-                    "{name} stands behind {} in the list, and only what stands in front is put in its place",
+                    "{name} comes after {} in the list, and Kubernetes replaces only what comes before",
                     setting.origin
                 )
             }

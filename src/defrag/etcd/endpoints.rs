@@ -188,10 +188,10 @@ impl Address {
                 setting.origin,
                 why.sentence,
                 if all {
-                    "So it is left out (--skip-healthcheck-cluster-endpoints), and the endpoints of the run, which name \
-                     every member, are checked instead."
+                    "So this check is skipped (--skip-healthcheck-cluster-endpoints), and the endpoints of the run, which \
+                     name every member, are checked instead."
                 } else {
-                    "It cannot be left out, since the endpoints do not name every member: name them all."
+                    "The check cannot be skipped, since the endpoints do not name every member: name them all."
                 },
                 why.instead
             ) + &if all { String::new() } else { context.overrides.note(&[Key::Endpoints]) },
@@ -366,8 +366,8 @@ impl Urls {
                     instead: NAME_OF_POD,
                 },
                 Host::Unspecified => Why {
-                    brief: "that is no address of a member",
-                    sentence: "that is an address to listen on, and whoever dials it reaches itself",
+                    brief: "that is not an address of a member",
+                    sentence: "that is an address to listen on, and a client that dials it reaches itself",
                     instead: NAME_OF_POD,
                 },
                 Host::BarePod => Why {
@@ -393,7 +393,7 @@ impl Urls {
                     },
                     Scheme::Http => Why {
                         brief: "no TLS there",
-                        sentence: "etcd listens there without TLS, whatever certificate it has, so no connection by TLS comes about",
+                        sentence: "etcd listens there without TLS, whatever certificate it has, so no TLS connection succeeds",
                         instead: "an http URL, or listen for https",
                     },
                 },
@@ -468,9 +468,9 @@ fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
     Finding::new(
         Code::EndpointsUnknown,
         Key::Endpoints.field(),
-        format!("the client URLs cannot be seen; {}", context.overrides.brief(Key::Endpoints)),
+        format!("the client URLs are not visible; {}", context.overrides.brief(Key::Endpoints)),
         format!(
-            "The client URLs of this etcd cannot be seen in the pod template: they may stand in {place}, which is not \
+            "The client URLs of this etcd are not visible in the pod template: they may be set in {place}, which is not \
              read here, so not even http or https is known. Set {} to the URL of each member, such as {}.{}",
             Key::Endpoints.annotation(),
             each.join(","),

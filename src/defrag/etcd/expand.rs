@@ -1,7 +1,7 @@
 //! Environment variables and `$(VAR)`, as Kubernetes expands them.
 //!
-//! An expanded value may hold two marks: [`POD`] where the pod's own name will stand, and [`UNKNOWN`] where something will
-//! stand that cannot be seen from here.
+//! An expanded value may contain two marks: [`POD`] for the name of the pod, and [`UNKNOWN`] for a part that is not
+//! known.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a host in a client URL leads to: a pod, a Service, or something that the names of the cluster do not tell.
+//! What a host in a client URL resolves to: a pod, a Service, or something outside the names of the cluster.
 
 use super::{context::Context, url::pod};
 

@@ -1,4 +1,4 @@
-//! Which program a container starts, as far as its words show.
+//! Which program a container starts, as far as its command and arguments show.
 
 /// The program, and where in the words what concerns it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Whether clients have to log in.
 //!
-//! An etcd with authentication turns away a run without a login, and nothing of its own flags says so: authentication is
-//! switched on by a client, once. So what sets it up, and whoever in the pod logs in, is the evidence.
+//! An etcd with authentication rejects a run without a login, and none of its flags shows it: a client enables
+//! authentication once. So the evidence is what enables it, and the clients in the pod that log in.
 
 use super::{
     commands, config_file,
@@ -115,7 +115,7 @@ fn by_flags(context: &Context<'_>) -> Option<Login> {
         Some(false) => None,
         None => Some(Login {
             is_certain: false,
-            ..certain(format!("The container {name} may talk to etcd as a user ({EXTRA} cannot be seen)"))
+            ..certain(format!("The container {name} may talk to etcd as a user ({EXTRA} is not visible)"))
         }),
     }
 }
@@ -197,7 +197,7 @@ impl<'a> Speaker<'a> {
         how.map(|how| certain(format!("The container {} talks to etcd as a user ({how})", self.name())))
     }
 
-    /// The variable that gives each `--user` its password, where nothing in view sets it: etcdctl does not log in with an empty one.
+    /// The variable that gives each `--user` its password, if nothing visible sets it: etcdctl does not log in with an empty one.
     fn unset_password(&self) -> Option<&str> {
         let container = self.reading.container;
         let texts: Vec<&String> = texts_of(container).collect();

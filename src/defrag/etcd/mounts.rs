@@ -226,7 +226,7 @@ pub(super) fn volume_of<'a>(container: &'a Container, path: &str) -> Option<&'a 
     mounts.max_by_key(|(depth, _)| *depth).map(|(_, name)| name)
 }
 
-/// The names in the path of a container, those that are climbed back from left out; `None` where that cannot be told, and for
+/// The names in the path of a container, without those that `..` removes; `None` if that is not known, and for
 /// an empty path.
 fn components(path: &str) -> Option<Vec<&str>> {
     let mut names = Vec::new();

@@ -360,7 +360,7 @@ impl Options {
         self.program.as_deref().is_some_and(|program| base(program) == LAUNCHER)
     }
 
-    /// What the files hold that variables name is not in view.
+    /// The content of the files that variables name is not visible.
     fn hide_what_files_hold(&mut self) {
         for name in BY_FILE.map(variable) {
             let file = self.environment.get(&format!("{name}_FILE")).filter(|setting| !setting.value.is_empty());

@@ -1,8 +1,8 @@
 //! How long a probe waits for an etcd that does not answer, before it gives up by itself.
 //!
-//! Measured with a defragmentation of 25 s: `etcdctl endpoint health` exits with 1 after 5.1 to 5.3 s (`--command-timeout`, 5 s
-//! unless it is set), and `/health` answers 503 after 7.03 s while a write is under way (`ServerConfig.ReqTimeout`: 5 s and two
-//! elections). `/livez` and `/health?serializable=true` wait for the end.
+//! Measured with a defragmentation of 25 s: `etcdctl endpoint health` exits with 1 after 5.1 to 5.3 s
+//! (`--command-timeout`, 5 s unless it is set), and `/health` answers 503 after 7.03 s while a write is in progress
+//! (`ServerConfig.ReqTimeout`: 5 s and two elections). `/livez` and `/health?serializable=true` wait for the end.
 
 use std::iter::once;
 

@@ -144,9 +144,9 @@ pub(super) fn unknown(context: &Context<'_>, place: &str) -> Finding {
     Finding::new(
         Code::EndpointsUnknown,
         Key::ClientPort.field(),
-        format!("the client port cannot be seen; {}", context.overrides.brief(Key::ClientPort)),
+        format!("the client port is not visible; {}", context.overrides.brief(Key::ClientPort)),
         format!(
-            "The client port of this etcd cannot be seen in the pod template: it may stand in {place}, which is not read here, and \
+            "The client port of this etcd is not visible in the pod template: it may be set in {place}, which is not read here, and \
              no containerPort shows it. A run that dials the wrong port reaches no member, so {DEFAULT_CLIENT_PORT} is not \
              assumed. Set {annotation} to the port at which clients reach each member, or {endpoints} to the URL of each member.{}",
             context.overrides.note(&[Key::ClientPort, Key::Endpoints])

@@ -1,4 +1,4 @@
-//! One option, and where it stands.
+//! One option, and the place where it is set.
 
 use super::marks::is_known;
 

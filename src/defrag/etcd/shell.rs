@@ -1,9 +1,9 @@
-//! Shell scripts that start etcd, as far as their words are plain.
+//! Shell scripts that start etcd, if they are simple enough.
 //!
-//! Nothing is executed and no branch is taken. A script is cut into simple commands; the ones that run etcd give up their
-//! words, and what is set before them is followed where it is set whatever happens. What is set in a condition, a loop or a
-//! function, or computed, is unknown; what could set anything (`source`, `eval`, `export $(…)`) makes every variable unknown, and
-//! the script opaque: then what is absent may yet be set.
+//! Nothing is executed and no branch is taken. A script is split into simple commands; the arguments of those that run
+//! etcd are read, and variables are followed if they are set on every path. A variable that is set in a condition, a
+//! loop or a function, or that is computed, is unknown; a command that could set anything (`source`, `eval`, `export
+//! $(…)`) makes every variable unknown, and the script opaque: then an option that is not visible may still be set.
 
 mod arithmetic;
 mod builtins;
@@ -85,7 +85,7 @@ const ONLY_SPEAKS: [&str; 5] = ["--version", "-version", "--help", "-help", "-h"
 /// How many words of a loop are followed.
 const MOST_WORDS: usize = 8;
 
-/// Reads `script` as the shell runs it, which may have read a file before that is not in view.
+/// Reads `script` as the shell runs it, which may have read a file before that is not visible.
 pub(super) fn read(script: &str, shell: Shell<'_>, after_file: bool) -> Script {
     let (items, opaque) = lex(script);
     let mut variables = Variables::of(shell.environment, shell.field, shell.given, Later::of(&items));
@@ -132,7 +132,7 @@ enum Frame {
     Case(bool),
 }
 
-/// What a command may stand in.
+/// What may contain a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Block {
     /// What is done in it is done whatever happens.

@@ -1,7 +1,7 @@
-//! Where a client connects: to this etcd, to something else, or to what cannot be seen.
+//! What a client connects to: this etcd, something else, or an unknown target.
 //!
-//! A client is evidence of what this etcd accepts only where it talks to this etcd. What talks to another etcd, to a bucket or to
-//! a vault has certificates, a login and a purpose that are none of this one's.
+//! A client is evidence of what this etcd accepts only if it connects to this etcd. A client of another etcd, of a
+//! bucket or of a vault has certificates, a login and a purpose that do not concern this one.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ use super::{
 pub(super) enum Target {
     /// To this etcd.
     Here,
-    /// To this etcd, as far as is seen: nothing in view speaks against it.
+    /// To this etcd, as far as is known: nothing visible contradicts it.
     Likely,
     /// To what may be this etcd and may be another one, such as a Service of the namespace.
     Near,

@@ -16,12 +16,12 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// Why an answer cannot be used, in words that follow "Prometheus".
+/// Why an answer cannot be used, as text that follows "Prometheus".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// It is not what the API of Prometheus answers.
     #[error(
-        "answered something that is no answer to a query: {0}. Check that the URL is that of a Prometheus and has its path prefix"
+        "sent something that is not an answer to a query: {0}. Check that the URL is that of a Prometheus and has its path prefix"
     )]
     Unreadable(String),
     /// Prometheus could not answer.
@@ -87,7 +87,7 @@ pub fn read(body: &[u8]) -> Result<Vec<Sample>, AnswerError> {
         .into_iter()
         .map(|one| {
             let value = number(&one.value.1)
-                .ok_or_else(|| AnswerError::Unreadable(format!("{} is no number", quoted(&brief(&one.value.1)))))?;
+                .ok_or_else(|| AnswerError::Unreadable(format!("{} is not a number", quoted(&brief(&one.value.1)))))?;
             Ok(Sample { labels: one.metric, value })
         })
         .collect()

@@ -152,7 +152,7 @@ pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-map-type": "atomic",
         "properties": {
             "matchLabels": {
-                "description": "Labels that have to be there with this value.",
+                "description": "Labels that have to be present with this value.",
                 "type": "object",
                 "maxProperties": 32,
                 "additionalProperties": label_value(),
@@ -176,7 +176,7 @@ pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
                             }],
                         },
                         "operator": {
-                            "description": "In and NotIn compare with values; NotIn also holds where the label is missing. Exists and DoesNotExist ask only for the label.",
+                            "description": "In and NotIn compare with values; NotIn also matches if the label is missing. Exists and DoesNotExist check only whether the label is present.",
                             "type": "string",
                             "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
                         },
@@ -239,7 +239,7 @@ pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "properties": {
-            "requests": quantities("What the container asks for."),
+            "requests": quantities("What the container requests."),
             "limits": quantities("What the container may use at most."),
         },
         "x-kubernetes-validations": [{

@@ -1,4 +1,4 @@
-//! What is known of the states that are looked at: on which side of an edge of a rule they are.
+//! What is known about the states that are examined: on which side of an edge of a rule they are.
 
 use std::cmp::Ordering;
 

@@ -8,8 +8,8 @@ use super::{
     program::{Binary, Instruction, Operation, Types, Variable},
 };
 
-/// The longest rule that is read, in bytes. Nobody could tell what a longer one does, and every rule that is read has to be
-/// judged within a millisecond.
+/// The longest rule that is read, in bytes. Nobody can understand a longer one, and every rule that is read has to be
+/// assessed within a millisecond.
 pub const MAX_LENGTH: usize = 1024;
 
 /// How deep brackets, signs and choices may nest.

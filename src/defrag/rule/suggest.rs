@@ -1,4 +1,4 @@
-//! What messages tell people to write instead. It passes the checks that it is a way out of, for this quota and policy.
+//! The rules that messages propose instead. A proposal passes the check that it is for, with this quota and policy.
 
 use super::{
     ENGINE_SAMPLE, Rule, Verdict, analyse,

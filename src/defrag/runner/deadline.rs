@@ -23,8 +23,8 @@ impl Deadline {
         self.at.is_none_or(|at| now.saturating_add(pause).saturating_add(self.command) <= at)
     }
 
-    /// Whether there is time to wait once more for a cluster that has not been healthy since `since`. Without a deadline that
-    /// is as long as a command may take.
+    /// Whether there is time to wait again for a cluster that has not been healthy since `since`. Without a deadline
+    /// that is as long as a command may take.
     #[must_use]
     pub fn may_wait(&self, since: Duration, now: Duration, pause: Duration) -> bool {
         let waited = now.saturating_sub(since);

@@ -1,4 +1,4 @@
-//! Whether the endpoints are the members of one cluster: each voter once, and nobody else.
+//! Whether the endpoints are exactly the members of one cluster, each voter once.
 
 use super::observed::{Listed, Reached, hex};
 
@@ -11,7 +11,7 @@ pub struct Seat {
     pub id: u64,
     /// The member's name.
     pub name: String,
-    /// Whether it does not vote, so that it is left out.
+    /// Whether it does not vote, so that it is ignored.
     pub learner: bool,
 }
 

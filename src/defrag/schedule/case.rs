@@ -24,7 +24,7 @@ pub struct ScheduleLimits {
     pub locks_zone: bool,
 }
 
-/// Where the schedule and its zone stand, and whose they are.
+/// The places of the schedule and its zone, and who may change them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The field of the schedule.

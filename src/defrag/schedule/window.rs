@@ -29,7 +29,7 @@ impl Weekdays {
     }
 }
 
-/// A stretch of the day in which runs may start.
+/// A part of the day in which runs may start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The days on which it begins.

@@ -128,7 +128,9 @@ fn verify(certificate: String, key: String, authorities: &[String], host: &str, 
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         let der = CertificateDer::from_pem_slice(authority.as_bytes()).map_err(|error| broken(error.to_string()))?;
-        roots.add(der).map_err(|error| broken(format!("{AUTHORITIES} has a certificate that is no CA ({error})")))?;
+        roots
+            .add(der)
+            .map_err(|error| broken(format!("{AUTHORITIES} has a certificate that is not a CA ({error})")))?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
         .build()
@@ -137,7 +139,7 @@ fn verify(certificate: String, key: String, authorities: &[String], host: &str, 
     let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_second()).unwrap_or_default()));
     verifier
         .verify_server_cert(leaf, rest, &name, &[], at)
-        .map_err(|error| broken(format!("its certificate would not convince a client of {host} ({error})")))?;
+        .map_err(|error| broken(format!("its certificate is not valid for {host} ({error})")))?;
     Ok(Leaf { certificate, key, not_before, not_after })
 }
 

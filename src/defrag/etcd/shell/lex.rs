@@ -1,4 +1,4 @@
-//! Cuts a shell script into words, without following any of its constructs.
+//! Splits a shell script into words, without interpreting any of its constructs.
 
 mod parameter;
 

@@ -1,4 +1,4 @@
-//! The variables of a script, as far as they are certain, and the words that they become.
+//! The variables of a script, as far as they are certain, and the words that they expand to.
 
 mod child;
 mod texts;

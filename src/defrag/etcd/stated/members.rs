@@ -62,13 +62,13 @@ impl Stated<'_, '_> {
 
     fn strangers(&self, strangers: &[&Url], missing: &[String], all: &str) -> Finding {
         let hosts: Vec<&str> = strangers.iter().map(|url| url.host.as_str()).collect();
-        let are = if hosts.len() == 1 { "is no pod" } else { "are no pods" };
+        let are = if hosts.len() == 1 { "is not a pod" } else { "are not pods" };
         let rest = if missing.is_empty() { String::new() } else { format!(", and leaves out {}", missing.join(", ")) };
         self.finding(
-            "endpoints names pods that are no members of this etcd; name its own".to_owned(),
+            "endpoints names pods that are not members of this etcd; name its own".to_owned(),
             &format!(
-                "{} names {}, which {are} of this StatefulSet and no member that it shows{rest}. A run would defragment another etcd \
-                 with the certificates and the rule of this one, and would leave out members of this one. Write the client URL of \
+                "{} names {}, which {are} of this StatefulSet and not another member that it shows{rest}. A run would defragment another etcd \
+                 with the certificates and the rule of this one, and would not defragment members of this one. Write the client URL of \
                  every member: {all}.",
                 Key::Endpoints.annotation(),
                 shorten(&hosts.join(", "), SHOWN)
@@ -106,7 +106,7 @@ impl Stated<'_, '_> {
             Key::Endpoints.field(),
             format!("endpoints names {} twice", shorten(first, HOST_SHOWN)),
             format!(
-                "{} has {first} and {again}, two names of the same, so what answers there would be defragmented twice, and the \
+                "{} has {first} and {again}, two names of the same, so that member would be defragmented twice, and the \
                  number of members would be wrong. Write one client URL for each member.{}",
                 Key::Endpoints.annotation(),
                 self.context.overrides.note(&[Key::Endpoints])
@@ -133,14 +133,14 @@ impl Stated<'_, '_> {
         }
         let replicas = self.replicas;
         let which = match gone.as_slice() {
-            [] => "nothing in view shows members elsewhere".to_owned(),
+            [] => "nothing shows members elsewhere".to_owned(),
             gone => format!("{} would be beyond them", shorten(&gone.join(", "), SHOWN)),
         };
         let finding = self.finding(
             format!("endpoints has {count} URLs for {replicas} members"),
             &format!(
-                "{} has {count} URLs, the StatefulSet has {replicas} pods, and {which}. A run goes to all {count}, and fails where \
-                 one of them answers nobody. If all are members of this etcd, keep them. Else remove the URLs that are no members, or scale the StatefulSet.",
+                "{} has {count} URLs, the StatefulSet has {replicas} pods, and {which}. A run goes to all {count}, and fails if one \
+                 of them does not answer. If all are members of this etcd, keep them. Otherwise remove the URLs that are not members, or scale the StatefulSet.",
                 Key::Endpoints.annotation()
             ),
         );

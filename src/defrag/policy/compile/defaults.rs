@@ -161,7 +161,7 @@ pub(super) fn lock(keys: &[LockableKey], defaults: &api::Defaults, limits: &mut 
             "spec.limits.lockedKeys",
             format!("locked without a value in spec.defaults: {names}"),
             format!(
-                "spec.limits.lockedKeys locks {names}, but spec.defaults has no value for it: nobody could tell what it is \
+                "spec.limits.lockedKeys locks {names}, but spec.defaults has no value for it: it is not defined what it is \
                  locked to. Write the value in spec.defaults, or take the key out. Until then the built-in value is locked."
             ),
         )

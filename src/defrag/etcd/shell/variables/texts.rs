@@ -1,4 +1,4 @@
-//! The texts of which a variable is one: each that a branch or a loop sets it to, where all are in view.
+//! All possible values of a variable: those that branches or loops assign to it, if all are visible.
 
 use std::collections::BTreeSet;
 
