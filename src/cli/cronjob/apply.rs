@@ -77,7 +77,7 @@ async fn apply(args: &Args) -> anyhow::Result<Exit> {
         None => "created",
         Some(existing) if applied_by_us(existing) => "configured",
         Some(existing) => {
-            trace(&format!("replacing the earlier specification of {namespace}/{job} before"));
+            trace(&format!("replacing the earlier specification of {namespace}/{job}"));
             let cannot = || format!("cannot adopt the CronJob {namespace}/{job}");
             adopt(&api, job, existing, &cronjob).await.with_context(cannot)?;
             "adopted"

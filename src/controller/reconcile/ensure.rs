@@ -227,7 +227,7 @@ impl<'a> Ensure<'a> {
         served::sign(&mut desired, (self.context.clock)());
         let Some(applied) = apply::create(self.context, &desired).await? else { return Ok(None) };
         state.over(Topic::Foreign);
-        let (reason, why) = if repair { ("Repaired", "was deleted and created again") } else { ("", "was made") };
+        let (reason, why) = if repair { ("Repaired", "was deleted and created again") } else { ("", "was created") };
         Ok(Some(self.applied(state, &desired, applied, repair, reason, format!("The CronJob {name} {why}."))))
     }
 

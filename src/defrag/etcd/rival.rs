@@ -32,7 +32,7 @@ fn by_own_container(context: &Context<'_>, targets: &Targets<'_, '_>) -> Option<
     let field = by_script.or_else(beside)?;
     Some(Rival {
         what: format!("a script of the container {} defragments too", quoted(&reading.container.name)),
-        remedy: "Remove that from the script, or remove our label.".to_owned(),
+        remedy: "Remove that from the script, or remove the label etcd-defrag.io/enabled.".to_owned(),
         field,
     })
 }
@@ -65,14 +65,14 @@ fn rival(sidecar: &Reading<'_>, targets: &Targets<'_, '_>) -> Option<Rival> {
     if let Some(schedule) = sidecar.options.get("defragmentation-schedule") {
         return Some(Rival {
             what: format!("the sidecar {name} defragments on the schedule {}", quoted(&readable(&schedule.value))),
-            remedy: "etcd-druid defragments this etcd: remove our label.".to_owned(),
+            remedy: "etcd-druid defragments this etcd: remove the label etcd-defrag.io/enabled.".to_owned(),
             field: schedule.field.clone(),
         });
     }
     if let Some(setting) = sidecar.options.get("embedded-etcd-quota-bytes") {
         return Some(Rival {
             what: format!("the sidecar {name} defragments on its default schedule {BACKUP_RESTORE_DEFAULT:?}"),
-            remedy: "etcd-druid defragments this etcd: remove our label.".to_owned(),
+            remedy: "etcd-druid defragments this etcd: remove the label etcd-defrag.io/enabled.".to_owned(),
             field: setting.field.clone(),
         });
     }
@@ -83,7 +83,7 @@ fn rival(sidecar: &Reading<'_>, targets: &Targets<'_, '_>) -> Option<Rival> {
     let defragments = speaks || sidecar.options.defragments.is_some() || container.image.contains(ENGINE);
     (defragments && !is_for_others(sidecar, targets)).then(|| Rival {
         what: format!("the sidecar {name} defragments too"),
-        remedy: "Remove that sidecar, or remove our label.".to_owned(),
+        remedy: "Remove that sidecar, or remove the label etcd-defrag.io/enabled.".to_owned(),
         field: sidecar.field.clone(),
     })
 }
