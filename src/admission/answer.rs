@@ -57,7 +57,7 @@ pub struct Answer {
     pub response: Response,
     /// What became of the request.
     pub outcome: Outcome,
-    /// Everything that the assessment said.
+    /// All findings of the assessment.
     pub findings: Vec<Finding>,
     /// The request, where it could be read.
     pub request: Option<Request>,

@@ -52,7 +52,7 @@ pub struct Registration {
     pub target: Target,
     /// The CA of our serving certificate in PEM; `None` where something else fills it in.
     pub ca_bundle: Option<String>,
-    /// The namespaces that are left alone, by the reconciler too.
+    /// The excluded namespaces; the reconciler excludes them, too.
     pub exempt_namespaces: Vec<String>,
 }
 

@@ -76,8 +76,8 @@ pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp
     }
 }
 
-/// The Secrets and addresses that come into force where a write enrols an etcd: whoever enrols it need not be the one who wrote
-/// them.
+/// The Secrets and addresses that come into force when a write enrols an etcd: they may have been written by somebody
+/// else.
 fn access_in_force(write: Write<'_>, policy: &Policy) -> Vec<String> {
     let annotations = write.object.metadata.annotations.as_ref();
     let Some(annotations) = annotations.filter(|_| enrols(write, policy)) else { return Vec::new() };
@@ -99,7 +99,7 @@ fn enrols(write: Write<'_>, policy: &Policy) -> bool {
     enrolled(write.object) && !write.old.is_some_and(enrolled)
 }
 
-/// An edit elsewhere is told about what is wrong and about risks that were not there before.
+/// Other edits get warnings about errors, and about new risks.
 pub(super) fn edit_elsewhere(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
     let governing = govern(snapshot, write.object);
     let actions = governing.policy.actions;

@@ -358,7 +358,7 @@ fn thresholds(limits: &Limits, [share, number]: [&str; 2], size: &str) -> [Check
     ]
 }
 
-/// That nobody sets a locked key to anything but the policy's value.
+/// A locked key has the policy's value, if any.
 fn locked(policy: &Policy) -> Option<Check> {
     let keys: Vec<Key> = policy.limits.locked.iter().copied().collect();
     if keys.is_empty() {

@@ -30,7 +30,7 @@ pub struct Write<'a> {
 pub struct Decision {
     /// The findings that refuse it; empty where it may go on.
     pub refusals: Vec<Finding>,
-    /// What to tell the person who writes, each at most [`WARNING_LIMIT`](crate::defrag::finding::WARNING_LIMIT)
+    /// Warnings for the author of the write, each at most [`WARNING_LIMIT`](crate::defrag::finding::WARNING_LIMIT)
     /// characters.
     pub warnings: Vec<String>,
     /// What to change; only from [`Entry::Enroll`](super::Entry::Enroll) and
@@ -38,7 +38,7 @@ pub struct Decision {
     pub patch: Patch,
     /// What the audit annotation of the request says; see [`super::audit`].
     pub audit: Option<String>,
-    /// Everything that the assessment said.
+    /// All findings of the assessment.
     pub findings: Vec<Finding>,
 }
 

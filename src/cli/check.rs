@@ -164,7 +164,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(if assessed.iter().any(fails) { Exit::Refused } else { Exit::Clean })
 }
 
-/// What is said of an object that is no StatefulSet, where it is like one.
+/// The findings of an object that is not a StatefulSet but similar to one.
 fn other(document: Document, placed: &Placed, default: &str) -> Option<Assessed> {
     let kind = document.kind().1.filter(|_| !document.is_policy())?.to_owned();
     let object: StatefulSet = document.typed().ok()?;

@@ -67,8 +67,8 @@ impl Access {
     }
 }
 
-/// The policies of the cluster, and the labels of one namespace or of all. Where policies may not be read, the built-in one
-/// is assumed and that is said: many people may look after their etcd without seeing what is cluster-wide.
+/// The policies of the cluster, and the labels of one namespace or of all. If policies may not be read, the built-in
+/// one is assumed, with a note: many people have no right to read objects of the whole cluster.
 pub(super) async fn policy_snapshot(
     client: &Client,
     namespace: Option<&str>,
@@ -95,8 +95,8 @@ pub(super) async fn policy_snapshot(
     Ok(PolicySnapshot::new(PolicySet::new(compiled), Arc::new(labels)))
 }
 
-/// The namespaces that are left alone, as the webhook configurations of the cluster say; the reconciler is given the same. Where
-/// there are several installations, those that all of them leave alone.
+/// The excluded namespaces, as the webhook configurations of the cluster say; the reconciler has the same ones. With
+/// several installations, those that all of them exclude.
 pub(super) async fn exempt_namespaces(client: &Client) -> anyhow::Result<BTreeSet<String>> {
     let configurations = Api::<ValidatingWebhookConfiguration>::all(client.clone()).list(&ListParams::default()).await;
     let configurations = match configurations {

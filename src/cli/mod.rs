@@ -36,7 +36,7 @@ use clap::{
 use self::{exit::Exit, output::Format};
 use crate::defrag::text::printable;
 
-/// What stands below the help.
+/// The text below the help.
 const EXIT_CODES: &str = "Exit codes: 0 clean, 1 findings that refuse, 2 usage, input or output";
 
 /// Creates a defragmentation CronJob for each labelled etcd StatefulSet, keeps it correct, and refuses harmful settings
@@ -133,7 +133,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Makes what an error says of the arguments printable: file names of somebody else may be among them.
+/// Makes what an error says of the arguments printable: file names from outside may be among them.
 fn printable_arguments(error: &mut clap::Error) {
     let said: Vec<(ContextKind, ContextValue)> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
     for (kind, value) in said {

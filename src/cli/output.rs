@@ -149,7 +149,7 @@ fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Writes to standard error. That nobody listens there is no reason to stop.
+/// Writes to standard error. A failure is ignored.
 fn to_stderr(text: &str) {
     progress::beside(|| {
         let _ = anstream::stderr().lock().write_all(text.as_bytes());
@@ -161,7 +161,7 @@ pub(super) fn say(text: &str) {
     to_stderr(&format!("{}\n", printable(text)));
 }
 
-/// Tells of something worth knowing, once: whoever watches a cluster reads it when it is news.
+/// Prints a note, once: with `--watch` it is printed again only when it changes.
 pub(super) fn note(text: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     if !SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {

@@ -79,7 +79,7 @@ async fn write(args: &PauseArgs) -> anyhow::Result<Pause> {
     Ok(Pause::of(&written))
 }
 
-/// Deletes the ConfigMap; what it said, where there was one.
+/// Deletes the ConfigMap; returns its content, if there was one.
 async fn delete(args: &ResumeArgs) -> anyhow::Result<Option<Pause>> {
     let client = args.access.client().await?;
     let namespace = namespace(&client, args.namespace.as_deref()).await?;
@@ -102,7 +102,7 @@ async fn namespace(client: &Client, given: Option<&str>) -> anyhow::Result<Strin
     }
 }
 
-/// As whom the API server knows us; `None` where it does not tell.
+/// Our user name at the API server; `None` if it does not return one.
 async fn who(client: &Client) -> Option<String> {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let answer = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await.ok()?;

@@ -54,7 +54,7 @@ async fn test(args: &Args) -> anyhow::Result<Exit> {
 /// What an answer says of the installation: what works, or what does not and where to look.
 type Verdict = Result<String, String>;
 
-/// What the API server said to a write.
+/// The answer of the API server to a write.
 #[derive(Debug)]
 struct Answer {
     code: StatusCode,

@@ -105,7 +105,7 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// The namespaces that are left alone; an empty argument leaves out none.
+    /// The excluded namespaces; an empty argument excludes none.
     fn exempt(&self) -> Vec<String> {
         self.exempt_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect()
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::defrag::engine;
 
-/// The commit that this was built from, where the build was told.
+/// The commit that this was built from, if the build was given one.
 const COMMIT: Option<&str> = option_env!("ETCD_DEFRAG_COMMIT");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -11,7 +11,7 @@ use crate::runtime::{api_error, clock::Clock, cores::Cores, leadership::Leadersh
 /// How the reconciler runs.
 #[derive(Clone)]
 pub struct Options {
-    /// How many StatefulSets are looked at at once; at least one.
+    /// How many StatefulSets are reconciled at once; at least one.
     pub concurrency: usize,
     /// The only namespace to look at; `None` for all.
     pub namespace: Option<String>,

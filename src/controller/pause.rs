@@ -44,7 +44,7 @@ pub(super) fn watch(client: &Client, namespace: &str) -> Watch {
     by_name(Api::<ConfigMap>::namespaced(client.clone(), namespace), NAME).boxed()
 }
 
-/// What the watch has told.
+/// The state from the watch.
 #[derive(Default)]
 pub(super) struct Told {
     map: One<ConfigMap>,
@@ -124,7 +124,7 @@ mod tests {
         Err(watcher::Error::InitialListFailed(kube::Error::Api(status.boxed())))
     }
 
-    /// What is known and told after these events: whether it is known, the reason, and the metric.
+    /// What is known and reported after these events: whether it is known, the reason, and the metric.
     fn after(events: Vec<watcher::Result<Event<ConfigMap>>>) -> (bool, Option<String>, i64) {
         let (mut told, switch, metrics) = (Told::default(), Switch::default(), ReconcileMetrics::default());
         let now = Timestamp::from_second(7).unwrap();

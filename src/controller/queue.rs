@@ -84,7 +84,8 @@ impl Queue {
         Some(key)
     }
 
-    /// Has an object count as running without a look at it, unless it is being looked at or waits for that, until [`Self::release`].
+    /// Marks an object as running without a reconciliation, unless one is in progress or waiting, until
+    /// [`Self::release`].
     pub(super) fn reserve(&mut self, key: &ObjectKey) -> bool {
         let object = self.objects.entry(key.clone()).or_default();
         let free = !object.running && !object.queued;
@@ -92,7 +93,7 @@ impl Queue {
         free
     }
 
-    /// Takes an object back that was reserved. A change that came meanwhile has it looked at.
+    /// Releases an object that was reserved. If it changed meanwhile, it is reconciled.
     pub(super) fn release(&mut self, key: &ObjectKey) {
         let Some(object) = self.objects.get_mut(key) else { return };
         object.running = false;
@@ -103,7 +104,7 @@ impl Queue {
         }
     }
 
-    /// Whether nobody waits for a look, timers apart.
+    /// Whether no reconciliation is waiting, except for timers.
     pub(super) fn is_idle(&self) -> bool {
         self.ready.is_empty()
     }

@@ -78,7 +78,7 @@ pub fn changed(object: &StatefulSet, changes: &[Change]) -> StatefulSet {
     object
 }
 
-/// Whether the label is the policy's: it is to be filled in, or was and nobody changed it.
+/// Whether the label is the policy's: it is to be filled in, or was filled in and not changed since.
 fn follows(object: &StatefulSet, policy: &Policy) -> bool {
     let by_policy = || policy.enrollment == EnrollmentMode::All && etcd::evidence(object).runs_etcd();
     match object.label(ENABLED) {

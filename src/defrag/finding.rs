@@ -284,7 +284,7 @@ pub struct Finding {
     pub code: Code,
     /// Whether it refuses.
     pub severity: Severity,
-    /// Where in the object it stands.
+    /// Its place in the object.
     pub field: Field,
     /// What was found, why it matters and what to write instead, in full sentences.
     pub message: String,

@@ -21,7 +21,7 @@ const LONGEST: usize = 256;
 /// Why nothing runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// Since when, by the clock of the API server; `None` where nobody knows.
+    /// Since when, by the clock of the API server; `None` if it is not known.
     pub since: Option<Timestamp>,
     /// Who paused, as he or his tool says.
     pub by: Option<String>,

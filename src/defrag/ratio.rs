@@ -42,7 +42,7 @@ impl RatioError {
     }
 }
 
-/// What stands in front of a proposal that is only one of many.
+/// The text before a proposal that is only one of many.
 const EXAMPLE: &str = "for example ";
 
 /// The ratio as it can be written: as a percentage if that is the same number, otherwise as a fraction.

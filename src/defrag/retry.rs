@@ -143,7 +143,7 @@ mod tests {
         assert!(!touched_nothing(&Evidence { result: Some(&left_out), pods: Pods::Started, ..GONE }));
     }
 
-    /// The engine etcd-defrag tells nothing: only a container that never started touched nothing.
+    /// The engine etcd-defrag reports nothing: only a container that never started changed nothing.
     #[test]
     fn without_a_result_only_a_container_that_never_started_touched_nothing() {
         let with = |pods, no_pod_ever, waiting: Option<i64>| {

@@ -36,7 +36,7 @@ pub enum Outcome {
     Done,
     /// The rule asked for no member.
     NothingToDo,
-    /// The cluster did not become healthy in time, or the run was told to end: it may be tried again.
+    /// The cluster did not become healthy in time, or the run was stopped: it may be retried.
     Deferred,
     /// Something is wrong that another try does not cure by itself.
     Failed,
@@ -67,7 +67,7 @@ pub enum Did {
     Failed,
     /// The run did not come to it.
     NotTouched,
-    /// A dry run looked at it; any other would have defragmented it.
+    /// A dry run checked it; any other would have defragmented it.
     Checked,
 }
 
@@ -98,7 +98,7 @@ pub struct Member {
     /// Whether it led the cluster when its turn came, or, where its turn did not come, at the start.
     #[serde(default)]
     pub leader: bool,
-    /// What else is to be said of it; empty where there is nothing.
+    /// A note; empty if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
@@ -123,7 +123,7 @@ impl Member {
         self.seconds = seconds(self.seconds);
     }
 
-    /// What is left out first where there is no room: a member to which nothing happened.
+    /// What is omitted first if there is no room: a member that was not changed.
     const fn weight(&self) -> u8 {
         match self.did {
             Did::NotTouched => 0,
@@ -175,7 +175,7 @@ pub struct RunResult {
     /// What there was no room for.
     #[serde(default, skip_serializing_if = "LeftOut::is_none")]
     pub left_out: LeftOut,
-    /// How many members the cluster has; 0 where nobody said.
+    /// How many members the cluster has; 0 if it is not known.
     #[serde(default)]
     pub members_total: u32,
     /// How long the run took, in seconds.
@@ -308,7 +308,7 @@ impl RunResult {
         self.members.iter().filter(|member| member.touched()).map(|member| member.seconds).sum()
     }
 
-    /// The members that the cluster has, as far as anyone said.
+    /// The members that the cluster has, as far as is known.
     fn total(&self) -> usize {
         let said = usize::try_from(self.members_total).unwrap_or(usize::MAX);
         let left_out = usize::try_from(self.left_out.members).unwrap_or(usize::MAX);

@@ -18,7 +18,7 @@ use super::measure::{Measure, Tally};
 /// A StatefulSet, reduced to what the assessment reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct StatefulSet {
-    /// Name, namespace, labels, our annotations, and what tells versions apart.
+    /// Name, namespace, labels, our annotations, and what distinguishes versions.
     #[serde(default, deserialize_with = "decode::metadata")]
     pub metadata: ObjectMeta,
     /// The desired state.

@@ -152,7 +152,8 @@ fn read(path: &Path, flag: &str) -> Result<Vec<u8>, Error> {
         .map_err(|error| Error::new(Kind::Access, format!("{flag}: {} cannot be read: {error}", path.display())))
 }
 
-/// Verifies nobody, for `--insecure-skip-tls-verify`; that the server holds the key of what it shows is checked all the same.
+/// Accepts any certificate, for `--insecure-skip-tls-verify`; that the server has the key of its certificate is still
+/// checked.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

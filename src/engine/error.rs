@@ -35,7 +35,7 @@ impl Error {
         Self::new(Kind::Unreachable, format!("no answer within {}", crate::defrag::duration::format_go(limit)))
     }
 
-    /// What etcd answered, or why nobody did.
+    /// What etcd answered, or why there is no answer.
     pub(super) fn of(status: &Status) -> Self {
         let code = Some(status.code());
         if let Some(cause) = cause(status) {

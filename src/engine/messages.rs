@@ -44,7 +44,7 @@ pub(super) struct Header {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Ignored {}
 
-/// Linearizable, as long as nobody asks for less.
+/// Linearizable by default.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct RangeRequest {
     #[prost(bytes = "vec", tag = "1")]

@@ -55,7 +55,7 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// Its private key.
     pub key: Option<PathBuf>,
-    /// Verifies nobody.
+    /// Accepts any certificate.
     pub skip_verify: bool,
 }
 

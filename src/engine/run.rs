@@ -36,7 +36,7 @@ pub(super) struct Run<'a> {
     pub(super) leader_to: String,
     /// Something failed besides a defragmentation.
     pub(super) failed: bool,
-    /// What is said beside the members.
+    /// The result apart from the members.
     pub(super) notes: Vec<String>,
 }
 

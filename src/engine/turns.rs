@@ -115,7 +115,7 @@ impl Run<'_> {
         state.is_some_and(|state| self.options.rule.evaluate(&state).unwrap_or(true))
     }
 
-    /// Pauses as long as it is told, unless no member would fit into the time afterwards.
+    /// Pauses for this time, unless there would be no time left for a member.
     async fn rest(&self, what: &str) -> Result<(), Stop> {
         let wait = self.options.wait;
         if !self.deadline.fits(self.elapsed(), wait) {

@@ -52,7 +52,7 @@ impl fmt::Debug for Clients {
     }
 }
 
-/// A certificate of the right CA for somebody else.
+/// A certificate of the right CA for another name.
 #[derive(Debug, thiserror::Error)]
 #[error("it is for {}, and --tls-client-name admits {}", list(.found), list(.wanted))]
 struct WrongName {
@@ -60,7 +60,7 @@ struct WrongName {
     wanted: Vec<String>,
 }
 
-/// The CA is not known, so nobody can be admitted.
+/// The CA is not known, so no client can be admitted.
 #[derive(Debug, thiserror::Error)]
 #[error("the CA of --tls-client-ca is not known: {0}")]
 struct NoAuthority(String);

@@ -14,10 +14,10 @@ use std::{
 
 use tokio::time::Instant;
 
-/// So many are remembered before those that owe nothing are forgotten; beyond it nobody new is slowed.
+/// How many are remembered before those without a delay are forgotten; beyond it, new ones are not delayed.
 const REMEMBERED: usize = 1024;
 
-/// Others ask as long as somebody else's last request is no older.
+/// Others count as active if their last request is no older.
 const BESIDE: Duration = Duration::from_secs(1);
 
 /// How much each may ask for.
@@ -46,7 +46,7 @@ struct Asked {
     /// When each will have been given what it asked for, at its rate.
     through: HashMap<u64, Instant>,
     last: Option<(u64, Instant)>,
-    /// When somebody else than the last one asked last.
+    /// The time of the last request of another one than the last.
     other: Option<Instant>,
 }
 

@@ -18,7 +18,7 @@ use super::{
     exposition::Format, holding::Holding, limits::ServerLimits, listen, pulse::Pulse, telemetry::ProcessMetrics,
 };
 
-/// Metrics that are read at once; they are large, and whoever reads them slowly must not be in the way of probes.
+/// Metrics that are read at once; they are large, and slow readers must not delay probes.
 const METRICS: usize = 4;
 
 /// One condition of readiness: a note for people (or nothing), or the reason why not.

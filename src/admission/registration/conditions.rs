@@ -20,15 +20,15 @@ use crate::defrag::{
 
 pub(in crate::admission) const NOT_BEING_DELETED: &str = "!has(object.metadata.deletionTimestamp)";
 
-/// How many labels, annotations, words or variables are gone through: some milliseconds of the API server's time.
+/// How many labels, annotations, words or variables are iterated over: some milliseconds of the API server's time.
 pub(in crate::admission) const MOST: usize = 1000;
 
-/// The same inside of each container, of which as many are gone through as are judged
+/// The same inside of each container, of which as many are iterated over as are assessed
 /// ([`Counted::Containers`](crate::defrag::budget::Counted::Containers)).
 const MOST_IN_A_CONTAINER: usize = 250;
 
-/// True of every pod template that runs an etcd, and of little else: most StatefulSets of a cluster then cost no call. What
-/// looks like an etcd here is looked at more closely by `etcd::evidence`, which finds none where this is false.
+/// True of every pod template that runs an etcd, and of little else: most StatefulSets of a cluster then cost no call.
+/// What looks like an etcd here is examined more closely by `etcd::evidence`, which finds none where this is false.
 pub(super) fn may_be_an_etcd() -> String {
     let containers = "object.spec.template.spec.containers";
     let words = "(container[?'command'].orValue([]) + container[?'args'].orValue([]))";

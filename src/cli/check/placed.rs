@@ -36,7 +36,7 @@ impl Placed {
         Self { read, places: BTreeMap::new() }
     }
 
-    /// What is to be said of an object that is no StatefulSet.
+    /// The findings of an object that is not a StatefulSet.
     pub(super) fn other(&self, kind: &str, document: &Document, object: &StatefulSet) -> Option<Finding> {
         // What a controller made of a template says nothing that the template does not say.
         let is_made = document.value.pointer("/metadata/ownerReferences").is_some_and(|owners| !owners.is_null());
@@ -46,8 +46,8 @@ impl Placed {
         labelled_in_vain(kind, object, |key, value| self.read.contains(&(key.to_owned(), value.to_owned())))
     }
 
-    /// What is to be said of a StatefulSet by what else is in the input, and by fields of it that are never decoded. Whether one that
-    /// does not concern us is there twice is nothing to us.
+    /// The findings of a StatefulSet that depend on other objects of the input, and on fields that are never decoded. A
+    /// duplicate of a StatefulSet without our keys is not reported.
     pub(super) fn statefulset(&mut self, document: &Document, object: &StatefulSet, concerns_us: bool) -> Vec<Finding> {
         let mut findings = stray(&document.value);
         findings.extend(self.twice(document, object).filter(|_| concerns_us));

@@ -110,7 +110,7 @@ fn applied_by_us(existing: &CronJob) -> bool {
     existing.metadata.managed_fields.iter().flatten().any(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER))
 }
 
-/// Replaces the specification, provided that the CronJob is still the one that was looked at: merged into another
+/// Replaces the specification, provided that the CronJob is still the one that was assessed: merged into another
 /// author's lists, ours would keep their volumes and mounts.
 async fn adopt(api: &Api<CronJob>, name: &str, existing: &CronJob, desired: &CronJob) -> anyhow::Result<()> {
     let Some(version) = &existing.metadata.resource_version else { bail!("it has no resourceVersion") };
@@ -129,7 +129,7 @@ async fn adopt(api: &Api<CronJob>, name: &str, existing: &CronJob, desired: &Cro
     Ok(())
 }
 
-/// That the CronJob is somebody else's refuses here: nothing is done of what was asked for.
+/// A CronJob of another owner is an error here: nothing of the request is done.
 fn foreign(namespace: &str, name: &str, why: &str) -> Finding {
     let message = format!(
         "The CronJob {namespace}/{name} {why}, so it was not changed and nothing was applied. Delete or rename it, or keep it instead of this one."

@@ -98,7 +98,7 @@ pub(super) fn check(place: Place<'_>, found: &mut Vec<Refusal>) {
     place.each_part(&mut |part| check(part, found));
 }
 
-/// Whether two items may not stand in one list: of a set, equal ones; of a map, those with the same keys.
+/// Whether two items may not be in one list: of a set, equal ones; of a map, those with the same keys.
 fn is_same(one: &Value, other: &Value, schema: &Value) -> bool {
     match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
         Some("set") => one == other,

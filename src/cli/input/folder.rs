@@ -6,13 +6,13 @@ use anyhow::{Context as _, bail};
 
 use crate::cli::output;
 
-/// So many files that are left out are named.
+/// How many of the skipped files are named.
 const NAMED: usize = 3;
 /// So many are counted.
 const COUNTED: usize = 1000;
 
-/// The manifests right inside a folder, sorted by name, as kubectl does it; with `recursive` those in the folders inside it,
-/// too. What is left out is said on standard error: a folder that is one level deeper must not look checked.
+/// The manifests right inside a folder, sorted by name, as kubectl does it; with `recursive` those in the folders
+/// inside it, too. What is skipped is reported on standard error: subfolders must not look checked.
 pub(super) fn manifests(folder: &Path, recursive: bool) -> anyhow::Result<Vec<PathBuf>> {
     let Listing { mut files, mut folders } = list(folder)?;
     if recursive {
@@ -68,8 +68,8 @@ fn list(folder: &Path) -> anyhow::Result<Listing> {
     Ok(Listing { files, folders })
 }
 
-/// The manifests in these folders and all beneath, up to [`COUNTED`]. What cannot be listed is not said: it is not read
-/// either.
+/// The manifests in these folders and all beneath, up to [`COUNTED`]. Folders that cannot be listed are not reported:
+/// they are not read either.
 fn beneath(mut folders: Vec<PathBuf>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {

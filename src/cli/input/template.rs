@@ -30,7 +30,7 @@ pub(super) fn is_in(value: &Value) -> bool {
     }
 }
 
-/// What stands between `{{` and `}}`, without the marks that trim and the blanks around.
+/// The text between `{{` and `}}`, without the marks that trim and the blanks around.
 fn actions(text: &str) -> impl Iterator<Item = &str> {
     text.split("{{").skip(1).filter_map(|rest| {
         let (action, _) = rest.split_once("}}")?;

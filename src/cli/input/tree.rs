@@ -9,7 +9,7 @@ use serde::{
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
-/// A value and where it stands.
+/// A value and its place.
 pub(super) type Placed = Spanned<Node>;
 
 /// A value of a document.

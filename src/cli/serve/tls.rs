@@ -20,7 +20,7 @@ use crate::{
 /// How long API servers get to learn of a new CA from their watches before a certificate of it is served.
 const SPREAD: Duration = Duration::from_secs(20);
 
-/// What is told about certificates.
+/// The arguments about certificates.
 #[derive(Debug, clap::Args)]
 pub(super) struct TlsArgs {
     /// The serving certificate with its chain, in PEM; followed when it changes

@@ -76,7 +76,7 @@ pub(super) struct Etcd {
     pub(super) name: String,
     /// The policy object that governs; `null` for the built-in policy.
     pub(super) policy: Option<String>,
-    /// The CronJob, where there is one that is not somebody else's.
+    /// The CronJob, if there is one that has no other owner.
     pub(super) cron_job: Option<String>,
     /// Its schedule; without a CronJob, what it would be.
     pub(super) schedule: Option<String>,
@@ -86,10 +86,10 @@ pub(super) struct Etcd {
     /// The image of its runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) engine_image: Option<String>,
-    /// Since when the whole fleet is paused, and this CronJob with it, or `true` where nobody knows since when.
+    /// Since when the whole fleet is paused, and this CronJob with it, or `true` if it is not known since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) paused: Option<String>,
-    /// What the last run did, as far as its engine tells.
+    /// What the last run did, as far as its engine reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_run: Option<LastRun>,
     /// What became of the token that is set as `defrag-now`.
@@ -195,7 +195,7 @@ fn engine_image(live: &CronJob) -> Option<String> {
     pod.containers.first()?.image.clone()
 }
 
-/// What is to be said of each CronJob whose StatefulSet was deleted without its pods.
+/// A note for each CronJob whose StatefulSet was deleted without its pods.
 pub(super) fn orphans(objects: &[StatefulSet], cronjobs: &[CronJob]) -> Vec<String> {
     let said = |live: &CronJob| {
         let (name, since) = (statefulset_of_ours(&live.metadata)?, orphan::since(&live.metadata)?);

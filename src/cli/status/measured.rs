@@ -28,7 +28,7 @@ const NOTE: usize = 500;
 /// How old a scrape may be.
 const FRESH: Duration = Duration::from_mins(5);
 
-/// What one Prometheus said of the whole fleet, in answer to each set of queries.
+/// The values from one Prometheus for the whole fleet, for each set of queries.
 pub(super) struct Told {
     answers: BTreeMap<Queries, Answers>,
     now: Timestamp,

@@ -48,7 +48,7 @@ struct Follow {
     watched: Option<(Kind, Reports)>,
     /// When to ask what is installed.
     ask: Option<Instant>,
-    /// The answer that was last complained about: the same is not told every minute.
+    /// The last answer that was logged: the same one is not logged every minute.
     told: Option<u16>,
 }
 

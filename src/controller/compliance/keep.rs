@@ -32,7 +32,7 @@ pub(crate) struct Reports {
 
 /// Makes the report of a StatefulSet say what it should; where that has to wait, for how long.
 ///
-/// A report is worth less than the CronJob: what goes wrong here is told to the log and tried again.
+/// A report is worth less than the CronJob: errors here are logged and retried.
 pub(crate) async fn keep(
     context: &Context,
     key: &ObjectKey,

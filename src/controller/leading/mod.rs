@@ -346,7 +346,7 @@ impl Leading {
         }
     }
 
-    /// Has the metrics tell what is known of a StatefulSet, or nothing of one that is not enrolled.
+    /// Updates the metrics of a StatefulSet, or removes those of one that is not enrolled.
     fn tell(&self, key: &ObjectKey) {
         let state = self.states.get(key).filter(|state| state.status != EtcdStatus::None);
         let facts =
@@ -429,8 +429,8 @@ impl Leading {
         }
     }
 
-    /// Asks for a look at each StatefulSet whose CronJob is not in a list: one that was made and deleted between two lists
-    /// no watch has told of.
+    /// Requests a reconciliation of each StatefulSet whose CronJob is not in a list: no watch reports one that was
+    /// created and deleted between two lists.
     fn miss(&mut self) {
         for (key, _) in self.states.iter().filter(|(_, state)| state.in_place.is_some()) {
             if self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name))).is_none() {

@@ -28,8 +28,8 @@ impl Leading {
         self.retries.note(key, after, (Instant::now(), (self.context.clock)()));
     }
 
-    /// Tries those whose time has come. Nothing else starts a run of the same etcd meanwhile: no look, no preflight and no pass of
-    /// those that Prometheus tells of.
+    /// Tries those whose time has come. Nothing else starts a run of the same etcd meanwhile: no reconciliation, no
+    /// preflight and no on-demand pass.
     pub(super) fn start_retries(&mut self) {
         let none = Labels::new();
         for key in self.retries.take_due(Instant::now()) {

@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// What is told of one etcd.
+/// The metrics of one etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     quota: Option<u64>,
@@ -42,11 +42,11 @@ pub(crate) struct Facts {
     last_failure: Option<Timestamp>,
     /// When the last preflight ended, and whether well.
     preflight: Option<(Timestamp, bool)>,
-    /// What the last run did, where its engine tells.
+    /// The result of the last run, if its engine reports it.
     last_run: Option<Told>,
 }
 
-/// What is told of a run.
+/// The metrics of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
     reclaimed: u64,

@@ -58,13 +58,13 @@ pub struct ReconcileMetrics {
     pub enrolled: Gauge,
     /// Enrolled StatefulSets whose settings are refused.
     pub refused: Gauge,
-    /// Enrolled StatefulSets whose CronJob's name belongs to somebody else.
+    /// Enrolled StatefulSets whose CronJob's name is used by another object.
     pub foreign: Gauge,
     /// Since when the fleet is paused, in seconds since 1970; zero where it is not.
     pub paused_since: Gauge,
     /// 1 where this replica leads.
     pub leader: Gauge,
-    /// What is told of each enrolled etcd.
+    /// The metrics of each enrolled etcd.
     pub(super) etcds: EtcdMetrics,
     /// Runs that start because of what was measured.
     pub on_demand: super::on_demand::metrics::OnDemandMetrics,

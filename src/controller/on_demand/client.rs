@@ -33,8 +33,8 @@ use crate::defrag::{
 /// The largest answer, in bytes: a fleet of 10,000 etcds takes about 10 MiB.
 const LARGEST: usize = 64 << 20;
 
-/// Why a Prometheus could not be asked, in words that follow "Prometheus" or stand alone. The same failure has the same
-/// words each time, so that a condition which tells them does not change.
+/// Why a Prometheus could not be queried, as text that follows "Prometheus" or stands alone. The same failure has the
+/// same text each time, so that a condition with it does not change.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
     #[error("cannot be queried: the URL {0} has no host")]

@@ -135,7 +135,7 @@ impl OnDemand {
         !self.passes.is_empty()
     }
 
-    /// Waits for the end of a pass; the runs that it started, and whether what is told of a Prometheus became another.
+    /// Waits for the end of a pass; the runs that it started, and whether the report on a Prometheus changed.
     pub(super) async fn ended(&mut self, context: &Context) -> (Vec<Started>, bool) {
         let Some(ended) = self.passes.join_next().await else { return (Vec::new(), false) };
         let now = Instant::now();
@@ -180,7 +180,7 @@ impl OnDemand {
         }
     }
 
-    /// What is to be told of a Prometheus, once it has been asked.
+    /// The report on a Prometheus, once it has been queried.
     pub(super) fn reach(&self, source: &Source) -> Option<&Reach> {
         self.sources.get(source)?.reach.as_ref()
     }

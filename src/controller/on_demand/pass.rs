@@ -24,15 +24,15 @@ use crate::defrag::{
     text::counted,
 };
 
-/// So many etcds are told of, each on its own, in one pass; of more, the condition of the policy tells.
+/// How many etcds are reported separately in one pass; more are in the condition of the policy.
 const TOLD: usize = 20;
-/// A refusal is told of when it has stood for so many passes in a row: a pod that restarts is missing for a moment.
+/// A refusal is reported after this number of passes in a row: a pod that restarts is missing for a moment.
 const STRIKES: u32 = 3;
 
 /// What one pass came to.
 #[derive(Default)]
 pub(super) struct PassResult {
-    /// Whether Prometheus answered, and what is to be told of that.
+    /// Whether Prometheus answered, and the report on it.
     pub(super) reach: Reach,
     pub(super) strikes: HashMap<ObjectKey, (&'static str, u32)>,
     /// The runs that were started.
@@ -43,7 +43,7 @@ pub(super) struct PassResult {
     pub(super) took: Duration,
 }
 
-/// What a policy's condition tells.
+/// The content of a policy's condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reach {
     pub(crate) holds: bool,

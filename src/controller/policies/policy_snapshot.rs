@@ -250,7 +250,7 @@ struct SnapshotBuilder {
     compiled: HashMap<String, (Version, Arc<Compiled>)>,
     /// The labels of the last snapshot, while they hold.
     labels: Option<Arc<BTreeMap<String, Labels>>>,
-    /// The namespaces that are left alone.
+    /// The excluded namespaces.
     exempt: Arc<BTreeSet<String>>,
     /// How often in a row the API server did not know the kind.
     missing: u32,

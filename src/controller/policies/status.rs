@@ -41,7 +41,7 @@ use crate::{
 
 /// So many violations are listed.
 const VIOLATIONS_TOLD: usize = 20;
-/// So many findings on the policy itself are told in a condition.
+/// How many findings of the policy itself are in a condition.
 const FINDINGS_TOLD: usize = 5;
 /// The longest message of a condition or violation, in characters; the API server takes more of the first.
 const MESSAGE_LIMIT: usize = 4096;
@@ -217,7 +217,7 @@ fn cut(text: &str) -> String {
 
 /// The uid of a policy and its name: one that is made again has no status yet.
 type Identity = (String, Option<String>);
-/// The status of each policy as it stands on the API server.
+/// The status of each policy at the API server.
 type KnownStatuses = HashMap<Identity, DefragPolicyStatus>;
 
 /// When statuses are due, and what they were.
@@ -234,7 +234,7 @@ pub(crate) struct StatusWriter {
 }
 
 impl StatusWriter {
-    /// Something changed that a status may tell.
+    /// Something changed that may be in a status.
     pub(crate) fn touch(&mut self, now: Instant) {
         self.dirty = Some(Batch::with(now, self.dirty, QUIET, LATEST));
     }

@@ -255,7 +255,7 @@ impl<'a> Ensure<'a> {
         live.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == uid)
     }
 
-    /// Whether the StatefulSet exists and stays, asked for where the watch may be too late: a CronJob of somebody else, or
+    /// Whether the StatefulSet exists and stays, fetched if the watch may be too late: a CronJob of another owner, or
     /// one that was orphaned just now, would be deleted with an owner that is gone.
     async fn is_there(&self) -> Result<bool, Error> {
         let api: Api<StatefulSet> = Api::namespaced(self.context.client.clone(), &self.task.key.namespace);

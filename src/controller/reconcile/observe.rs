@@ -39,7 +39,7 @@ pub(crate) struct Task {
 pub(crate) enum Observed {
     /// There is none.
     Gone,
-    /// The labels of its namespace are not known yet, so nobody can say what governs it.
+    /// The labels of its namespace are not known yet, so it is not known what governs it.
     Early,
     /// It is there, and governed by this.
     There(Arc<StatefulSet>, Governing),

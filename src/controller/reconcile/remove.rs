@@ -26,8 +26,8 @@ pub(super) const COVERED: &str = "the endpoints of another enrolled StatefulSet 
 /// Why one that is there has none otherwise.
 pub(super) const NOT_ENROLLED: &str = "this StatefulSet is no longer enrolled";
 
-/// Deletes every CronJob and report of ours for this StatefulSet, with why, `None` where there is none of that name. An orphaned
-/// CronJob is marked instead, and looked at again when its time is over.
+/// Deletes all our CronJobs and reports for this StatefulSet; `why` is `None` if there is no StatefulSet of that name.
+/// An orphaned CronJob is marked instead, and checked again when its time is over.
 pub(super) async fn remove(
     context: &Context,
     task: &Task,
@@ -69,7 +69,8 @@ pub(super) async fn remove(
     Ok(looked)
 }
 
-/// Notes on an orphaned CronJob since when it is one, for whoever leads when its time is over. Whether it is still there.
+/// Records on an orphaned CronJob since when it is one, for the leader at the end of its time. Returns whether it still
+/// exists.
 async fn mark(context: &Context, task: &Task, live: &CronJob) -> Result<bool, Error> {
     let since = orphan::mark((context.clock)());
     match apply::annotate(context, live, Note::OrphanedSince, Some(&since)).await {

@@ -69,7 +69,7 @@ impl Retries {
         next.map(|next| self.rest.map_or(next, |rest| next.max(rest)))
     }
 
-    /// Those that are to be tried now, namespaces in turn, and in each whoever waits longest first. They count as tried.
+    /// Those that are due now, namespaces in turn, and in each the one that waits longest first. They count as tried.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<ObjectKey> {
         let due = self.pending.iter().filter(|(key, one)| one.next <= now && !self.is_starting(key));
         let mut due: Vec<(Instant, ObjectKey)> = due.map(|(key, one)| (one.next, key.clone())).collect();

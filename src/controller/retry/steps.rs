@@ -42,10 +42,10 @@ pub(crate) enum Tried {
     Nothing,
 }
 
-/// Starts the last run of an etcd once more, where its CronJob says so and nothing speaks against it.
+/// Retries the last run of an etcd, if its CronJob says so and nothing prevents it.
 ///
-/// The name of the Job follows from the first one, so that whoever tries again after a failure half-way makes no second one. What a
-/// suspended CronJob or a paused fleet would leave out is left out for good, as a scheduled run is.
+/// The name of the Job follows from the first one, so that a second attempt after a failure half-way creates no second
+/// one. A retry that is due while the CronJob is suspended or the fleet is paused is skipped, as a scheduled run is.
 pub(crate) async fn start(
     context: &Context,
     key: &ObjectKey,
@@ -103,7 +103,7 @@ pub(crate) async fn start(
     Ok(Tried::Started(CronJobId::of(&live.metadata).zip(uid)))
 }
 
-/// Writes down that a run is not retried, so that nobody tries it again.
+/// Records that a run is not retried.
 async fn drop_it(
     context: &Context,
     object: &Arc<StatefulSet>,

@@ -51,7 +51,7 @@ pub(crate) struct Ended {
     pub(crate) unstarted: Option<Timestamp>,
 }
 
-/// Tells of a run. The Event comes first: whoever finds the annotation has nothing left to tell.
+/// Reports a run. The Event comes first: if the annotation exists, everything has been reported.
 pub(crate) async fn tell(context: &Context, object: &Arc<StatefulSet>, cronjob: ObjectMeta, job: Ended) {
     let AtTheEnd { engine: end, pods } = pods::at_the_end(&context.client, object.namespace(), &job.uid).await;
     let result = end.as_ref().and_then(|end| RunResult::read(&end.message).ok());

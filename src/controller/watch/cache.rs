@@ -28,7 +28,7 @@ pub(crate) struct Change<T> {
     pub(crate) new: Option<T>,
 }
 
-/// The objects of one kind, sorted, so that those of a namespace stand together.
+/// The objects of one kind, sorted, so that those of a namespace are adjacent.
 #[derive(Debug)]
 pub(crate) struct Cache<T> {
     objects: BTreeMap<ObjectKey, T>,

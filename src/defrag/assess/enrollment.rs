@@ -51,7 +51,7 @@ pub(super) fn unclear(object: &StatefulSet) -> Finding {
     )
 }
 
-/// That an etcd is judged that nobody has enrolled. `evidence` says why it is one.
+/// The finding of an etcd that is assessed without being enrolled. `evidence` says why it is an etcd.
 pub(super) fn not_enrolled(evidence: &str) -> Finding {
     Finding::new(
         Code::NotEnrolled,

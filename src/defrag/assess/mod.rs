@@ -205,7 +205,7 @@ pub fn labelled_in_vain(kind: &str, object: &StatefulSet, is_read: impl Fn(&str,
     asking::on_bystander(kind, object, is_read)
 }
 
-/// `unread` says why only the [`budget::rest`] of the object is looked at; it is then all that is to be said of it.
+/// `unread` says why only the [`budget::rest`] of the object is read; it is then its only finding.
 fn enrolled(
     object: &StatefulSet,
     enrollment: Enrollment,
@@ -334,8 +334,8 @@ fn refused(
     }
 }
 
-/// Those of `discovered` that matter beside what is `asked`: where a Secret is named wrongly, nobody has to know which one is assumed
-/// instead.
+/// Those of `discovered` that matter beside what is `asked`: if the name of a Secret is wrong, it does not matter which
+/// one is assumed instead.
 fn unless_named_wrongly(discovered: Vec<Finding>, asked: &[Finding]) -> Vec<Finding> {
     let is_named_wrongly =
         |field: &Field| asked.iter().any(|one| one.code == Code::SecretReferenceInvalid && one.field == *field);
@@ -343,8 +343,8 @@ fn unless_named_wrongly(discovered: Vec<Finding>, asked: &[Finding]) -> Vec<Find
     discovered.into_iter().filter(matters).collect()
 }
 
-/// How long a run may take at most. More members or a larger quota, which nobody is asked about, do not make it longer than the
-/// policy allows; one that is longer already, under the same policy, stays, and never grows.
+/// How long a run may take at most. More members or a larger quota, which need no permission, do not make it longer
+/// than the policy allows; one that is longer already, under the same policy, stays, and never grows.
 fn longest_deadline(ours: Option<&Live>, record: Option<&Record>, governing: &Governing) -> Duration {
     if !governing.policy.actions.deny {
         return Duration::MAX;

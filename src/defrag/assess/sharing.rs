@@ -36,7 +36,7 @@ impl Surroundings<'_> {
             .filter(move |(namespace, name, _)| (*namespace, *name) != (object.namespace(), object.name()))
     }
 
-    /// Whether another enrolled StatefulSet has runs that reach all pods of this one, for which nobody asks.
+    /// Whether another enrolled StatefulSet has runs that reach all pods of this one, which is not enrolled by itself.
     pub(super) fn covers(&self, object: &StatefulSet) -> bool {
         let mut others = self.others(object).peekable();
         if others.peek().is_none() || is_asked_for(object) {

@@ -25,7 +25,7 @@ pub struct Surroundings<'a> {
     pub runs: Option<&'a [Run]>,
     /// What keeps the whole fleet from running; `None` where nothing does.
     pub pause: Option<&'a Pause>,
-    /// The runs that failed in a row, as an earlier CronJob of this etcd said.
+    /// The runs that failed in a row, as an earlier CronJob of this etcd recorded.
     pub failed: Option<&'a str>,
     /// Our own image, which runs where a policy says so.
     pub own_image: Option<&'a str>,
@@ -285,7 +285,7 @@ pub(super) fn no_settings() -> Finding {
     )
 }
 
-/// That facts are needed which nobody ever knew.
+/// The finding that required facts were never known.
 pub(super) fn no_facts() -> Finding {
     Finding::new(
         Code::NothingInForce,

@@ -58,7 +58,7 @@ impl Count {
 
 /// Counts the runs that ended since, and where the budget is spent suspends the CronJob; how many failed then.
 ///
-/// `before` is the annotation as it stands. Without a budget nothing is counted.
+/// `before` is the current annotation. Without a budget nothing is counted.
 pub(crate) fn apply(
     desired: &mut CronJob,
     budget: Option<i32>,

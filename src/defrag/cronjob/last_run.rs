@@ -22,7 +22,7 @@ pub enum Outcome {
     Defragmented,
     /// The rule asked for no member.
     NothingToDo,
-    /// It ended well, and the engine tells no more than that.
+    /// It succeeded, and the engine reports no details.
     Succeeded,
     /// The cluster was not healthy enough, so it was deferred.
     Deferred,
@@ -52,7 +52,7 @@ pub struct Members {
     pub members: u32,
     /// How many were defragmented.
     pub defragmented: u32,
-    /// How many were looked at and left as they were.
+    /// How many were checked and not changed.
     pub skipped: u32,
     /// What they gave back, in bytes.
     pub reclaimed: u64,
@@ -85,7 +85,7 @@ pub struct LastRun {
     /// How long the Job took, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<i64>,
-    /// What was done; `None` where the engine does not tell.
+    /// What was done; `None` if the engine does not report it.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Members>,
     /// Its retry, if it certainly changed no member.

@@ -29,7 +29,7 @@ pub enum Fate {
     Unmarked,
     /// It was orphaned, and stays for so long yet.
     Stays(Duration),
-    /// It was orphaned, and nobody came back.
+    /// It was orphaned, and no StatefulSet was created.
     Expired,
 }
 

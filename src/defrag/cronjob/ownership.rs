@@ -125,8 +125,8 @@ pub(super) fn written_by_us(meta: &ObjectMeta) -> bool {
     entries_of_ours(meta).next().is_some()
 }
 
-/// What our field manager has set, whether by creating, changing or applying. What is written by way of the status is left
-/// out: the right to write the status of a CronJob is not the right to make it ours.
+/// What our field manager has set, whether by creating, changing or applying. Fields that are written through the
+/// status are excluded: the right to write the status of a CronJob is not the right to make it ours.
 pub(super) fn entries_of_ours(meta: &ObjectMeta) -> impl Iterator<Item = &ManagedFieldsEntry> {
     let entries = meta.managed_fields.iter().flatten();
     entries.filter(|entry| {

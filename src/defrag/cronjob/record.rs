@@ -103,7 +103,7 @@ impl Record {
         Some(Self { policy, settings, rule, suspend, facts })
     }
 
-    /// The same without the settings that follow from facts and were computed, as far as anybody can tell.
+    /// The same without the settings that follow from facts and were computed, as far as is known.
     #[must_use]
     pub(super) fn without_derived(&self, now: Option<&Facts>, limits: &Limits) -> Self {
         let mut record = self.clone();
@@ -208,7 +208,7 @@ pub(super) fn of(meta: &ObjectMeta) -> Option<Record> {
     Record::read(meta.annotations.as_ref()?.get(IN_FORCE)?)
 }
 
-/// Whether the record is of our writing, as far as the field managers show: where somebody else changed it, they own it.
+/// Whether we wrote the record, as far as the field managers show: another client that changes it owns it.
 pub(super) fn is_of_our_writing(meta: &ObjectMeta) -> bool {
     if meta.managed_fields.as_ref().is_none_or(Vec::is_empty) {
         return true;

@@ -62,7 +62,7 @@ pub struct Rivalry<'a> {
 struct Read {
     /// The words and variables of those that defragment.
     seen: String,
-    /// Those of containers with scripts that are not in view.
+    /// Those of containers with scripts that are not available.
     unread: String,
     is_seen: bool,
     is_unread: bool,

@@ -139,7 +139,7 @@ impl Member<'_> {
         self.number(context).is_some_and(|number| (first..end).contains(&number))
     }
 
-    /// What stands behind the name of the pod.
+    /// What follows the name of the pod.
     fn behind(&self) -> &str {
         self.host.split_once('.').map_or("", |(_, behind)| behind)
     }
@@ -228,8 +228,8 @@ impl Cluster {
         self.all.iter().any(|member| self.is_named(member, &host))
     }
 
-    /// Whether a host is the one of a member, or the same pod under another Service. Several members whose pods have the same name are
-    /// in different namespaces or Kubernetes clusters, and only the whole host tells them apart.
+    /// Whether a host is the one of a member, or the same pod under another Service. Several members whose pods have
+    /// the same name are in different namespaces or Kubernetes clusters, and only the whole host distinguishes them.
     fn is_named(&self, member: &str, host: &str) -> bool {
         let is_alone = |label: &str| self.all.iter().filter(|other| pod_label(other) == Some(label)).count() == 1;
         same(host, member) || pod_label(member).is_some_and(|label| pod_label(host) == Some(label) && is_alone(label))
@@ -304,7 +304,7 @@ impl Cluster {
         Some(finding.with_severity(Severity::Warn))
     }
 
-    /// Where the members may be named that are not in view: the field path, and a sentence.
+    /// Where members that are not visible may be named: the field path, and a sentence.
     pub(super) fn hidden(&self, context: &Context<'_>) -> Option<(String, String)> {
         if self.hides_some {
             let why = format!("{} is composed where it is not read, such as in a loop", self.origin);

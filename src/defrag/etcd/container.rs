@@ -22,7 +22,7 @@ pub(super) fn find(readings: &[Reading<'_>]) -> Option<usize> {
     tests.iter().find_map(|test| readings.iter().position(|reading| keeps_data(reading) && test(reading)))
 }
 
-/// Whether one has etcd's name, as far as that can be told without reading arguments and scripts.
+/// Whether one has etcd's name, as far as that is known without reading arguments and scripts.
 pub(super) fn is_named(pod: &PodSpec) -> bool {
     let named = |container: &Container| container.name == "etcd" || runs_etcd(container) || has_etcd_image(container);
     pod.containers.iter().any(named)

@@ -71,7 +71,8 @@ impl<'a> Context<'a> {
         (service != self.sts.spec.service_name).then_some(service)
     }
 
-    /// Whether the StatefulSet is in a namespace, as far as it says: a manifest may leave that to whoever applies it.
+    /// Whether the StatefulSet is in a namespace, as far as it says: a manifest may leave that to the command that
+    /// applies it.
     pub(super) fn may_be_in(&self, namespace: &str) -> bool {
         self.sts.metadata.namespace.as_deref().is_none_or(|own| own == namespace)
     }

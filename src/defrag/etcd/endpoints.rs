@@ -163,14 +163,14 @@ impl Address {
         self.judge_health_check(context, urls, all, findings);
     }
 
-    /// What stands behind the name of a pod where nothing shows how the members call themselves.
+    /// What follows the name of a pod if nothing shows how the members call themselves.
     fn convention(&self, context: &Context<'_>) -> String {
         let domain = self.domain.as_ref().map_or_else(String::new, |domain| format!(".{domain}"));
         format!("{}.{}.svc{domain}", self.service, context.sts.namespace())
     }
 
-    /// The engine's first health check dials what the members advertise. Where a run cannot reach one of these URLs, the
-    /// check is left out, as long as `all` members are among the endpoints and are checked by those.
+    /// The engine's first health check dials what the members advertise. If a run cannot reach one of these URLs, the
+    /// check is skipped, as long as `all` members are among the endpoints and are checked by those.
     fn judge_health_check(&mut self, context: &Context<'_>, urls: &Urls, all: bool, findings: &mut Vec<Finding>) {
         let Some((setting, url, why)) = urls.unreachable(context) else { return };
         if self.endpoints.is_empty() {
@@ -211,15 +211,15 @@ struct Why {
 
 const NAME_OF_POD: &str = "the name of the pod under the headless Service";
 
-/// The client URLs in view, the best evidence first.
+/// The visible client URLs, the best evidence first.
 struct Urls {
     /// What the members advertise, each with its text.
     advertised: Vec<(Url, String)>,
     listening: Vec<Url>,
     heard: Listening,
-    /// What clients inside the pod are told to use.
+    /// The URLs for clients inside the pod.
     used: Vec<Url>,
-    /// What the members tell each other.
+    /// The URLs that members give each other.
     peers: Vec<Url>,
     advertising: Option<Setting>,
     /// The first advertised URL that is not used, since it names another namespace.
@@ -261,8 +261,9 @@ impl Urls {
         named().find(|url| url.host(name) != Host::BarePod).or_else(|| named().next())
     }
 
-    /// What stands behind the name of each pod, as the members call themselves; nothing where settings say otherwise. The
-    /// certificate of a member has that name. What they call each other serves where nothing is known of what clients are told.
+    /// What follows the name of each pod, as the members call themselves; nothing where settings say otherwise. The
+    /// certificate of a member has that name. What they call each other serves where nothing is known of what clients
+    /// are told.
     fn form(&self, context: &Context<'_>, among_peers: bool) -> Option<String> {
         let overrides = context.overrides;
         if overrides.service.is_some() || overrides.cluster_domain.is_some() {
@@ -294,8 +295,8 @@ impl Urls {
         all().filter(|url| !url.is_local()).chain(all().filter(|url| url.is_local()))
     }
 
-    /// How the members are spoken to. At the port of the pods that runs dial, what listens there counts: etcd advertises whatever it
-    /// is told to.
+    /// How the members are spoken to. At the port of the pods that runs dial, what listens there counts: etcd
+    /// advertises any URL.
     fn scheme(&self, member: Option<&Url>, dialled: Option<u16>) -> Option<Scheme> {
         let heard = dialled.and_then(|port| self.heard.scheme_at(port));
         heard.or_else(|| member.and_then(|url| url.scheme)).or_else(|| self.by_reach().find_map(|url| url.scheme))
@@ -314,7 +315,7 @@ impl Urls {
         })
     }
 
-    /// Whether `endpoints` have other hosts than what is advertised, all of them: whoever writes that has a reason, such as a
+    /// Whether `endpoints` have other hosts than what is advertised, all of them: there is a reason for that, such as a
     /// certificate that has the one name and not the other.
     fn are_others(&self, context: &Context<'_>, endpoints: &[String]) -> bool {
         let name = context.sts.name();
@@ -414,8 +415,8 @@ impl Urls {
         url.scheme.filter(|scheme| *scheme != heard).map(|_| heard)
     }
 
-    /// Whether etcd advertises the address of its pod in place of what it is told: it does so for its own default while it
-    /// listens on all IPv4 interfaces (`embed.Config.UpdateDefaultClusterFromName`).
+    /// Whether etcd advertises the address of its pod instead of the configured one: it does so for its own default
+    /// while it listens on all IPv4 interfaces (`embed.Config.UpdateDefaultClusterFromName`).
     fn is_replaced(&self) -> bool {
         let default = matches!(self.advertised.as_slice(), [(_, text)] if text == "http://localhost:2379");
         default && self.listening.first().is_some_and(|url| url.host == "0.0.0.0")
@@ -427,7 +428,7 @@ fn of_pod(context: &Context<'_>, url: &Url) -> bool {
     url.host.contains(ADDRESS) || url.behind_pod(context.sts.name()).is_some()
 }
 
-/// Without any URL: TLS where a certificate is configured, plain text where all options are in view, else unknown.
+/// Without any URL: TLS if a certificate is configured, plain text if all options are visible, otherwise unknown.
 fn scheme_by_options(context: &Context<'_>) -> Option<Scheme> {
     let certificate = context.options().get("cert-file");
     if certificate.is_some_and(|setting| !is_blank(setting)) || context.options().is_on("auto-tls") {
@@ -444,7 +445,7 @@ fn is_blank(setting: &Setting) -> bool {
     setting.value.chars().eq([UNKNOWN])
 }
 
-/// Where the client URLs may stand that cannot be seen, in words.
+/// Where client URLs that are not visible may be set, as text.
 fn hidden(context: &Context<'_>) -> Option<String> {
     let options = context.options();
     let behind = |flag: &str| {

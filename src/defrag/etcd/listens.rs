@@ -17,7 +17,7 @@ pub(super) enum Listens {
     Elsewhere,
 }
 
-/// Without a flag an etcd listens on loopback, which is certain where all its options are in view.
+/// Without a flag an etcd listens on loopback, which is certain if all its options are visible.
 pub(super) fn at(options: &Options) -> Listens {
     let Some(setting) = options.get("listen-client-urls") else {
         return match options.started_at() {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::defrag::finding::quoted;
 
-/// The schedule on which etcd-backup-restore defragments when it is told none.
+/// The default schedule on which etcd-backup-restore defragments.
 const BACKUP_RESTORE_DEFAULT: &str = "0 0 */3 * *";
 
 /// What the image and the program of the engine are called.
@@ -43,7 +43,7 @@ fn defragments(words: &[String]) -> bool {
     is_client && words.iter().any(|word| word == "defrag") && !words.iter().any(|word| word.starts_with("--data-dir"))
 }
 
-/// Whether all that the words of a container say of defragmentation is said for another etcd.
+/// Whether all defragmentation in the arguments of a container is for another etcd.
 fn is_for_others(reading: &Reading<'_>, targets: &Targets<'_, '_>) -> bool {
     let container = reading.container;
     let words = || container.command.iter().chain(&container.args);

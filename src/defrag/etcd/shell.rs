@@ -58,7 +58,7 @@ pub(super) struct Script {
 /// How a script is run.
 pub(super) struct Shell<'a> {
     pub(super) environment: Environment,
-    /// Where the script stands.
+    /// The place of the script.
     pub(super) field: &'a str,
     /// Whether all variables that it sets are given to programs.
     pub(super) exports_all: bool,
@@ -125,7 +125,7 @@ pub(super) fn read(script: &str, shell: Shell<'_>, after_file: bool) -> Script {
     script
 }
 
-/// What stands around a command.
+/// What surrounds a command.
 enum Frame {
     Parentheses,
     /// A `case`, and whether a pattern comes next.
@@ -147,7 +147,7 @@ struct Reader<'a> {
     variables: Variables<'a>,
     starts: Starts,
     frames: Vec<Frame>,
-    /// The groups, conditions, loops and functions that stand around a command, and whether each has a shell of its own.
+    /// The groups, conditions, loops and functions that surround a command, and whether each has a shell of its own.
     blocks: Vec<(Block, bool)>,
     /// Whether each group has one.
     groups: BTreeMap<usize, bool>,

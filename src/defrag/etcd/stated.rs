@@ -43,7 +43,7 @@ struct Stated<'a, 'c> {
     peer_ports: BTreeSet<u16>,
     /// What the members call themselves.
     advertised: Vec<Url>,
-    /// What stands behind the names of their pods there.
+    /// What follows the names of their pods there.
     form: Option<&'a str>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Judgement {
     pub(super) scheme: Option<Scheme>,
 }
 
-/// `form` is what stands behind the name of each pod, as the members call themselves.
+/// `form` is what follows the name of each pod, as the members call themselves.
 pub(super) fn judge(
     context: &Context<'_>,
     cluster: &Cluster,
@@ -281,7 +281,7 @@ impl<'a, 'c> Stated<'a, 'c> {
         Some(finding.with_severity(Severity::Warn))
     }
 
-    /// What stands behind the name of a pod: as it is stated, else by convention.
+    /// What follows the name of a pod: from the annotation, otherwise by convention.
     fn behind_pods(&self) -> String {
         let resolves = |url: &&Url| !self.context.is_elsewhere(url) && self.context.other_service(url).is_none();
         let here = self.urls.iter().filter(resolves);

@@ -15,7 +15,7 @@ use crate::defrag::{
     statefulset::{KeyToPath, Volume},
 };
 
-/// Volumes that hold a client certificate by their name, in the charts and operators that were looked at.
+/// Volumes that hold a client certificate by their name, in the charts and operators that were examined.
 const CLIENT_VOLUMES: [&str; 7] = [
     "etcd-client-tls",
     "etcd-client-certs",
@@ -40,7 +40,7 @@ struct Found<T> {
     what: T,
     /// What it rests on, in words; `None` where the pod template mounts exactly this.
     assumed: Option<String>,
-    /// Whether nobody but probes shows it.
+    /// Whether only probes present it.
     of_probes: bool,
 }
 

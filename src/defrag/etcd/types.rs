@@ -241,7 +241,7 @@ impl fmt::Display for Scheme {
 pub struct Quota {
     /// In bytes, never 0.
     pub bytes: u64,
-    /// Whether it is only etcd's default, because nobody chose one.
+    /// Whether it is only etcd's default, because none is set.
     pub is_default: bool,
     /// Where it was found, in words: `--quota-backend-bytes`, `etcd's default`.
     pub source: String,
@@ -272,7 +272,7 @@ pub struct ServesApiServer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CompactionDoubt {
-    /// Whether it does, stands where it cannot be seen, in words.
+    /// It may be set in a place that cannot be read; the place, as text.
     Unseen(String),
     /// It keeps more revisions than its database can hold.
     KeepsAll {

@@ -12,7 +12,7 @@ use crate::defrag::finding::quoted;
 pub struct Sample {
     /// The labels that say whose it is, and all others.
     pub labels: BTreeMap<String, String>,
-    /// The value; NaN and the infinities are told apart later, where it is known whose they are.
+    /// The value; NaN and the infinities are refused later, when it is known which member they belong to.
     pub value: f64,
 }
 
@@ -64,7 +64,7 @@ struct Series {
     value: (f64, String),
 }
 
-/// The longest part of somebody else's words that is repeated.
+/// The longest external text that is quoted.
 const REPEATED: usize = 200;
 
 fn brief(text: &str) -> String {

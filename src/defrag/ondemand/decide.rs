@@ -51,9 +51,9 @@ pub enum Hold {
     Outdated,
     /// No window is open.
     OutsideWindows,
-    /// A member tells of the alarm CORRUPT.
+    /// A member reports the alarm CORRUPT.
     Corrupt {
-        /// The pods that tell of it.
+        /// The pods that report it.
         pods: Vec<String>,
     },
     /// As many runs as the policy allows are under way: of those that were nearest to their quota.

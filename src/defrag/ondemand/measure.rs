@@ -98,7 +98,7 @@ pub struct Member {
 pub struct Measured {
     /// Its members, by ordinal.
     pub members: Vec<Member>,
-    /// Pods of it that tell of the alarm CORRUPT.
+    /// Its pods that report the alarm CORRUPT.
     pub corrupt: Vec<String>,
     /// When the member was scraped whose scrape is the oldest.
     pub scraped: Timestamp,

@@ -76,7 +76,7 @@ pub struct Actions {
     pub deny: bool,
     /// The write goes through with a warning.
     pub warn: bool,
-    /// The finding stands in the audit annotations of the request.
+    /// The finding is in the audit annotations of the request.
     pub audit: bool,
 }
 
@@ -110,21 +110,21 @@ pub struct Limits {
     pub max_deadline: Duration,
     /// What a GiB takes to defragment, in seconds.
     pub seconds_per_gib: u32,
-    /// Quotas above this are judged as too large, in bytes (etcd's suggested maximum).
+    /// Quotas above this are too large, in bytes (etcd's suggested maximum).
     pub suggested_quota_max: u64,
     /// Volumes under this percentage of the quota are refused.
     pub volume_refused_below: u32,
     /// Volumes under this percentage of the quota are warned about.
     pub volume_warned_below: u32,
-    /// How a single-member etcd is judged.
+    /// The action on a single-member etcd.
     pub single_member: Reaction,
-    /// How an even number of members is judged.
+    /// The action on an even number of members.
     pub even_members: Reaction,
-    /// How a rule is judged of which a property could not be decided.
+    /// The action on a rule of which a property could not be decided.
     pub unproven_rule: Reaction,
     /// The action if a rule fires with nothing to reclaim.
     pub futile_rule: Reaction,
-    /// How a quota above [`Limits::suggested_quota_max`] is judged.
+    /// The action on a quota above [`Limits::suggested_quota_max`].
     pub above_suggested_quota: Reaction,
     /// The action if a liveness probe would kill a member while it defragments.
     pub eager_liveness_probe: Reaction,
@@ -141,7 +141,7 @@ pub struct Limits {
 /// Everything about the pod that defragments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// The part that goes into the CronJob as it stands; the numbers of its fields are in range.
+    /// The part that is written to the CronJob unchanged; the numbers of its fields are in range.
     pub shape: api::Job,
     /// Requests and limits with each quantity in the form in which the API server gives it back.
     pub resources: ResourceRequirements,

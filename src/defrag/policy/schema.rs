@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::api::LockableKey;
 use crate::defrag::form;
 
-/// A short text of a form. The form is a rule and not a pattern, since the API server shows a pattern as it is, and nobody
-/// reads that; the bound lets it estimate what rules cost.
+/// A short text of a form. The form is a rule and not a pattern, since the API server shows a pattern as it is, which
+/// is hard to read; the bound lets it estimate what rules cost.
 fn text(form: &str, message: &str) -> Schema {
     json_schema!({
         "type": "string", "minLength": 1, "maxLength": 32,
@@ -268,7 +268,7 @@ pub(super) fn locked_keys_have_defaults() -> String {
     format!("!has(self.limits.lockedKeys) || self.limits.lockedKeys.all(key, {})", cases.join(" || "))
 }
 
-/// The number that a share stands for.
+/// The number of a share.
 fn number(field: &str) -> String {
     format!("({field}.endsWith('%') ? double({field}.replace('%', '')) / 100.0 : double({field}))")
 }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::{linear::Line, region::Region};
 
-/// The sign that an exact line has on the states that are looked at.
+/// The sign that an exact line has on the states that are examined.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Fact {
     pub(super) line: Line,

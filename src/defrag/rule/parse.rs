@@ -15,7 +15,7 @@ pub const MAX_LENGTH: usize = 1024;
 /// How deep brackets, signs and choices may nest.
 pub const MAX_DEPTH: usize = 64;
 
-/// Operators by how strongly they bind, weakest first, all from left to right. `**` stands beside `*`.
+/// Operators by how strongly they bind, weakest first, all from left to right. `**` is equal to `*`.
 const LEVELS: [&[(&str, Binary)]; 10] = [
     &[("||", Binary::Or)],
     &[("&&", Binary::And)],

@@ -90,7 +90,7 @@ pub(super) enum Operation {
     Choose,
 }
 
-/// A step and where it stands.
+/// A step and its place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Instruction {
     pub(super) operation: Operation,

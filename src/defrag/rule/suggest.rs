@@ -62,7 +62,7 @@ fn rule(quota: u64, limits: &Limits) -> Option<String> {
     candidates.into_iter().find(|text| is_allowed && is_sound(text, quota, limits))
 }
 
-/// Whether nothing is to be said against a rule.
+/// Whether a rule has no findings.
 fn is_sound(text: &str, quota: u64, limits: &Limits) -> bool {
     let Ok(rule) = Rule::parse(text) else { return false };
     let analysis = analyse(&rule, quota, limits);

@@ -8,7 +8,7 @@ pub const PATIENCE_OF_A_CHECK: Duration = Duration::from_secs(5);
 /// The time of a run. All times are counted from its start.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
-    /// When it is ended from outside; none where nobody ends it.
+    /// When it is ended from outside; none if it is not.
     pub at: Option<Duration>,
     /// What a command may take.
     pub command: Duration,

@@ -73,7 +73,7 @@ pub enum Mismatch {
         /// The name of the member that it reaches.
         member: String,
     },
-    /// A voter that no endpoint reaches: it would not be looked at, and not be defragmented.
+    /// A voter that no endpoint reaches: it would not be checked, and not be defragmented.
     #[error("the cluster has the voting member {member}{at}, which no endpoint reaches: add it to --endpoints")]
     Unnamed {
         /// Its name.

@@ -20,7 +20,7 @@ pub struct ScheduleLimits {
     pub max_interval: Option<Duration>,
     /// When runs may start, where set.
     pub windows: Option<Vec<Window>>,
-    /// Whether nobody but the policy may choose the time zone.
+    /// Whether only the policy may set the time zone.
     pub locks_zone: bool,
 }
 

@@ -159,5 +159,5 @@ fn shifts(zone: &TimeZone, zones: &[&TimeZone], now: Timestamp) -> BTreeMap<Vec<
     shifts
 }
 
-/// How far offsets are looked at: the tz database changes, and whoever judges again sees it.
+/// How far ahead offsets are checked: the tz database changes, and a later assessment uses it.
 const YEARS: i64 = 3;

@@ -30,14 +30,14 @@ pub fn longest_wait(policy: &Policy) -> Duration {
     Bounds::of(policy).longest_wait()
 }
 
-/// The run of which the length is judged.
+/// The run whose length is checked.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::defrag) struct Run<'a> {
     pub(in crate::defrag) settings: &'a Settings,
     pub(in crate::defrag) given: &'a Given,
     /// How many members it goes to.
     pub(in crate::defrag) members: u32,
-    /// In bytes; where it is not known, nothing that depends on it is judged.
+    /// In bytes; if it is not known, nothing that depends on it is checked.
     pub(in crate::defrag) quota: Option<u64>,
 }
 

@@ -96,7 +96,7 @@ pub struct Asked {
     pub settings: Settings,
     /// The same as they were given: the keys of [`Key::SETTINGS`] that have a value.
     pub given: Given,
-    /// What discovery is told instead of asked.
+    /// The facts that annotations set, which discovery then does not read.
     pub overrides: Overrides,
     /// Whether the CronJob is paused; `None` where that cannot be understood.
     pub suspend: Option<bool>,
@@ -227,7 +227,7 @@ impl Parser<'_> {
     }
 }
 
-/// The boolean that a text stands for in some other language.
+/// The boolean that a text means in some other language.
 fn meant(value: &str) -> Option<bool> {
     match value.trim().to_lowercase().as_str() {
         "true" | "yes" | "on" | "1" | "y" => Some(true),
@@ -236,7 +236,7 @@ fn meant(value: &str) -> Option<bool> {
     }
 }
 
-/// Where the values stand.
+/// Where the values are.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     /// On a StatefulSet.

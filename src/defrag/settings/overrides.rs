@@ -203,7 +203,7 @@ fn pair(keys: Vec<String>) -> Option<(String, String)> {
     keys.next().zip(keys.next())
 }
 
-/// A user of etcd whose name the engine can be told beside a password: it parts the two at a colon.
+/// A user of etcd whose name the engine accepts together with a password: it separates the two at a colon.
 pub(crate) fn is_user_name(value: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+');
     !value.is_empty() && value.len() <= 253 && value.chars().all(allowed)

@@ -9,7 +9,7 @@ use crate::defrag::{
     statefulset::StatefulSet,
 };
 
-/// Where a key stands.
+/// Where a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Annotation,

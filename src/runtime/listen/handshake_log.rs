@@ -9,7 +9,7 @@ use std::{
 use rustls::{AlertDescription, CertificateError, Error, OtherError};
 use tokio::time::Instant;
 
-/// At most one line in this time: whoever can connect can cause them.
+/// At most one line in this time: anybody who can connect can cause them.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// When the last line was written, and how many were held back since.

@@ -146,7 +146,7 @@ impl Book {
 }
 
 impl Place {
-    /// Waits until the place is wanted for somebody else.
+    /// Waits until the place is needed for another connection.
     pub(super) fn evicted(&self) -> WaitForCancellationFuture<'_> {
         self.evicted.cancelled()
     }

@@ -40,7 +40,7 @@ use crate::runtime::{
     watched::{One, by_name},
 };
 
-/// How often the time is looked at.
+/// How often the time is checked.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How long a replica that has nothing to serve waits before it issues a certificate: one that still serves the lost one

@@ -53,7 +53,7 @@ pub struct Stored {
     pub next: Option<Leaf>,
     /// The CAs that the API server is to trust, each in PEM, the newest one first.
     pub authorities: Vec<String>,
-    /// Since when `current` is served; `None` where nobody wrote it down.
+    /// Since when `current` is served; `None` if it was not recorded.
     pub since: Option<Timestamp>,
 }
 
@@ -64,7 +64,7 @@ pub enum Found {
     Absent,
     /// A Secret without any content, made for us to fill.
     Empty,
-    /// A Secret that somebody else made and filled.
+    /// A Secret that was created and filled by something else.
     Foreign,
     /// Ours, and its certificate's time is still to come.
     Early(Timestamp),

@@ -20,8 +20,8 @@ impl Stated<'_, '_> {
         hosts::is_other_pod(self.context, &url.host) && !self.cluster.names(&url.host) && !self.is_advertised(url)
     }
 
-    /// Members that the list leaves out, which nobody would ever defragment. Pods of something else in their place are another etcd:
-    /// the run would defragment that one.
+    /// Members that are not in the list, which would never be defragmented. Pods of something else in their place are
+    /// another etcd: the run would defragment that one.
     pub(super) fn left_out(&self) -> Option<Finding> {
         if self.replicas > MAX_MEMBERS || !self.cluster.outside.is_empty() {
             return None;

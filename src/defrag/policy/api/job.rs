@@ -13,8 +13,7 @@ use serde_json::json;
 
 use super::super::schema;
 
-/// Everything about the Job and the pod that defragment. The pod keeps to the Pod Security Standard "restricted",
-/// whatever stands here.
+/// The Job and the pod that defragment. The pod always meets the Pod Security Standard "restricted".
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Job {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{super::schema, LockableKey};
 
-/// How a hazard is judged.
+/// The action on a hazard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[allow(missing_docs, reason = "documentation of a variant would leave the schema; the fields have it")]
 pub enum Reaction {

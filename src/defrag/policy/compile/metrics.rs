@@ -19,7 +19,7 @@ use crate::defrag::{
 };
 
 impl Reader {
-    /// Reads whom to ask; `None` where nobody, or where it cannot be read.
+    /// Reads which Prometheus to query; `None` if there is none, or it cannot be parsed.
     pub(super) fn metrics(&mut self, written: &metrics::MetricsSource, limits: &Limits) -> Option<OnDemand> {
         let written = written.prometheus.as_ref()?;
         let before = self.findings.len();

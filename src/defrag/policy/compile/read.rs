@@ -281,7 +281,7 @@ fn no_time(text: &str, range: &str) -> String {
     format!("{} is not a time {range}, with two digits each", quoted(text))
 }
 
-/// The time that a text with fewer digits stands for: `02:00` for `2:00`.
+/// The time that a text with fewer digits means: `02:00` for `2:00`.
 fn two_digits(text: &str) -> Option<String> {
     let (hour, minute) = text.trim().split_once(':')?;
     let padded = format!("{hour:0>2}:{minute:0>2}");

@@ -16,7 +16,7 @@ type Quantities = BTreeMap<String, Quantity>;
 /// The resources that a container has under a name without a prefix, besides those of [`HUGE_PAGES`].
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const HUGE_PAGES: &str = "hugepages-";
-/// No container starts with less memory: whoever wrote less meant another unit.
+/// No container starts with less memory: a smaller value was meant in another unit.
 const LEAST_MEMORY: u64 = MIB;
 
 impl Reader {
@@ -29,7 +29,7 @@ impl Reader {
         ResourceRequirements { requests: some(requests), limits: some(limits), claims: None }
     }
 
-    /// Quantities as the API server gives them back, so that a CronJob that nobody has changed equals the one that was
+    /// Quantities as the API server returns them, so that a CronJob that nobody has changed equals the one that was
     /// built.
     fn quantities(&mut self, list: &str, written: Option<&Quantities>) -> Quantities {
         let mut amounts = Quantities::new();
