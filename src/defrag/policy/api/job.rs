@@ -20,7 +20,7 @@ pub struct Job {
     /// What defragments: EtcdDefrag runs the image of etcd-defrag, BuiltIn our own image with the same arguments, which looks
     /// at the health of all members before each one. Defaults to EtcdDefrag.
     pub engine: Engine,
-    /// The image of etcd-defrag. It is run with arguments only, so its entry point has to be etcd-defrag. Without it the newest
+    /// The image of etcd-defrag. It is run with arguments only, so its entry point has to be etcd-defrag. Default: the newest
     /// version that the installed release of etcd-defrag-webhook knows, which status.engineImage shows; an upgrade may change it.
     /// ghcr.io/ahrtr/etcd-defrag:v0.42.0, a default of earlier releases, counts as not set: to keep that version write its digest
     /// too. With the engine BuiltIn an image of etcd-defrag counts as not given, and the image of etcd-defrag-webhook itself is
@@ -34,8 +34,8 @@ pub struct Job {
     #[schemars(schema_with = "schema::pull_secrets")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// The ServiceAccount of the pod, in the namespace of each StatefulSet; its token is not mounted. Without it the
-    /// default one.
+    /// The ServiceAccount of the pod, in the namespace of each StatefulSet; its token is not mounted. Default: the
+    /// ServiceAccount default.
     #[schemars(schema_with = "schema::object_name")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
