@@ -98,3 +98,17 @@ fn allowed(review: &[u8]) -> Option<String> {
     });
     Some(answer.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_review_is_allowed_by_its_uid_and_nothing_else_is() {
+        // As the API server writes one: the uid of the object comes later.
+        let review = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"a-1","object":{"metadata":{"uid":"b-2"}}}}"#;
+        let answer: serde_json::Value = serde_json::from_str(&allowed(review.as_bytes()).unwrap()).unwrap();
+        assert_eq!(answer["response"], json!({"uid": "a-1", "allowed": true}));
+        assert_eq!(allowed(b"{}"), None);
+    }
+}
