@@ -3,7 +3,7 @@
 
 mod decode;
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use k8s_openapi::{
     api::{apps::v1 as apps, core::v1::VolumeResourceRequirements},
@@ -375,6 +375,13 @@ impl StatefulSet {
     #[must_use]
     pub fn first_ordinal(&self) -> u32 {
         u32::try_from(self.spec.ordinals.start).unwrap_or(0)
+    }
+
+    /// The numbers of its first `count` pods, whether it has so many or not.
+    #[must_use]
+    pub fn ordinals(&self, count: u32) -> Range<u64> {
+        let first = u64::from(self.first_ordinal());
+        first..first + u64::from(count)
     }
 
     /// Desired pods; Kubernetes' default is 1.

@@ -22,8 +22,8 @@ use crate::defrag::{
 
 /// The most Secrets and ConfigMaps of one pod that are compared.
 const MOST_OBJECTS: usize = 64;
-/// The most pods of a StatefulSet, behind the first, whose names are looked for.
-const MOST_PODS: u32 = 8;
+/// The most pods of a StatefulSet whose names are looked for.
+const MOST_PODS: u32 = 9;
 /// ConfigMaps that every namespace has.
 const EVERYWHERE: [&str; 2] = ["kube-root-ca.crt", "openshift-service-ca.crt"];
 /// How kubectl takes a StatefulSet in front of its name and a slash.
@@ -130,9 +130,7 @@ impl Defragments {
             return false;
         }
         let service = format!("{}.{}", object.spec.service_name, object.namespace());
-        let first = object.first_ordinal();
-        let pods =
-            (first..=first.saturating_add(MOST_PODS)).map(|number| format!("{}-{number}.{service}", object.name()));
+        let pods = object.ordinals(MOST_PODS).map(|number| format!("{}-{number}.{service}", object.name()));
         self.is_seen && (self.names(&service) || pods.into_iter().any(|pod| self.names(&pod)))
     }
 

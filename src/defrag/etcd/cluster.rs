@@ -134,9 +134,8 @@ impl Member<'_> {
 
     /// Whether its host names a pod that the StatefulSet has now, by its number.
     fn is_there(&self, context: &Context<'_>) -> bool {
-        let first = u64::from(context.sts.first_ordinal());
-        let end = first.saturating_add(u64::try_from(context.sts.replicas()).unwrap_or(0));
-        self.number(context).is_some_and(|number| (first..end).contains(&number))
+        let there = context.sts.ordinals(u32::try_from(context.sts.replicas()).unwrap_or(0));
+        self.number(context).is_some_and(|number| there.contains(&number))
     }
 
     /// What follows the name of the pod.

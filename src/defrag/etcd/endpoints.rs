@@ -103,8 +103,6 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         } else if replicas == 1 {
             findings.extend(cluster.unseen(context));
         }
-        let start = context.sts.first_ordinal();
-        let ordinals = (0..replicas).map(|n| u64::from(start) + u64::from(n));
         address.endpoints = if let (Some(url), None) = (alone, &form) {
             vec![format!("{}://{}:{}", address.scheme, url.host.trim_end_matches('.'), address.port)]
         } else {
@@ -116,7 +114,7 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
                 && !context.profile.names_pods();
             let behind = form.unwrap_or_else(|| address.convention(context));
             let host = |ordinal| format!("{}://{name}-{ordinal}.{behind}:{}", address.scheme, address.port);
-            let endpoints: Vec<String> = ordinals.map(host).collect();
+            let endpoints: Vec<String> = context.sts.ordinals(replicas).map(host).collect();
             findings.extend(is_assumed.then(|| names::by_convention(context, &endpoints, is_partly_seen)));
             endpoints
         };
@@ -461,9 +459,9 @@ fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
     let service = if address.service.is_empty() { "<service>" } else { &address.service };
     let (name, namespace, port) = (context.sts.name(), context.sts.namespace(), address.port);
     // All of them, for people copy what is shown.
-    let members = u64::from(address.members.clamp(1, MAX_MEMBERS));
-    let start = u64::from(context.sts.first_ordinal());
-    let each: Vec<String> = (start..start + members)
+    let each: Vec<String> = context
+        .sts
+        .ordinals(address.members.clamp(1, MAX_MEMBERS))
         .map(|ordinal| format!("https://{name}-{ordinal}.{service}.{namespace}.svc:{port}"))
         .collect();
     Finding::new(

@@ -11,8 +11,7 @@ use crate::defrag::{
 
 impl Stated<'_, '_> {
     fn ordinals(&self) -> std::ops::Range<u64> {
-        let start = u64::from(self.context.sts.first_ordinal());
-        start..start + u64::from(self.replicas)
+        self.context.sts.ordinals(self.replicas)
     }
 
     /// Whether a URL goes to a pod that is no member of this etcd, as far as is seen.
@@ -82,9 +81,8 @@ impl Stated<'_, '_> {
         let port = if self.all_read && !self.listens_on(first.port) { self.port().or(first.port) } else { first.port }?;
         let scheme = self.scheme().or(first.scheme)?;
         let behind = self.behind_pods();
-        let start = u64::from(self.context.sts.first_ordinal());
         // One that has no pods at the moment has the first one again once it is scaled up.
-        let ordinals = start..start + u64::from(self.replicas.max(1));
+        let ordinals = self.context.sts.ordinals(self.replicas.max(1));
         let all: Vec<String> =
             ordinals.map(|ordinal| format!("{scheme}://{}-{ordinal}.{behind}:{port}", self.name())).collect();
         Some(format!("\"{}\"", shorten(&all.join(","), SHOWN)))
