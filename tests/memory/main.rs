@@ -79,7 +79,7 @@ const FLEETS: [usize; 2] = [100, 400];
 const IN_A_NAMESPACE: usize = 20;
 
 /// The most bytes for each of a fleet that one operator or chart made, whose objects differ in their names.
-const MOST_ALIKE: usize = 4_000;
+const MOST_ALIKE: usize = 2_400;
 /// The same where each differs from every other.
 const MOST_DIFFERENT: usize = 6_500;
 

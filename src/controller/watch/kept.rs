@@ -119,6 +119,8 @@ impl KeptCronJob {
             text(live.version.as_ref()),
             text(meta.creation_timestamp.as_ref()),
             text(live.last_success.as_ref()),
+            // Its endpoints are part of it.
+            live.spec.to_string(),
         ];
         words.extend(OF_RUNS.map(|key| text(live.annotation(key))));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -263,6 +265,34 @@ mod tests {
             assert_eq!(kept.filed_under().is_empty(), !live.stands_out());
         }
         assert!(KeptCronJob::of(&cronjob(|_| {}), &mut texts).preflight().is_some());
+    }
+
+    #[test]
+    fn cronjobs_and_statefulsets_that_differ_in_names_and_times_have_one_text() {
+        let mut texts = Texts::default();
+        let renamed = |value: &Value, name: &str| -> Value {
+            let text =
+                value.to_string().replace("kamaji-etcd", name).replace("a-defrag-job", &format!("{name}-defrag-job"));
+            serde_json::from_str(&text.replace("http://a-0.a", &format!("http://{name}-0.{name}"))).unwrap()
+        };
+        let base: Value = serde_saphyr::from_str(include_str!("../../../examples/kamaji-etcd.yaml")).unwrap();
+        let [one, two] =
+            ["etcd-1", "tenant"].map(|name| KeptStatefulSet::of(statefulset(&renamed(&base, name)), &mut texts));
+        assert!(one.packed.shares_with(&two.packed));
+        let [one, two] = [("etcd-1", "s1", "c1", 1), ("tenant", "s2", "c2", 2)].map(|(name, owner, uid, day)| {
+            let live = cronjob(|value| {
+                *value = renamed(&*value, name);
+                let meta = &mut value["metadata"];
+                meta["annotations"]["etcd-defrag.io/statefulset"] = json!(name);
+                meta["ownerReferences"][0]["name"] = json!(name);
+                meta["ownerReferences"][0]["uid"] = json!(owner);
+                meta["uid"] = json!(uid);
+                meta["creationTimestamp"] = json!(format!("2026-03-0{day}T12:00:00Z"));
+                value["status"]["lastSuccessfulTime"] = json!(format!("2026-04-0{day}T12:00:00Z"));
+            });
+            KeptCronJob::of(&live, &mut texts)
+        });
+        assert!(one.packed.shares_with(&two.packed), "{one:?}\n{two:?}");
     }
 
     #[test]

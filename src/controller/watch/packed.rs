@@ -77,6 +77,12 @@ impl Texts {
 }
 
 impl Packed {
+    /// Whether both have the same text in the same place.
+    #[cfg(test)]
+    pub(crate) fn shares_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.text, &other.text)
+    }
+
     /// One of the words.
     pub(crate) fn word(&self, index: usize) -> &str {
         self.words.split(BETWEEN).nth(index).unwrap_or_default()
