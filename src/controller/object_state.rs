@@ -85,7 +85,7 @@ impl LastLook {
     }
 }
 
-/// The part of a plan that metrics tell.
+/// The part of a plan that is in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Planned {
     /// The quota in bytes; `None` where it was never known.

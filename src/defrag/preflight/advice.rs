@@ -15,11 +15,11 @@ const KNOWN: [(&[&str], &str); 12] = [
             "certificate is not valid for any names",
         ],
         "The names in use are not in the members' certificates: set etcd-defrag.io/endpoints, service or cluster-domain to \
-         names that are, or issue the certificates anew.",
+         names that are, or reissue the certificates.",
     ),
     (
         &["certificate has expired or is not yet valid"],
-        "A certificate is out of date: issue it anew, or check the clock of the node.",
+        "A certificate is not valid at this time: reissue it, or check the clock of the node.",
     ),
     (
         &[
@@ -28,7 +28,7 @@ const KNOWN: [(&[&str], &str); 12] = [
             "tls: unknown certificate",
             "client certificate that the member refused",
         ],
-        "The members refuse the client certificate, or ask for one: name the Secret with the right one in \
+        "The members refuse the client certificate, or require one: name the Secret with the right one in \
          etcd-defrag.io/client-secret.",
     ),
     (
@@ -64,7 +64,7 @@ const KNOWN: [(&[&str], &str); 12] = [
     ),
     (
         &["health: false", "unhealthy"],
-        "A member is not healthy by the engine's own check: look at its log and at etcdctl endpoint health.",
+        "A member is not healthy by the engine's own check: see its log and etcdctl endpoint health.",
     ),
     (
         &["deadline exceeded", "i/o timeout", "DeadlineExceeded"],

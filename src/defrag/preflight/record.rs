@@ -1,4 +1,4 @@
-//! What the last preflight found, as it stands on the CronJob, for people and for whoever leads next.
+//! The result of the last preflight, as it is stored on the CronJob, for people and for the next leader.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ impl fmt::Display for Outcome {
 pub struct Record {
     /// How it ended.
     pub outcome: Outcome,
-    /// When it ended, or began where it is under way.
+    /// When it ended, or began where it is in progress.
     pub at: Timestamp,
     /// What was tried.
     pub access: Access,
@@ -60,7 +60,7 @@ impl Record {
         format!("{outcome} {at} access {facts} engine {engine} tries {tries} job {job}: {text}")
     }
 
-    /// Reads the annotation; `None` where it is none of ours.
+    /// Reads the annotation; `None` if it is not in our form.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         if text.len() > LIMIT {
