@@ -5,12 +5,25 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::access::Access;
-use crate::defrag::text::shorten;
+use crate::defrag::{run_result::RunResult, runner::differing_quota, text::shorten};
 
 /// The longest text, in characters.
 const TEXT: usize = 700;
 /// The longest annotation that is read, in bytes.
 const LIMIT: usize = 8192;
+
+/// What is written of a preflight that went well.
+pub const WELL: &str = "all members reached and logged in to; nothing was changed";
+
+/// The same, with what our own runner found: a quota that is not the one that the rule is evaluated with.
+#[must_use]
+pub fn well(found: Option<&RunResult>, quota: u64) -> String {
+    let members = found.map(|found| found.members.as_slice()).unwrap_or_default();
+    match differing_quota(members, quota) {
+        Some(differs) => format!("{WELL}; {differs}"),
+        None => WELL.to_owned(),
+    }
+}
 
 /// How a preflight ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
