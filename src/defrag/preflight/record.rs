@@ -124,6 +124,25 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_that_differs_is_said() {
+        let found = |quota: u64| {
+            let text = format!(
+                r#"{{"version":1,"outcome":"Checked","members":[{{"name":"e-0","did":"Checked","quota":{quota}}}],"membersTotal":1}}"#
+            );
+            RunResult::read(&text).unwrap()
+        };
+        assert_eq!(
+            well(Some(&found(8 << 30)), 2 << 30),
+            format!(
+                "{WELL}; e-0: its quota is 8 GiB, and the rule was evaluated with 2 GiB: set etcd-defrag.io/quota to 8Gi"
+            )
+        );
+        assert_eq!(well(Some(&found(2 << 30)), 2 << 30), WELL);
+        assert_eq!(well(Some(&found(0)), 2 << 30), WELL, "a server that does not say it");
+        assert_eq!(well(None, 2 << 30), WELL);
+    }
+
+    #[test]
     fn what_is_not_ours_is_nothing() {
         let long = format!("Failed 2026-01-31T00:05:00Z access 1a engine 2b tries 2 job j: {}", "x".repeat(LIMIT));
         for text in ["", "true", "Failed: x", "Failed now access 1a engine 2b tries 2 job j: x", &long] {
