@@ -65,7 +65,7 @@ const CASES: [Case; 12] = [
     both("the Secret of the login is missing", Annotation("username-secret", "none:username,password"), "\"none\""),
     both("names that resolve to nothing", Annotation("endpoints", NOWHERE), "A name does not resolve"),
     both("a member does not answer", Silent, "kamaji-etcd-2"),
-    case("a voting member that no endpoint reaches", Voter, (Outcome::Failed, "which no endpoint reaches"), WELL),
+    case("a voting member that no endpoint reaches", Voter, (Outcome::Failed, "etcdctl member remove"), WELL),
     case(
         "the quota differs",
         Annotation("quota", "64Mi"),
