@@ -78,7 +78,7 @@ ETCDS ?= 1000
 .PHONY: preflights
 preflights: controlplane ## From the label to the preflight's outcome, right and wrong, with both engines (root, etcd-defrag on PATH); a fleet's: ETCDS=1000
 	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) && export ETCD_DEFRAG_IMAGE && \
-	  cargo test --locked --test node preflight:: -- --nocapture && \
+	  PREFLIGHT_CASES=all cargo test --locked --test node preflight:: -- --nocapture && \
 	  PREFLIGHT_ETCDS=$(ETCDS) cargo test --locked --test ondemand preflights:: -- --nocapture
 
 INCIDENTS := access:: interrupted:: proxied:: whole:: partition:: slow:: built_in:: five_members a_full_etcd killed_in_the_middle
