@@ -60,7 +60,7 @@ pub(super) struct LastLook {
     pub(super) planned: Option<Planned>,
 }
 
-/// The part of a plan that metrics tell.
+/// The part of a plan that is in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Planned {
     /// The quota in bytes; `None` where it was never known.

@@ -152,7 +152,7 @@ fn our_own_runner_puts_off_what_is_not_healthy() {
     assert_eq!((code, result.outcome), (u64::from(run_result::EXIT_DEFERRED), run_result::Outcome::Deferred));
     let report = event(&world.node, &pods, "Deferred");
     println!("{report}");
-    assert!(report.contains("before any member was touched") && report.contains(&silent), "{report}");
+    assert!(report.contains("before any member was changed") && report.contains(&silent), "{report}");
     assert!(report.contains("no TLS handshake within 2s"), "{report}");
     assert_eq!(last_run(&pods, "put-off").outcome, Outcome::Deferred);
     assert!(row(&pods, &world).contains("deferred"));

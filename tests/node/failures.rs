@@ -106,7 +106,7 @@ fn a_run_that_takes_too_long_is_ended_by_its_deadline() {
         Engine::BuiltIn => first_event(node, &pods, &["DefragmentationFailed", "Deferred"]),
     };
     println!("{report}");
-    let why = ["DeadlineExceeded", "asked to end"];
+    let why = ["DeadlineExceeded", "the run was stopped"];
     assert!(why.iter().any(|words| report.contains(words)), "{report}");
     eventually("the pod of the Job to go", SOON, || {
         let left = node.get(&["-n", pods.namespace(), "pods", "-l", "job-name=by-hand"])?;

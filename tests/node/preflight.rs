@@ -44,7 +44,7 @@ struct Case {
     etcd_defrag: Said,
 }
 
-const WELL: Said = (Outcome::Succeeded, "all members reached and logged in to");
+const WELL: Said = (Outcome::Succeeded, "reached all members and logged in");
 
 const fn case(name: &'static str, wrong: Wrong, built_in: Said, etcd_defrag: Said) -> Case {
     Case { name, wrong, built_in, etcd_defrag }

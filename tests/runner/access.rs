@@ -45,12 +45,12 @@ fn wrong_certificates_and_names_are_said_at_once() {
     failed(&twice, "both reach the member etcd-0: write one URL for each member");
     let nowhere =
         Runner::of(&etcd, &format!("{first},{second},https://nowhere.invalid:2379")).args(&["--dry-run"]).run();
-    failed(&nowhere, "https://nowhere.invalid:2379 is not reached");
+    failed(&nowhere, "https://nowhere.invalid:2379 cannot be reached");
     // The kernel accepts the connection, and nobody is behind it.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let silent = format!("https://{}", listener.local_addr().unwrap());
     let run = Runner::of(&etcd, &format!("{silent},{first}")).args(&["--dry-run", "--dial-timeout=2s"]).run();
-    failed(&run, &format!("{silent} is not reached: no TLS handshake within 2s (--dial-timeout)"));
+    failed(&run, &format!("{silent} cannot be reached: no TLS handshake within 2s (--dial-timeout)"));
 
     failed(&Runner::new(&etcd).args(&["--defrag-rule=dbSize >"]).run(), "--defrag-rule cannot be read");
     let short = Runner::new(&etcd).args(&["--deadline=30s"]).run();

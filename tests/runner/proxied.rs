@@ -120,7 +120,7 @@ fn of_five_members_never_two_are_defragmented_at_a_time() {
     run.until("waiting for 2s for the next member");
     let away = (0..5).rfind(|at| *at != leader).unwrap();
     etcd.member(away).kill();
-    run.until("is not reached");
+    run.until("cannot be reached");
     etcd.member(away).start();
     let run = run.end();
     run.incident(&etcd, "one of five members is killed between two others, and comes back");

@@ -107,14 +107,14 @@ fn starts(etcd: &Etcd) -> Vec<String> {
     preflight.into_iter().chain(stuck).chain(again).collect()
 }
 
-/// What becomes of a run that touched no member.
+/// The retry of a run that changed no member.
 fn again(run: &LastRun) -> Option<String> {
     let becomes = match run.retry.as_ref()? {
-        Retry::After(after) => format!("is started once more from {after} on, unless another run comes first"),
-        Retry::Started(job) => format!("was started once more as {job}"),
-        Retry::Dropped(why) => format!("is not started once more, because {why}"),
+        Retry::After(after) => format!("is retried after {after}, unless another run starts first"),
+        Retry::Started(job) => format!("was retried as {job}"),
+        Retry::Dropped(why) => format!("is not retried, because {why}"),
     };
-    Some(format!("the run {} touched no member and {becomes}", run.job))
+    Some(format!("the run {} changed no member and {becomes}", run.job))
 }
 
 fn row(etcd: &Etcd, now: Timestamp) -> [String; COLUMNS] {

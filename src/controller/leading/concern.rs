@@ -91,8 +91,8 @@ impl Leading {
         names.into_iter().filter(|name| Some(*name) != own).filter(is_known).map(str::to_owned).collect()
     }
 
-    /// Asks for a look at each StatefulSet that is governed in another way than by the snapshot `before`. Where only namespaces changed, those in
-    /// other namespaces are not even gone through.
+    /// Requests a reconciliation of each StatefulSet that is governed in another way than by the snapshot `before`. If
+    /// only namespaces changed, those in other namespaces are not iterated over.
     pub(super) fn govern_anew(&mut self, before: &PolicySnapshot) {
         let (now, queue) = (&self.snapshot, &mut self.queue);
         if now.policies().is_same(before.policies()) {

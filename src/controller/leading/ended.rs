@@ -1,4 +1,4 @@
-//! Runs that have ended: whose they were, and what is said of them.
+//! Runs that have ended: which StatefulSet they belong to, and how they are reported.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ impl Leading {
         let started = job.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
         let deferred = job.failure().is_some_and(deferral::is_deferral);
         let cause = self.starts.cause(&uid).map(ToOwned::to_owned);
-        // One that was started once more is not again, and what is measured asks by itself for another run on demand.
+        // A retry is not retried, and measured sizes require another run on demand by themselves.
         let may_be_retried = job.annotation(RETRY_OF).is_none() && job.annotation(LAST_ON_DEMAND).is_none();
         let (no_pod_ever, unstarted) = (job.has_counted_no_pod(), self.starts.unstarted(&uid));
         let job =

@@ -287,7 +287,7 @@ impl Leading {
                     let (context, namespace) = (Arc::clone(&self.context), self.namespace.clone());
                     self.background.spawn(async move {
                         if let Err(error) = clear(&context, other, namespace.as_deref()).await {
-                            warn!(%error, "reports of the kind that is not used any more could not be deleted");
+                            warn!(%error, "could not delete the reports of a kind that is no longer used");
                         }
                     });
                 }
@@ -295,7 +295,7 @@ impl Leading {
             }
             News::Lost => return self.compliance = None,
             News::Report(event) => match *event {
-                Err(error) => return warn!(%error, "the watch of reports was interrupted and goes on"),
+                Err(error) => return warn!(%error, "the watch of reports was interrupted and continues"),
                 Ok(event) => event,
             },
         };
@@ -339,14 +339,14 @@ impl Leading {
             }
             Err(failure) => {
                 if let Some(key) = self.looked_at.remove(&failure.id()) {
-                    error!(statefulset = %key, error = %failure, "a look ended unexpectedly; this is a bug");
+                    error!(statefulset = %key, error = %failure, "a check ended unexpectedly; this is a bug");
                     self.queue.finished(&key, Instant::now(), Next::Retry(LONGEST_PAUSE_REFUSED));
                 }
             }
         }
     }
 
-    /// Has the metrics tell what is known of a StatefulSet, or nothing of one that is not enrolled.
+    /// Updates the metrics of a StatefulSet, or removes those of one that is not enrolled.
     fn tell(&self, key: &ObjectKey) {
         let state = self.states.get(key).filter(|state| state.status != EtcdStatus::None);
         let facts =
@@ -377,14 +377,14 @@ impl Leading {
             self.retries.drain().await;
         });
         if ended.await.is_err() {
-            debug!("not everything under way came to its end in time");
+            debug!("not all work in progress ended in time");
         }
     }
 
     fn take(&mut self, event: Result<Watched, watcher::Error>) {
         let event = match event {
             Ok(event) => event,
-            Err(error) => return warn!(%error, "a watch was interrupted and goes on"),
+            Err(error) => return warn!(%error, "a watch was interrupted and continues"),
         };
         match event {
             Watched::StatefulSet(event) => {
@@ -429,8 +429,8 @@ impl Leading {
         }
     }
 
-    /// Asks for a look at each StatefulSet whose CronJob is not in a list: one that was made and deleted between two lists
-    /// no watch has told of.
+    /// Requests a reconciliation of each StatefulSet whose CronJob is not in a list: no watch reports one that was
+    /// created and deleted between two lists.
     fn miss(&mut self) {
         for (key, _) in self.states.iter().filter(|(_, state)| state.in_place.is_some()) {
             if self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name))).is_none() {

@@ -90,6 +90,6 @@ async fn annotate(
         }
     };
     if let Err(error) = marked.await {
-        debug!(statefulset = %key, %error, "the CronJob could not be marked");
+        debug!(statefulset = %key, %error, "could not annotate the CronJob");
     }
 }

@@ -1,5 +1,5 @@
-//! What metrics tell of each enrolled etcd. The series of one that is gone go with it, and a replica that does not lead
-//! has none.
+//! The metrics of each enrolled etcd. They are removed together with the etcd, and a replica that is not the leader has
+//! none.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// What is told of one etcd.
+/// The metrics of one etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     quota: Option<u64>,
@@ -42,11 +42,11 @@ pub(crate) struct Facts {
     last_failure: Option<Timestamp>,
     /// When the last preflight ended, and whether well.
     preflight: Option<(Timestamp, bool)>,
-    /// What the last run did, where its engine tells.
+    /// The result of the last run, if its engine reports it.
     last_run: Option<Told>,
 }
 
-/// What is told of a run.
+/// The metrics of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
     reclaimed: u64,
@@ -136,13 +136,13 @@ impl Collector for EtcdMetrics {
         })?;
         each.gauge(
             "violations",
-            "How many findings refuse the settings or tell that the CronJob's name is taken",
+            "Findings that refuse the settings or report that the name of the CronJob is taken",
             None,
             |etcd| u64::try_from(etcd.violations()).ok(),
         )?;
-        each.time("cronjob_creation", "When the CronJob was made", |etcd| etcd.made)?;
-        each.time("last_successful_run", "When a run last ended well", |etcd| etcd.last_success)?;
-        each.time("last_failed_run", "When the last of the failed Jobs that are still there ended", |etcd| {
+        each.time("cronjob_creation", "When the CronJob was created", |etcd| etcd.made)?;
+        each.time("last_successful_run", "When the last successful run ended", |etcd| etcd.last_success)?;
+        each.time("last_failed_run", "When the last of the failed Jobs that still exist ended", |etcd| {
             etcd.last_failure
         })?;
         each.gauge(
@@ -152,17 +152,17 @@ impl Collector for EtcdMetrics {
             |etcd| etcd.preflight.map(|(_, well)| u64::from(well)),
         )?;
         each.time("last_preflight", "When the last preflight ended", |etcd| etcd.preflight.map(|(at, _)| at))?;
-        each.gauge("last_run_reclaimed", "What the members gave back in the last run", Some(&Unit::Bytes), |etcd| {
+        each.gauge("last_run_reclaimed", "What the last run reclaimed on all members", Some(&Unit::Bytes), |etcd| {
             Some(etcd.last_run?.reclaimed)
         })?;
-        let blocked = "How long members answered nobody in the last run, one after the other";
+        let blocked = "How long members were blocked in the last run, one after the other";
         each.gauge("last_run_blocked", blocked, Some(&Unit::Seconds), |etcd| {
             Some(Duration::from_millis(etcd.last_run?.blocked_millis).as_secs_f64())
         })?;
         each.gauge("last_run_members_defragmented", "Members that the last run defragmented", None, |etcd| {
             Some(etcd.last_run?.defragmented)
         })?;
-        each.gauge("last_run_members_skipped", "Members that the last run left as they were", None, |etcd| {
+        each.gauge("last_run_members_skipped", "Members that the last run did not defragment", None, |etcd| {
             Some(etcd.last_run?.skipped)
         })?;
         encode_findings(&etcds, &mut encoder)

@@ -41,7 +41,7 @@ use crate::{
 
 /// So many violations are listed.
 const VIOLATIONS_TOLD: usize = 20;
-/// So many findings on the policy itself are told in a condition.
+/// How many findings of the policy itself are in a condition.
 const FINDINGS_TOLD: usize = 5;
 /// The longest message of a condition or violation, in characters; the API server takes more of the first.
 const MESSAGE_LIMIT: usize = 4096;
@@ -175,7 +175,7 @@ fn validity(policy: &Compiled) -> (bool, &'static str, String) {
     let (denials, warnings): (Vec<&Finding>, Vec<&Finding>) =
         policy.findings.iter().partition(|finding| finding.denies());
     match (denials.as_slice(), warnings.as_slice()) {
-        ([], []) => (true, "Valid", "Every value can be understood and none contradicts another.".to_owned()),
+        ([], []) => (true, "Valid", "Every value is valid, and none contradicts another.".to_owned()),
         ([], warnings) => (true, "ValidWithWarnings", told(warnings)),
         (denials, _) => (false, "Invalid", told(denials)),
     }
@@ -217,7 +217,7 @@ fn cut(text: &str) -> String {
 
 /// The uid of a policy and its name: one that is made again has no status yet.
 type Identity = (String, Option<String>);
-/// The status of each policy as it stands on the API server.
+/// The status of each policy at the API server.
 type KnownStatuses = HashMap<Identity, DefragPolicyStatus>;
 
 /// When statuses are due, and what they were.
@@ -234,7 +234,7 @@ pub(crate) struct StatusWriter {
 }
 
 impl StatusWriter {
-    /// Something changed that a status may tell.
+    /// Something changed that may be in a status.
     pub(crate) fn touch(&mut self, now: Instant) {
         self.dirty = Some(Batch::with(now, self.dirty, QUIET, LATEST));
     }
@@ -282,7 +282,7 @@ impl StatusWriter {
             match write(&context, &policies, &tallies, known).await {
                 Ok(known) => Some(known),
                 Err(error) => {
-                    warn!(%error, "the status of policies could not be written and will be tried again");
+                    warn!(%error, "could not write the status of policies; this is retried");
                     None
                 }
             }
@@ -338,7 +338,7 @@ async fn write(
                 "conditions": wanted.conditions,
             }});
             match in_time(api.patch_status(&policy.name, &params, &Patch::Merge(&patch))).await? {
-                Ok(_) => debug!(policy = policy.name, "the status was written"),
+                Ok(_) => debug!(policy = policy.name, "wrote the status"),
                 // The watch will say so.
                 Err(kube::Error::Api(status)) if status.is_not_found() => continue,
                 // Made again, which the watch will say, or changed by others at the same moment, which it need not.

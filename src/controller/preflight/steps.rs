@@ -42,7 +42,7 @@ pub(crate) struct Subject {
 /// Makes the Job of a preflight where one is due and every member is ready. What is known is asked for again, since
 /// nothing is started on the word of a cache.
 ///
-/// That it runs is written before it does: whoever leads next waits for it, or after [`preflight::STALE`] begins anew.
+/// That it runs is written before it does: the next leader waits for it, or starts again after [`preflight::STALE`].
 pub(crate) async fn begin(
     context: &Context,
     subject: &Subject,
@@ -79,14 +79,14 @@ pub(crate) async fn begin(
         access: access.clone(),
         tries,
         job: name.clone(),
-        text: "it is under way".to_owned(),
+        text: "it is in progress".to_owned(),
     };
     apply::annotate(context, &live, Note::Preflight, Some(&record.write())).await?;
     context.may_write()?;
     let jobs: Api<Job> = Api::namespaced(context.client.clone(), &key.namespace);
     match jobs.create(&PostParams::default(), &preflight::job(&live, &name)).await {
         Ok(_) => {
-            info!(statefulset = %key, job = name, tries, "a preflight has begun");
+            info!(statefulset = %key, job = name, tries, "a preflight has started");
             Ok(Begun::Started)
         }
         // The name says which try it is: an earlier attempt got this far.
@@ -169,9 +169,9 @@ async fn end(
 fn failed(record: &Record, at: Timestamp) -> Event {
     let next = match preflight::when(&record.access, Some(record), at) {
         When::At(due) => {
-            format!("It is tried again after {due}, or when endpoints, certificates, login, quota or image change.")
+            format!("It is retried after {due}, or when endpoints, certificates, login, quota or image change.")
         }
-        _ => "It is not tried again until endpoints, certificates, login, quota or image change.".to_owned(),
+        _ => "It is not retried until endpoints, certificates, login, quota or image change.".to_owned(),
     };
     let note = format!(
         "The preflight {} failed, and so would the runs of the CronJob; nothing was changed. {} {next}",

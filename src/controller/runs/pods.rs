@@ -93,7 +93,7 @@ pub(crate) async fn at_the_end(client: &Client, namespace: &str, uid: &str) -> A
     let found = match timeout(PATIENCE, of_job(client, namespace, uid)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
-            debug!(%error, "the pod of a run that ended could not be read");
+            debug!(%error, "could not read the pod of a run that ended");
             return AtTheEnd { engine: None, pods: Pods::Unknown };
         }
         Err(_) => return AtTheEnd { engine: None, pods: Pods::Unknown },

@@ -135,7 +135,7 @@ impl Job {
         Run::of(self.status.as_ref()?.conditions.as_deref()?)
     }
 
-    /// Whether it is under way: a suspended one has no pod, and may stay so for ever.
+    /// Whether it is in progress: a suspended one has no pod, and may stay so for ever.
     pub(crate) fn under_way(&self) -> bool {
         !self.finished() && self.spec.suspend != Some(true)
     }

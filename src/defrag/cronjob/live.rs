@@ -31,7 +31,7 @@ pub fn slim(mut meta: ObjectMeta) -> ObjectMeta {
 /// A CronJob, as far as it concerns us.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Live {
-    /// Its metadata without what nobody reads.
+    /// Its metadata without the fields that are not read.
     pub meta: ObjectMeta,
     /// Its `resourceVersion`, to which a write can be bound.
     pub version: Option<Box<str>>,
@@ -64,7 +64,7 @@ impl Live {
         Self::reading(live, None)
     }
 
-    /// The same, where scripts of ConfigMaps are in view.
+    /// The same, if scripts of ConfigMaps are available.
     #[must_use]
     pub fn reading(mut live: CronJob, scripts: Option<&Scripts<'_>>) -> Option<Self> {
         deferral::canonical(&mut live.spec);
@@ -228,7 +228,8 @@ mod tests {
         assert!(of(&value).differs(&before));
     }
 
-    /// So a look needs not go through a namespace: what concerns a StatefulSet has the name of its CronJob, or stands out.
+    /// So a reconciliation does not iterate over a namespace: what concerns a StatefulSet has the name of its CronJob,
+    /// or is in this list.
     #[test]
     fn what_concerns_a_statefulset_goes_by_its_name_or_stands_out() {
         let [mut own, mut others] = [0, 0];

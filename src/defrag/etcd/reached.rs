@@ -24,9 +24,8 @@ impl Reached {
     #[must_use]
     pub fn pods(object: &StatefulSet) -> Self {
         let (name, namespace) = (object.name(), object.namespace());
-        let start = u64::from(object.first_ordinal());
-        let count = u64::try_from(object.replicas()).unwrap_or(0).min(u64::from(MAX_MEMBERS));
-        Self::sorted((start..start + count).map(|number| format!("{name}-{number}/{namespace}").into()).collect())
+        let count = u32::try_from(object.replicas()).unwrap_or(0).min(MAX_MEMBERS);
+        Self::sorted(object.ordinals(count).map(|number| format!("{name}-{number}/{namespace}").into()).collect())
     }
 
     /// What the annotation `endpoints` of a StatefulSet names.

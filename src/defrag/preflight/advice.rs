@@ -20,11 +20,11 @@ const KNOWN: [(&[&str], &str); 13] = [
             "its certificate is for other names",
         ],
         "The names in use are not in the members' certificates: set etcd-defrag.io/endpoints, service or cluster-domain to \
-         names that are, or issue the certificates anew.",
+         names that are, or reissue the certificates.",
     ),
     (
         &["certificate has expired or is not yet valid", "certificate expired", "certificate not valid yet"],
-        "A certificate is out of date: issue it anew, or check the clock of the node.",
+        "A certificate is not valid at this time: reissue it, or check the clock of the node.",
     ),
     (
         &[
@@ -34,7 +34,7 @@ const KNOWN: [(&[&str], &str); 13] = [
             "client certificate that the member refused",
             "it refuses our client certificate",
         ],
-        "The members refuse the client certificate, or ask for one: name the Secret with the right one in \
+        "The members refuse the client certificate, or require one: name the Secret with the right one in \
          etcd-defrag.io/client-secret.",
     ),
     (
@@ -64,7 +64,7 @@ const KNOWN: [(&[&str], &str); 13] = [
             "permission denied",
             "invalid auth token",
             "check the user name and the password",
-            "has not the role root",
+            "does not have the role root",
         ],
         "The login is refused or missing: name the Secret with user and password of a root user in etcd-defrag.io/username-secret.",
     ),
@@ -95,7 +95,7 @@ const KNOWN: [(&[&str], &str); 13] = [
             "do not agree on the leader",
             "entries behind the leader",
         ],
-        "A member is not healthy by the engine's own check: look at its log and at etcdctl endpoint health.",
+        "A member is not healthy by the engine's own check: see its log and etcdctl endpoint health.",
     ),
     (
         &["deadline exceeded", "i/o timeout", "DeadlineExceeded", "no connection within", "no answer within"],
@@ -131,13 +131,13 @@ mod tests {
             "https://e-0:2379: its certificate is for other names: certificate not valid for name",
             "https://e-0:2379: it refuses our client certificate (BadCertificate): check --cert and --key",
             "https://e-0:2379: it does not speak TLS: write http:// in --endpoints, or set up TLS there",
-            "https://e-0:2379 is not reached: failed to lookup address information: Name does not resolve",
+            "https://e-0:2379 cannot be reached: failed to lookup address information: Name does not resolve",
             "etcdserver: user name is empty: check the user name and the password",
-            "https://e-0:2379 is not reached: Connection refused (os error 111)",
+            "https://e-0:2379 cannot be reached: Connection refused (os error 111)",
             "the cluster has the voting member 3 (never started), which no endpoint reaches: add it to --endpoints",
-            "https://e-2:2379 is not reached: no TLS handshake within 2s (--dial-timeout): the address accepts connections, \
+            "https://e-2:2379 cannot be reached: no TLS handshake within 2s (--dial-timeout): the address accepts connections, \
              but the process there does not answer",
-            "https://e-2:2379 is not reached: no connection within 2s (--dial-timeout): the name server or the address does not answer",
+            "https://e-2:2379 cannot be reached: no connection within 2s (--dial-timeout): the name server or the address does not answer",
             "something else",
         ];
         insta::assert_snapshot!(said.map(|text| format!("{text}\n  {}", of(text))).join("\n"));

@@ -1,8 +1,8 @@
-//! Whether a run would reach its etcd, tried before the first night: one Job from the CronJob's template that checks and changes
-//! nothing.
+//! Whether a run could connect to its etcd, checked before the first night: one Job from the CronJob's template that
+//! checks and changes nothing.
 //!
-//! What a preflight found is written on the CronJob ([`Record`]), so that whoever leads next does not try it again. When one
-//! is due, [`when`] says.
+//! The result of a preflight is written to the CronJob ([`Record`]), so that the next leader does not repeat it.
+//! [`when`] decides when one is due.
 
 mod access;
 pub mod advice;

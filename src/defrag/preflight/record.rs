@@ -1,4 +1,4 @@
-//! What the last preflight found, as it stands on the CronJob, for people and for whoever leads next.
+//! The result of the last preflight, as it is stored on the CronJob, for people and for the next leader.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ const TEXT: usize = 700;
 const LIMIT: usize = 8192;
 
 /// What is written of a preflight that went well.
-pub const WELL: &str = "all members reached and logged in to; nothing was changed";
+pub const WELL: &str = "reached all members and logged in; nothing was changed";
 
 /// The same, with what our own runner found: a quota that is not the one that the rule is evaluated with.
 #[must_use]
@@ -52,7 +52,7 @@ impl fmt::Display for Outcome {
 pub struct Record {
     /// How it ended.
     pub outcome: Outcome,
-    /// When it ended, or began where it is under way.
+    /// When it ended, or began where it is in progress.
     pub at: Timestamp,
     /// What was tried.
     pub access: Access,
@@ -73,7 +73,7 @@ impl Record {
         format!("{outcome} {at} access {facts} engine {engine} tries {tries} job {job}: {text}")
     }
 
-    /// Reads the annotation; `None` where it is none of ours.
+    /// Reads the annotation; `None` if it is not in our form.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         if text.len() > LIMIT {
