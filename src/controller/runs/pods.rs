@@ -29,6 +29,11 @@ pub(crate) struct Terminated {
 }
 
 impl Terminated {
+    /// Its termination message.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether the kubelet wrote this of a container that it did not find when its pod was terminated: one that ran and was lost, or
     /// one that never started.
     fn is_unknown(&self) -> bool {

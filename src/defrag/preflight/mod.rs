@@ -13,10 +13,10 @@ mod record;
 mod when;
 
 pub use self::{
-    access::Access,
+    access::{Access, quota_of_our_own},
     job::{job, job_name},
     names::{ANNOTATION, DEADLINE, LABEL, STALE},
     order::{PLACES, Waiting, in_order, is_sample_full, rollout_at},
-    record::{Outcome, Record},
+    record::{Outcome, Record, WELL, well},
     when::{When, Why, tries, when},
 };

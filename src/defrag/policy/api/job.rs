@@ -128,7 +128,7 @@ pub struct Job {
     #[schemars(range(min = 1, max = 100))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_budget: Option<i32>,
-    /// Whether a Job checks once, before the first run and after a change of endpoints, certificates, login or image, that
+    /// Whether a Job checks once, before the first run and after a change of endpoints, certificates, login, quota or image, that
     /// it can connect to every member and log in. It changes nothing. Defaults to true.
     pub preflight: bool,
 }
