@@ -35,6 +35,7 @@ mod helm;
 mod node;
 mod objects;
 mod own_image;
+pub mod pages;
 mod processes;
 pub mod prometheus;
 pub mod random;
