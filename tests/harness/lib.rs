@@ -43,6 +43,7 @@ mod read;
 mod serve;
 mod stand_in;
 mod supervised;
+pub mod svg;
 mod terminal;
 
 pub use self::{
