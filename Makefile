@@ -78,9 +78,22 @@ upgrade: controlplane ## From the program of an earlier commit (FROM=) to this o
 	  cargo test --locked --test upgrade -- --nocapture --test-threads 1
 
 .PHONY: drills
-drills: controlplane ## The long form of tests: load through restarts with the release image, 2,000 etcds on demand, 20 starts of a node (root, an hour)
-	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) AVAILABILITY_SECONDS=8 ONDEMAND_ETCDS=2000 NODE_STARTS=20 \
+drills: controlplane ## The long form of tests: load through restarts with the release image, 2,000 etcds on demand, 1,000 preflights, 20 starts of a node (root, an hour)
+	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) AVAILABILITY_SECONDS=8 ONDEMAND_ETCDS=2000 PREFLIGHT_ETCDS=1000 NODE_STARTS=20 \
 	  scripts/test.sh --test availability --test ondemand --test node_lifecycle
+
+ETCDS ?= 1000
+.PHONY: preflights
+preflights: controlplane ## From the label to the preflight's outcome, right and wrong, with both engines (root, etcd-defrag on PATH); a fleet's: ETCDS=1000
+	ETCD_DEFRAG_IMAGE=$$(scripts/image.sh) && export ETCD_DEFRAG_IMAGE && \
+	  PREFLIGHT_CASES=all cargo test --locked --test node preflight:: -- --nocapture && \
+	  PREFLIGHT_ETCDS=$(ETCDS) cargo test --locked --test ondemand preflights:: -- --nocapture
+
+INCIDENTS := access:: interrupted:: proxied:: whole:: partition:: slow:: built_in:: five_members a_full_etcd killed_in_the_middle
+.PHONY: incidents
+incidents: controlplane ## What the built-in runner does when members are killed, slow, cut off, full, learners or unnamed: a table (root for the half on a node)
+	cargo test --locked --no-fail-fast --test runner --test node -- $(INCIDENTS) --nocapture 2>&1 | tee target/incidents.log | \
+	  sed -n -E 's/^(.*\.\.\. )?INCIDENT: //p; /^test result|panicked at|FAILED|SKIPPED/p'
 
 DECISIONS ?= 500
 WHOLE_RUNS ?= 50

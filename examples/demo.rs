@@ -86,7 +86,7 @@ fn on_a_node() {
 fn on_a_control_plane(reason: &str) {
     step("A Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager as processes of this machine");
     say(&format!("No node can run here: {reason}."));
-    say("So no pod runs: left out are a real etcd, the Job that defragments it, and its sizes before and after.");
+    say("So no pod runs: a real etcd, the Job that defragments it, and its sizes before and after are skipped.");
     let plane = ControlPlane::start();
     say(&format!("{} is ready after {:.1} s", plane.version(), plane.start_time().as_secs_f64()));
     let serve = start_serve(&plane, Vec::new());
@@ -178,7 +178,7 @@ impl Demo<'_> {
     }
 
     fn refusals(&self) {
-        step("Six settings that would hurt, and what kubectl prints besides the warnings");
+        step("Six harmful settings, and what kubectl prints besides the warnings");
         for setting in [
             "schedule=0 0 31 2 *",
             "schedule=*/5 * * * *",
@@ -196,7 +196,7 @@ impl Demo<'_> {
     }
 
     fn repair(&self) {
-        step("The CronJob is edited, then deleted; each time it is put right");
+        step("The CronJob is edited, then deleted; each time it is repaired");
         let before = self.cronjob(|_| true);
         let spec = before["spec"].clone();
         self.kubectl(&[

@@ -1,5 +1,5 @@
-//! Label an etcd StatefulSet, and a safe, current, correctly aimed defragmentation CronJob exists for it from then on; a
-//! setting that would hurt that etcd is refused when it is written.
+//! Creates a defragmentation CronJob for each labelled etcd StatefulSet, keeps it correct, and refuses harmful settings
+//! when they are written.
 //!
 //! ```text
 //! kubectl ── API server ──► admission ──┐                               ┌─► warnings, a patch, or a refusal
@@ -8,10 +8,10 @@
 //! manifests ───────────────► cli ───────┘    Surroundings, now)         └─► findings ─► Events, reports, metrics
 //! ```
 //!
-//! One function, [`defrag::assess()`], assesses a StatefulSet, and webhook, reconciler and command line all call it. Imports
-//! point one way, and `tests/layers.rs` reads them: [`defrag`] and [`runtime`], the ground, know nobody; [`admission`],
-//! [`controller`] and [`engine`], which runs in the pod of a Job and defragments, stand on both and do not know each other;
-//! [`cli`] is on top and wires everything.
+//! One function, [`defrag::assess()`], assesses a StatefulSet, and webhook, reconciler and command line all call it.
+//! Imports have one direction, which `tests/layers.rs` checks: [`defrag`] and [`runtime`] import none of the others;
+//! [`admission`], [`controller`] and [`engine`], which runs in the pod of a Job and defragments, import both and not
+//! each other; [`cli`] imports all of them.
 
 pub mod admission;
 pub mod cli;

@@ -60,7 +60,7 @@ fn what_a_folder_has_inside_is_read_or_named() {
     let said = text(&flat.stderr);
     assert_eq!(
         said,
-        "note: .: without -R, what is in the folders in it is left out: ./chart/templates/sts.yaml, \
+        "note: .: without -R, its subfolders are skipped: ./chart/templates/sts.yaml, \
          ./clusters/<b>/other.yaml, ./clusters/a/etcd.yaml\n"
     );
     let deep = run(folder.path(), &["check", "-R", "-f", "clusters"]);
@@ -68,7 +68,7 @@ fn what_a_folder_has_inside_is_read_or_named() {
     assert!(text(&deep.stdout).contains("clusters/a/etcd.yaml:"), "{}", text(&deep.stdout));
     let only = run(folder.path(), &["check", "-f", "clusters"]);
     assert_eq!(only.status.code(), Some(2));
-    assert!(text(&only.stderr).contains("clusters holds no *.yaml, *.yml or *.json file itself; with -R"));
+    assert!(text(&only.stderr).contains("clusters has no *.yaml, *.yml or *.json file itself; with -R"));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_helm_template_is_recognised() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         text(&output.stderr),
-        "error: chart/templates/sts.yaml:4: document 1: this is a Helm template, which is no manifest before it is rendered; \
+        "error: chart/templates/sts.yaml:4: document 1: this is a Helm template and not a manifest; \
          render it first: helm template RELEASE CHART | etcd-defrag-webhook check -f -\n"
     );
 }

@@ -247,15 +247,12 @@ fn what_cannot_be_a_policy_ends_with_2() {
         (good.replace("v1alpha1", "v1"), "the only version there is is etcd-defrag.io/v1alpha1"),
         (good.replace(r#""name":"p""#, ""), "has no metadata.name"),
         (good.replace(r#","spec":{}"#, ""), "has no spec"),
-        (format!("{good}\n---\n{good}"), "stands at"),
+        (format!("{good}\n---\n{good}"), "already; a cluster has only one of a name"),
         (
             policy("p", &json!({"validationActions": ["Refuse"]})),
-            "spec.validationActions[0]: \"Refuse\" is none of Deny, Warn, Audit",
+            "spec.validationActions[0]: \"Refuse\" is not one of Deny, Warn, Audit",
         ),
-        (
-            policy("p", &json!({"priority": "high"})),
-            "spec.priority: has to be a whole number, and is the text \"high\"",
-        ),
+        (policy("p", &json!({"priority": "high"})), "spec.priority: must be a whole number, but is the text \"high\""),
     ] {
         let desk = Desk::new(&[("p.yaml", &text)]);
         for command in ["check", "render"] {

@@ -69,7 +69,7 @@ fn explain_rule_evaluates_one_state() {
     insta::assert_snapshot!(text(&explain(&[&[DEFAULT_RULE, "--quota", "8Gi"][..], &state].concat())));
     for (args, said) in [
         (&["true", "--size", "1Gi"][..], "--in-use"),
-        (&["true", "--size", "1Gi", "--in-use", "2Gi"], "no database has more in use than its --size of 1 GiB"),
+        (&["true", "--size", "1Gi", "--in-use", "2Gi"], "more than the --size of the database, 1 GiB"),
         (&["true", "--size", "1GB", "--in-use", "0"], "write a number of bytes or a quantity"),
         (&[], "required"),
         (&["true", "--free-above", "1Gi"], "cannot be used with"),
@@ -110,7 +110,7 @@ fn explain_rule_takes_thresholds_and_the_default_of_a_policy() {
     assert_eq!((code, &of["alert"]["impliesRule"]), (Some(0), &json!(false)));
     assert!(of["rule"].as_str().unwrap().contains("dbSizeFree > 1024*1024*1024"), "{of}");
     let page = text(&explain(&["--quota", "8Gi", "--policy", file]));
-    assert!(page.contains("; the policy asks for 1 GiB to reclaim (minFree)\n"), "{page}");
+    assert!(page.contains("; the policy requires 1 GiB to reclaim (minFree)\n"), "{page}");
     let (code, of) = answer(&[DEFAULT_RULE, "--quota", "8Gi", "--policy", file]);
     assert_eq!((code, &of["findings"][0]["code"]), (Some(1), &json!("free-below-minimum")));
 }

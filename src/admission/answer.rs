@@ -57,7 +57,7 @@ pub struct Answer {
     pub response: Response,
     /// What became of the request.
     pub outcome: Outcome,
-    /// Everything that the assessment said.
+    /// All findings of the assessment.
     pub findings: Vec<Finding>,
     /// The request, where it could be read.
     pub request: Option<Request>,
@@ -87,7 +87,7 @@ pub fn answer(entry: Entry, uid: &str, body: &[u8], snapshot: &PolicySnapshot, n
     };
     if !request.ours {
         let warning =
-            format!("etcd-defrag-webhook judges StatefulSets only; fix the registration for {}", request.resource);
+            format!("etcd-defrag-webhook assesses StatefulSets only; fix the registration for {}", request.resource);
         return allow(vec![shorten(&warning, WARNING_LIMIT)], request);
     }
     let Some(object) = &request.object else { return allow(Vec::new(), request) };
@@ -112,19 +112,20 @@ pub fn failed(entry: Entry, uid: &str, failure: Failure) -> Answer {
         Failure::Panicked => (
             500,
             "InternalError",
-            "the judgement failed on this object, which is a bug; the webhook's log has the place",
+            "the assessment of this object failed, which is a bug; the webhook's log has the location",
         ),
-        Failure::TimedOut => (504, "Timeout", "the judgement of this object took too long; try again"),
+        Failure::TimedOut => (504, "Timeout", "the assessment of this object took too long; try again"),
     };
     unassessed(entry, uid, Outcome::Failed, code, reason, text)
 }
 
 fn unassessed(entry: Entry, uid: &str, outcome: Outcome, code: u16, reason: &str, text: &str) -> Answer {
     let response = if entry.fails_closed() {
-        let message = format!("{text}. Nothing was changed: etcd-defrag.io settings are not accepted unjudged.");
+        let message =
+            format!("{text}. Nothing was changed: etcd-defrag.io settings are not accepted without an assessment.");
         Response::deny(uid, failure(code, reason, message), Vec::new())
     } else {
-        Response::allow(uid, vec![shorten(&format!("etcd-defrag-webhook: not judged: {text}"), WARNING_LIMIT)])
+        Response::allow(uid, vec![shorten(&format!("etcd-defrag-webhook: not assessed: {text}"), WARNING_LIMIT)])
     };
     Answer { response, outcome, findings: Vec::new(), request: None }
 }

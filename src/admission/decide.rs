@@ -1,7 +1,7 @@
-//! The decision on one write of a StatefulSet: pure, and strict only where the write concerns us.
+//! The decision on one write of a StatefulSet. It is pure, and strict only if the write concerns our settings.
 //!
-//! Refused is a create, or an update that changes our own labels or annotations, for what it brings in. Every other
-//! edit may be a rescue at night and is at most warned about, whatever state our settings are in.
+//! A create, or an update that changes our own labels or annotations, is refused for what it adds. Every other edit may
+//! be an emergency repair, so it gets warnings at most, whatever state our settings are in.
 
 use jiff::Timestamp;
 

@@ -38,7 +38,7 @@ fn enrolment(write: Write<'_>, governing: &Governing, enrolled: bool) -> Option<
     let had_label = write.old.is_some_and(|old| old.label(ENABLED).is_some());
     if enrolled && had_label {
         let out = if governing.policy.allow_opt_out { "; \"false\" opts out" } else { "" };
-        return Some(note(&format!("the label {ENABLED} is back: DefragPolicy {name} enrols every etcd{out}")));
+        return Some(note(&format!("the label {ENABLED} was added again: DefragPolicy {name} enrols every etcd{out}")));
     }
     let evidence = etcd::evidence(write.object);
     if enrolled {

@@ -74,7 +74,7 @@ impl AdmissionMetrics {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("admission");
         registry.register("reviews", "Reviews by entry and decision", metrics.reviews.clone());
-        registry.register("findings", "Findings in judged reviews by code", metrics.findings.clone());
+        registry.register("findings", "Findings in assessed reviews by code", metrics.findings.clone());
         registry.register_with_unit(
             "review_duration",
             "Time from the request's headers to its answer",
@@ -83,7 +83,7 @@ impl AdmissionMetrics {
         );
         registry.register(
             "paced_answers",
-            "Answers that waited since their namespace asks for much",
+            "Answers that were delayed because their namespace sends many reviews",
             metrics.paced.clone(),
         );
         metrics.listener.register(registry);

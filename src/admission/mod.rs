@@ -69,7 +69,7 @@ impl Entry {
         }
     }
 
-    /// Whether the API server refuses a write that this entry was asked about and that was not assessed.
+    /// Whether the API server refuses a write of this entry if it was not assessed.
     #[must_use]
     pub const fn fails_closed(self) -> bool {
         matches!(self, Self::Validate | Self::Status)

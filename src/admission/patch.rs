@@ -27,9 +27,9 @@ pub fn enabled(object: &StatefulSet) -> Patch {
     }
 }
 
-/// The patch that makes `object` carry `changes`; empty where it does already.
+/// The patch that applies `changes` to `object`; empty if it has them already.
 ///
-/// A change to an annotation that is not ours is left out.
+/// A change to an annotation that is not ours is ignored.
 #[must_use]
 pub fn annotations(object: &StatefulSet, changes: &[Change]) -> Patch {
     let wanted: BTreeMap<&str, Option<&str>> = changes

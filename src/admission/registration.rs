@@ -52,13 +52,13 @@ pub struct Registration {
     pub target: Target,
     /// The CA of our serving certificate in PEM; `None` where something else fills it in.
     pub ca_bundle: Option<String>,
-    /// The namespaces that are left alone, by the reconciler too.
+    /// The excluded namespaces; the reconciler excludes them, too.
     pub exempt_namespaces: Vec<String>,
 }
 
 impl Registration {
-    /// The entry that enrols where a policy asks for it, and the one that fills in what the policy gives and says what is to be
-    /// said of other edits. Both fail open.
+    /// The entry that enrols if a policy requires it, and the one that fills in the policy's values and reports
+    /// findings of other edits. Both fail open.
     #[must_use]
     pub fn mutating(&self) -> MutatingWebhookConfiguration {
         // The label that the first one adds makes the object one of the second's, within the same request. A label that is taken
@@ -101,8 +101,8 @@ impl Registration {
         }
     }
 
-    /// The entries that refuse. Two of them fail closed, and only for updates of keys of ours: a create that nobody assessed
-    /// makes no CronJob as long as anything of it is refused.
+    /// The entries that refuse. Two of them fail closed, and only for updates of our keys: a create that was not
+    /// assessed gets no CronJob as long as anything of it is refused.
     #[must_use]
     pub fn validating(&self) -> ValidatingWebhookConfiguration {
         let of_our_keys = || vec![not_being_deleted(), condition("our-keys-change", our_keys_change())];
@@ -202,7 +202,7 @@ fn rule(operations: &[&str], resources: &[&str]) -> RuleWithOperations {
     }
 }
 
-/// The namespaces that a configuration leaves alone; `None` where it is not one of ours, under whatever name.
+/// The namespaces that a configuration excludes; `None` if it is not one of ours, under whatever name.
 #[must_use]
 pub fn exempt_namespaces(configuration: &ValidatingWebhookConfiguration) -> Option<BTreeSet<String>> {
     let name = webhook_name(Entry::Validate);
@@ -212,7 +212,7 @@ pub fn exempt_namespaces(configuration: &ValidatingWebhookConfiguration) -> Opti
     Some(left_out.flat_map(|expression| &expression.values).flatten().cloned().collect())
 }
 
-/// The namespace of the Service that a configuration of ours calls; `None` where it is not one of ours, or calls a URL.
+/// The namespace of the Service that one of our configurations calls; `None` if it is not one of ours, or calls a URL.
 #[must_use]
 pub fn service_namespace(configuration: &ValidatingWebhookConfiguration) -> Option<String> {
     let name = webhook_name(Entry::Validate);

@@ -40,7 +40,7 @@ pub struct Response {
     /// What kubectl prints as `Warning:` lines.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What stands in the audit event of the request.
+    /// The annotations in the audit event of the request.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub audit_annotations: BTreeMap<&'static str, String>,
 }

@@ -154,10 +154,10 @@ pub fn uid(body: &[u8]) -> Result<String, Malformed> {
     expect("apiVersion", envelope.api_version.as_deref(), API_VERSION)?;
     let request = envelope.request.ok_or_else(|| Malformed("the review has no request".to_owned()))?;
     let uid = request.uid.filter(|uid| !uid.is_empty());
-    let uid = uid.ok_or_else(|| Malformed("the request has no uid, without which no answer counts".to_owned()))?;
+    let uid = uid.ok_or_else(|| Malformed("the request has no uid, and an answer needs it".to_owned()))?;
     if uid.len() > LONGEST_UID {
         return Err(Malformed(format!(
-            "the uid of the request has {} bytes, and none is longer than {LONGEST_UID}",
+            "the uid of the request has {} bytes, and the longest one allowed has {LONGEST_UID}",
             uid.len()
         )));
     }

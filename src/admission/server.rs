@@ -102,11 +102,11 @@ pub fn router(admission: &Admission) -> Router {
     });
     router
         .method_not_allowed_fallback(|| async {
-            status(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "only POST is answered here".to_owned())
+            status(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "only POST is supported here".to_owned())
         })
         .fallback(|| async {
             let paths = Entry::ALL.map(Entry::path).join(", ");
-            status(StatusCode::NOT_FOUND, "NotFound", format!("nothing is served here; reviews go to {paths}"))
+            status(StatusCode::NOT_FOUND, "NotFound", format!("there is nothing at this path; send reviews to {paths}"))
         })
 }
 
@@ -173,7 +173,7 @@ async fn respond(
     };
     let Some(slot) = slot.filter(|_| body.stay()) else {
         slots.turned_away();
-        let message = format!("{} requests are under way already; try again", limits.requests);
+        let message = format!("{} requests are in progress already; try again", limits.requests);
         return Err((StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message));
     };
     let snapshot = Arc::clone(&admission.snapshots.borrow());
@@ -208,7 +208,7 @@ async fn respond(
     let uid = known_uid.get();
     tracing::error!(%entry, uid, error, limit = ?admission.limits.request, "a review was not assessed: {failure:?}");
     let uid = uid.ok_or_else(|| {
-        let message = "this review was not read in time, since others came first; try again".to_owned();
+        let message = "this review was not read in time, since other reviews were first; try again".to_owned();
         (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
     })?;
     Ok((failed(entry, uid, failure), None))
@@ -247,12 +247,12 @@ fn rejection(unread: Unread, limits: &ServerLimits) -> Rejection {
         }
         Unread::NoRoom => {
             let message = format!(
-                "request bodies fill the {} bytes that they may take together, most of them from this address; try again",
+                "request bodies use all of the {} bytes that they may use together, most of them from this address; try again",
                 limits.bodies
             );
             (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
         }
-        Unread::Broken(error) => (StatusCode::BAD_REQUEST, "BadRequest", format!("the body broke off: {error}")),
+        Unread::Broken(error) => (StatusCode::BAD_REQUEST, "BadRequest", format!("the body ended early: {error}")),
     }
 }
 

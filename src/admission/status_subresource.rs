@@ -10,9 +10,9 @@ use crate::defrag::{
     statefulset::StatefulSet,
 };
 
-/// Each Secret or address that a write of the status brings in: by setting it, or by enrolling an object that carries it. Whether
-/// the object is enrolled when it is set makes no difference: somebody else enrols it later. Taking one away gives nobody
-/// anything. No policy allows it, since it concerns who writes, and not what.
+/// Each Secret or address that a write of the status adds: by setting it, or by enrolling an object that carries it.
+/// Whether the object is enrolled when it is set makes no difference: somebody else enrols it later. Removing one does
+/// not count. No policy allows it, since it is about who writes, and not what.
 pub(super) fn through_status(write: Write<'_>, policy: &Policy) -> Vec<Finding> {
     if !write.of_status {
         return Vec::new();
@@ -27,7 +27,7 @@ pub(super) fn through_status(write: Write<'_>, policy: &Policy) -> Vec<Finding> 
     brought_in.collect()
 }
 
-/// Of values that follow the policy, what this write would change of them in vain.
+/// The values that follow the policy, and that this write would change without effect.
 pub(super) fn keep_following(write: Write<'_>) -> Vec<String> {
     let followers = defaulted_keys(write.object).into_iter();
     let changed =
@@ -50,8 +50,8 @@ fn finding(key: Key, value: &str) -> Finding {
         key.field(),
         format!("{name} cannot be set by a write of statefulsets/status"),
         format!(
-            "This write of statefulsets/status brings in {name} {}. Which Secrets a run gets and where it sends them is for \
-             those who may edit the StatefulSet; the right to write its status is not enough. Write the annotation on the \
+            "This write of statefulsets/status adds {name} {}. Only users who may edit the StatefulSet decide which \
+             Secrets a run gets and where it sends them; the right to write its status is not enough. Write the annotation on the \
              StatefulSet itself, without --subresource=status.",
             quoted(value)
         ),

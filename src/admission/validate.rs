@@ -1,4 +1,4 @@
-//! What becomes of a write that the assessment objects to, under the policy that governs the object.
+//! What happens to a write with findings, under the policy that governs the object.
 
 use jiff::Timestamp;
 
@@ -58,7 +58,7 @@ pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp
         if asked_for_nothing && assessment.refused.any {
             warnings.push(note("enrolled by a policy only, so this is not refused; no CronJob until it is corrected"));
         } else if actions.warn && (assessment.refused.settings || assessment.refused.facts.is_some()) {
-            warnings.push(note("until this is fixed no CronJob is made, and one that is there keeps its settings"));
+            warnings.push(note("until this is fixed no CronJob is created, and an existing one keeps its settings"));
         }
         warnings.extend(access_in_force(write, &governing.policy));
         warnings.extend(starts_nothing(write, &governing.policy));
@@ -76,8 +76,8 @@ pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp
     }
 }
 
-/// The Secrets and addresses that come into force where a write enrols an etcd: whoever enrols it need not be the one who wrote
-/// them.
+/// The Secrets and addresses that come into force when a write enrols an etcd: they may have been written by somebody
+/// else.
 fn access_in_force(write: Write<'_>, policy: &Policy) -> Vec<String> {
     let annotations = write.object.metadata.annotations.as_ref();
     let Some(annotations) = annotations.filter(|_| enrols(write, policy)) else { return Vec::new() };
@@ -88,8 +88,9 @@ fn access_in_force(write: Write<'_>, policy: &Policy) -> Vec<String> {
 /// That a token which asks for a run is there before the CronJob is, and so counts as served.
 fn starts_nothing(write: Write<'_>, policy: &Policy) -> Option<String> {
     let asks = write.object.annotation(Key::DefragNow.annotation()).is_some_and(|token| !token.is_empty());
-    (asks && enrols(write, policy))
-        .then(|| note("defrag-now starts nothing here, since it comes with the etcd; only a new value of it does"))
+    (asks && enrols(write, policy)).then(|| {
+        note("defrag-now starts no run here, since it was written together with the etcd; only a new value starts one")
+    })
 }
 
 /// Whether a write enrols an etcd.
@@ -98,7 +99,7 @@ fn enrols(write: Write<'_>, policy: &Policy) -> bool {
     enrolled(write.object) && !write.old.is_some_and(enrolled)
 }
 
-/// An edit elsewhere is told about what is wrong and about risks that were not there before.
+/// Other edits get warnings about errors, and about new risks.
 pub(super) fn edit_elsewhere(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
     let governing = govern(snapshot, write.object);
     let actions = governing.policy.actions;

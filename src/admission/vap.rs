@@ -1,7 +1,9 @@
-//! A `ValidatingAdmissionPolicy` (VAP) with what CEL can say of our keys, which holds when the webhook is gone.
+//! A `ValidatingAdmissionPolicy` (VAP) with the checks of our keys that CEL can do, for when the webhook is
+//! unavailable.
 //!
-//! It is made from the same list of keys and the same bounds as the assessment, matches the same writes as the refusing entries (and keys that do not exist), and
-//! refuses only what the assessment refuses too: a value that this write brings in, on an object that opts in.
+//! It is generated from the same list of keys and the same bounds as the assessment, matches the same writes as the
+//! refusing entries (and keys that do not exist), and refuses only what the assessment refuses too: a value that this
+//! write adds, on an object that opts in.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -177,7 +179,7 @@ fn unknown_annotations() -> Validation {
         Code::AnnotationUnknown,
         "variables.unknownAnnotations.size() == 0",
         "'There is no annotation ' + variables.unknownAnnotations.join(', ')",
-        &format!("A setting with a wrong name would be ignored without a word. Use one of: {}.", known.join(", ")),
+        &format!("A setting with a wrong name would be silently ignored. Use one of: {}.", known.join(", ")),
     )
 }
 
@@ -219,7 +221,7 @@ fn access_through_status() -> Validation {
         Code::AccessThroughStatus,
         // The field is not there for a write of the object itself.
         &format!("!has(request.subResource) || request.subResource != 'status' || {wrong}.size() == 0"),
-        &format!("'A write of statefulsets/status brings in ' + {wrong}.join(', ')"),
+        &format!("'A write of statefulsets/status adds ' + {wrong}.join(', ')"),
         "Write it on the StatefulSet itself: the right to write its status is not enough.",
     )
 }
@@ -356,7 +358,7 @@ fn thresholds(limits: &Limits, [share, number]: [&str; 2], size: &str) -> [Check
     ]
 }
 
-/// That nobody sets a locked key to anything but the policy's value.
+/// A locked key has the policy's value, if any.
 fn locked(policy: &Policy) -> Option<Check> {
     let keys: Vec<Key> = policy.limits.locked.iter().copied().collect();
     if keys.is_empty() {
@@ -370,7 +372,7 @@ fn locked(policy: &Policy) -> Option<Check> {
         code: Code::KeyLocked,
         keys,
         good: format!("{{{}}}[?key] == optional.of(value)", given.join(", ")),
-        advice: "The policy locks this key: remove the annotation, or ask those who keep the policy.".to_owned(),
+        advice: "The policy locks this key: remove the annotation, or ask the owners of the policy.".to_owned(),
     })
 }
 

@@ -25,12 +25,12 @@ pub struct Write<'a> {
     pub of_status: bool,
 }
 
-/// What becomes of a write.
+/// The result of a write.
 #[derive(Clone, Debug, Default)]
 pub struct Decision {
     /// The findings that refuse it; empty where it may go on.
     pub refusals: Vec<Finding>,
-    /// What to tell the person who writes, each at most [`WARNING_LIMIT`](crate::defrag::finding::WARNING_LIMIT)
+    /// Warnings for the author of the write, each at most [`WARNING_LIMIT`](crate::defrag::finding::WARNING_LIMIT)
     /// characters.
     pub warnings: Vec<String>,
     /// What to change; only from [`Entry::Enroll`](super::Entry::Enroll) and
@@ -38,12 +38,12 @@ pub struct Decision {
     pub patch: Patch,
     /// What the audit annotation of the request says; see [`super::audit`].
     pub audit: Option<String>,
-    /// Everything that the assessment said.
+    /// All findings of the assessment.
     pub findings: Vec<Finding>,
 }
 
 impl Write<'_> {
-    /// Whether the write changes a label or an annotation of ours. A create does.
+    /// Whether the write changes one of our labels or annotations. A create does.
     #[must_use]
     pub fn concerns_us(&self) -> bool {
         match (self.operation, self.old) {
@@ -61,7 +61,7 @@ impl Write<'_> {
             || Key::ALL.iter().any(|key| self.object.annotation(key.annotation()) != old.annotation(key.annotation()))
     }
 
-    /// Whether it brings in a label or an annotation under our prefix that has no meaning. Taking one away does not.
+    /// Whether it adds a label or an annotation under our prefix that has no meaning. Removing one does not count.
     #[must_use]
     pub fn brings_in_unknown_keys(&self) -> bool {
         let known = |label: bool, key: &str| {

@@ -210,7 +210,7 @@ struct WrittenService<'a> {
 }
 
 impl<'a> WrittenService<'a> {
-    /// The Service that a document is. Another field of it, whatever it is, is nobody's concern here.
+    /// The Service that a document is. Its other fields do not matter here.
     fn of(document: &'a Document, default: &'a str) -> Option<Self> {
         let is_service = document.kind() == (Some("v1"), Some("Service"));
         Some(Self {

@@ -12,27 +12,27 @@ use anyhow::{Context as _, bail};
 use super::{Exit, output};
 use crate::runtime::selfsigned;
 
-/// Make a certificate authority and a serving certificate for development
+/// Create a certificate authority and a serving certificate for development
 ///
 /// Writes ca.crt, tls.crt and tls.key. The key of the CA is not kept, so nothing else can be signed with it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The folder to write to; it is made where it is missing
+    /// The folder to write to; it is created if it is missing
     #[arg(long, value_name = "DIR", default_value = "certs")]
     out: PathBuf,
     /// A DNS name or IP address that the certificate is for besides localhost; may be repeated
     #[arg(long = "name", value_name = "NAME", default_value = "etcd-defrag-webhook.etcd-defrag-system.svc")]
     names: Vec<String>,
-    /// Replace files that are there
+    /// Replace existing files
     #[arg(long)]
     force: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let pair = selfsigned::issue(&args.names).context("cannot make the certificates")?;
+    let pair = selfsigned::issue(&args.names).context("cannot create the certificates")?;
     let files =
         [("ca.crt", &pair.ca_pem, 0o644), ("tls.crt", &pair.cert_pem, 0o644), ("tls.key", &pair.key_pem, 0o600)];
-    fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    fs::create_dir_all(&args.out).with_context(|| format!("cannot create the folder {}", args.out.display()))?;
     for (name, _, _) in &files {
         let path = args.out.join(name);
         if !args.force && path.symlink_metadata().is_ok() {

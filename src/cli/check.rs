@@ -26,20 +26,20 @@ use crate::defrag::{
     Enrollment, assess, assess_before_enrolment, finding::Finding, statefulset::StatefulSet, text::counted,
 };
 
-/// Judge manifests and print the findings
+/// Check manifests and print the findings
 ///
-/// No cluster is contacted. With --policy, the policies themselves are judged too. An etcd without the label is judged as if it
-/// carried it, which refuses nothing. The exit code is 1 where a StatefulSet would be refused, or where a value of a policy
-/// cannot be followed, and 2 where something cannot be read; what can be read is judged all the same. Where the policy's
-/// validationActions do not deny, findings are warnings. With --strict, warnings end with 1 as well.
+/// No cluster is contacted. With --policy, the policies themselves are checked too. An etcd without the label is checked as if it
+/// had it, which refuses nothing. The exit code is 1 if a StatefulSet would be refused, or if a value of a policy is
+/// invalid, and 2 if something cannot be read; what can be read is still checked. If the policy's validationActions do not
+/// deny, findings are warnings. With --strict, warnings end with 1 as well.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
     policies: Policies,
-    /// How to print the findings; sarif is SARIF 2.1.0, as code scanning services read it, junit is the XML that CI systems read,
-    /// github are the annotations of GitHub Actions
+    /// How to print the findings; sarif is SARIF 2.1.0, for code scanning services; junit is the XML for CI systems; github is the
+    /// annotations of GitHub Actions
     #[arg(short, long, value_enum, default_value = "text")]
     output: Format,
     /// Exit with 1 for warnings, too
@@ -164,7 +164,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(if assessed.iter().any(fails) { Exit::Refused } else { Exit::Clean })
 }
 
-/// What is said of an object that is no StatefulSet, where it is like one.
+/// The findings of an object that is not a StatefulSet but similar to one.
 fn other(document: Document, placed: &Placed, default: &str) -> Option<Assessed> {
     let kind = document.kind().1.filter(|_| !document.is_policy())?.to_owned();
     let object: StatefulSet = document.typed().ok()?;

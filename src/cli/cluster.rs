@@ -40,7 +40,7 @@ pub(super) fn run<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow
 /// Which cluster is meant, as kubectl has it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Access {
-    /// The kubeconfig [default: as kubectl has it, KUBECONFIG or ~/.kube/config]
+    /// The kubeconfig [default: as for kubectl, KUBECONFIG or ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig [default: the current one]
@@ -67,8 +67,8 @@ impl Access {
     }
 }
 
-/// The policies of the cluster, and the labels of one namespace or of all. Where policies may not be read, the built-in one
-/// is assumed and that is said: many people may look after their etcd without seeing what is cluster-wide.
+/// The policies of the cluster, and the labels of one namespace or of all. If policies may not be read, the built-in
+/// one is assumed, with a note: many people have no right to read objects of the whole cluster.
 pub(super) async fn policy_snapshot(
     client: &Client,
     namespace: Option<&str>,
@@ -95,14 +95,14 @@ pub(super) async fn policy_snapshot(
     Ok(PolicySnapshot::new(PolicySet::new(compiled), Arc::new(labels)))
 }
 
-/// The namespaces that are left alone, as the webhook configurations of the cluster say; the reconciler is given the same. Where
-/// there are several installations, those that all of them leave alone.
+/// The excluded namespaces, as the webhook configurations of the cluster say; the reconciler has the same ones. With
+/// several installations, those that all of them exclude.
 pub(super) async fn exempt_namespaces(client: &Client) -> anyhow::Result<BTreeSet<String>> {
     let configurations = Api::<ValidatingWebhookConfiguration>::all(client.clone()).list(&ListParams::default()).await;
     let configurations = match configurations {
         Err(kube::Error::Api(status)) if status.code == 403 => {
             output::note(
-                "you may not list ValidatingWebhookConfigurations, so namespaces that are left out are not seen",
+                "you may not list ValidatingWebhookConfigurations, so it is not known which namespaces are excluded",
             );
             return Ok(BTreeSet::new());
         }
@@ -121,7 +121,7 @@ pub(super) async fn webhook_namespace(client: &Client) -> anyhow::Result<String>
     match Vec::from_iter(found).as_slice() {
         [namespace] => Ok(namespace.clone()),
         [] => bail!("no webhook of this program is registered in the cluster; name its namespace with --namespace"),
-        several => bail!("there are webhooks in {}; name the one meant with --namespace", several.join(", ")),
+        several => bail!("there are webhooks in {}; choose one with --namespace", several.join(", ")),
     }
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn pause(client: &Client) -> Option<Pause> {
         Err(error) => {
             let why = api_error::describe(&error);
             output::note(&format!(
-                "whether the fleet is paused cannot be read (ConfigMap {namespace}/{}): {why}",
+                "it is not known whether the fleet is paused (ConfigMap {namespace}/{}): {why}",
                 pause::NAME
             ));
             None
@@ -150,7 +150,9 @@ async fn namespaces(client: &Client, only: Option<&str>) -> anyhow::Result<BTree
     };
     let found = match found {
         Err(kube::Error::Api(status)) if status.code == 403 => {
-            output::note("you may not read Namespaces, so policies that select by their labels are not seen");
+            output::note(
+                "you may not read Namespaces, so policies that select by the labels of namespaces are ignored",
+            );
             Vec::new()
         }
         other => other.context("cannot read the Namespaces")?,

@@ -50,7 +50,7 @@ fn from_file(args: &Args, file: &PathBuf) -> anyhow::Result<StatefulSet> {
     let file = file.display();
     match found.pop() {
         Some(object) if !several => Ok(object),
-        Some(_) => bail!("{file} holds several StatefulSets; name one with -e and -n"),
-        None => bail!("{file} holds no StatefulSet of that name and namespace"),
+        Some(_) => bail!("{file} has several StatefulSets; name one with -e and -n"),
+        None => bail!("{file} has no StatefulSet of that name and namespace"),
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     runtime::shutdown::Shutdown,
 };
 
-/// Defragment the members of an etcd, one after the other, each while all others are healthy; takes etcd-defrag's flags
+/// Defragment the members of an etcd, one after the other, each while all others are healthy; with the flags of etcd-defrag
 ///
 /// Each flag is also a variable of the environment: `ETCD_DEFRAG_` and its name in capitals, with `_` for `-`. Exit codes: 0 done or
 /// nothing to do, 1 failed, 75 deferred (the cluster was not healthy in time), 2 usage.
@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// Client URLs of the members, separated by commas
     #[arg(long, env = "ETCD_DEFRAG_ENDPOINTS", value_delimiter = ',', default_value = "127.0.0.1:2379")]
     endpoints: Vec<String>,
-    /// Use the client URLs of the member list; --endpoints then say where it is asked for
+    /// Use the client URLs of the member list, which is read from --endpoints
     #[arg(long, env = "ETCD_DEFRAG_CLUSTER", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = go_bool, action = Set)]
     cluster: bool,
     /// Leave loopback addresses out of the member list's client URLs
@@ -37,13 +37,13 @@ pub(super) struct Args {
     /// How long the defragmentation of a member may take
     #[arg(long, env = "ETCD_DEFRAG_COMMAND_TIMEOUT", default_value = "30s", value_parser = go_duration)]
     command_timeout: Duration,
-    /// After how much silence a connection is probed
+    /// The time without data after which a connection is probed
     #[arg(long, env = "ETCD_DEFRAG_KEEPALIVE_TIME", default_value = "2s", value_parser = go_duration)]
     keepalive_time: Duration,
     /// How long the answer to such a probe may take
     #[arg(long, env = "ETCD_DEFRAG_KEEPALIVE_TIMEOUT", default_value = "6s", value_parser = go_duration)]
     keepalive_timeout: Duration,
-    /// The authorities of the members' certificates, in PEM; those of the system without it
+    /// The authorities of the members' certificates, in PEM; without it those of the system
     #[arg(long, env = "ETCD_DEFRAG_CACERT")]
     cacert: Option<PathBuf>,
     /// The client certificate, in PEM
@@ -52,7 +52,7 @@ pub(super) struct Args {
     /// The private key of the client certificate, in PEM
     #[arg(long, env = "ETCD_DEFRAG_KEY")]
     key: Option<PathBuf>,
-    /// No effect: the scheme of an endpoint says whether it is encrypted
+    /// No effect: the scheme of an endpoint decides whether it is encrypted
     #[arg(long, env = "ETCD_DEFRAG_INSECURE_TRANSPORT", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_parser = go_bool, action = Set, hide = true)]
     insecure_transport: bool,
     /// Accept any certificate of a member; for tests only
@@ -76,10 +76,10 @@ pub(super) struct Args {
     /// Compact to the newest revision before the rule is evaluated
     #[arg(long, env = "ETCD_DEFRAG_COMPACTION", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_parser = go_bool, action = Set)]
     compaction: bool,
-    /// Go on with the next member after one that failed, once the cluster is healthy again
+    /// Continue with the next member after one that failed, when the cluster is healthy again
     #[arg(long, env = "ETCD_DEFRAG_CONTINUE_ON_ERROR", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_parser = go_bool, action = Set)]
     continue_on_error: bool,
-    /// When a member is defragmented; always without it
+    /// The condition for defragmenting a member; without it always
     #[arg(long, env = "ETCD_DEFRAG_DEFRAG_RULE", default_value = "", allow_hyphen_values = true)]
     defrag_rule: String,
     /// Check everything and evaluate the rule, but change nothing
@@ -88,25 +88,25 @@ pub(super) struct Args {
     /// The quota of the etcd, in bytes: dbQuota of the rule
     #[arg(long, env = "ETCD_DEFRAG_ETCD_STORAGE_QUOTA_BYTES", default_value_t = 2 << 30)]
     etcd_storage_quota_bytes: u64,
-    /// Move leadership to a member that is done, before the leader's turn
+    /// Move the leadership to a member that is done, before the leader is defragmented
     #[arg(long, env = "ETCD_DEFRAG_MOVE_LEADER", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = go_bool, action = Set)]
     move_leader: bool,
     /// The pause after a member has caught up, and after moving leadership
     #[arg(long, env = "ETCD_DEFRAG_WAIT_BETWEEN_DEFRAGS", default_value = "0s", value_parser = go_duration)]
     wait_between_defrags: Duration,
-    /// No effect: the health of the members is always asked for by --endpoints
+    /// No effect: the health of the members is always checked through --endpoints
     #[arg(long, env = "ETCD_DEFRAG_SKIP_HEALTHCHECK_CLUSTER_ENDPOINTS", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = go_bool, action = Set, hide = true)]
     skip_healthcheck_cluster_endpoints: bool,
     /// Clear NOSPACE at the end
     #[arg(long, env = "ETCD_DEFRAG_AUTO_DISALARM", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = go_bool, action = Set)]
     auto_disalarm: bool,
-    /// Clear NOSPACE only where every database is at most this share of the quota
+    /// Clear NOSPACE only if every database is at most this share of the quota
     #[arg(long, env = "ETCD_DEFRAG_DISALARM_THRESHOLD", default_value_t = 0.9)]
     disalarm_threshold: f64,
-    /// When the run is ended from outside, counted from its start: no member is begun that may not end before
+    /// When the run is ended from outside, counted from its start: no member is started that may not end before
     #[arg(long, env = "ETCD_DEFRAG_DEADLINE", value_parser = go_duration)]
     deadline: Option<Duration>,
-    /// Where the result is written as JSON [default: /dev/termination-log, if it is there]
+    /// Where the result is written as JSON [default: /dev/termination-log, if it exists]
     #[arg(long, env = "ETCD_DEFRAG_TERMINATION_LOG")]
     termination_log: Option<PathBuf>,
 }

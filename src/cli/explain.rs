@@ -25,9 +25,9 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Explain a CronJob schedule: whether it is accepted, when it fires, what would hurt
+    /// Explain a CronJob schedule: whether it is accepted, when it fires, and its risks
     Schedule(explain_schedule::Args),
-    /// Explain a rule: whether it is accepted, when it fires, a counterexample where it is refused
+    /// Explain a rule: whether it is accepted, when it fires, and a counterexample if it is refused
     Rule(explain_rule::Args),
 }
 
@@ -105,7 +105,7 @@ mod tests {
 
     const INDEX: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/findings/README.md"));
     const SECTIONS: [&str; 4] =
-        ["\n## What was found\n", "\n## Why it hurts\n", "\n## How to fix it\n", "\n## Example\n"];
+        ["\n## What was found\n", "\n## Why it matters\n", "\n## How to fix it\n", "\n## Example\n"];
 
     const fn verb(severity: Severity) -> &'static str {
         match severity {

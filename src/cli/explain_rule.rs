@@ -22,7 +22,7 @@ use crate::defrag::{
     settings::{self, Given},
 };
 
-/// Explains an etcd-defrag rule and proves what it does, or shows a state in which it does not
+/// Explains an etcd-defrag rule: its properties are proven, or a state is shown in which they do not hold
 ///
 /// Instead of a rule, thresholds are explained as the rule that they compile to; with neither, the default of the policy.
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 fn quota(text: &str) -> Result<u64, String> {
     match bytes(text)? {
-        0 => Err("a quota of 0 bytes holds nothing; etcd takes 0 for 2Gi".to_owned()),
+        0 => Err("a quota of 0 bytes leaves no room; etcd reads 0 as 2Gi".to_owned()),
         bytes => Ok(bytes),
     }
 }
@@ -190,7 +190,7 @@ impl Args {
         let Some((db_size, db_size_in_use)) = self.size.zip(self.in_use) else { return Ok(None) };
         if db_size_in_use > db_size {
             bail!(
-                "--in-use is {}, and no database has more in use than its --size of {}",
+                "--in-use is {}, more than the --size of the database, {}",
                 quantity::human(db_size_in_use),
                 quantity::human(db_size)
             );
@@ -205,7 +205,7 @@ impl Args {
         let loaded = self.policies.load(&[], false, Timestamp::now())?;
         match loaded.policies.as_slice() {
             [(_, compiled)] => Ok(Arc::clone(&compiled.policy)),
-            several => bail!("the rule is judged by one policy, and --policy names {}", several.len()),
+            several => bail!("the rule is assessed under one policy, and --policy names {}", several.len()),
         }
     }
 
@@ -295,7 +295,7 @@ fn alert(verdict: Verdict, limits: &Limits) -> String {
         Verdict::Refuted(state) => {
             let least = match limits.min_free {
                 0 => String::new(),
-                least => format!("; the policy asks for {} to reclaim (minFree)", quantity::human(least)),
+                least => format!("; the policy requires {} to reclaim (minFree)", quantity::human(least)),
             };
             let state = rule::database(&state);
             format!("the alert {FRAGMENTATION_ALERT} can fire while it is false: {state}{least}")

@@ -1,4 +1,4 @@
-//! `explain schedule`: whether Kubernetes accepts a schedule, when it fires, and what would hurt.
+//! `explain schedule`: whether Kubernetes accepts a schedule, when it fires, and its risks.
 
 use anyhow::bail;
 use jiff::Timestamp;
@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// What a shell makes of a schedule without quotation marks
     #[arg(hide = true)]
     rest: Vec<String>,
-    /// An IANA time zone such as Europe/Rome; without it the controller manager's zone holds, and UTC is shown
+    /// An IANA time zone such as Europe/Rome; without it that of the controller manager is used, and UTC is shown
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
     /// Show the fire times after this instant (RFC 3339) instead of now
@@ -59,7 +59,7 @@ struct Explanation {
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     if !args.rest.is_empty() {
         bail!(
-            "the schedule is one argument and has blanks in it, so put it in quotation marks: explain schedule \"0 3 * * *\"; without \
+            "the schedule is one argument and contains spaces, so put it in quotation marks: explain schedule \"0 3 * * *\"; without \
              them a shell replaces each * with the names of files"
         );
     }
@@ -121,8 +121,8 @@ fn page(args: &Args, judged: &Judged, next: &[Timestamp]) -> Page {
         }
     }
     let verdict = match (judged.resolved.is_some(), judged.findings.iter().any(Finding::denies)) {
-        (false, _) => "refused: Kubernetes would not take it",
-        (true, true) => "refused: Kubernetes would take it, and it would hurt",
+        (false, _) => "refused: Kubernetes would not accept it",
+        (true, true) => "refused: Kubernetes would accept it, but it would harm the etcd",
         (true, false) => "accepted",
     };
     page.line(&format!("  verdict  {verdict}"));

@@ -31,13 +31,13 @@ const LIMIT: u64 = 64 << 20;
 /// Which manifests to read.
 #[derive(Debug, clap::Args)]
 pub(super) struct Files {
-    /// Manifests in YAML or JSON; a folder stands for its *.yaml, *.yml and *.json files, "-" for standard input
+    /// Manifests in YAML or JSON: files, folders with *.yaml, *.yml and *.json files, or "-" for standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
-    /// Read the folders in a folder, too, as kubectl does
+    /// Read subfolders, too, as kubectl does
     #[arg(short = 'R', long)]
     recursive: bool,
-    /// The namespace of manifests that name none; without it "default", and names of members in another one are taken as they are
+    /// The namespace of manifests without one; if it is not set, "default", and names of members in other namespaces are accepted
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
 }
@@ -207,7 +207,7 @@ impl Document {
             }
             (_, Some(kind)) if kind.eq_ignore_ascii_case("StatefulSet") => {
                 let kind = quoted(kind);
-                return Err(self.origin.trouble(format!("Kubernetes knows no kind {kind}; write kind: StatefulSet")));
+                return Err(self.origin.trouble(format!("Kubernetes has no kind {kind}; write kind: StatefulSet")));
             }
             _ => return Ok(None),
         }
@@ -283,7 +283,7 @@ fn parse(name: &str, bytes: &[u8]) -> anyhow::Result<Vec<Document>> {
             return Err(origin.trouble("not a Kubernetes object: a mapping with apiVersion and kind is expected"));
         }
         if root.text("kind").is_none() {
-            output::note(&format!("{origin}: without a kind, so not a Kubernetes object; left out"));
+            output::note(&format!("{origin}: without a kind, so not a Kubernetes object; skipped"));
             continue;
         }
         unroll(origin, root, &mut documents);

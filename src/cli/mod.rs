@@ -36,10 +36,10 @@ use clap::{
 use self::{exit::Exit, output::Format};
 use crate::defrag::text::printable;
 
-/// What stands below the help.
+/// The text below the help.
 const EXIT_CODES: &str = "Exit codes: 0 clean, 1 findings that refuse, 2 usage, input or output";
 
-/// Keeps etcd StatefulSets defragmented: safely, currently, and only when it is worth it
+/// Creates a defragmentation CronJob for each labelled etcd StatefulSet, keeps it correct, and refuses harmful settings
 #[derive(Debug, Parser)]
 #[command(version, long_version = version::LONG.as_str(), args_override_self = true, max_term_width = 110, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
@@ -51,29 +51,29 @@ struct Cli {
 enum Command {
     /// Run the webhook, the reconciler, probes and metrics
     Serve(Box<serve::Args>),
-    /// Show StatefulSets as the webhook would fill them in, and the CronJobs that would exist; needs no cluster
+    /// Show StatefulSets as the webhook would store them, and the CronJobs that would exist; needs no cluster
     Render(render::Args),
-    /// Judge StatefulSets in manifests, for CI; needs no cluster
+    /// Check StatefulSets in manifests, for CI; needs no cluster
     Check(check::Args),
     /// Do what kamaji-etcd's defrag.sh does, with the same flags
     Cronjob(cronjob::Args),
     /// Defragment the members of an etcd with the flags of etcd-defrag; what Jobs run with `job.engine: BuiltIn`
     Defrag(Box<defrag::Args>),
-    /// Show the enrolled etcds of a cluster and how they fare
+    /// Show the enrolled etcds of a cluster and their runs
     Status(status::Args),
-    /// Keep every run of the fleet from starting
+    /// Pause all runs of the fleet
     Pause(pause::PauseArgs),
-    /// Let the runs of a paused fleet start again
+    /// Resume the runs of a paused fleet
     Resume(pause::ResumeArgs),
     /// Explain a schedule, a rule or the code of a finding
     Explain(explain::Args),
     /// Print the CustomResourceDefinition of DefragPolicy
     Crd(crd::Args),
-    /// Print a validating admission policy with what CEL can check, which holds while the webhook is gone
+    /// Print a validating admission policy with what CEL can check, for when the webhook is unavailable
     Vap(vap::Args),
-    /// Try the webhook of a cluster through its API server; `helm test` runs this
+    /// Test the webhook of a cluster through its API server; `helm test` runs this
     Selftest(selftest::Args),
-    /// Make a development CA and serving certificate
+    /// Create a development CA and serving certificate
     Certs(certs::Args),
     /// Print a completion script for a shell
     Completion(completion::Args),
@@ -133,7 +133,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Makes what an error says of the arguments printable: file names of somebody else may be among them.
+/// Makes what an error says of the arguments printable: file names from outside may be among them.
 fn printable_arguments(error: &mut clap::Error) {
     let said: Vec<(ContextKind, ContextValue)> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
     for (kind, value) in said {

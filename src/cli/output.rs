@@ -1,10 +1,11 @@
-//! Writing to people and to programs.
+//! Output for people and for programs.
 //!
-//! People get a [`Page`] or a line on standard error, programs get [`Data`], and nothing else is printed. Text goes into a
-//! page by the line and is made printable there: no name, annotation or error of somebody else makes a line of its own or
-//! speaks to a terminal. Data says what is there, whole.
+//! People get a [`Page`] or a line on standard error, programs get [`Data`], and nothing else is printed. Text is added
+//! to a page by the line and is made printable there: no name, annotation or error from outside can add a line or
+//! control a terminal. Data is printed unchanged and complete.
 //!
-//! Colour appears only on a terminal and never with `NO_COLOR`. A reader that goes away, as `head` does, is no error.
+//! Colour is used only on a terminal and never with `NO_COLOR`. A reader that closes the pipe, such as `head`, is not
+//! an error.
 
 use std::{
     collections::BTreeSet,
@@ -148,7 +149,7 @@ fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Writes to standard error. That nobody listens there is no reason to stop.
+/// Writes to standard error. A failure is ignored.
 fn to_stderr(text: &str) {
     progress::beside(|| {
         let _ = anstream::stderr().lock().write_all(text.as_bytes());
@@ -160,7 +161,7 @@ pub(super) fn say(text: &str) {
     to_stderr(&format!("{}\n", printable(text)));
 }
 
-/// Tells of something worth knowing, once: whoever watches a cluster reads it when it is news.
+/// Prints a note, once: with `--watch` it is printed again only when it changes.
 pub(super) fn note(text: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     if !SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {

@@ -13,13 +13,13 @@ use crate::defrag::pause::{BY, NAME, Pause, REASON};
 /// Who writes the ConfigMap.
 const FIELD_MANAGER: &str = "etcd-defrag-webhook-pause";
 
-/// Keep every run of the fleet from starting, until `resume`
+/// Pause all runs of the fleet, until `resume`
 ///
-/// Every CronJob is suspended, those of etcds that are enrolled later as well, and runs on demand, `defrag-now` and checks
-/// before the first run wait. A run under way goes on. The cluster is that of the current kubeconfig.
+/// Every CronJob is suspended, also those of etcds that are enrolled later, and runs on demand, `defrag-now` and preflights
+/// wait. A run in progress continues. The cluster is that of the current kubeconfig.
 #[derive(Debug, clap::Args)]
 pub(super) struct PauseArgs {
-    /// Why, in one line; everybody who asks for the status reads it
+    /// The reason, in one line; `status` shows it to everybody
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
@@ -29,9 +29,9 @@ pub(super) struct PauseArgs {
     namespace: Option<String>,
 }
 
-/// Let the runs of a paused fleet start again
+/// Resume the runs of a paused fleet
 ///
-/// What was missed meanwhile is not made up for: the next run of each etcd is the next one of its schedule.
+/// Missed runs are not repeated: the next run of each etcd is the next one of its schedule.
 #[derive(Debug, clap::Args)]
 pub(super) struct ResumeArgs {
     #[command(flatten)]
@@ -42,16 +42,16 @@ pub(super) struct ResumeArgs {
 }
 
 pub(super) fn pause(args: &PauseArgs) -> anyhow::Result<Exit> {
-    ensure!(!args.reason.trim().is_empty(), "the reason is empty; people who find their runs paused have to read why");
+    ensure!(!args.reason.trim().is_empty(), "the reason is empty; everybody whose runs are paused reads it");
     let pause = cluster::run(write(args))?;
-    output::note(&format!("the fleet is paused {}; `{} resume` ends that", pause.in_words(), program::called()));
+    output::note(&format!("the fleet is paused {}; `{} resume` ends the pause", pause.in_words(), program::called()));
     Ok(Exit::Clean)
 }
 
 pub(super) fn resume(args: &ResumeArgs) -> anyhow::Result<Exit> {
     match cluster::run(delete(args))? {
         Some(pause) => output::note(&format!(
-            "the fleet goes on; it was paused {}. The next run of each etcd is the next one of its schedule",
+            "the fleet is no longer paused; it was paused {}. The next run of each etcd is the next one of its schedule",
             pause.in_words()
         )),
         None => output::note("the fleet is not paused"),
@@ -79,7 +79,7 @@ async fn write(args: &PauseArgs) -> anyhow::Result<Pause> {
     Ok(Pause::of(&written))
 }
 
-/// Deletes the ConfigMap; what it said, where there was one.
+/// Deletes the ConfigMap; returns its content, if there was one.
 async fn delete(args: &ResumeArgs) -> anyhow::Result<Option<Pause>> {
     let client = args.access.client().await?;
     let namespace = namespace(&client, args.namespace.as_deref()).await?;
@@ -102,7 +102,7 @@ async fn namespace(client: &Client, given: Option<&str>) -> anyhow::Result<Strin
     }
 }
 
-/// As whom the API server knows us; `None` where it does not tell.
+/// Our user name at the API server; `None` if it does not return one.
 async fn who(client: &Client) -> Option<String> {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let answer = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await.ok()?;

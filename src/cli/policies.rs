@@ -28,11 +28,11 @@ use crate::defrag::{
 /// The label that the API server gives to every namespace: its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-/// Which policies to judge by.
+/// The policies to use.
 #[derive(Debug, clap::Args)]
 pub(super) struct Policies {
-    /// Judge by the DefragPolicies in these manifests instead of the built-in policy; Namespaces in any manifest give the
-    /// labels that a policy selects by
+    /// Check under the DefragPolicies in these manifests instead of the built-in policy; Namespaces in any manifest have
+    /// the labels that policies select by
     #[arg(long = "policy", value_name = "FILE", num_args = 1..)]
     policy: Vec<PathBuf>,
 }
@@ -40,7 +40,7 @@ pub(super) struct Policies {
 /// What was read of policies and namespaces.
 #[derive(Debug)]
 pub(super) struct LoadedPolicies {
-    /// Each policy with the document that it stands in.
+    /// Each policy with its document.
     pub(super) policies: Vec<(Document, Arc<Compiled>)>,
     /// Which of them governs what.
     pub(super) snapshot: PolicySnapshot,
@@ -99,7 +99,7 @@ impl Policies {
             && let Some(unused) = manifests.iter().find(|document| document.is_policy())
         {
             output::note(&format!(
-                "{}:{} is a DefragPolicy and is not followed; name its file with --policy to judge by it",
+                "{}:{} is a DefragPolicy and is not used; to use it, name its file with --policy",
                 unused.file(),
                 unused.line("")
             ));
@@ -150,8 +150,8 @@ impl LoadedPolicies {
     }
 }
 
-/// The findings as severe as the policy's actions make them: without Deny every write goes through, and what would
-/// refuse is only told.
+/// The findings as severe as the policy's actions make them: without Deny every write is accepted, and what would
+/// refuse is only a warning.
 pub(super) fn as_acted_on(policy: &Policy, findings: Vec<Finding>) -> Vec<Finding> {
     if policy.actions.deny {
         return findings;
@@ -166,7 +166,7 @@ fn twice(policies: &[(Document, Arc<Compiled>)]) -> anyhow::Result<()> {
         let place = format!("{}:{}", document.file(), document.line("metadata.name"));
         if let Some(first) = seen.insert(compiled.name.as_str(), place.clone()) {
             bail!(
-                "{place}: a DefragPolicy {} stands at {first} already; a cluster holds one of a name, so rename or remove one",
+                "{place}: a DefragPolicy {} is at {first} already; a cluster has only one of a name, so rename or remove one",
                 compiled.name
             );
         }
@@ -251,7 +251,7 @@ fn schema() -> Value {
 
 /// A field that the schema does not have.
 struct Unknown {
-    /// The path of what it stands in; empty for the document itself.
+    /// The path of its parent; empty for the document itself.
     parent: String,
     name: String,
     /// The nearest name that the schema has there.

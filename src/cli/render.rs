@@ -23,8 +23,8 @@ use crate::defrag::{
 
 /// Print the enrolled StatefulSets as the webhook would store them, and their CronJobs
 ///
-/// No cluster is contacted. A StatefulSet that would be refused is left out, unless the input has its CronJob; its findings
-/// are on standard error and the exit code is 1. What is around a StatefulSet is taken from the input, too: with
+/// No cluster is contacted. A StatefulSet that would be refused is omitted, unless the input has its CronJob; its findings
+/// are on standard error and the exit code is 1. Related objects are read from the input, too: with
 /// `kubectl get statefulset,cronjob,job,namespace,defragpolicy --show-managed-fields -o yaml` it shows what the cluster will
 /// have.
 #[derive(Debug, clap::Args)]
@@ -33,13 +33,13 @@ pub(super) struct Args {
     files: Files,
     #[command(flatten)]
     policies: Policies,
-    /// Our own image, for policies with the engine `BuiltIn`; `serve` knows it from its pod
+    /// The image of etcd-defrag-webhook, for policies with the engine `BuiltIn`; `serve` reads it from its pod
     #[arg(long, value_name = "IMAGE", default_value = OWN_IMAGE)]
     own_image: String,
-    /// The image of etcd-defrag, for policies that name none, as `serve` has it
+    /// The image of etcd-defrag, for policies without an image, as for `serve`
     #[arg(long, value_name = "IMAGE", default_value = engine::IMAGE, value_parser = NonEmptyStringValueParser::new())]
     engine_image: String,
-    /// Pass everything else through, in order
+    /// Print all other objects unchanged, in order
     #[arg(long)]
     all: bool,
     /// How to print: a stream of YAML documents, or one JSON object of kind List

@@ -17,13 +17,13 @@ use crate::{
 /// The most that is read of an answer, in bytes.
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// Try the webhook through the API server, with writes that are dry-runs
+/// Test the webhook through the API server, with dry-run writes
 ///
 /// A labelled etcd with a schedule that fires every minute has to be refused, and one without a schedule has to be accepted
-/// and filled in. Nothing is stored. Exit 1 says that the webhook does not do its work, and why.
+/// and get one. Nothing is stored. The exit code is 1 if the webhook does not work; the reason is printed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A namespace that the webhook looks at: none that is left alone, as kube-system and its own are
+    /// A namespace that is not excluded from the webhook, as kube-system and its own are
     #[arg(short, long, default_value = "default")]
     namespace: String,
     #[command(flatten)]
@@ -54,7 +54,7 @@ async fn test(args: &Args) -> anyhow::Result<Exit> {
 /// What an answer says of the installation: what works, or what does not and where to look.
 type Verdict = Result<String, String>;
 
-/// What the API server said to a write.
+/// The answer of the API server to a write.
 #[derive(Debug)]
 struct Answer {
     code: StatusCode,
@@ -77,12 +77,12 @@ impl Answer {
         let message = self.message();
         if message.contains("failed calling webhook") {
             return Some(format!(
-                "the API server cannot reach the webhook, and refuses writes of etcd-defrag.io/ keys until it does: {message}. Look at the pods, at the certificate, and at the caBundle of the ValidatingWebhookConfiguration; a firewall has to let the API server through to the pods' webhook port"
+                "the API server cannot reach the webhook, and refuses writes of etcd-defrag.io/ keys until it does: {message}. Check the pods, the certificate, and the caBundle of the ValidatingWebhookConfiguration; a firewall has to allow connections from the API server to the pods' webhook port"
             ));
         }
         match self.code {
             StatusCode::FORBIDDEN => Some(format!(
-                "this test may not try: {message}. It needs the right to create StatefulSets in that namespace"
+                "this test is not allowed to write: {message}. It needs the right to create StatefulSets in that namespace"
             )),
             StatusCode::NOT_FOUND => Some(format!("{message}. Name a namespace that exists with --namespace")),
             _ => None,
@@ -99,28 +99,28 @@ fn refused(answer: &Answer) -> Verdict {
         return Err(trouble);
     }
     if !answer.code.is_success() {
-        return Err(format!("something else refused the write before us ({}): {}", answer.code, answer.message()));
+        return Err(format!("something else refused the write first ({}): {}", answer.code, answer.message()));
     }
     if answer.warnings.iter().any(|warning| warning.contains("schedule")) {
         return Ok(
             "a schedule that fires every minute is warned about; the policy there does not ask for Deny".to_owned()
         );
     }
-    Err("a schedule that fires every minute was accepted without a word. Either the webhook configurations are missing (kubectl get validatingwebhookconfigurations), or the API server cannot reach the webhook, which never blocks a create (its audit log says failed-open.validation), or the namespace is left alone, or the policy that governs it only audits".to_owned())
+    Err("a schedule that fires every minute was accepted without a warning. Either the webhook configurations are missing (kubectl get validatingwebhookconfigurations), or the API server cannot reach the webhook, which never blocks a create (its audit log says failed-open.validation), or the namespace is excluded, or the policy that governs it only audits".to_owned())
 }
 
 /// The verdict on the answer to an etcd that leaves its schedule to the policy.
 fn filled_in(answer: &Answer) -> Verdict {
     if !answer.code.is_success() {
-        return Err(answer.trouble().unwrap_or_else(|| {
-            format!("an etcd that is as it should be was refused ({}): {}", answer.code, answer.message())
-        }));
+        return Err(answer
+            .trouble()
+            .unwrap_or_else(|| format!("a correct etcd was refused ({}): {}", answer.code, answer.message())));
     }
     match (answer.annotation(Key::Schedule), answer.annotation(Key::Defaulted)) {
         (Some(schedule), Some(_)) => {
             Ok(format!("an etcd without a schedule is accepted and given {schedule:?}"))
         }
-        _ => Err("an etcd without a schedule was accepted and not given one: the API server did not reach the mutating webhook. Look at the caBundle of the MutatingWebhookConfiguration; the reconciler uses the policy's schedule all the same".to_owned()),
+        _ => Err("an etcd without a schedule was accepted and not given one: the API server did not reach the mutating webhook. Check the caBundle of the MutatingWebhookConfiguration; the reconciler uses the policy's schedule in any case".to_owned()),
     }
 }
 

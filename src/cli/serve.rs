@@ -65,20 +65,20 @@ pub(super) struct Args {
     probes_listen: SocketAddr,
     #[command(flatten)]
     tls: tls::TlsArgs,
-    /// The kubeconfig; without it the environment's, else the one of the pod
+    /// The kubeconfig; without it that of the environment, otherwise the credentials of the pod
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The namespace of this process, in which the Lease is
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
-    /// The namespaces that are left alone, with commas between them; the webhook configurations have to leave out the same, as
-    /// those of the chart do
+    /// The excluded namespaces, separated by commas; the webhook configurations have to exclude the same ones, as those of the
+    /// chart do
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "kube-system", action = ArgAction::Set)]
     exempt_namespaces: Vec<String>,
     /// The name of this replica in the Lease and in Events; without it the host's name
     #[arg(long, env = "POD_NAME")]
     identity: Option<String>,
-    /// Reconcile without an election; only where this is the one replica
+    /// Reconcile without an election; only for a single replica
     #[arg(long)]
     no_leader_election: bool,
     /// How many StatefulSets are reconciled at once
@@ -87,13 +87,13 @@ pub(super) struct Args {
     /// The folder with the files that policies name in metrics.prometheus: certificate authorities, tokens, passwords
     #[arg(long, value_name = "FOLDER", default_value = "/etc/etcd-defrag-webhook/prometheus")]
     prometheus_files: PathBuf,
-    /// Whether each etcd is tried once before its first run, where its policy does not say otherwise (job.preflight)
+    /// Whether each etcd has a preflight before its first run, unless its policy disables it (job.preflight)
     #[arg(long, value_name = "BOOLEAN", default_value_t = true, action = clap::ArgAction::Set)]
     preflight: bool,
-    /// Our own image, as nodes pull it: what Jobs run where a policy says `job.engine: BuiltIn`
+    /// The image of etcd-defrag-webhook, as nodes pull it, for Jobs of policies with `job.engine: BuiltIn`
     #[arg(long, value_name = "IMAGE", env = "OWN_IMAGE")]
     own_image: Option<String>,
-    /// The image of etcd-defrag, for the runs of policies that name none
+    /// The image of etcd-defrag, for the runs of policies without an image
     #[arg(long, value_name = "IMAGE", default_value = engine::IMAGE, value_parser = NonEmptyStringValueParser::new())]
     engine_image: String,
     /// How long connections are still accepted after SIGTERM, as a Go duration
@@ -105,7 +105,7 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// The namespaces that are left alone; an empty argument leaves out none.
+    /// The excluded namespaces; an empty argument excludes none.
     fn exempt(&self) -> Vec<String> {
         self.exempt_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect()
     }
@@ -202,9 +202,9 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
             let kubeconfig = Kubeconfig::read_from(file)?;
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
         }
-        None => {
-            Config::infer().await.context("find a cluster: neither a kubeconfig nor a pod's credentials are there")?
-        }
+        None => Config::infer()
+            .await
+            .context("find a cluster: there is no kubeconfig, and there are no credentials of a pod")?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
@@ -223,7 +223,7 @@ async fn register(client: &Client, url: &str, ca_bundle: Option<String>, exempt_
     while let Err(error) = register().await {
         let reason = format!("{error:#}");
         if said.as_ref() != Some(&reason) {
-            warn!(reason, "the webhooks cannot be registered yet; this is tried again");
+            warn!(reason, "could not register the webhooks yet; this is retried");
             said = Some(reason);
         }
         tokio::time::sleep(REGISTER_AGAIN).await;

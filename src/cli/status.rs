@@ -24,9 +24,9 @@ use crate::defrag::{
     statefulset::StatefulSet,
 };
 
-/// Show the enrolled etcds of a cluster: which policy governs each, its runs, and what is wrong
+/// Show the enrolled etcds of a cluster: the policy that governs each, its runs, and its findings
 ///
-/// The cluster is that of the current kubeconfig. The exit code is 1 where something refuses.
+/// The cluster is that of the current kubeconfig. The exit code is 1 if a finding refuses.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only these StatefulSets
@@ -40,13 +40,13 @@ pub(super) struct Args {
     /// All namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Also show sizes, as the Prometheus at this URL tells them
+    /// Also show sizes, from the Prometheus at this URL
     #[arg(long, value_name = "URL")]
     prometheus: Option<String>,
     /// The certificate authority of an https URL, in PEM
     #[arg(long, value_name = "FILE", requires = "prometheus")]
     prometheus_ca: Option<String>,
-    /// Go on, and print each etcd again when something about it has changed
+    /// Keep running, and print each etcd again when it has changed
     #[arg(short, long)]
     watch: bool,
     /// How to print
@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.watch {
         ensure!(
             matches!(args.output, Format::Text | Format::Wide),
-            "--watch prints a table; leave out -o json and -o yaml, or run the command again and again"
+            "--watch prints a table; remove -o json or -o yaml, or run the command repeatedly"
         );
         return cluster::run(watch(args));
     }
@@ -150,7 +150,7 @@ async fn read(args: &Args, now: Timestamp) -> anyhow::Result<(Option<String>, Ve
     let pause = cluster::pause(&client).await;
     if let Some(pause) = &pause {
         let program = program::called();
-        output::note(&format!("the fleet is paused {}; `{program} resume` ends that", pause.in_words()));
+        output::note(&format!("the fleet is paused {}; `{program} resume` ends the pause", pause.in_words()));
     }
     let around = Around::new(cronjobs.iter().cloned(), &jobs).with_pause(pause);
     let cronjobs: BTreeMap<(String, String), CronJob> = cronjobs

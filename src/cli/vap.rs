@@ -11,11 +11,11 @@ use crate::{
     defrag::policy::{DefragPolicy, Policy},
 };
 
-/// Print a ValidatingAdmissionPolicy with what CEL can check, which holds while the webhook is gone
+/// Print a ValidatingAdmissionPolicy with what CEL can check, for when the webhook is unavailable
 ///
-/// Optional, beside the webhook: the API server itself then refuses settings of a wrong form. Only writes of etcd-defrag.io/
-/// keys are looked at, as by the webhook. With --policy, one for each DefragPolicy with its bounds, locked keys, selectors
-/// and actions; one policy cannot see another there, so policies that overlap all hold.
+/// Optional, in addition to the webhook: the API server itself then refuses settings of a wrong form. Only writes of
+/// etcd-defrag.io/ keys are checked, as by the webhook. With --policy, one for each DefragPolicy with its bounds, locked keys,
+/// selectors and actions; one policy cannot see another there, so all policies that overlap apply.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         add(&Policy::built_in(), None)?;
     }
     if loaded.policies.len() > 1 {
-        output::note("each policy holds wherever it selects: CEL sees neither priorities nor the other policies");
+        output::note("each policy applies wherever it selects: CEL sees neither priorities nor the other policies");
     }
     let exit = loaded.say_findings();
     output::write(&output::objects(args.output, &objects)?)?;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::defrag::engine;
 
-/// The commit that this was built from, where the build was told.
+/// The commit that this was built from, if the build was given one.
 const COMMIT: Option<&str> = option_env!("ETCD_DEFRAG_COMMIT");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -18,7 +18,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) static LONG: LazyLock<String> =
     LazyLock::new(|| format!("{VERSION}\ncommit: {}\nengine: {}", COMMIT.unwrap_or("unknown"), engine::IMAGE));
 
-/// Print the version, the commit and the image of etcd-defrag that runs use where a policy names none
+/// Print the version, the commit and the image of etcd-defrag that runs use if a policy has none
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// How to print

@@ -11,7 +11,7 @@ use crate::runtime::{api_error, clock::Clock, cores::Cores, leadership::Leadersh
 /// How the reconciler runs.
 #[derive(Clone)]
 pub struct Options {
-    /// How many StatefulSets are looked at at once; at least one.
+    /// How many StatefulSets are reconciled at once; at least one.
     pub concurrency: usize,
     /// The only namespace to look at; `None` for all.
     pub namespace: Option<String>,
@@ -23,7 +23,7 @@ pub struct Options {
     pub prometheus_files: PathBuf,
     /// Our own image, for the runs of policies that say `BuiltIn`; where it is not known, what it is called when it is built.
     pub own_image: Option<Arc<str>>,
-    /// The image of etcd-defrag, for the runs of policies that name none; `None` for the newest that is known.
+    /// The image of etcd-defrag, for the runs of policies without an image; `None` for the newest that is known.
     pub engine_image: Option<Arc<str>>,
     /// Where assessments are made.
     pub cores: Cores,
@@ -38,11 +38,11 @@ pub struct Options {
 pub(super) enum Error {
     #[error("{}", api_error::describe(.0))]
     Kube(#[from] kube::Error),
-    #[error("a patch could not be made: {0}")]
+    #[error("could not compute a patch: {0}")]
     Patch(#[source] serde_json::Error),
-    #[error("another replica leads")]
+    #[error("another replica is the leader")]
     NotLeading,
-    #[error("no end after {0:?}")]
+    #[error("not finished after {0:?}")]
     TimedOut(Duration),
     #[error("the assessment ended unexpectedly, which is a bug: {0}")]
     NotAssessed(#[source] JoinError),

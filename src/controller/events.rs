@@ -52,7 +52,7 @@ impl Event {
 pub(super) async fn publish(context: &Context, regarding: &StatefulSet, event: Event) {
     match write(context, regarding, event).await {
         Err(Error::Kube(kube::Error::Api(status))) if status.is_already_exists() => {}
-        Err(error) => debug!(%error, "an Event could not be written"),
+        Err(error) => debug!(%error, "could not write an Event"),
         Ok(()) => {}
     }
 }
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_note_is_one_line_whatever_is_quoted_in_it() {
-        let note = cut("The engine ended with 1 and these words: x\n\u{1b}[2J\u{9b}H\u{202e}y");
-        assert_eq!(note, r"The engine ended with 1 and these words: x\n\u{1b}[2J\u{9b}H\u{202e}y");
+        let note = cut("The engine ended with 1 and this message: x\n\u{1b}[2J\u{9b}H\u{202e}y");
+        assert_eq!(note, r"The engine ended with 1 and this message: x\n\u{1b}[2J\u{9b}H\u{202e}y");
     }
 }

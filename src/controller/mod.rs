@@ -43,10 +43,10 @@ use self::{
 };
 use crate::runtime::leadership::{self, Leadership};
 
-/// Runs the reconciler until `shutdown` is cancelled: stands for election where there is one,
-/// and while leading keeps every CronJob as it should be. A changed policy is taken up when it has settled.
+/// Runs the reconciler until `shutdown` is cancelled: takes part in the election, if there is one, and as the leader
+/// keeps every CronJob in its desired state. A changed policy takes effect when it has settled.
 ///
-/// At the end looks under way are waited for, and the Lease is given back after the last write.
+/// At the end, reconciliations in progress are completed, and the Lease is released after the last write.
 pub async fn run(
     client: Client,
     mut snapshots: PolicySnapshots,
@@ -100,13 +100,15 @@ pub async fn run(
         metrics.etcds.clear();
         match end {
             leading::End::Shutdown => break,
-            leading::End::LeadershipLost => warn!("the reconciler stops, because another replica may lead by now"),
+            leading::End::LeadershipLost => {
+                warn!("the reconciler stops, because another replica may be the leader now")
+            }
         }
     }
     drop(work);
     if let Some(election) = election
         && let Err(error) = election.await
     {
-        warn!(%error, "the election ended badly");
+        warn!(%error, "the election failed");
     }
 }

@@ -44,11 +44,11 @@ pub(super) fn watch(client: &Client, namespace: &str) -> Watch {
     by_name(Api::<ConfigMap>::namespaced(client.clone(), namespace), NAME).boxed()
 }
 
-/// What the watch has told.
+/// The state from the watch.
 #[derive(Default)]
 pub(super) struct Told {
     map: One<ConfigMap>,
-    /// Why it cannot be told whether there is one.
+    /// Why it is not known whether there is one.
     forbidden: bool,
 }
 
@@ -83,7 +83,7 @@ impl Told {
                 unknown = Some(Pause::unknown(&status.message));
             }
             Err(failure) => {
-                warn!(reason = why(&failure), "the watch of the ConfigMap {NAME} was interrupted and goes on");
+                warn!(reason = why(&failure), "the watch of the ConfigMap {NAME} was interrupted and continues");
                 return false;
             }
         }
@@ -98,7 +98,7 @@ impl Told {
         match &pause {
             Some(pause) if self.forbidden => error!("the fleet is paused {}", pause.in_words()),
             Some(pause) => warn!("the fleet is paused {}", pause.in_words()),
-            None if before.is_some() => info!("the fleet is not paused any more"),
+            None if before.is_some() => info!("the fleet is no longer paused"),
             None => {}
         }
         metrics.paused_since.set(pause.as_ref().map_or(0, |pause| pause.since.unwrap_or(now).as_second()));
@@ -124,7 +124,7 @@ mod tests {
         Err(watcher::Error::InitialListFailed(kube::Error::Api(status.boxed())))
     }
 
-    /// What is known and told after these events: whether it is known, the reason, and the metric.
+    /// What is known and reported after these events: whether it is known, the reason, and the metric.
     fn after(events: Vec<watcher::Result<Event<ConfigMap>>>) -> (bool, Option<String>, i64) {
         let (mut told, switch, metrics) = (Told::default(), Switch::default(), ReconcileMetrics::default());
         let now = Timestamp::from_second(7).unwrap();
@@ -151,7 +151,7 @@ mod tests {
     fn what_cannot_be_read_counts_as_a_pause_and_what_was_known_stays() {
         let (known, reason, since) = after(vec![refused(403)]);
         assert!(known && since == 7);
-        insta::assert_snapshot!(reason.unwrap(), @"the ConfigMap etcd-defrag-webhook-pause cannot be read, so it counts as there: you may not");
+        insta::assert_snapshot!(reason.unwrap(), @"the ConfigMap etcd-defrag-webhook-pause cannot be read, so the fleet counts as paused: you may not");
         assert_eq!(after(vec![refused(500)]), (false, None, 0), "an API server in trouble is asked again");
         let given = vec![refused(403), Ok(Event::Init), Ok(Event::InitDone)];
         assert_eq!(after(given), (true, None, 0), "the right was given");

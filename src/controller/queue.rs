@@ -1,6 +1,6 @@
-//! Which StatefulSets are to be looked at, and when: each at most once at a time, each with a back-off of its own.
+//! Which StatefulSets are reconciled, and when: each at most once at a time, each with its own back-off.
 //!
-//! A plain data structure: the time is passed in, so that its promises can be tested without waiting.
+//! A plain data structure: the time is passed in, so that its guarantees can be tested without waiting.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -21,7 +21,7 @@ pub(super) const LONGEST_PAUSE_UNREACHABLE: Duration = Duration::from_secs(5);
 /// The longest pause after answers that this object gets and others do not.
 pub(super) const LONGEST_PAUSE_REFUSED: Duration = Duration::from_mins(5);
 
-/// What becomes of an object that was looked at.
+/// The result of a reconciliation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Nothing until something changes.
@@ -84,7 +84,8 @@ impl Queue {
         Some(key)
     }
 
-    /// Has an object count as running without a look at it, unless it is being looked at or waits for that, until [`Self::release`].
+    /// Marks an object as running without a reconciliation, unless one is in progress or waiting, until
+    /// [`Self::release`].
     pub(super) fn reserve(&mut self, key: &ObjectKey) -> bool {
         let object = self.objects.entry(key.clone()).or_default();
         let free = !object.running && !object.queued;
@@ -92,7 +93,7 @@ impl Queue {
         free
     }
 
-    /// Takes an object back that was reserved. A change that came meanwhile has it looked at.
+    /// Releases an object that was reserved. If it changed meanwhile, it is reconciled.
     pub(super) fn release(&mut self, key: &ObjectKey) {
         let Some(object) = self.objects.get_mut(key) else { return };
         object.running = false;
@@ -103,7 +104,7 @@ impl Queue {
         }
     }
 
-    /// Whether nobody waits for a look, timers apart.
+    /// Whether no reconciliation is waiting, except for timers.
     pub(super) fn is_idle(&self) -> bool {
         self.ready.is_empty()
     }

@@ -1,10 +1,10 @@
 //! The budget of an assessment: how much of one StatefulSet is read.
 //!
-//! Counted is what there is to read, never the time, so that webhook, reconciler and command line come to the same under
-//! any load. Whatever is read is read in a time that is linear in it, but for a logarithm (`tests/growth`), so an object
-//! within the budget is judged within 20 ms of a core, and of one beyond it nothing is read but its size (`make
-//! bench-judge`). Two parts are bounded where they are read: the members among `endpoints`
-//! ([`MAX_MEMBERS`](super::etcd::MAX_MEMBERS)), and the regions that the judgement of a rule looks at
+//! The budget counts what there is to read, never the time, so that webhook, reconciler and command line have the same
+//! result under any load. Reading takes a time that is linear in the size, except for a logarithm (`tests/growth`), so
+//! an object within the budget is assessed within 20 ms of a core, and of a larger one only the size is read (`make
+//! bench-judge`). Two parts have their own bounds: the members among `endpoints`
+//! ([`MAX_MEMBERS`](super::etcd::MAX_MEMBERS)), and the regions that the analysis of a rule visits
 //! ([`analyse`](super::rule::analyse)).
 
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ pub struct Excess {
 }
 
 impl Excess {
-    /// What there is too much of, where that can be told without reading it.
+    /// What exceeds the budget, if that is known without reading it.
     #[must_use]
     pub fn of(object: &StatefulSet) -> Option<Self> {
         size(object).into_iter().find_map(|(counted, found)| Self::over(counted, found))
@@ -100,13 +100,11 @@ impl Excess {
             Counted::Bytes => (
                 "spec.template",
                 "bytes",
-                "Move scripts and long lists out of the pod template into a ConfigMap, and take out what etcd does not need",
+                "Move scripts and long lists out of the pod template into a ConfigMap, and remove what etcd does not need",
             ),
-            Counted::Items => (
-                "spec.template.spec",
-                "items",
-                "Take out what etcd does not need, or mount one volume in place of many",
-            ),
+            Counted::Items => {
+                ("spec.template.spec", "items", "Remove what etcd does not need, or mount one volume in place of many")
+            }
             Counted::Containers => (
                 "spec.template.spec.containers",
                 "containers",
@@ -120,17 +118,17 @@ impl Excess {
         Finding::new(
             Code::TooMuchToRead,
             field,
-            format!("{} {what}, at most {most} are read; nothing of it is judged", self.found),
+            format!("{} {what}, at most {most} are read; nothing of it is assessed", self.found),
             format!(
-                "The StatefulSet {}. No etcd needs so much, and reading it would hold up the judgement of all others, so \
-                 nothing of it is read and no setting of it is accepted; what was in force before stays. {cure}.",
+                "The StatefulSet {}. No etcd needs so much, and reading it would delay the assessment of all others, so \
+                 nothing of it is read and no setting of it is accepted; what was in force before stays in force. {cure}.",
                 self.sentence()
             ),
         )
     }
 }
 
-/// How much there is to read in an object, as far as that can be told without reading it.
+/// How much there is to read in an object, as far as that is known without reading it.
 #[must_use]
 pub fn size(object: &StatefulSet) -> [(Counted, usize); 4] {
     let StatefulSet { metadata, spec } = object;

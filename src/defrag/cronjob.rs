@@ -1,4 +1,4 @@
-//! From a sound plan to the CronJob that carries it out.
+//! Builds the CronJob of a plan that is free of errors.
 //!
 //! Every field that the API server would default is written out, so that a live CronJob equals the built one exactly
 //! when nobody has changed it.

@@ -1,8 +1,8 @@
-//! What the mutating webhook fills in: values that the policy gives, as visible annotations.
+//! The values that the mutating webhook fills in: those of the policy, as visible annotations.
 //!
-//! The keys that it filled in stand in the `defaulted` annotation. Such a key follows the policy; a key that a person
-//! sets leaves the list and is theirs; a key that a person removes is filled in again. The label stands there too, as
-//! `enabled`, where a policy that enrols all put it there.
+//! The `defaulted` annotation lists the keys that it filled in. Such a key follows the policy; a key that a person sets
+//! is removed from the list and not changed any more; a key that a person removes is filled in again. The list also
+//! contains the label, as `enabled`, if a policy that enrols all etcds added it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use super::{
     statefulset::StatefulSet,
 };
 
-/// A change to one annotation of ours.
+/// A change to one of our annotations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The whole annotation key, prefix included.
@@ -24,8 +24,8 @@ pub struct Change {
     pub value: Option<String>,
 }
 
-/// The changes that make `object` carry what the policy gives. Empty when there is nothing to change; `old` is the
-/// object before an update and tells a value that a person changed from one that only follows the policy.
+/// The changes that give `object` the values of the policy. Empty when there is nothing to change; `old` is the object
+/// before an update and distinguishes a value that a person changed from one that only follows the policy.
 #[must_use]
 pub fn changes(object: &StatefulSet, old: Option<&StatefulSet>, policy: &Policy) -> Vec<Change> {
     if Enrollment::of(object, policy) != Enrollment::Enrolled {
@@ -78,7 +78,7 @@ pub fn changed(object: &StatefulSet, changes: &[Change]) -> StatefulSet {
     object
 }
 
-/// Whether the label is the policy's: it is to be filled in, or was and nobody changed it.
+/// Whether the label is the policy's: it is to be filled in, or was filled in and not changed since.
 fn follows(object: &StatefulSet, policy: &Policy) -> bool {
     let by_policy = || policy.enrollment == EnrollmentMode::All && etcd::evidence(object).runs_etcd();
     match object.label(ENABLED) {
@@ -88,8 +88,7 @@ fn follows(object: &StatefulSet, policy: &Policy) -> bool {
     }
 }
 
-/// Whether only a policy enrols the object, and nothing else of ours is on it: every key of ours is filled in. Whoever wrote it
-/// asked for nothing.
+/// Whether only a policy enrols the object, and all of our keys on it were filled in: its author requested nothing.
 #[must_use]
 pub fn is_enrolled_by_policy_only(object: &StatefulSet, policy: &Policy) -> bool {
     let mut labels = object.metadata.labels.iter().flatten().map(|(key, _)| key);

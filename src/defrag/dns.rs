@@ -32,7 +32,7 @@ pub fn is_object_name(value: &str) -> bool {
         && value.split('.').all(|label| !label.is_empty() && label.chars().all(in_label) && !ends(label))
 }
 
-/// A label of a host in a URL that an etcd was given: whoever runs it may write capitals, and it runs all the same.
+/// A label of a host in the URL of an etcd: capitals are allowed, since etcd accepts them.
 #[must_use]
 pub fn is_host_label(label: &str) -> bool {
     !label.is_empty() && label.len() <= 63 && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')

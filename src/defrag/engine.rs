@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// What runs where nobody chooses knows all flags, and shows its version.
+    /// The default engine supports all flags, and shows its version.
     #[test]
     fn the_image_of_this_release_is_a_version_that_knows_every_flag() {
         assert_eq!(judge_image(IMAGE, "spec.job.image"), None);

@@ -36,7 +36,7 @@ pub struct Facts {
     /// User name and password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<UsernameSecret>,
-    /// Whether no run compacts where nobody says so: etcd or a kube-apiserver does it, or this version can lose revisions by it.
+    /// Whether no run compacts by default: etcd or a kube-apiserver does it, or this version can lose revisions by it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not", rename = "compactsItself")]
     pub no_compaction: bool,
 }

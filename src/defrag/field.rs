@@ -1,4 +1,4 @@
-//! Where in an object something stands: a [`Field`], which becomes text only where it is shown.
+//! A place in an object: a [`Field`], which becomes text only when it is shown.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,7 +11,7 @@ use super::{
 
 /// A place in a StatefulSet or in a DefragPolicy.
 ///
-/// Code tells places apart by the variant. The text is for people and for reports, and nothing reads it back.
+/// Code distinguishes places by the variant. The text is for people and for reports, and is never parsed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
     /// A label under our prefix, whether there is such a label or not, by its full name.
@@ -32,13 +32,13 @@ impl Field {
 }
 
 impl Key {
-    /// Where this annotation stands in an object.
+    /// The place of this annotation in an object.
     #[must_use]
     pub const fn field(self) -> Field {
         Field::Annotation(self)
     }
 
-    /// Where the value of this key stands in a policy.
+    /// The place of the value of this key in a policy.
     #[must_use]
     pub const fn default_field(self) -> Field {
         Field::Default(self)

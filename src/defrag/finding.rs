@@ -47,7 +47,7 @@ macro_rules! codes {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// The page for people: what was found, why it hurts, how to fix it, an example. Markdown.
+            /// The page for people: what was found, why it matters, how to fix it, an example. Markdown.
             #[must_use]
             pub const fn page(self) -> &'static str {
                 match self { $(Self::$variant => include_str!(concat!("../../docs/findings/", $name, ".md")),)+ }
@@ -71,7 +71,7 @@ codes! {
     BooleanInvalid = "boolean-invalid", Deny;
     /// A duration that Go would not parse, or that is out of range.
     DurationInvalid = "duration-invalid", Deny;
-    /// A text setting that no Kubernetes name, port or domain can be.
+    /// A text setting that is not a valid Kubernetes name, port or domain.
     ValueInvalid = "value-invalid", Deny;
     /// A Secret reference that is not of the documented form.
     SecretReferenceInvalid = "secret-reference-invalid", Deny;
@@ -95,7 +95,7 @@ codes! {
     ScheduleRepeatedByDst = "schedule-repeated-by-dst", Warn;
     /// A schedule that leaves more than a month between two runs.
     ScheduleRarelyFires = "schedule-rarely-fires", Warn;
-    /// A schedule without a time zone where the hours that the policy allows have one.
+    /// A schedule without a time zone, although the hours that the policy allows have one.
     TimeZoneUnset = "time-zone-unset", Warn;
     /// A time zone that Kubernetes would refuse.
     TimeZoneInvalid = "time-zone-invalid", Deny;
@@ -137,11 +137,11 @@ codes! {
     SecondEtcd = "second-etcd", Warn;
     /// The client endpoints cannot be discovered.
     EndpointsUnknown = "endpoints-unknown", Deny;
-    /// The `endpoints` annotation is at odds with what is in view.
+    /// The `endpoints` annotation contradicts what is visible.
     EndpointsMismatch = "endpoints-mismatch", Deny;
     /// The `endpoints` annotation names fewer members than there are.
     MembersLeftOut = "members-left-out", Deny;
-    /// The quota cannot be seen in the pod template.
+    /// The quota is not visible in the pod template.
     QuotaUnknown = "quota-unknown", Deny;
     /// A quota that is not a positive number of bytes.
     QuotaInvalid = "quota-invalid", Deny;
@@ -149,11 +149,11 @@ codes! {
     QuotaMismatch = "quota-mismatch", Deny;
     /// A quota above etcd's suggested maximum.
     QuotaAboveSuggested = "quota-above-suggested", Warn;
-    /// The etcd asks for TLS and the Secrets for it cannot be discovered.
+    /// The etcd requires TLS and the Secrets for it cannot be discovered.
     TlsSecretUnknown = "tls-secret-unknown", Deny;
-    /// The etcd asks clients to log in and no Secret with a user name and password is named.
+    /// The etcd requires clients to log in and no Secret with a user name and password is named.
     CredentialsUnknown = "credentials-unknown", Deny;
-    /// A Secret chosen by a convention, a name or a client in the pod, and not by what etcd itself is given.
+    /// A Secret chosen by a convention, a name or a client in the pod, and not by the options of etcd itself.
     TlsSecretAssumed = "tls-secret-assumed", Warn;
     /// The data volume is smaller than the quota.
     VolumeTooSmall = "volume-too-small", Deny;
@@ -167,7 +167,7 @@ codes! {
     EndpointsAssumed = "endpoints-assumed", Warn;
     /// No headless Service gives the members the names that runs use.
     MembersUnresolved = "members-unresolved", Warn;
-    /// Compaction on every run although somebody compacts already.
+    /// Compaction on every run although something compacts already.
     CompactionRedundant = "compaction-redundant", Warn;
     /// Whether anybody compacts etcd is not known for sure, or its auto-compaction never drops anything.
     AutoCompactionDoubtful = "auto-compaction-doubtful", Warn;
@@ -183,11 +183,11 @@ codes! {
     TooManyMembers = "too-many-members", Deny;
     /// Something else defragments this etcd too.
     RivalDefragmenter = "rival-defragmenter", Warn;
-    /// A CronJob of the expected name belongs to somebody else.
+    /// A CronJob of the expected name has another owner.
     CronJobForeign = "cronjob-foreign", Warn;
     /// Neither the settings, nor the defaults of the policy, nor the built-in ones are acceptable.
     NothingInForce = "nothing-in-force", Deny;
-    /// An annotation that the policy allows nobody to set.
+    /// An annotation that the policy locks.
     KeyLocked = "key-locked", Deny;
     /// A wait between two members that is shorter than the policy allows.
     WaitTooShort = "wait-too-short", Deny;
@@ -199,21 +199,21 @@ codes! {
     QuotaUsageOutOfRange = "quota-usage-out-of-range", Deny;
     /// A rule or threshold that fires with less to reclaim than the policy allows.
     FreeBelowMinimum = "free-below-minimum", Deny;
-    /// An etcd that opts out where the policy enrols all.
+    /// An etcd that opts out although the policy enrols all.
     OptOutRefused = "opt-out-refused", Deny;
     /// A Secret or an address of the runs, chosen by a write of the status alone.
     AccessThroughStatus = "access-through-status", Deny;
-    /// A StatefulSet that holds more than is read.
+    /// A StatefulSet with more than is read.
     TooMuchToRead = "too-much-to-read", Deny;
-    /// An enrolled etcd in a namespace that is left alone.
+    /// An enrolled etcd in an excluded namespace.
     NamespaceLeftOut = "namespace-left-out", Warn;
     /// The labels of a namespace are not in the input, and a policy selects by them.
     NamespaceLabelsUnknown = "namespace-labels-unknown", Warn;
-    /// A label or annotation of ours where nobody reads it.
+    /// One of our labels or annotations in a place where it is not read.
     SettingUnread = "setting-unread", Warn;
     /// A StatefulSet that is among the manifests twice.
     StatefulSetTwice = "statefulset-twice", Warn;
-    /// An etcd without the label, judged as if it had it.
+    /// An etcd without the label, assessed as if it had it.
     NotEnrolled = "not-enrolled", Warn;
     /// The image of a policy's runs is too old for one of their flags.
     EngineTooOld = "engine-too-old", Deny;
@@ -277,14 +277,14 @@ impl Serialize for Code {
     }
 }
 
-/// One thing that is wrong or risky, in words that a person can act on without reading documentation.
+/// One error or risk, with a message that a person can act on without reading documentation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The kind of finding.
     pub code: Code,
     /// Whether it refuses.
     pub severity: Severity,
-    /// Where in the object it stands.
+    /// Its place in the object.
     pub field: Field,
     /// What was found, why it matters and what to write instead, in full sentences.
     pub message: String,
@@ -296,8 +296,8 @@ pub struct Finding {
 impl Finding {
     /// A finding of `code` with the severity of the built-in policy.
     ///
-    /// `brief` is the message in a few words; it is cut to fit behind the code (see [`WARNING_LIMIT`]). Control characters
-    /// are escaped, so that nothing in an object breaks a line of a log or speaks to a terminal.
+    /// `brief` is the message in a few words; it is shortened to fit after the code (see [`WARNING_LIMIT`]). Control
+    /// characters are escaped, so that nothing in an object breaks a line of a log or controls a terminal.
     pub fn new(code: Code, field: impl Into<Field>, brief: impl AsRef<str>, message: impl Into<String>) -> Self {
         Self {
             code,

@@ -1,13 +1,13 @@
 //! The names of our labels and annotations.
 
-/// The prefix of every label and annotation of ours.
+/// The prefix of all our labels and annotations.
 pub const PREFIX: &str = "etcd-defrag.io/";
 
 /// The label that enrols a StatefulSet, prefix included.
 pub const ENABLED: &str = "etcd-defrag.io/enabled";
 
-/// What stands behind our prefix, in whatever letters that is written. Kubernetes takes an annotation whose prefix has capital
-/// letters, and for it that is another annotation.
+/// The part after our prefix, in any letter case. Kubernetes accepts an annotation whose prefix has capital letters, as
+/// another annotation.
 #[must_use]
 pub fn name_of(key: &str) -> Option<&str> {
     let (prefix, name) = key.split_at_checked(PREFIX.len())?;
@@ -22,8 +22,8 @@ pub fn is_near_enabled(name: &str) -> bool {
     name.len() <= NAME.len() + FARTHEST && strsim::damerau_levenshtein(&name.to_lowercase(), NAME) <= FARTHEST
 }
 
-/// The key of ours, prefix included, that a key under another prefix or under none was most likely meant as: the empty text for our
-/// prefix without a name. Its name has to be that of a key, since others may have prefixes like ours.
+/// Our key, prefix included, that a key under another prefix or under none was most likely meant as: the empty text for
+/// our prefix without a name. Its name has to be that of a key, since others may have prefixes like ours.
 #[must_use]
 pub fn meant(key: &str) -> Option<&'static str> {
     /// No key that is meant as one of ours is longer, in characters.
@@ -139,7 +139,7 @@ keys! {
 }
 
 impl Key {
-    /// The keys that say when to defragment; a value for one of them stands against the defaults of all.
+    /// The keys that say when to defragment; a value for one of them replaces the defaults of all.
     pub const TRIGGERS: &'static [Self] = &[Self::Rule, Self::QuotaUsageAbove, Self::FreeAbove, Self::FreeShareAbove];
 
     /// The keys among them that a rule is made of.
@@ -188,7 +188,7 @@ impl Key {
         self.annotation().strip_prefix(PREFIX).unwrap_or_default()
     }
 
-    /// The name of the field that stands for this key in the defaults of a policy: `time-zone` is `timeZone`.
+    /// The name of the field for this key in the defaults of a policy: `time-zone` is `timeZone`.
     #[must_use]
     pub fn defaults_field(self) -> String {
         let mut upper = false;

@@ -1,8 +1,8 @@
-//! Why the container of a Job does not start: read from the status of its pod and from Events, in words that say what is
+//! Why the container of a Job does not start: read from the status of its pod and from Events; the message says what is
 //! missing and what to do.
 //!
-//! What stands there was written by the kubelet, the scheduler, admission webhooks and registries: it is quoted in one line of
-//! bounded length.
+//! The texts there come from the kubelet, the scheduler, admission webhooks and registries: they are quoted in one line
+//! of bounded length.
 
 use serde::Deserialize;
 
@@ -101,7 +101,7 @@ pub fn of_pod(status: &serde_json::Value) -> PodState {
         Some(condition) => PodState::Stuck(stuck(
             "Unschedulable",
             &condition.message,
-            "no node takes its pod",
+            "no node accepts its pod",
             "Check job.nodeSelector, tolerations, affinity and resources of the policy against the nodes.",
         )),
         None => PodState::Waiting,
@@ -183,19 +183,19 @@ pub fn of_job_events(said: &[Said]) -> Option<NotStarted> {
         (
             "ResourceQuota",
             "the ResourceQuota of the namespace has no room for its pod",
-            "Raise the quota, or lower job.resources of the policy; a quota on limits asks for job.resources.limits.",
+            "Raise the quota, or lower job.resources of the policy; a quota on limits requires job.resources.limits.",
         )
     } else if has(&["violates PodSecurity"]) {
         (
             "PodSecurity",
             "the Pod Security level of the namespace forbids its pod",
-            "The pod keeps to \"restricted\" unless something in the cluster changes it: look at what mutates pods.",
+            "The pod keeps to \"restricted\" unless something in the cluster changes it: check what mutates pods.",
         )
     } else if has(&["admission webhook", "ValidatingAdmissionPolicy", "failed calling webhook"]) {
         (
             "Admission",
             "an admission policy of the cluster refuses its pod",
-            "Change job of the policy as the refusal asks, or exempt the pods with the label app.kubernetes.io/name=etcd-defrag.",
+            "Change job of the policy as the refusal says, or exempt the pods with the label app.kubernetes.io/name=etcd-defrag.",
         )
     } else if has(&["usage per Container is", "usage per Pod is", "limit to request ratio"]) {
         (

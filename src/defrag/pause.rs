@@ -1,7 +1,7 @@
-//! The switch for the whole fleet: a ConfigMap that keeps every run from starting for as long as it is there.
+//! The switch for the whole fleet: no run starts while a ConfigMap exists.
 //!
-//! That it is there is all that counts. What is in it tells people who paused and why, and cannot make a pause none: no text, an
-//! empty one, or one of another form.
+//! Only its existence counts. Its content says who paused and why, and cannot undo a pause: it may be missing, empty,
+//! or of another form.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -21,7 +21,7 @@ const LONGEST: usize = 256;
 /// Why nothing runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// Since when, by the clock of the API server; `None` where nobody knows.
+    /// Since when, by the clock of the API server; `None` if it is not known.
     pub since: Option<Timestamp>,
     /// Who paused, as he or his tool says.
     pub by: Option<String>,
@@ -41,14 +41,15 @@ impl Pause {
         Self { since, by: text(BY), reason: text(REASON) }
     }
 
-    /// Where nobody can say whether there is one: a fleet that somebody paused must not run because a right is missing.
+    /// The pause that is assumed if the ConfigMap cannot be read: a fleet that somebody paused must not run because a
+    /// right is missing.
     #[must_use]
     pub fn unknown(why: &str) -> Self {
-        let reason = format!("the ConfigMap {NAME} cannot be read, so it counts as there: {why}");
+        let reason = format!("the ConfigMap {NAME} cannot be read, so the fleet counts as paused: {why}");
         Self { since: None, by: None, reason: Some(shorten(&reason, LONGEST)) }
     }
 
-    /// What is noted on each CronJob. It changes with the pause, and not with what is said of it.
+    /// The mark on each CronJob. It changes with the pause, and not with its description.
     #[must_use]
     pub fn mark(&self) -> String {
         self.since.map_or_else(|| "true".to_owned(), |since| since.to_string())

@@ -12,8 +12,8 @@ pub const GIB: u64 = 1 << 30;
 /// The largest quantity that Kubernetes and etcd can hold: both count bytes in a signed 64-bit integer.
 const MAX: u128 = i64::MAX as u128;
 
-/// Digits of a fraction that take part in the arithmetic; whatever stands behind them only rounds up. Kubernetes itself
-/// keeps nine.
+/// Digits of a fraction that take part in the arithmetic; the digits after them only round up. Kubernetes itself keeps
+/// nine.
 const FRACTION_DIGITS: usize = 18;
 
 /// Why a text is no amount of bytes; reads on from the quoted text.
@@ -38,7 +38,7 @@ pub enum QuantityError {
     TooLarge,
 }
 
-/// The bytes that a Kubernetes quantity stands for, a fraction of a byte rounded up as Kubernetes does.
+/// The bytes of a Kubernetes quantity, a fraction of a byte rounded up as Kubernetes does.
 ///
 /// # Errors
 ///

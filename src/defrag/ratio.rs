@@ -42,10 +42,10 @@ impl RatioError {
     }
 }
 
-/// What stands in front of a proposal that is only one of many.
+/// The text before a proposal that is only one of many.
 const EXAMPLE: &str = "for example ";
 
-/// The ratio as it can be written: as a percentage where that stands for the same number, else as a fraction.
+/// The ratio as it can be written: as a percentage if that is the same number, otherwise as a fraction.
 #[must_use]
 pub fn exact(ratio: f64) -> String {
     let percent = percent(ratio);

@@ -1,7 +1,7 @@
-//! A run that surely touched no member is started once more, at least ten minutes later; any other is not.
+//! The retry of a run that certainly changed no member, at least ten minutes later. No other run is retried.
 //!
-//! What becomes of it is part of [`LastRun`](super::cronjob::last_run::LastRun), as [`Retry`], so that whoever leads next knows it,
-//! and so that the end of any later run takes its place.
+//! The state is part of [`LastRun`](super::cronjob::last_run::LastRun), as [`Retry`], so that the next leader knows it,
+//! and so that the end of any later run replaces it.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,7 +12,7 @@ use super::{
     schedule::{TimeZone, Window, any_open},
 };
 
-/// So long after its end a run is started once more, at the earliest.
+/// So long after its end a run is retried, at the earliest.
 pub const PAUSE: SignedDuration = SignedDuration::from_mins(10);
 /// So much later it is not started any more.
 pub const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -62,7 +62,7 @@ pub fn touched_nothing(known: &Evidence<'_>) -> bool {
     }
 }
 
-/// Whether a run is started once more now.
+/// Whether a run is retried now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
     /// Now, where nothing else speaks against it.
@@ -75,7 +75,7 @@ pub enum When {
     Never,
 }
 
-/// When a run is started once more, by what stands on its CronJob. `next` is the next scheduled one.
+/// When a run is retried, by the record on its CronJob. `next` is the next scheduled one.
 #[must_use]
 pub fn when(
     retry: Option<&Retry>,
@@ -143,7 +143,7 @@ mod tests {
         assert!(!touched_nothing(&Evidence { result: Some(&left_out), pods: Pods::Started, ..GONE }));
     }
 
-    /// The engine etcd-defrag tells nothing: only a container that never started touched nothing.
+    /// The engine etcd-defrag reports nothing: only a container that never started changed nothing.
     #[test]
     fn without_a_result_only_a_container_that_never_started_touched_nothing() {
         let with = |pods, no_pod_ever, waiting: Option<i64>| {

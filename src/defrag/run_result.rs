@@ -1,8 +1,8 @@
-//! What a run of our own runner did, as it writes it into the termination message of its container and as whoever reads
-//! the Pod finds it there: JSON of at most [`LIMIT`] bytes.
+//! The result of a run of our own runner, as it is written to the termination message of its container and read from
+//! its Pod: JSON of at most [`LIMIT`] bytes.
 //!
-//! The message is text of others: whoever may write the status of a Pod, or runs another image under our arguments, says
-//! what stands there. It is read within bounds, and each text in it is one line of printable characters afterwards.
+//! The message is external text: anybody who may write the status of a Pod, or runs another image with our arguments,
+//! can write it. It is read within bounds, and each text in it is converted to one line of printable characters.
 
 use std::fmt;
 
@@ -36,7 +36,7 @@ pub enum Outcome {
     Done,
     /// The rule asked for no member.
     NothingToDo,
-    /// The cluster did not become healthy in time, or the run was told to end: it may be tried again.
+    /// The cluster did not become healthy in time, or the run was stopped: it may be retried.
     Deferred,
     /// Something is wrong that another try does not cure by itself.
     Failed,
@@ -67,7 +67,7 @@ pub enum Did {
     Failed,
     /// The run did not come to it.
     NotTouched,
-    /// A dry run looked at it; any other would have defragmented it.
+    /// A dry run checked it; any other would have defragmented it.
     Checked,
 }
 
@@ -92,13 +92,13 @@ pub struct Member {
     /// Its quota as the server says it, in bytes; 0 where it does not (before etcd 3.6, and where none is set in early 3.6).
     #[serde(default)]
     pub quota: u64,
-    /// How long its defragmentation took, in seconds: so long it answered nobody.
+    /// How long its defragmentation took, in seconds: it was blocked for that long.
     #[serde(default)]
     pub seconds: f64,
     /// Whether it led the cluster when its turn came, or, where its turn did not come, at the start.
     #[serde(default)]
     pub leader: bool,
-    /// What else is to be said of it; empty where there is nothing.
+    /// A note; empty if there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
@@ -123,7 +123,7 @@ impl Member {
         self.seconds = seconds(self.seconds);
     }
 
-    /// What is left out first where there is no room: a member to which nothing happened.
+    /// What is omitted first if there is no room: a member that was not changed.
     const fn weight(&self) -> u8 {
         match self.did {
             Did::NotTouched => 0,
@@ -175,7 +175,7 @@ pub struct RunResult {
     /// What there was no room for.
     #[serde(default, skip_serializing_if = "LeftOut::is_none")]
     pub left_out: LeftOut,
-    /// How many members the cluster has; 0 where nobody said.
+    /// How many members the cluster has; 0 if it is not known.
     #[serde(default)]
     pub members_total: u32,
     /// How long the run took, in seconds.
@@ -202,7 +202,7 @@ pub enum ReadError {
     #[error("the termination message has {0} bytes, and a result has at most {LIMIT}")]
     TooLong(usize),
     /// No JSON, or not that of a result.
-    #[error("the termination message is no result of a run: {0}")]
+    #[error("the termination message is not a result of a run: {0}")]
     Form(String),
     /// A version that is not known here.
     #[error("the result of the run has version {0}, and this program reads version {VERSION}")]
@@ -245,8 +245,8 @@ impl RunResult {
         Ok(result)
     }
 
-    /// The result as JSON in at most [`LIMIT`] bytes. Where it would be longer, notes are cut first, and then members are left
-    /// out, those first to which nothing happened; [`LeftOut`] counts them.
+    /// The result as JSON in at most [`LIMIT`] bytes. If it would be longer, notes are shortened first, and then
+    /// members are omitted, first those that were not changed; [`LeftOut`] counts them.
     #[must_use]
     pub fn write(&self) -> String {
         let mut cut = self.clone();
@@ -302,13 +302,13 @@ impl RunResult {
         here.saturating_add(usize::try_from(self.left_out.defragmented).unwrap_or(usize::MAX))
     }
 
-    /// How many seconds members answered nobody, in all: the sum of what each defragmentation took.
+    /// How many seconds members were blocked, in all: the sum of what each defragmentation took.
     #[must_use]
     pub fn seconds_blocked(&self) -> f64 {
         self.members.iter().filter(|member| member.touched()).map(|member| member.seconds).sum()
     }
 
-    /// The members that the cluster has, as far as anyone said.
+    /// The members that the cluster has, as far as is known.
     fn total(&self) -> usize {
         let said = usize::try_from(self.members_total).unwrap_or(usize::MAX);
         let left_out = usize::try_from(self.left_out.members).unwrap_or(usize::MAX);
@@ -327,10 +327,10 @@ impl fmt::Display for RunResult {
             Outcome::NothingToDo => write!(f, "nothing to do for {total} {members}")?,
             Outcome::Checked => write!(f, "{total} {members} checked, nothing changed")?,
             Outcome::Deferred if self.no_member_was_touched() => {
-                f.write_str("deferred before any member was touched")?;
+                f.write_str("deferred before any member was changed")?;
             }
             Outcome::Deferred => write!(f, "deferred after {done} of {total} {members}")?,
-            Outcome::Failed if self.no_member_was_touched() => f.write_str("failed before any member was touched")?,
+            Outcome::Failed if self.no_member_was_touched() => f.write_str("failed before any member was changed")?,
             Outcome::Failed => write!(f, "failed after {done} of {total} {members}")?,
         }
         if done > 0 {

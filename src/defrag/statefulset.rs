@@ -3,7 +3,7 @@
 
 mod decode;
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use k8s_openapi::{
     api::{apps::v1 as apps, core::v1::VolumeResourceRequirements},
@@ -18,11 +18,11 @@ use super::measure::{Measure, Tally};
 /// A StatefulSet, reduced to what the assessment reads.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct StatefulSet {
-    /// Name, namespace, labels, our annotations, and what tells versions apart.
+    /// Name, namespace, labels, our annotations, and what distinguishes versions.
     #[serde(default, deserialize_with = "decode::metadata")]
     pub metadata: ObjectMeta,
     /// The desired state.
-    #[serde(default, deserialize_with = "Part::part")]
+    #[serde(default, deserialize_with = "Part::part", skip_serializing_if = "decode::is_default")]
     pub spec: Spec,
 }
 
@@ -31,7 +31,9 @@ macro_rules! part {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
         #[serde(rename_all = "camelCase")]
-        pub struct $name { $($(#[$field_doc])* #[serde(default, deserialize_with = "Part::part")] pub $field: $type,)+ }
+        pub struct $name {
+            $($(#[$field_doc])* #[serde(default, deserialize_with = "Part::part", skip_serializing_if = "decode::is_default")] pub $field: $type,)+
+        }
 
         impl Part for $name {
             fn part<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -347,7 +349,7 @@ impl StatefulSet {
         self.metadata.labels.as_ref().map_or_else(|| Cow::Owned(BTreeMap::new()), Cow::Borrowed)
     }
 
-    /// The value of an annotation of ours.
+    /// The value of one of our annotations.
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
@@ -375,6 +377,13 @@ impl StatefulSet {
     #[must_use]
     pub fn first_ordinal(&self) -> u32 {
         u32::try_from(self.spec.ordinals.start).unwrap_or(0)
+    }
+
+    /// The numbers of its first `count` pods, whether it has so many or not.
+    #[must_use]
+    pub fn ordinals(&self, count: u32) -> Range<u64> {
+        let first = u64::from(self.first_ordinal());
+        first..first + u64::from(count)
     }
 
     /// Desired pods; Kubernetes' default is 1.

@@ -1,9 +1,9 @@
-//! Text of others in messages of ours: whatever comes from an object, another program or a file name passes through here
-//! before it is printed, logged, or written into an Event or a condition.
+//! External text in our messages: everything from an object, another program or a file name is converted here before it
+//! is printed, logged, or written to an Event or a condition.
 
-/// Whether a reader sees `c` as it is. Not so are: line breaks, tabs and other control characters, which a terminal obeys
-/// (the C1 ones too: U+009B begins an escape sequence as ESC does); characters that reverse the order of what stands beside
-/// them; and characters without any width.
+/// Whether a reader sees `c` unchanged. These are not printable: line breaks, tabs and other control characters, which
+/// control a terminal (the C1 ones too: U+009B begins an escape sequence as ESC does); characters that reverse the
+/// order of their neighbours; and characters without any width.
 #[must_use]
 pub const fn is_printable(c: char) -> bool {
     !matches!(
@@ -20,7 +20,7 @@ pub const fn is_printable(c: char) -> bool {
     )
 }
 
-/// `text` in one line of printable characters: each of the others stands as an escape, such as `\n` or `\u{1b}`.
+/// `text` in one line of printable characters: each of the others is replaced by an escape, such as `\n` or `\u{1b}`.
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().flat_map(escaped).collect()

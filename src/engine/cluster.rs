@@ -140,7 +140,7 @@ impl Cluster {
             match client.alarms().await {
                 Ok(alarms) => return Ok(alarms),
                 Err(error) => {
-                    let text = format!("{} does not say its alarms: {}", seat.name, error.text);
+                    let text = format!("{} does not report its alarms: {}", seat.name, error.text);
                     last = Wrong::from(Error { text, ..error });
                 }
             }
@@ -190,7 +190,7 @@ fn not_reached(mut unreached: Vec<(String, Error)>) -> Wrong {
     };
     let text = |endpoint: &str, error: &Error| match error.kind {
         Kind::Access => format!("{endpoint}: {}", error.text),
-        Kind::Unreachable => format!("{endpoint} is not reached: {}", error.text),
+        Kind::Unreachable => format!("{endpoint} cannot be reached: {}", error.text),
         Kind::Refused => format!("{endpoint} refuses to answer: {}", error.text),
     };
     let first = unreached.first().map(|(endpoint, error)| text(endpoint, error)).unwrap_or_default();

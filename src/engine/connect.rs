@@ -35,7 +35,7 @@ pub(super) fn channel(endpoint: &str, options: &Options, tls: Option<&Arc<Client
         None if options.tls.is_given() => format!("https://{endpoint}"),
         None => format!("http://{endpoint}"),
     };
-    let uri: Uri = url.parse().map_err(|error| bad(format!("is no URL ({error}): write https://HOST:PORT")))?;
+    let uri: Uri = url.parse().map_err(|error| bad(format!("is not a URL ({error}): write https://HOST:PORT")))?;
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
     let encrypted = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
@@ -152,7 +152,8 @@ fn read(path: &Path, flag: &str) -> Result<Vec<u8>, Error> {
         .map_err(|error| Error::new(Kind::Access, format!("{flag}: {} cannot be read: {error}", path.display())))
 }
 
-/// Verifies nobody, for `--insecure-skip-tls-verify`; that the server holds the key of what it shows is checked all the same.
+/// Accepts any certificate, for `--insecure-skip-tls-verify`; that the server has the key of its certificate is still
+/// checked.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! Why a request to a member failed, in words that say what to look at.
+//! Why a request to a member failed, in messages that say what to check.
 
 use std::{error::Error as StdError, io, time::Duration};
 
@@ -35,7 +35,7 @@ impl Error {
         Self::new(Kind::Unreachable, format!("no answer within {}", crate::defrag::duration::format_go(limit)))
     }
 
-    /// What etcd answered, or why nobody did.
+    /// What etcd answered, or why there is no answer.
     pub(super) fn of(status: &Status) -> Self {
         let code = Some(status.code());
         if let Some(cause) = cause(status) {
@@ -52,7 +52,7 @@ impl Error {
         };
         let hint = match kind {
             Kind::Access if status.code() == Code::PermissionDenied => {
-                ": the user has not the role root, which defragmenting needs"
+                ": the user does not have the role root, which defragmenting needs"
             }
             Kind::Access => ": check the user name and the password",
             _ => "",

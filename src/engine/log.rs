@@ -1,4 +1,4 @@
-//! What a run says while it goes on: a line on standard output for each thing, with the time.
+//! The log of a run: lines on standard output, with the time.
 
 use std::io::{self, Write as _};
 

@@ -1,5 +1,5 @@
-//! The messages of etcd's API that a run needs, field by field as in `rpc.proto` of etcd 3.7; fields that nobody here reads are
-//! left out, which the format allows. Kept by hand: generating them takes `protoc`
+//! The messages of etcd's API that a run needs, field by field as in `rpc.proto` of etcd 3.7; fields that are not read
+//! here are omitted, which the format allows. Written by hand: generating them takes `protoc`
 //! (`docs/decisions/030-the-runner-speaks-to-etcd.md`).
 
 use prost::Message;
@@ -44,7 +44,7 @@ pub(super) struct Header {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Ignored {}
 
-/// Linearizable, as long as nobody asks for less.
+/// Linearizable by default.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct RangeRequest {
     #[prost(bytes = "vec", tag = "1")]

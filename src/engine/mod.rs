@@ -1,7 +1,7 @@
-//! The runner of our own: what `etcd-defrag-webhook defrag` does in the pod of a Job, with the flags of etcd-defrag.
+//! The built-in runner: `etcd-defrag-webhook defrag` in the pod of a Job, with the flags of etcd-defrag.
 //!
-//! [`crate::defrag::runner`] decides, and what is here asks etcd and tells it: [`run()`] is one run from the first connection
-//! to the result.
+//! [`crate::defrag::runner`] decides, and this module talks to etcd: [`run()`] is one run from the first connection to
+//! the result.
 
 mod client;
 mod cluster;

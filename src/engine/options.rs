@@ -1,10 +1,10 @@
-//! What a run is told.
+//! The options of a run.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
 use crate::defrag::rule::{ENGINE_SAMPLE, EvalError, Rule, RuleError};
 
-/// What a run is told, with the meaning that etcd-defrag's flag of the same name has.
+/// The options of a run, with the meaning of etcd-defrag's flags of the same names.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags are etcd-defrag's")]
 pub struct Options {
@@ -18,7 +18,7 @@ pub struct Options {
     pub dial_timeout: Duration,
     /// How long a command may take, a defragmentation above all.
     pub command_timeout: Duration,
-    /// After how much silence a connection is probed.
+    /// The time without data after which a connection is probed.
     pub keepalive_time: Duration,
     /// How long the answer to such a probe may take.
     pub keepalive_timeout: Duration,
@@ -55,7 +55,7 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// Its private key.
     pub key: Option<PathBuf>,
-    /// Verifies nobody.
+    /// Accepts any certificate.
     pub skip_verify: bool,
 }
 
@@ -123,7 +123,7 @@ impl Options {
         }
         if let Some(deadline) = self.deadline.filter(|deadline| *deadline < self.command_timeout) {
             return wrong(format!(
-                "--deadline={deadline:?} is shorter than --command-timeout={:?}: no member would ever be begun",
+                "--deadline={deadline:?} is shorter than --command-timeout={:?}: no member would ever be started",
                 self.command_timeout
             ));
         }

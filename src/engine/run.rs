@@ -36,7 +36,7 @@ pub(super) struct Run<'a> {
     pub(super) leader_to: String,
     /// Something failed besides a defragmentation.
     pub(super) failed: bool,
-    /// What is said beside the members.
+    /// The result apart from the members.
     pub(super) notes: Vec<String>,
 }
 
@@ -219,7 +219,7 @@ impl Run<'_> {
 }
 
 pub(super) fn asked_to_end() -> Stop {
-    Stop::Deferred("the run was asked to end before its end (SIGTERM)".to_owned())
+    Stop::Deferred("the run was stopped (SIGTERM)".to_owned())
 }
 
 fn untouched(name: &str, endpoint: &str) -> Member {

@@ -115,7 +115,7 @@ impl Run<'_> {
         state.is_some_and(|state| self.options.rule.evaluate(&state).unwrap_or(true))
     }
 
-    /// Pauses as long as it is told, unless no member would fit into the time afterwards.
+    /// Pauses for this time, unless there would be no time left for a member.
     async fn rest(&self, what: &str) -> Result<(), Stop> {
         let wait = self.options.wait;
         if !self.deadline.fits(self.elapsed(), wait) {
@@ -130,7 +130,7 @@ impl Run<'_> {
 
     fn no_time(&self) -> Stop {
         let command = self.options.command_timeout;
-        Stop::Deferred(format!("before the deadline no member fits any more that may take {command:?}"))
+        Stop::Deferred(format!("no time is left before the deadline for another member, which may take {command:?}"))
     }
 
     fn why(&self, at: usize) -> String {
@@ -238,7 +238,7 @@ impl Run<'_> {
         };
         let ended = tokio::select! {
             ended = client.defragment() => ended,
-            () = given_up => Err(Error::new(Kind::Unreachable, "the run was asked to end (SIGTERM)")),
+            () = given_up => Err(Error::new(Kind::Unreachable, "the run was stopped (SIGTERM)")),
         };
         let took = began.elapsed();
         // It answers again at once; a moment of silence is no failure.

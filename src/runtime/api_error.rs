@@ -9,7 +9,7 @@ pub(crate) fn describe(error: &kube::Error) -> String {
         other => {
             let cause = std::iter::successors(std::error::Error::source(other), |error| error.source()).last();
             let cause = cause.map_or_else(|| other.to_string(), ToString::to_string);
-            format!("the API server cannot be asked: {cause}")
+            format!("the API server cannot be reached: {cause}")
         }
     }
 }

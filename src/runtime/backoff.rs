@@ -11,8 +11,8 @@ pub fn pause(first: Duration, longest: Duration, failures: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(longest)
 }
 
-/// Pauses that double, and start over where all was well for as long as the longest of them. Each begins when it is asked
-/// for.
+/// Pauses that double, and start again if all was well for as long as the longest of them. Each begins when it is
+/// requested.
 #[derive(Debug)]
 pub struct Pauses {
     first: Duration,

@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 /// How many connections wait in the kernel to be accepted, as Tokio has it.
 const BACKLOG: i32 = 1024;
 
-/// Listens on `address`. `[::]` accepts IPv4, too, whatever `net.ipv6.bindv6only` says; where the kernel has no IPv6 it stands
-/// for `0.0.0.0`.
+/// Listens on `address`. `[::]` accepts IPv4, too, whatever `net.ipv6.bindv6only` says; if the kernel has no IPv6, it means
+/// `0.0.0.0`.
 ///
 /// # Errors
 /// What the kernel answers; for `[::]` what it answers to `0.0.0.0`, unless the port is taken.

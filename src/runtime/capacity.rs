@@ -50,7 +50,7 @@ impl CapacityMetrics {
         registry.register("limit", "How much of a limited resource there is", self.limit.clone());
         registry.register(
             "turned_away",
-            "Connections, handshakes and requests that were ended or not let in for want of room",
+            "Connections, handshakes and requests that were ended or rejected at a limit",
             self.turned_away.clone(),
         );
     }

@@ -1,6 +1,5 @@
-//! Where work is done that computes and never waits: on threads of its own, never on those that carry TLS, probes and the
-//! Lease. At most one piece for each core is done at a time, in the order in which it was asked for, so each delays the
-//! others by no more than itself takes.
+//! Threads for work that only computes, separate from those that serve TLS, probes and the Lease. At most one piece for
+//! each core is done at a time, in the order of requests, so each delays the others by no more than its own time.
 
 use std::{io, sync::Arc, thread::available_parallelism};
 
@@ -40,8 +39,8 @@ impl Cores {
         Ok(Self::on(count, Threads::Own(Arc::new(Own(Some(runtime))))))
     }
 
-    /// So many, at least one, on the threads that the caller's runtime has for work that blocks. While there is such work a paused clock of that
-    /// runtime stands still; of threads of our own it knows nothing.
+    /// This number of threads, at least one, from those of the caller's runtime for blocking work. While there is such
+    /// work, a paused clock of that runtime stops; it does not know about our own threads.
     #[must_use]
     pub fn of_runtime(count: usize) -> Self {
         Self::on(count.max(1), Threads::OfRuntime)
@@ -51,8 +50,8 @@ impl Cores {
         Self { count, threads, all: Arc::new(Semaphore::new(count)), share: None }
     }
 
-    /// Half of them, at least one, for work that others must not wait for: however much of it there is, it stands in line
-    /// with so much only.
+    /// Half of them, at least one, for work that must not delay other work: however much of it there is, it uses only
+    /// these.
     #[must_use]
     pub fn half(&self) -> Self {
         let count = (self.count / 2).max(1);
@@ -60,10 +59,11 @@ impl Cores {
         Self { count, threads, all, share: Some(Arc::new(Semaphore::new(count))) }
     }
 
-    /// Does this work when its turn has come. Work that nobody waits for any more is not begun; what has begun is ended,
-    /// and has its core until then.
+    /// Does this work when its turn has come. Work whose caller is gone is not started; work that has started is
+    /// completed, and occupies its core until then.
     ///
     /// # Errors
+    ///
     /// The work panicked.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
         // Neither is ever closed.

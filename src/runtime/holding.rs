@@ -8,7 +8,7 @@ use std::{
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 
-/// A body that drops its guard when it is sent, or when nobody sends it any more.
+/// A body that drops its guard when it has been sent, or when sending it was given up.
 #[derive(Debug)]
 pub struct Holding<G> {
     body: Body,

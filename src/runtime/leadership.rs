@@ -73,7 +73,7 @@ impl Leadership {
         Self { valid_until: watch::channel(Some(Instant::now() + FOR_EVER)).1 }
     }
 
-    /// Whether this process leads at this moment. To be asked before each write.
+    /// Whether this process is the leader now. To be checked before each write.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.valid_until.borrow().is_some_and(|until| Instant::now() < until)
@@ -153,7 +153,7 @@ pub fn election(client: Client, config: Config) -> (Leadership, Election) {
 }
 
 impl Election {
-    /// Gets and renews the Lease until `stop` ends, and gives it back then, so that another replica leads at once.
+    /// Gets and renews the Lease until `stop` ends, and gives it back then, so that another replica is the leader at once.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -186,7 +186,7 @@ impl Election {
                 self.fresh = false;
             }
             Err(_) => {
-                warn!(lease = self.config.name, "the API server does not answer about the Lease");
+                warn!(lease = self.config.name, "the API server does not answer requests for the Lease");
                 self.fresh = false;
             }
         }
@@ -227,7 +227,7 @@ impl Election {
         let led = self.valid_until.borrow().is_some_and(|until| Instant::now() < until);
         if led != valid_until.is_some() {
             let (lease, identity) = (&self.config.name, &self.config.identity);
-            info!(lease, identity, "{}", if led { "leading no more" } else { "leading" });
+            info!(lease, identity, "{}", if led { "no longer the leader" } else { "leading" });
         }
         self.valid_until.send_replace(valid_until);
     }
@@ -248,8 +248,8 @@ impl Election {
         });
         match timeout(self.config.retry, self.api.replace(&self.config.name, &PostParams::default(), &lease)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => debug!(%error, "the Lease was not given back; it lapses by itself"),
-            Err(_) => debug!("the Lease was not given back in time; it lapses by itself"),
+            Ok(Err(error)) => debug!(%error, "the Lease was not released; it expires by itself"),
+            Err(_) => debug!("the Lease was not released in time; it expires by itself"),
         }
     }
 }

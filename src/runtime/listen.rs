@@ -72,11 +72,11 @@ impl ListenerMetrics {
     }
 }
 
-/// Serves `router` until `shutdown` is cancelled; with TLS where `tls` is given.
+/// Serves `router` until `shutdown` is cancelled; with TLS if `tls` is given.
 ///
-/// After that, connections are accepted for [`ServerLimits::drain_delay`] more, while those that are open are told to close: by
-/// GOAWAY, or with the next answer where the client speaks HTTP/1.1, for it could meet a close half-way and does not repeat
-/// a POST. Then all are closed, and requests in flight get up to [`ServerLimits::drain`] to finish.
+/// After that, connections are accepted for [`ServerLimits::drain_delay`] more, while open ones are asked to close: by
+/// GOAWAY, or with the next answer if the client uses HTTP/1.1, since a close could cross its next POST, which it does
+/// not repeat. Then all are closed, and requests in flight get up to [`ServerLimits::drain`] to finish.
 pub async fn listen(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -163,7 +163,7 @@ impl Server {
             outcome = handshake => outcome,
             () = place.evicted() => {
                 self.metrics.handshake_failures.inc();
-                tracing::debug!("a TLS handshake had to make room for another");
+                tracing::debug!("a TLS handshake was ended to make room for another");
                 return None;
             }
         };
@@ -204,7 +204,7 @@ impl Server {
     {
         let activity = Activity::new(multiplexed);
         let Some(place) = self.places.serve(client, &activity) else {
-            return tracing::debug!("a connection is turned away: an answer is owed on every other");
+            return tracing::debug!("a connection is rejected: every other one has a request in progress");
         };
         let hang_up = HangUp::default();
         let service = service_fn(|mut request: http::Request<Incoming>| {
@@ -242,13 +242,13 @@ impl Server {
                 () = place.evicted(), if !evicted => {
                     // A client that has called well may be calling again at this moment, and is told not to.
                     if !activity.is_proven() {
-                        return tracing::debug!("a connection without a valid review has to make room for another");
+                        return tracing::debug!("a connection without a valid review is closed to make room for another");
                     }
                     (evicted, closing) = (true, true);
                     connection.as_mut().graceful_shutdown();
                 }
                 () = hang_up.asked() => {
-                    return tracing::debug!("a client that takes no answers has to make room for others");
+                    return tracing::debug!("a client that reads no answers is disconnected to make room for others");
                 }
                 _ = watch.tick() => if activity.expired(&self.limits, closing) {
                     tracing::debug!("a client used up its time");

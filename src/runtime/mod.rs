@@ -1,5 +1,5 @@
-//! The ground that the webhook and the reconciler stand on: TLS, HTTP with its limits, leadership, back-off, probes,
-//! telemetry, an orderly end. It knows neither of them.
+//! The base of the webhook and the reconciler: TLS, HTTP with its limits, leadership, back-off, probes, telemetry, an
+//! orderly shutdown. It imports neither of them.
 
 pub(crate) mod api_error;
 pub mod backoff;

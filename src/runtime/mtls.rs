@@ -1,4 +1,4 @@
-//! Who may call the webhook: clients whose certificate a CA of ours signed, for a name that was told.
+//! Who may call the webhook: clients with a certificate of the configured CA, for one of the configured names.
 
 use std::{
     fmt,
@@ -23,7 +23,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::tls;
 
-/// What is asked of a client.
+/// What clients have to present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The file with the CAs in PEM.
@@ -52,7 +52,7 @@ impl fmt::Debug for Clients {
     }
 }
 
-/// A certificate of the right CA for somebody else.
+/// A certificate of the right CA for another name.
 #[derive(Debug, thiserror::Error)]
 #[error("it is for {}, and --tls-client-name admits {}", list(.found), list(.wanted))]
 struct WrongName {
@@ -60,7 +60,7 @@ struct WrongName {
     wanted: Vec<String>,
 }
 
-/// The CA is not known, so nobody can be admitted.
+/// The CA is not known, so no client can be admitted.
 #[derive(Debug, thiserror::Error)]
 #[error("the CA of --tls-client-ca is not known: {0}")]
 struct NoAuthority(String);
@@ -74,7 +74,7 @@ fn list(names: &[String]) -> String {
 
 impl Clients {
     /// Verifies by the CA in the file, which is followed until `shutdown` is cancelled: it is read every `poll`. A bad one
-    /// leaves the old one in force; before there was a good one, nobody is admitted.
+    /// leaves the old one in force; before there was a good one, no client is admitted.
     pub async fn follow(config: Config, poll: Duration, shutdown: CancellationToken) -> Arc<Self> {
         let algorithms = ring::default_provider().signature_verification_algorithms;
         let clients = Arc::new(Self { config, algorithms, ca: RwLock::default() });
@@ -93,9 +93,10 @@ impl Clients {
         clients
     }
 
-    /// Whether clients can be verified, in words.
+    /// Whether clients can be verified, as text.
     ///
     /// # Errors
+    ///
     /// Why they cannot, so that none is admitted.
     pub fn check(&self) -> Result<String, String> {
         let ca = self.ca.read().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +108,7 @@ impl Clients {
             [] => "every client with a certificate of the CA".to_owned(),
             names => format!("clients with a certificate for {}", list(names)),
         };
-        let refused = refused.map(|reason| format!("; a newer CA could not be taken: {reason}")).unwrap_or_default();
+        let refused = refused.map(|reason| format!("; a newer CA could not be loaded: {reason}")).unwrap_or_default();
         Ok(format!("{names}{refused}"))
     }
 
@@ -119,7 +120,7 @@ impl Clients {
         };
         match outcome {
             Ok((pem, verifier)) => {
-                tracing::info!(file = %self.config.authority.display(), "clients are judged by the CA in this file");
+                tracing::info!(file = %self.config.authority.display(), "clients are verified with the CA in this file");
                 *last_read = pem;
                 *self.ca.write().unwrap_or_else(PoisonError::into_inner) =
                     ClientCa { verifier: Some(verifier), refused: None };
@@ -132,8 +133,9 @@ impl Clients {
         let path = self.config.authority.display();
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|_| format!("{path} is cut off or garbled; write the CA in PEM"))?;
-            roots.add(certificate).map_err(|error| format!("{path} has a certificate that is no CA: {error}"))?;
+            let certificate =
+                certificate.map_err(|_| format!("{path} is truncated or damaged; write the CA in PEM"))?;
+            roots.add(certificate).map_err(|error| format!("{path} has a certificate that is not a CA: {error}"))?;
         }
         if roots.is_empty() {
             return Err(format!("{path} has no certificate; write the CA in PEM"));
@@ -149,8 +151,8 @@ impl Clients {
             return;
         }
         if let Some(reason) = &refused {
-            let stays = if ca.verifier.is_some() { "the old one stays" } else { "nobody is admitted" };
-            tracing::error!(reason, "the CA of clients could not be taken; {stays}");
+            let stays = if ca.verifier.is_some() { "the old one stays" } else { "no client is admitted" };
+            tracing::error!(reason, "the CA of clients could not be loaded; {stays}");
         }
         ca.refused = refused;
     }

@@ -1,8 +1,9 @@
-//! Pace: whoever asks for more than its share waits for its answers, while others ask too.
+//! Pace: answers are delayed for a namespace that sends more than its share of reviews, while other namespaces send
+//! reviews, too.
 //!
-//! What a call costs the API server is many times what it costs us: it writes the objects as JSON and encrypts them, for each
-//! call. So a namespace whose StatefulSets change without end slows the writes of all others, however quick our answers are. An
-//! answer that comes later bounds how much of that there is.
+//! A call costs the API server many times what it costs us: it writes the objects as JSON and encrypts them, for each
+//! call. So a namespace whose StatefulSets change all the time slows the writes of all others, however quick our
+//! answers are. A later answer limits how often that happens.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -13,10 +14,10 @@ use std::{
 
 use tokio::time::Instant;
 
-/// So many are remembered before those that owe nothing are forgotten; beyond it nobody new is slowed.
+/// How many are remembered before those without a delay are forgotten; beyond it, new ones are not delayed.
 const REMEMBERED: usize = 1024;
 
-/// Others ask as long as somebody else's last request is no older.
+/// Others count as active if their last request is no older.
 const BESIDE: Duration = Duration::from_secs(1);
 
 /// How much each may ask for.
@@ -45,7 +46,7 @@ struct Asked {
     /// When each will have been given what it asked for, at its rate.
     through: HashMap<u64, Instant>,
     last: Option<(u64, Instant)>,
-    /// When somebody else than the last one asked last.
+    /// The time of the last request of another one than the last.
     other: Option<Instant>,
 }
 
@@ -56,8 +57,8 @@ impl Pace {
         Self { share, hasher: RandomState::new(), asked: Arc::default() }
     }
 
-    /// How long the answer waits to a request of so many bytes for `whom`, which came by this way: what is asked by different ways
-    /// in the same name does not count together, and makes nobody less alone.
+    /// How long the answer to a request of so many bytes for `whom`, which came by this way, is delayed. Requests in
+    /// the same name by different ways are not added up, and do not count as those of other namespaces.
     #[must_use]
     pub fn wait(&self, whom: &str, way: &impl Hash, bytes: usize, now: Instant) -> Duration {
         // Names are as long as whoever forges them likes.

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use tokio_util::sync::CancellationToken;
 
-/// An address whose connections and requests count together: of IPv6 the first 64 bits, for whoever has one address of such
-/// a network has all of them.
+/// An address whose connections and requests count together: of IPv6 the first 64 bits, since a client with one address
+/// of such a network has all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer(IpAddr);
 

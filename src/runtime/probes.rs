@@ -18,7 +18,7 @@ use super::{
     exposition::Format, holding::Holding, limits::ServerLimits, listen, pulse::Pulse, telemetry::ProcessMetrics,
 };
 
-/// Metrics that are read at once; they are large, and whoever reads them slowly must not be in the way of probes.
+/// Metrics that are read at once; they are large, and slow readers must not delay probes.
 const METRICS: usize = 4;
 
 /// One condition of readiness: a note for people (or nothing), or the reason why not.
@@ -57,8 +57,7 @@ impl Probes {
     /// The metrics, for few readers at once.
     fn expose(&self, headers: &HeaderMap, readers: &Arc<Semaphore>) -> Response {
         let Ok(reader) = Arc::clone(readers).try_acquire_owned() else {
-            let reason =
-                format!("{METRICS} others are reading the metrics and have not taken all of them; try again\n");
+            let reason = format!("{METRICS} other clients are reading the metrics; try again\n");
             return (StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
         };
         let format = Format::asked_for(headers);
@@ -138,10 +137,12 @@ pub async fn run(listener: TcpListener, probes: Arc<Probes>, shutdown: Cancellat
     listen::listen(listener, None, router(probes), limits, listen::ListenerMetrics::default(), shutdown).await;
 }
 
-/// Serves the probes from a thread of their own, so that they answer whatever the others do. What is returned ends with them.
+/// Serves the probes from a separate thread, so that they answer whatever the other threads do. The returned value ends
+/// with them.
 ///
 /// # Errors
-/// Where there is no thread or no runtime to be had.
+///
+/// There is no thread or no runtime available.
 pub fn spawn(
     listener: TcpListener,
     probes: Arc<Probes>,

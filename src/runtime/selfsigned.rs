@@ -33,10 +33,10 @@ pub struct Pair {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A name or the key material was refused.
-    #[error("no certificate can be made for these names: {0}")]
+    #[error("no certificate can be created for these names: {0}")]
     Certificate(#[from] rcgen::Error),
     /// The calendar has no such day.
-    #[error("no certificate can be made for this date: {0}")]
+    #[error("no certificate can be created for this date: {0}")]
     Date(#[from] jiff::Error),
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Whether the process is asked to end; clones share it.
+/// Whether the process has to end; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     token: CancellationToken,
@@ -43,13 +43,13 @@ impl Shutdown {
         self.token.cancel();
     }
 
-    /// Whether the end was asked for.
+    /// Whether the shutdown has started.
     #[must_use]
     pub fn is_started(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Waits until the end is asked for.
+    /// Waits until the shutdown starts.
     pub async fn started(&self) {
         self.token.cancelled().await;
     }

@@ -38,8 +38,8 @@ impl Slots {
         Self { all: Arc::new(Semaphore::new(total)), total, of_peer, peers: Arc::default(), meter }
     }
 
-    /// Waits for a slot; where a client is capped by its address, that address may have only its share of them.
-    /// `None` never, unless a semaphore was closed, which nobody does.
+    /// Waits for a slot; if a client is capped by its address, that address may have only its share of them. `None`
+    /// only if a semaphore was closed, which never happens.
     pub async fn acquire(&self, capped: Option<Peer>) -> Option<Slot> {
         let of_peer = match capped {
             Some(peer) => Some(self.of(peer).acquire_owned().await.ok()?),

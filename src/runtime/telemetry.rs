@@ -42,7 +42,7 @@ impl FromStr for LogFormat {
             "auto" => Ok(Self::Auto),
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            other => Err(format!("{other:?} is no log format; write auto, text or json")),
+            other => Err(format!("{other:?} is not a log format; write auto, text or json")),
         }
     }
 }
@@ -143,7 +143,7 @@ impl<W: io::Write> io::Write for JsonWriter<W> {
     }
 }
 
-/// The metrics of the process; those of the webhook and of the reconciler are registered by whoever starts them.
+/// The metrics of the process; those of the webhook and of the reconciler are registered when they are started.
 #[derive(Debug)]
 pub struct ProcessMetrics {
     registry: Registry,
@@ -167,9 +167,10 @@ impl ProcessMetrics {
         &mut self.registry
     }
 
-    /// All metrics in the format that is asked for.
+    /// All metrics in the requested format.
     ///
     /// # Errors
+    ///
     /// The encoder's; none is known.
     pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -189,7 +190,7 @@ mod tests {
         for format in [LogFormat::Auto, LogFormat::Text, LogFormat::Json] {
             assert_eq!(format.to_string().parse(), Ok(format));
         }
-        assert_eq!("xml".parse::<LogFormat>().unwrap_err(), "\"xml\" is no log format; write auto, text or json");
+        assert_eq!("xml".parse::<LogFormat>().unwrap_err(), "\"xml\" is not a log format; write auto, text or json");
     }
 
     /// A buffer that many lines go to.

@@ -31,8 +31,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{clock::Clock, listen::ALPN};
 
-/// How often the files are looked at. Reading them finds every way in which they can change, the kubelet's swap of a
-/// `..data` link included.
+/// How often the files are read. Reading them finds every kind of change, including the kubelet's swap of a `..data`
+/// link.
 pub const POLL: Duration = Duration::from_secs(1);
 
 /// The pause before a bad pair is read again: a writer may be half-way.
@@ -46,7 +46,7 @@ const FILE_LIMIT: u64 = 1 << 20;
 pub enum Error {
     /// A file is not there.
     #[error(
-        "{path} does not exist: what makes it, such as cert-manager, has not done so yet, or it is mounted elsewhere",
+        "{path} does not exist: it has not been created yet, for example by cert-manager, or it is mounted elsewhere",
         path = path.display()
     )]
     Missing {
@@ -74,7 +74,7 @@ pub enum Error {
     #[error("the key file {0}; write the certificate's private key in PEM, unencrypted (PKCS #8, PKCS #1 or SEC1)")]
     NoKey(&'static str),
     /// The leaf cannot be parsed.
-    #[error("the first certificate of the file is garbled ({0}); write the whole chain in PEM, the leaf first")]
+    #[error("the first certificate of the file is damaged ({0}); write the whole chain in PEM, the leaf first")]
     Leaf(String),
     /// Certificate and key belong to different pairs.
     #[error("the private key does not belong to the certificate; write both of one pair")]
@@ -138,12 +138,12 @@ pub(super) async fn read(path: &Path) -> Result<Vec<u8>, Error> {
 fn load(pair: &Pem, now: Timestamp) -> Result<Loaded, Error> {
     let chain = CertificateDer::pem_slice_iter(&pair.certificate)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Error::NoCertificate("is cut off or garbled"))?;
+        .map_err(|_| Error::NoCertificate("is truncated or damaged"))?;
     let leaf = chain.first().ok_or_else(|| Error::NoCertificate("has no certificate"))?;
     let (not_before, not_after) = validity(leaf)?;
     let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|error| match error {
         pem::Error::NoItemsFound => Error::NoKey("has no private key"),
-        _ => Error::NoKey("is cut off or garbled"),
+        _ => Error::NoKey("is truncated or damaged"),
     })?;
     let signing =
         ring::sign::any_supported_type(&key).map_err(|_| Error::NoKey("has a key of a kind that is not supported"))?;
@@ -289,9 +289,10 @@ impl Certificates {
         Ok(Arc::new(config))
     }
 
-    /// Whether the certificate is valid, in words.
+    /// Whether the certificate is valid, as text.
     ///
     /// # Errors
+    ///
     /// The reason why it is not.
     pub fn check(&self, now: Timestamp) -> Result<String, String> {
         let serving = self.read_serving();
@@ -302,7 +303,7 @@ impl Certificates {
         let refused = serving
             .refused
             .as_ref()
-            .map(|reason| format!("; a newer one could not be taken: {reason}"))
+            .map(|reason| format!("; a newer one could not be loaded: {reason}"))
             .unwrap_or_default();
         if now >= not_after {
             return Err(format!("the serving certificate expired at {not_after}{refused}"));
@@ -344,7 +345,7 @@ impl Certificates {
         }
         if let Some(reason) = &refused {
             let stays = if serving.loaded.is_some() { "the old one stays" } else { "there is none to serve" };
-            tracing::error!(reason, "a new certificate could not be taken; {stays}");
+            tracing::error!(reason, "a new certificate could not be loaded; {stays}");
             self.metrics.reloaded("refused");
         }
         serving.refused = refused;
@@ -379,11 +380,7 @@ impl TlsMetrics {
             Unit::Seconds,
             metrics.not_after.clone(),
         );
-        registry.register(
-            "reloads",
-            "New certificates after the first one by what became of them",
-            metrics.reloads.clone(),
-        );
+        registry.register("reloads", "New certificates after the first one by result", metrics.reloads.clone());
         metrics
     }
 

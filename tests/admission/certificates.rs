@@ -79,7 +79,7 @@ async fn a_swapped_pair_is_served_without_dropping_a_connection_and_a_bad_one_is
     let note = certificates.check(Timestamp::now()).unwrap();
     assert!(
         note.ends_with(
-            "; a newer one could not be taken: the private key does not belong to the certificate; write both of one pair"
+            "; a newer one could not be loaded: the private key does not belong to the certificate; write both of one pair"
         ),
         "{note}"
     );
@@ -145,7 +145,7 @@ async fn a_pair_that_is_missing_or_bad_at_the_start_is_named_and_waited_for() {
         until(words, async || certificates.check(Timestamp::now()).is_err_and(|reason| reason.contains(words))).await;
     };
     says("there is no serving certificate: ").await;
-    says("tls.crt does not exist: what makes it").await;
+    says("tls.crt does not exist: it has not been created yet").await;
     let admission = admission(&quick(), AdmissionMetrics::default());
     let pair = selfsigned::issue(&[]).unwrap();
     let server = Server::start_tls(admission, quick(), &certificates, pair.ca_pem.clone()).await;
@@ -191,7 +191,7 @@ async fn a_renewed_certificate_whose_time_is_to_come_is_taken_when_it_has_come()
     until("the new pair is noticed", async || certificates.check(clock()).unwrap().contains("newer")).await;
     assert_eq!(
         certificates.check(clock()).unwrap(),
-        "certificate valid until 2026-04-01T00:00:00Z; a newer one could not be taken: the certificate is not valid before 2026-03-01T00:00:00Z"
+        "certificate valid until 2026-04-01T00:00:00Z; a newer one could not be loaded: the certificate is not valid before 2026-03-01T00:00:00Z"
     );
     *at.lock().unwrap() = "2026-03-01T00:00:01Z".parse().unwrap();
     until("the new pair is served", async || {
@@ -222,5 +222,5 @@ fn development_certificates_take_names_and_addresses_and_no_nonsense() {
     assert!(pair.cert_pem.starts_with("-----BEGIN CERTIFICATE-----"));
     assert!(pair.key_pem.starts_with("-----BEGIN PRIVATE KEY-----"));
     let error = selfsigned::issue(&["bücher".to_owned()]).err().unwrap().to_string();
-    assert!(error.starts_with("no certificate can be made for these names: "), "{error}");
+    assert!(error.starts_with("no certificate can be created for these names: "), "{error}");
 }

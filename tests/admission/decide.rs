@@ -234,9 +234,8 @@ fn a_token_that_comes_with_the_etcd_is_said_to_start_nothing() {
     let asked = annotated(&[("etcd-defrag.io/defrag-now", "please")]);
     let mut bare = asked.clone();
     bare["metadata"]["labels"].as_object_mut().unwrap().remove("etcd-defrag.io/enabled");
-    let said = |decision: &Decision| decision.warnings.iter().any(|line| line.contains("defrag-now starts nothing"));
-    let warning =
-        "etcd-defrag: defrag-now starts nothing here, since it comes with the etcd; only a new value of it does";
+    let said = |decision: &Decision| decision.warnings.iter().any(|line| line.contains("defrag-now starts no run"));
+    let warning = "etcd-defrag: defrag-now starts no run here, since it was written together with the etcd; only a new value starts one";
     let created = run(Entry::Create, Operation::Create, &asked, None);
     assert!(created.warnings.contains(&warning.to_owned()), "{:?}", created.warnings);
     assert!(said(&run(Entry::Validate, Operation::Update, &asked, Some(&bare))), "enrolled with it");

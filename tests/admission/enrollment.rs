@@ -240,7 +240,8 @@ async fn a_label_that_is_taken_off_comes_back_and_opting_out_is_refused() {
         }
         let answer = ask(&snapshot, Entry::Mutate, &labelled(None), Some(&labelled(Some("true")))).await;
         let out = if may_opt_out { "; \"false\" opts out" } else { "" };
-        let line = format!("etcd-defrag: the label {LABEL} is back: DefragPolicy everyone enrols every etcd{out}");
+        let line =
+            format!("etcd-defrag: the label {LABEL} was added again: DefragPolicy everyone enrols every etcd{out}");
         assert_eq!(answer["warnings"], json!([line]));
     }
     // Where it is no etcd, nothing is lost.

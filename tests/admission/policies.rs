@@ -117,7 +117,7 @@ async fn each_action_does_its_own_with_each_finding() {
 #[tokio::test]
 async fn where_nothing_runs_although_nothing_refuses_the_writer_is_told() {
     let snapshot = with_actions(json!({}), &["Warn"]);
-    let told = "etcd-defrag: until this is fixed no CronJob is made, and one that is there keeps its settings";
+    let told = "etcd-defrag: until this is fixed no CronJob is created, and an existing one keeps its settings";
     for (key, value, stops) in [("schedule", "0 0 31 2 *", true), ("schedule", "*/5 * * * *", false)] {
         let answer = create(&snapshot, &broken(&Breach::Annotation(key, value))).await;
         assert_eq!(warnings(&answer).iter().any(|line| line == told), stops, "{answer}");

@@ -252,7 +252,7 @@ async fn odd_objects_get_a_sound_answer() {
                 let answer = answer(entry, &review(operation, "", object.clone(), old)).await;
                 assert!(answer["allowed"].is_boolean());
                 let code = answer["status"]["code"].as_u64().unwrap_or(422);
-                assert_eq!(code, 422, "not judged: {answer}");
+                assert_eq!(code, 422, "not assessed: {answer}");
                 assert!(answer.to_string().len() < 64 << 10, "an answer of {} bytes", answer.to_string().len());
             }
         }
@@ -325,12 +325,12 @@ async fn bodies_up_to_seven_mebibytes_are_read_with_and_without_a_length() {
 #[tokio::test]
 async fn other_methods_and_paths_are_told_what_is_served() {
     let (status, answer) = call(service(), Method::GET, "/validate", Body::empty()).await;
-    assert_eq!((status, &answer["message"]), (StatusCode::METHOD_NOT_ALLOWED, &json!("only POST is answered here")));
+    assert_eq!((status, &answer["message"]), (StatusCode::METHOD_NOT_ALLOWED, &json!("only POST is supported here")));
     let (status, answer) = call(service(), Method::POST, "/", Body::empty()).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(
         answer["message"],
-        "nothing is served here; reviews go to /enroll, /mutate, /create, /validate, /status"
+        "there is nothing at this path; send reviews to /enroll, /mutate, /create, /validate, /status"
     );
 }
 
@@ -438,7 +438,7 @@ async fn a_full_house_is_told_so() {
     let ((status, answer), ()) = tokio::join!(second, advance(limits.request));
     gate.release();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer["message"], "1 requests are under way already; try again");
+    assert_eq!(answer["message"], "1 requests are in progress already; try again");
     first.await.unwrap();
     // The slot is free again.
     assert_eq!(call(service, Method::POST, "/mutate", request.into()).await.0, StatusCode::OK);

@@ -15,14 +15,17 @@
 mod adversary;
 #[path = "../support/caller.rs"]
 mod caller;
+mod configurations;
 #[path = "../support/crowd.rs"]
 mod crowd;
 #[allow(dead_code, reason = "the tests of availability use the rest of it")]
 #[path = "../availability/installation.rs"]
 mod installation;
+mod null;
 mod pod;
 mod stage;
 mod tenant;
+mod verdict;
 mod victim;
 
 use std::{
@@ -41,9 +44,6 @@ use self::{
 
 /// One at a time: each measures the machine's answers.
 static ALONE: Mutex<()> = Mutex::new(());
-
-/// How much slower the 99th percentile of another tenant may be than under the same attack without our configurations.
-const RATIO: f64 = 1.5;
 
 /// How long each attack goes on; `None` after having said that the given test is skipped.
 fn lasts(test: &str) -> Option<Duration> {
@@ -68,13 +68,14 @@ fn two_replicas_under_attack() {
     let _cert_manager = CertManager::start(&node);
     let installation = Installation::install(&node, "");
     let mut stage = Stage::set(&installation, lasts);
+    stage.at_rest();
     // A part of their names, to look at some of them.
     let only = std::env::var("ATTACK").unwrap_or_default();
     for attack in tenant::attacks(&node, stage.runtime()).iter().filter(|attack| attack.name.contains(&only)) {
         stage.tenant(attack);
     }
     let pod = pod::Attacker::start(&node);
-    for attack in pod::ATTACKS {
+    for attack in pod::ATTACKS.into_iter().filter(|attack| attack.name.contains(&only)) {
         // Of writes one in a hundred may be refused where strangers may call.
         stage.pod(&pod, attack, 0.01);
     }

@@ -1,26 +1,30 @@
 //! Where attacks happen, and the table of what they did.
 
-use std::{fs, thread::sleep, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
-use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    RATIO, crowd,
+    configurations::{Called, Configurations},
+    crowd,
     installation::{Installation, NAME, NAMESPACE},
+    null::Null,
     pod::{Attacker, Crowd},
     tenant::{Tenant, clear},
+    verdict::Verdict,
     victim::{Seen, Victim},
 };
 
-/// How long the API server may take to see that a configuration is there or not.
-const NOTICED: Duration = Duration::from_secs(3);
+/// Under whom a tenant attacks, each for half the time: what becomes slower or faster meanwhile does so for all three alike.
+const PARTS: [Called; 6] = [Called::Nobody, Called::Null, Called::Ours, Called::Ours, Called::Null, Called::Nobody];
 
 /// What writes may take more than usual, so that the next ones count as calm.
 const ROOM: u32 = 3;
 
 pub(crate) struct Stage<'a> {
     installation: &'a Installation<'a>,
+    configurations: Configurations<'a>,
+    null: Null,
     runtime: Runtime,
     victim: Victim,
     lasts: Duration,
@@ -31,19 +35,43 @@ pub(crate) struct Stage<'a> {
 }
 
 /// What an attack did.
+#[derive(Default)]
 struct Effect {
     seen: Seen,
     /// The most resident memory of a replica, in MiB.
     peak: u64,
     recovered: Duration,
+    /// How often the webhook was called that allows everything.
+    calls: usize,
+}
+
+impl Effect {
+    fn add(&mut self, part: Self) {
+        self.seen.add(part.seen);
+        self.peak = self.peak.max(part.peak);
+        self.recovered = self.recovered.max(part.recovered);
+        self.calls += part.calls;
+    }
+}
+
+/// The name of a row of the table.
+fn row(attack: &str, called: Called, effect: &Effect) -> String {
+    match called {
+        Called::Ours => attack.to_owned(),
+        Called::Null => format!("  with one that allows all, {} calls", effect.calls),
+        Called::Nobody => "  without webhooks".to_owned(),
+    }
 }
 
 impl<'a> Stage<'a> {
     pub(crate) fn set(installation: &'a Installation<'a>, lasts: Duration) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let victim = Victim::start(installation.node, &runtime);
+        let null = Null::start();
         let mut stage = Self {
             installation,
+            configurations: Configurations::read(installation.node, &null),
+            null,
             runtime,
             victim,
             lasts,
@@ -54,14 +82,14 @@ impl<'a> Stage<'a> {
         };
         stage.restarts = stage.restarts();
         println!(
-            "{:<44} {:>6} {:>8} {:>8} {:>9} {:>6} {:>9} {:>8} {:>10}",
-            "", "writes", "refused", "p50", "p99", "ratio", "peak", "restarts", "recovered"
+            "{:<44} {:>6} {:>8} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}",
+            "", "writes", "refused", "p50", "p95", "p99", "peak", "restarts", "recovered"
         );
         let calm = stage.runtime.block_on(stage.victim.writes(lasts));
         stage.usual = calm.percentile(99) * ROOM;
         assert!(calm.refused.is_empty(), "refused while nothing happens: {:?}", calm.refused);
         let peak = stage.peak();
-        stage.print("nothing", &Effect { seen: calm, peak, recovered: Duration::ZERO }, None);
+        stage.print("nothing", &Effect { seen: calm, peak, ..Effect::default() });
         stage
     }
 
@@ -70,43 +98,70 @@ impl<'a> Stage<'a> {
         &self.runtime
     }
 
-    /// What a tenant does, with our configurations and without.
+    /// What writes take while nothing happens and we are not called, to compare with.
+    pub(crate) fn at_rest(&mut self) {
+        for called in [Called::Null, Called::Nobody] {
+            let effect = self.part(called, self.lasts, |_| ());
+            self.print(&row("nothing", called, &effect), &effect);
+        }
+        self.configurations.call(Called::Ours);
+    }
+
+    /// What a tenant does, with our webhook, with one that allows everything, and with none.
     pub(crate) fn tenant(&mut self, attack: &Tenant) {
-        let configurations = self.remove();
+        self.configurations.call(Called::Nobody);
         // What would be refused has slipped past us.
         attack.prepare(self.installation.node);
-        let without = self.under(|stage| attack.begin(&stage.runtime));
-        self.restore(&configurations);
-        let with = self.under(|stage| attack.begin(&stage.runtime));
-        clear(self.installation.node);
-        let (own, bare) = (with.seen.percentile(99), without.seen.percentile(99));
-        let ratio = own.as_secs_f64() / bare.as_secs_f64();
-        self.print(attack.name, &with, Some(ratio));
-        self.print("  without our configurations", &without, None);
-        self.judge(attack.name, &with, 0.0);
-        if ratio > RATIO {
-            self.wrong.push(format!("{}: p99 {own:?} with us and {bare:?} without: {ratio:.2}", attack.name));
+        let mut effects: BTreeMap<Called, Effect> = BTreeMap::new();
+        for called in PARTS {
+            let part = self.part(called, self.lasts / 2, |stage| attack.begin(&stage.runtime));
+            if (part.calls > 0) != (called == Called::Null) {
+                self.wrong.push(format!("{}: {} calls of the other webhook, {called:?}", attack.name, part.calls));
+            }
+            effects.entry(called).or_default().add(part);
         }
+        clear(self.installation.node);
+        self.configurations.call(Called::Ours);
+        for (called, effect) in &effects {
+            self.print(&row(attack.name, *called, effect), effect);
+            if let (Called::Null | Called::Nobody, Some(refused)) = (called, effect.seen.refused.first()) {
+                self.wrong.push(format!("{}: nothing to compare with, {called:?}: {refused}", attack.name));
+            }
+        }
+        let [ours, null, none] = [Called::Ours, Called::Null, Called::Nobody].map(|called| &effects[&called]);
+        self.judge(attack.name, ours, 0.0);
+        let verdict = Verdict::of(&ours.seen, &null.seen, &none.seen);
+        println!("  {verdict}");
+        if !verdict.passes() {
+            self.wrong.push(format!("{}: {verdict}", attack.name));
+        }
+    }
+
+    fn part<T>(&mut self, called: Called, lasts: Duration, begin: impl FnOnce(&Self) -> T) -> Effect {
+        self.configurations.call(called);
+        let before = self.null.calls();
+        let effect = self.under(lasts, begin);
+        Effect { calls: self.null.calls() - before, ..effect }
     }
 
     /// What a pod does that reaches the port; `refused` is the share of writes that may be.
     pub(crate) fn pod(&mut self, pod: &Attacker, attack: Crowd, refused: f64) {
         let replicas = self.installation.replicas();
-        let effect = self.under(|_| pod.begin(attack, &replicas));
-        self.print(attack.name, &effect, None);
+        let effect = self.under(self.lasts, |_| pod.begin(attack, &replicas));
+        self.print(attack.name, &effect);
         self.judge(attack.name, &effect, refused);
     }
 
-    fn under<T>(&self, begin: impl FnOnce(&Self) -> T) -> Effect {
+    fn under<T>(&self, lasts: Duration, begin: impl FnOnce(&Self) -> T) -> Effect {
         for process in self.processes() {
             // Forgets the peak so far.
             fs::write(format!("/proc/{process}/clear_refs"), "5").unwrap();
         }
         let attack = begin(self);
-        let seen = self.runtime.block_on(self.victim.writes(self.lasts));
+        let seen = self.runtime.block_on(self.victim.writes(lasts));
         drop(attack);
         let recovered = self.runtime.block_on(self.victim.recovers(self.usual));
-        Effect { seen, peak: self.peak(), recovered }
+        Effect { seen, peak: self.peak(), recovered, calls: 0 }
     }
 
     fn judge(&mut self, name: &str, effect: &Effect, allowed: f64) {
@@ -127,14 +182,14 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn print(&self, name: &str, effect: &Effect, ratio: Option<f64>) {
+    fn print(&self, name: &str, effect: &Effect) {
         println!(
-            "{name:<44} {:>6} {:>8} {:>5} ms {:>6} ms {:>6} {:>5} MiB {:>8} {:>8.1} s",
+            "{name:<44} {:>6} {:>8} {:>5} ms {:>6} ms {:>6} ms {:>5} MiB {:>8} {:>8.1} s",
             effect.seen.writes(),
             effect.seen.refused.len(),
             effect.seen.percentile(50).as_millis(),
+            effect.seen.percentile(95).as_millis(),
             effect.seen.percentile(99).as_millis(),
-            ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")),
             effect.peak,
             self.restarts() - self.restarts,
             effect.recovered.as_secs_f64(),
@@ -142,30 +197,6 @@ impl<'a> Stage<'a> {
         if let Some(refused) = effect.seen.refused.first() {
             println!("    {refused}");
         }
-    }
-
-    /// Takes our configurations away; returns them.
-    fn remove(&self) -> Vec<Value> {
-        let kinds = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
-        let node = self.installation.node;
-        let removed = kinds.map(|kind| {
-            let mut object = node.get(&[kind, NAME]).unwrap();
-            for field in ["resourceVersion", "uid", "creationTimestamp", "managedFields"] {
-                object["metadata"].as_object_mut().unwrap().remove(field);
-            }
-            node.kubectl_ok(&["delete", kind, NAME]);
-            object
-        });
-        sleep(NOTICED);
-        removed.into()
-    }
-
-    fn restore(&self, configurations: &[Value]) {
-        for object in configurations {
-            let made = self.installation.node.kubectl_stdin(["create", "-f", "-"], &object.to_string());
-            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        }
-        sleep(NOTICED);
     }
 
     /// The processes of the replicas.

@@ -58,11 +58,16 @@ pub(crate) fn tenant(plane: &ControlPlane, runtime: &Runtime, namespace: &str) -
 /// What it saw for a while.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Seen {
-    took: Vec<Duration>,
+    pub(crate) took: Vec<Duration>,
     pub(crate) refused: Vec<String>,
 }
 
 impl Seen {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.took.extend(more.took);
+        self.refused.extend(more.refused);
+    }
+
     pub(crate) fn writes(&self) -> usize {
         self.took.len()
     }

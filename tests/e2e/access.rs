@@ -75,7 +75,7 @@ fn an_etcd_in_a_namespace_that_is_left_out_is_reported() {
     let system = Namespace { plane: ns.plane, name: "kube-system".to_owned() };
     system.accepts(&etcd("kube-system", &name, &[("schedule", "* * * * *")]));
     let note = system.event(&name, "NamespaceLeftOut");
-    assert!(note.contains("\"kube-system\" is left out of this installation"), "{note}");
+    assert!(note.contains("\"kube-system\" is excluded from this installation"), "{note}");
     assert!(system.get("cronjob", &format!("{name}-defrag-job")).is_none());
     let shown = status(&system, &["-n", "kube-system", "-o", "json"]);
     let rows: Vec<Value> = serde_json::from_slice(&shown.stdout).unwrap();

@@ -75,7 +75,7 @@ fn a_paused_fleet_runs_nothing_and_goes_on_without_what_it_missed() {
     });
     assert_eq!(jobs(&ns, "e-defrag-job"), [""; 0]);
     let resumed = program(&world.plane, &["resume"]);
-    assert!(stderr(&resumed).contains("the fleet goes on; it was paused since 20"), "{}", stderr(&resumed));
+    assert!(stderr(&resumed).contains("the fleet is no longer paused; it was paused since 20"), "{}", stderr(&resumed));
     for name in ["e", "later"] {
         ns.cronjob_that(name, "go on", |cronjob| cronjob["spec"]["suspend"] == false && !is_paused(cronjob));
     }

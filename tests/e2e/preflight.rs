@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     policies::manifest,
+    status::status,
     support::{Namespace, SOON, World, end_pod, etcd, namespace, ready, without_statefulset_controller},
 };
 use harness::{Serve, eventually, with_its_own_rights};
@@ -113,6 +114,31 @@ fn a_preflight_that_fails_says_what_to_set_and_counts_for_nothing() {
     assert_eq!(cronjob["status"], json!({}), "{cronjob}");
     let events = ns.plane.get(&["-n", &ns.name, "events.events.k8s.io"]).unwrap().to_string();
     assert!(!events.contains("DefragmentationFailed"), "{events}");
+}
+
+/// What our own runner leaves in its pod is read where it is well, too.
+#[test]
+fn a_quota_that_is_not_the_one_of_the_members_is_reported() {
+    let world = world();
+    let ns = namespace(&world.plane, "preflight-quota");
+    policy(&ns, &json!({"engine": "BuiltIn"}));
+    ns.accepts(&etcd(&ns.name, "e", &[]));
+    governed(&ns, "e");
+    let job = preflight(&ns, "e");
+    let member = json!({"name": "e-0", "did": "Checked", "quota": 96 << 20});
+    let found = json!({"version": 1, "outcome": "Checked", "members": [member], "membersTotal": 1});
+    end_pod(&ns, name_of(&job), 0, &found.to_string());
+    let said = ns.event("e", "PreflightSucceeded");
+    assert!(
+        said.contains("But e-0: its quota is 96 MiB") && said.contains("set etcd-defrag.io/quota to 96Mi"),
+        "{said}"
+    );
+    ns.cronjob_that("e", "say it", |cronjob| {
+        note(cronjob).starts_with("Succeeded ") && note(cronjob).contains("its quota is 96 MiB")
+    });
+    let output = status(&ns, &["-n", &ns.name]);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains(&format!("{}/e: the preflight succeeded at 20", ns.name)), "{table}");
 }
 
 #[test]

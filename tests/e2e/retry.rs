@@ -1,4 +1,4 @@
-//! A run that touched no member is started once more, with the real CronJob and Job controllers. There is no kubelet here: the
+//! A run that changed no member is retried, with the real CronJob and Job controllers. There is no kubelet here: the
 //! tests write what one would write into the status of pods. The ten minutes, who leads and what is lost on the way:
 //! `tests/model/retry.rs`.
 
@@ -78,14 +78,14 @@ fn a_scheduled_run_that_was_put_off_is_started_once_more_and_never_again() {
     end_pod(&ns, &first, 75, &deferred(["Skipped", "NotTouched", "NotTouched"]));
 
     let said = ns.event("e", "Deferred");
-    assert!(said.contains("It touched no member, so it is started once more from 20"), "{said}");
+    assert!(said.contains("It changed no member, so it is retried after 20"), "{said}");
     let mut run = last_run(&ns, "e", &first);
     let time = |value: &Value| value.as_str().unwrap().parse::<Timestamp>().unwrap();
     let after = time(&run["retry"]["after"]).duration_since(time(&run["ended"]));
     assert_eq!(after, SignedDuration::from_mins(10));
     let output = status(&ns, &["-n", &ns.name]);
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = format!("{}/e: the run {first} touched no member and is started once more from 20", ns.name);
+    let line = format!("{}/e: the run {first} changed no member and is retried after 20", ns.name);
     assert!(table.contains(&line), "{table}");
     assert_eq!(jobs(&ns, "e").len(), 1);
 
@@ -101,7 +101,7 @@ fn a_scheduled_run_that_was_put_off_is_started_once_more_and_never_again() {
     assert_eq!(second["metadata"]["ownerReferences"][0]["uid"], cronjob["metadata"]["uid"]);
     assert_eq!(second["metadata"]["ownerReferences"][0]["controller"], true);
     let said = ns.event("e", "DefragRetryStarted");
-    assert_eq!(said, format!("The Job {second_name} was started, because the run {first} touched no member."));
+    assert_eq!(said, format!("The Job {second_name} was started, because the run {first} changed no member."));
     eventually("the first run to say so", SOON, || {
         (last_run(&ns, "e", &first)["retry"]["started"] == second_name.as_str()).then_some(())
     });
@@ -154,7 +154,7 @@ fn only_what_surely_touched_nothing_is_started_once_more() {
     let run = last_run(&ns, "waits", "waits-run");
     assert!(run["retry"]["after"].is_string(), "{run}");
     let said = ns.event("waits", "DefragmentationFailed");
-    assert!(said.contains("It touched no member, so it is started once more from 20"), "{said}");
+    assert!(said.contains("It changed no member, so it is retried after 20"), "{said}");
 
     // No pod at all.
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small", "namespace": ns.name},

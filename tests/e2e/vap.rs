@@ -116,7 +116,7 @@ fn the_floor_holds_without_a_webhook_and_blocks_no_rescue() {
     ns.refused(&["patch", "statefulset", "old", "--subresource=status", "--type=merge", "-p", status]);
     let secret = r#"{"metadata":{"annotations":{"etcd-defrag.io/client-secret":"other"}}}"#;
     let said = ns.refused(&["patch", "statefulset", "old", "--subresource=status", "--type=merge", "-p", secret]);
-    assert!(said.contains("brings in etcd-defrag.io/client-secret"), "{said}");
+    assert!(said.contains("adds etcd-defrag.io/client-secret"), "{said}");
     ns.run(&["patch", "statefulset", "old", "--type=merge", "-p", secret]);
     ns.run(&["delete", "statefulset", "old"]);
 }

@@ -34,6 +34,8 @@ pub struct PodsOptions {
     pub tls: bool,
     /// Backend quota in bytes.
     pub quota: u64,
+    /// Whether it is given in a variable from a ConfigMap, so that nobody sees it in the pod template.
+    pub hidden_quota: bool,
     /// Whether etcd compacts by itself, every five minutes.
     pub auto_compaction: bool,
     /// The password of the user `root`; turns RBAC on. It is in the Secret
@@ -97,6 +99,7 @@ impl Default for PodsOptions {
             first_ordinal: 0,
             tls: true,
             quota: 96 << 20,
+            hidden_quota: false,
             auto_compaction: true,
             password: None,
             secrets: Secrets::default(),

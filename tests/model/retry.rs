@@ -1,4 +1,4 @@
-//! A run that surely touched no member is started once more, ten minutes later, whoever leads; any other is not.
+//! A run that surely changed no member is started once more, ten minutes later, whoever leads; any other is not.
 
 use std::time::Duration;
 

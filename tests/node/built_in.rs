@@ -12,7 +12,9 @@ use etcd_defrag_webhook::defrag::{
 };
 use serde_json::{Value, json};
 
-use super::support::{Before, OWN_IMAGE, RUN, SOON, World, container, event, namespace, policy, waste, world};
+use super::support::{
+    Before, OWN_IMAGE, RUN, SOON, World, container, event, incident, namespace, policy, waste, world,
+};
 use harness::{EtcdPods, PodsOptions, binary, eventually, example_etcd};
 
 /// Three members with TLS in a namespace whose policy has them defragmented by our own runner.
@@ -146,10 +148,11 @@ fn our_own_runner_puts_off_what_is_not_healthy() {
     assert_eq!((end.succeeded, end.reason.as_str()), (false, "PodFailurePolicy"), "{log}");
     assert_eq!(pods.defragmentations(), []);
     let (code, result) = ended(&pods, &world, "put-off");
+    incident(&pods, &format!("{silent} does not answer"), &format!("exit {code}: {result}"));
     assert_eq!((code, result.outcome), (u64::from(run_result::EXIT_DEFERRED), run_result::Outcome::Deferred));
     let report = event(&world.node, &pods, "Deferred");
     println!("{report}");
-    assert!(report.contains("before any member was touched") && report.contains(&silent), "{report}");
+    assert!(report.contains("before any member was changed") && report.contains(&silent), "{report}");
     assert!(report.contains("no TLS handshake within 2s"), "{report}");
     assert_eq!(last_run(&pods, "put-off").outcome, Outcome::Deferred);
     assert!(row(&pods, &world).contains("deferred"));

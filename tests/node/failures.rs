@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{RUN, SOON, event, first_event, namespace, waste, world};
-use harness::{Engine, EtcdPods, Fill, JobEnd, Node, PodsOptions, eventually};
+use super::support::{RUN, SOON, event, first_event, incident, namespace, waste, waste_and_keep, world};
+use harness::{Engine, EtcdPods, JobEnd, Node, PodsOptions, eventually};
 
 /// A Job made from the CronJob of an etcd, with a deadline of its own.
 fn job_with_deadline(node: &Node, pods: &EtcdPods<'_>, job: &str, seconds: u64) {
@@ -58,9 +58,7 @@ fn a_member_that_is_killed_in_the_middle_stops_the_run() {
     let node = &world.node;
     let options = PodsOptions { liveness: None, ..PodsOptions::default() }.annotated("wait-between-members", "1s");
     let pods = EtcdPods::start(node, &namespace(node, "killed"), options);
-    // Half of it stays: what a defragmentation has to copy.
-    let fill = Fill::to(pods.options().quota, 82);
-    pods.fill(Fill { keep: fill.keys / 2, ..fill });
+    waste_and_keep(&pods);
     let leader = pods.leader();
     let first = pods.pods().into_iter().find(|pod| *pod != leader).unwrap();
     // So slow that there is a middle to be killed in.
@@ -81,6 +79,7 @@ fn a_member_that_is_killed_in_the_middle_stops_the_run() {
     let report = event(node, &pods, "DefragmentationFailed");
     println!("{report}");
     assert!(report.contains("by-hand") && report.contains(&first), "the report does not say why: {report}\n{log}");
+    incident(&pods, &format!("{first} is killed in the middle"), log.lines().last().unwrap_or_default());
     assert_eq!(begun(&pods), Vec::<String>::new(), "the run went on to another member:\n{log}");
     let died = pods.log(&first, true);
     assert!(died.iter().any(|line| line.message == "starting defragment"));
@@ -107,7 +106,7 @@ fn a_run_that_takes_too_long_is_ended_by_its_deadline() {
         Engine::BuiltIn => first_event(node, &pods, &["DefragmentationFailed", "Deferred"]),
     };
     println!("{report}");
-    let why = ["DeadlineExceeded", "asked to end"];
+    let why = ["DeadlineExceeded", "the run was stopped"];
     assert!(why.iter().any(|words| report.contains(words)), "{report}");
     eventually("the pod of the Job to go", SOON, || {
         let left = node.get(&["-n", pods.namespace(), "pods", "-l", "job-name=by-hand"])?;

@@ -58,7 +58,7 @@ const SHAPES: [(Shape, Outcome); 11] = [
     (
         Shape { name: "unspecified", advertise: "http://0.0.0.0:2379", ..PLAIN },
         Runs {
-            warned: "that is no address of a member",
+            warned: "that is not an address of a member",
             reported: Some("advertised-unreachable"),
             endpoint: "http://unspecified-0.unspecified.NAMESPACE.svc:2379",
         },

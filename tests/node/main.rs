@@ -17,5 +17,7 @@ mod liveness;
 mod measures;
 mod on_demand;
 mod partition;
+mod preflight;
 mod shapes;
+mod slow;
 mod support;

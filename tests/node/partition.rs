@@ -7,7 +7,7 @@ use harness::{EtcdPods, PodsOptions, eventually};
 
 use super::{
     built_in::{ended, etcd},
-    support::{Before, RUN, World, waste, world},
+    support::{Before, RUN, World, incident, waste, world},
 };
 
 /// Where members speak with each other.
@@ -71,5 +71,7 @@ fn a_member_that_is_cut_off_from_the_others_is_waited_for() {
     assert!(end.succeeded, "{end:?}\n{log}");
     before.done(&world.node, &log, "cut-off");
     let (code, result) = ended(&pods, &world, "cut-off");
+    let what = format!("{alone} is cut off by the packet filter, and comes back");
+    incident(&pods, &what, &format!("exit {code}: {result} ({waits})"));
     assert_eq!((code, result.outcome), (0, Outcome::Done));
 }

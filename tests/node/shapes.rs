@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::support::{Before, RUN, SOON, chart_policy, container, defragments, namespace, waste, world};
+use super::support::{Before, RUN, SOON, chart_policy, container, defragments, incident, namespace, waste, world};
 use harness::{EtcdPods, Fill, PodsOptions, Secrets, eventually};
 
 /// Nothing but the label: every setting is the built-in one, the 30 s between members included.
@@ -129,6 +129,7 @@ fn a_full_etcd_takes_writes_again() {
     let before = Before::of(&pods);
     let log = pods.run_job("by-hand", RUN);
     before.defragmented(&world.node, &log, "by-hand");
+    incident(&pods, "NOSPACE, under the policy of the chart", log.lines().last().unwrap_or_default());
     pods.etcdctl_ok(&["put", "a", "b"]);
     let args = container(&pods.cronjob())["args"].to_string();
     assert!(args.contains("--auto-disalarm=true"), "{args}");

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 pub(crate) use harness::make_namespace as namespace;
 use harness::{
-    ControlPlane, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, etcd_defrag, eventually, own_image, unavailable,
-    with_its_own_rights,
+    ControlPlane, Defragmentation, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, etcd_defrag, eventually,
+    own_image, unavailable, with_its_own_rights,
 };
 
 /// What the reconciler, the kubelet and the Job controller need at most for one step, with room for a busy machine.
@@ -44,23 +44,29 @@ pub(crate) fn world(test: &str) -> Option<Arc<World>> {
     let node = Node::start_with(test, &[format!("--image={}", own_image().display())])?;
     if let Err(reason) = etcd_defrag() {
         println!("{reason}: the runner of our own defragments, by a policy with job.engine: BuiltIn");
-        policy(&node, &Engine::BuiltIn.policy());
     }
+    policy(&node, &Engine::here().policy());
     let mut options = with_its_own_rights(&node);
-    options.args.push(format!("--own-image={OWN_IMAGE}"));
+    options.args.extend([format!("--own-image={OWN_IMAGE}"), "--preflight=true".to_owned()]);
     let serve = Serve::start_with(&node, &options);
     let world = Arc::new(World { serve, node });
     *shared = Arc::downgrade(&world);
     Some(world)
 }
 
-/// Applies a policy, and before it the definition, which other tests may have applied already.
+/// Applies a policy, and before it the definition, which other tests may have applied already. Unless it says otherwise there
+/// are no preflights under it: their Jobs would be beside those that tests count.
 pub(crate) fn policy(node: &Node, object: &Value) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let applying = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     node.apply(&serde_json::to_string(&policy::crd()).unwrap());
     node.wait_established("defragpolicies.etcd-defrag.io");
     drop(applying);
+    let mut object = object.clone();
+    let preflight = &mut object["spec"]["job"]["preflight"];
+    if preflight.is_null() {
+        *preflight = json!(false);
+    }
     node.apply(&object.to_string());
 }
 
@@ -103,12 +109,27 @@ pub(crate) fn waste(pods: &EtcdPods<'_>) {
     pods.fill(Fill::to(pods.options().quota, 82));
 }
 
+/// Deletes as much as [`waste`], and leaves half of it: what a defragmentation has to copy.
+pub(crate) fn waste_and_keep(pods: &EtcdPods<'_>) {
+    let fill = Fill::to(pods.options().quota, 82);
+    pods.fill(Fill { keep: fill.keys / 2, ..fill });
+}
+
+/// A row of `make incidents`: what happened, what the runner did, and how many members were blocked at the same time.
+#[track_caller]
+pub(crate) fn incident(pods: &EtcdPods<'_>, what: &str, did: &str) {
+    let most = Defragmentation::most_at_once(&pods.defragmentations());
+    println!("INCIDENT: | {what} | {} | {most} |", did.trim());
+    assert!(most <= 1, "{most} members were blocked at the same time");
+}
+
 /// Has an etcd defragmented by a Job made of its CronJob, and looks at everything that has to hold then.
 pub(crate) fn defragments(node: &Node, pods: &EtcdPods<'_>) {
     waste(pods);
     let before = Before::of(pods);
     let log = pods.run_job("by-hand", RUN);
     before.defragmented(node, &log, "by-hand");
+    incident(pods, &format!("nothing, with {} members", pods.pods().len()), log.lines().last().unwrap_or_default());
 }
 
 /// An etcd before a run.

@@ -7,12 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::apps::v1::StatefulSet;
-use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
-use super::{GIB, etcd, jobs, policy, reachable, ready, reason, slowly, world};
+use super::{GIB, enrolled, fleet, fleet_size, jobs, policy, reachable, ready, reason, slowly, world};
 use harness::{
     ControlPlane, Exported, Exporter, Prometheus, PrometheusOptions, Serve, Target, binary, client, prometheus,
 };
@@ -114,26 +111,11 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
     else {
         return;
     };
-    let size: usize = std::env::var("ONDEMAND_ETCDS").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
+    let size = fleet_size("ONDEMAND_ETCDS", 150);
     let (plane, serve) = world();
     let resident_alone = serve.resident();
-    plane.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fleet"}}).to_string());
-    let api = Api::<StatefulSet>::namespaced(client(plane.kubeconfig()).await, "fleet");
-    let objects =
-        (0..size).map(|index| serde_json::from_value::<StatefulSet>(etcd("fleet", &format!("etcd-{index}"))).unwrap());
-    futures::stream::iter(objects)
-        .map(|object| {
-            let api = api.clone();
-            async move { api.create(&PostParams::default(), &object).await.map(|_| ()) }
-        })
-        .buffer_unordered(16)
-        .try_collect::<()>()
-        .await
-        .unwrap();
-    slowly("every etcd to have its CronJob", 600, || {
-        let metrics = serve.probe("/metrics")?;
-        (metric(&metrics, "etcd_defrag_webhook_enrolled ") >= size as f64).then_some(())
-    });
+    fleet(&plane, &client(plane.kubeconfig()).await, size).await;
+    enrolled(&serve, size);
     let firing: Vec<usize> = (0..size).filter(|index| shape(*index).2).collect();
     // The last of them has a member that is not ready.
     let (not_ready, starting) = firing.split_last().unwrap();
@@ -192,7 +174,7 @@ async fn jobs_start_exactly_where_the_rule_holds_and_a_killed_prometheus_starts_
     // Killed: a condition, no Job for those that would want one now.
     prometheus.kill();
     let gone = reason(&plane, "Unreachable");
-    assert!(gone.contains("connection refused") && gone.contains("schedules go on"), "{gone}");
+    assert!(gone.contains("connection refused") && gone.contains("scheduled runs continue"), "{gone}");
     let next = size - 1;
     ready(&plane, "fleet", &format!("etcd-{next}"), 3);
     for one in exporter.members.lock().unwrap().iter_mut().filter(|one| one.pod.starts_with(&format!("etcd-{next}-"))) {

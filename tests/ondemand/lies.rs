@@ -97,7 +97,7 @@ fn lies_delays_and_errors_start_nothing_and_the_truth_does() {
     let trials = [
         (Mode::ServerError, "AnswersWithErrors", "500 Internal Server Error"),
         (Mode::Unauthorized, "Unauthorized", "401 Unauthorized"),
-        (Mode::Html, "AnswersWithErrors", "no answer to a query"),
+        (Mode::Html, "AnswersWithErrors", "not an answer to a query"),
         (Mode::BadQuery, "AnswersWithErrors", "parse error"),
         (Mode::Late, "TooSlow", "did not answer within 2 s"),
         (Mode::Nothing, "NothingMeasured", "series-missing of etcd-0"),

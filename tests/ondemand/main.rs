@@ -1,8 +1,8 @@
 //! Runs that no schedule starts, on a real control plane: a fleet that a real Prometheus tells of, etcds that are held for
-//! different reasons, one that is told lies, and runs that people ask for.
+//! different reasons, one that is told lies, runs that people ask for, and the preflights of a fleet.
 //!
 //! No controller of StatefulSets runs here, so that the tests say how many members are ready, and thousands of StatefulSets
-//! cost no pods. `ONDEMAND_ETCDS=2000` makes the fleet larger.
+//! cost no pods. `ONDEMAND_ETCDS=2000` and `PREFLIGHT_ETCDS=1000` make the fleets larger.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,23 +15,80 @@ mod fairness;
 mod fleet;
 mod guards;
 mod lies;
+mod preflights;
 mod requests;
 
 use std::time::Duration;
 
 use etcd_defrag_webhook::defrag::policy;
+use futures::{StreamExt as _, TryStreamExt as _};
 use harness::{CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, eventually, example_etcd};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
 use serde_json::{Value, json};
 
 const GIB: u64 = 1 << 30;
 
 /// A control plane without the controller of StatefulSets, `serve` beside it, and the definition of policies.
 fn world() -> (ControlPlane, Serve) {
+    world_with(&[])
+}
+
+/// The same with further arguments of `serve`.
+fn world_with(args: &[&str]) -> (ControlPlane, Serve) {
     let plane = ControlPlane::start_with(&[(CONTROLLER_MANAGER, "--controllers=*,-statefulset-controller")]);
     plane.apply(&serde_json::to_string(&policy::crd()).unwrap());
     plane.wait_established("defragpolicies.etcd-defrag.io");
-    let serve = Serve::start_with(&plane, &ServeOptions::default());
+    let args = args.iter().map(|&arg| arg.to_owned()).collect();
+    let serve = Serve::start_with(&plane, &ServeOptions { args, ..ServeOptions::default() });
     (plane, serve)
+}
+
+/// How many etcds a fleet has.
+fn fleet_size(variable: &str, default: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Makes the etcds `etcd-0`, `etcd-1` and so on in the namespace `fleet`.
+async fn fleet(plane: &ControlPlane, client: &Client, size: usize) {
+    plane.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fleet"}}).to_string());
+    let api = Api::<StatefulSet>::namespaced(client.clone(), "fleet");
+    let objects =
+        (0..size).map(|index| serde_json::from_value::<StatefulSet>(etcd("fleet", &format!("etcd-{index}"))).unwrap());
+    futures::stream::iter(objects)
+        .map(|object| {
+            let api = api.clone();
+            async move { api.create(&PostParams::default(), &object).await.map(|_| ()) }
+        })
+        .buffer_unordered(16)
+        .try_collect::<()>()
+        .await
+        .unwrap();
+}
+
+/// Waits until each etcd has its CronJob.
+fn enrolled(serve: &Serve, size: usize) {
+    slowly("every etcd to have its CronJob", 600, || {
+        (serve.metric("etcd_defrag_webhook_enrolled")? >= size as f64).then_some(())
+    });
+}
+
+/// Says of a fleet that all members are ready.
+async fn all_ready(client: &Client, size: usize) {
+    let api = Api::<StatefulSet>::namespaced(client.clone(), "fleet");
+    let patch = json!({"status": {"replicas": 3, "readyReplicas": 3}});
+    futures::stream::iter(0..size)
+        .map(|index| {
+            let (api, patch) = (api.clone(), Patch::Merge(&patch));
+            async move { api.patch_status(&format!("etcd-{index}"), &PatchParams::default(), &patch).await.map(|_| ()) }
+        })
+        .buffer_unordered(16)
+        .try_collect::<()>()
+        .await
+        .unwrap();
 }
 
 /// An etcd of 8 GiB quota that runs once a year: what starts here starts on demand.

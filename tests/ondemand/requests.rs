@@ -71,11 +71,11 @@ fn a_new_token_is_one_run_made_from_the_cronjob_and_waits_behind_the_guards() {
     let waits = [
         ("unready", "2 of 3 members are ready"),
         ("suspended", "the CronJob is suspended"),
-        ("busy", "another run is under way"),
+        ("busy", "another run is in progress"),
     ];
     for (name, why) in waits {
         let note = event(&plane, NAMESPACE, name, "DefragNowWaits", why);
-        assert!(note.starts_with("The run that etcd-defrag.io/defrag-now asks for waits, because"), "{note}");
+        assert!(note.starts_with("The run that etcd-defrag.io/defrag-now requests waits, because"), "{note}");
     }
     // Two Jobs: the one that was asked for, and the one that a person made.
     assert_eq!(jobs(&plane).len(), 2);
@@ -93,7 +93,7 @@ fn a_new_token_is_one_run_made_from_the_cronjob_and_waits_behind_the_guards() {
     drop(serve);
     let serve = Serve::start_with(&plane, &ServeOptions::default());
     annotate(&plane, "prompt", &["defrag-now=two"]);
-    event(&plane, NAMESPACE, "prompt", "DefragNowWaits", "another run is under way");
+    event(&plane, NAMESPACE, "prompt", "DefragNowWaits", "another run is in progress");
     assert_eq!(jobs(&plane).len(), 5, "{}", serve.log());
     end_job(&plane, NAMESPACE, made[0]["metadata"]["name"].as_str().unwrap());
     served(&plane, "prompt", "two");
@@ -122,7 +122,7 @@ fn a_token_that_was_there_before_its_cronjob_starts_nothing() {
     let said = status(&plane);
     assert!(
         said.contains(
-            "asked/etcd: defrag-now \"manifest\": served, or older than its CronJob; a new value asks for a run"
+            "asked/etcd: defrag-now \"manifest\": served, or older than its CronJob; a new value requests a run"
         ),
         "{said}"
     );

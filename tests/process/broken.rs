@@ -28,9 +28,10 @@ fn started_before_the_api_server_it_waits_for_it() {
     insta::assert_snapshot!(words(&serve));
     assert!(serve.probe("/healthz").unwrap().starts_with("HTTP/1.1 200"), "a restart would mend nothing");
     std::thread::sleep(Duration::from_secs(5));
-    for wanted in
-        ["policies cannot be listed, so nothing is reconciled yet", "cannot be watched: the API server cannot be asked"]
-    {
+    for wanted in [
+        "policies cannot be listed, so nothing is reconciled yet",
+        "cannot be watched: the API server cannot be reached",
+    ] {
         assert_eq!(serve.log().matches(wanted).count(), 1, "each reason is told once: {wanted}\n{}", serve.log());
     }
     plane.component(API_SERVER).start();

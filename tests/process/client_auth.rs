@@ -42,7 +42,7 @@ fn only_the_api_server_that_shows_who_it_is_may_call() {
     };
     let followed = |times: usize| {
         eventually("the CA of clients to be followed", SOON, || {
-            (serve.log().matches("clients are judged by").count() == times).then_some(())
+            (serve.log().matches("clients are verified with").count() == times).then_some(())
         });
     };
     replace("strangers.crt");
@@ -60,7 +60,7 @@ fn only_the_api_server_that_shows_who_it_is_may_call() {
     // Half a file changes nothing.
     fs::write(&trusted, "-----BEGIN CERTIFICATE-----\nAAAA").unwrap();
     let (ready, words) = eventually("the bad CA to be noticed", SOON, || {
-        serve.readyz().filter(|(_, words)| words.contains("a newer CA could not be taken"))
+        serve.readyz().filter(|(_, words)| words.contains("a newer CA could not be loaded"))
     });
     assert!(ready, "{words}");
     answered(&plane, "no annotation");

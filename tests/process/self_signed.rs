@@ -130,11 +130,11 @@ fn the_bundle_comes_back_whoever_takes_it_away() {
     insta::assert_snapshot!(without_times(&words.1), @r"
     [+]runtime ok
     [+]tls ok: certificate valid until [TIME]
-    [+]ca-bundle ok: there is no ValidatingWebhookConfiguration, so nothing is asked of its webhooks
+    [+]ca-bundle ok: there is no ValidatingWebhookConfiguration, so its webhooks are not called
     [+]policies ok: 0 policies
     readyz check passed
     ");
-    assert!(both[0].log().contains("it does not exist, so the API server asks nothing of its webhooks"));
+    assert!(both[0].log().contains("it does not exist, so the API server does not call its webhooks"));
     register(&plane, &ports);
     eventually("the new one to be filled in", SOON, || bundles_are_in_place(&plane).then_some(()));
     called(&plane);
@@ -187,10 +187,10 @@ fn a_secret_of_somebody_else_is_left_alone() {
     plane.apply(&theirs.to_string());
     let mut serve = Serve::spawn(&plane, &options(&plane, &["--tls-self-signed"]));
     let (_, words) = eventually("the reason to be told", SOON, || {
-        serve.readyz().filter(|(_, words)| words.contains("somebody else"))
+        serve.readyz().filter(|(_, words)| words.contains("created by something else"))
     });
     let line = words.lines().find(|line| line.contains("]tls ")).unwrap();
-    insta::assert_snapshot!(line, @"[-]tls failed: there is no serving certificate: Secret etcd-defrag-system/etcd-defrag-webhook-tls: it was made by somebody else and is left alone; delete it, or name another one with --tls-secret");
+    insta::assert_snapshot!(line, @"[-]tls failed: there is no serving certificate: Secret etcd-defrag-system/etcd-defrag-webhook-tls: it was created by something else, so it is not changed; delete it, or name another one with --tls-secret");
     assert!(in_secret(&plane, "tls.crt").is_none() && in_secret(&plane, "password").is_some());
     plane.kubectl_ok(&["-n", NAMESPACE, "delete", "secret", SECRET]);
     serve.wait_ready();

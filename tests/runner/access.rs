@@ -37,18 +37,20 @@ fn wrong_certificates_and_names_are_said_at_once() {
     skipped.ended(Outcome::Checked, "");
 
     let unnamed = Runner::of(&etcd, &format!("{first},{second}")).run();
+    unnamed.incident(&etcd, "a voting member that no endpoint names");
     failed(&unnamed, &format!("the voting member etcd-2 at {third}, which no endpoint reaches"));
     let local = first.replace("127.0.0.1", "localhost");
     let twice = Runner::of(&etcd, &format!("{first},{local},{second},{third}")).run();
+    twice.incident(&etcd, "two endpoints reach one member");
     failed(&twice, "both reach the member etcd-0: write one URL for each member");
     let nowhere =
         Runner::of(&etcd, &format!("{first},{second},https://nowhere.invalid:2379")).args(&["--dry-run"]).run();
-    failed(&nowhere, "https://nowhere.invalid:2379 is not reached");
+    failed(&nowhere, "https://nowhere.invalid:2379 cannot be reached");
     // The kernel accepts the connection, and nobody is behind it.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let silent = format!("https://{}", listener.local_addr().unwrap());
     let run = Runner::of(&etcd, &format!("{silent},{first}")).args(&["--dry-run", "--dial-timeout=2s"]).run();
-    failed(&run, &format!("{silent} is not reached: no TLS handshake within 2s (--dial-timeout)"));
+    failed(&run, &format!("{silent} cannot be reached: no TLS handshake within 2s (--dial-timeout)"));
 
     failed(&Runner::new(&etcd).args(&["--defrag-rule=dbSize >"]).run(), "--defrag-rule cannot be read");
     let short = Runner::new(&etcd).args(&["--deadline=30s"]).run();
@@ -124,6 +126,7 @@ fn learners_are_left_out_by_name() {
     });
     let both = format!("{},{client}", etcd.endpoints()[0]);
     let run = Runner::of(&etcd, &both).run();
+    run.incident(&etcd, "a learner beside one member");
     run.ended(Outcome::Done, "");
     assert_eq!(run.deeds(), [("etcd-0", Did::Defragmented), ("learner", Did::Skipped)]);
     assert_eq!(run.result.members[1].note, "a learner, which cannot be defragmented");

@@ -302,7 +302,7 @@ fn what_differs_from_etcd_defrag_is_what_is_documented() {
     let output = command.arg(format!("--endpoints={}", all.join(","))).args(short).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     let run = Runner::new(&etcd).args(&["--command-timeout=2s", "--deadline=4s"]).run();
-    run.ended(Outcome::Deferred, "is not reached");
+    run.ended(Outcome::Deferred, "cannot be reached");
     assert!(run.code == 75 && run.result.no_member_was_touched());
     victim.start();
 }

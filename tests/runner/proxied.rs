@@ -79,6 +79,7 @@ fn no_other_member_is_begun_beside_one_that_does_not_answer_in_time() {
     let run = Runner::of(&etcd, &endpoints.join(","))
         .args(&["--command-timeout=5s", "--dial-timeout=5s", "--continue-on-error=false", "--compaction=false"])
         .run();
+    run.incident(&etcd, "a member takes longer than --command-timeout");
     run.ended(Outcome::Failed, &format!("{name}: its defragmentation failed after 5"));
     run.ended(Outcome::Failed, "it may still be at work");
     assert_eq!(run.code, 1);
@@ -103,6 +104,7 @@ fn a_member_that_is_cut_off_is_waited_for() {
     assert_eq!(etcd.defragmentations().len(), 1);
     proxy.cut(false);
     let run = run.end();
+    run.incident(&etcd, "packets to a member are lost between two turns");
     run.ended(Outcome::Done, "");
     assert_eq!(run.count(Did::Defragmented), 3);
     alone(&etcd);
@@ -118,9 +120,10 @@ fn of_five_members_never_two_are_defragmented_at_a_time() {
     run.until("waiting for 2s for the next member");
     let away = (0..5).rfind(|at| *at != leader).unwrap();
     etcd.member(away).kill();
-    run.until("is not reached");
+    run.until("cannot be reached");
     etcd.member(away).start();
     let run = run.end();
+    run.incident(&etcd, "one of five members is killed between two others, and comes back");
     run.ended(Outcome::Done, "");
     assert_eq!(run.count(Did::Defragmented), 5);
     assert_eq!(run.result.leader_from, format!("etcd-{leader}"));

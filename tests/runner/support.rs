@@ -9,7 +9,7 @@ use std::{
 };
 
 use etcd_defrag_webhook::defrag::run_result::{Did, Outcome, RunResult};
-use harness::{EtcdCluster, EtcdOptions, eventually};
+use harness::{Defragmentation, EtcdCluster, EtcdOptions, eventually};
 
 /// The arguments that every run here has: time enough on a busy machine.
 pub(crate) const PATIENT: [&str; 3] = ["--command-timeout=60s", "--dial-timeout=20s", "--compaction=true"];
@@ -153,6 +153,14 @@ impl Ended {
         let code = output.status.code().unwrap();
         assert_eq!(code, i32::from(result.outcome.exit_code()), "{log}");
         Self { code, log, result }
+    }
+
+    /// A row of `make incidents`: what happened, what the runner did, and how many members were blocked at the same time.
+    #[track_caller]
+    pub(crate) fn incident(&self, etcd: &EtcdCluster, what: &str) {
+        let most = Defragmentation::most_at_once(&etcd.defragmentations());
+        println!("INCIDENT: | {what} | {:?}, exit {}: {} | {most} |", self.result.outcome, self.code, self.result);
+        assert!(most <= 1, "{most} members were blocked at the same time");
     }
 
     /// Name and deed of each member.

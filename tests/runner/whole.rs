@@ -67,6 +67,7 @@ fn a_full_etcd_is_writable_afterwards() {
     stays.ended(Outcome::NothingToDo, "NOSPACE was not cleared: still above 0.1 of the quota: etcd-0");
     assert!(is_full(&etcd));
     let run = Runner::new(&etcd).args(&[quota, "--auto-disalarm"]).run();
+    run.incident(&etcd, "NOSPACE, with --auto-disalarm");
     run.ended(Outcome::Done, "NOSPACE was cleared");
     etcd.put("free", "again");
 }

@@ -33,7 +33,7 @@ pub(crate) fn contradictions() -> Vec<(Value, &'static str)> {
         ),
         (json!({"defaults": {"waitBetweenMembers": "30"}}), "such as 30s or 1h30m"),
         (json!({"defaults": {"commandTimeout": "30s"}}), "minCommandTimeout excludes this default"),
-        (json!({"limits": {"minInterval": "0s"}}), "longer than nothing"),
+        (json!({"limits": {"minInterval": "0s"}}), "longer than 0s"),
         (json!({"limits": {"minInterval": "2h", "minIntervalWithoutFloor": "1h"}}), "write at least the same"),
         (json!({"limits": {"maxInterval": "5m"}}), "write a longer maxInterval or a shorter minInterval"),
         (json!({"limits": {"quotaUsage": {"min": "0.9", "max": "80%"}}}), "write a min below max"),
@@ -113,7 +113,7 @@ fn of_jobs() -> Vec<(Value, &'static str)> {
             "operator Exists takes no value",
         ),
         (json!({"job": {"tolerations": [{"operator": "Equal"}]}}), "or add the key of a taint"),
-        (json!({"job": {"tolerations": [{"key": "a", "tolerationSeconds": 5}]}}), "goes with effect NoExecute only"),
+        (json!({"job": {"tolerations": [{"key": "a", "tolerationSeconds": 5}]}}), "needs effect NoExecute"),
         (
             json!({"job": {"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]}}),
             "maxSkew is below 1",
@@ -151,7 +151,7 @@ pub(crate) fn unsafe_prometheus() -> Vec<(Value, &'static str)> {
         (json!({"url": "http://me:secret@prometheus:9090"}), "without user and query"),
         (json!({"url": "https://p"}), "name its file, such as ca.crt"),
         (json!({"url": "http://p", "caFile": "ca.crt"}), "write an https URL, or remove caFile"),
-        (json!({"url": "http://p", "bearerTokenFile": "token"}), "everybody on the way could read the token"),
+        (json!({"url": "http://p", "bearerTokenFile": "token"}), "everybody on the network path could read the token"),
         (json!({"url": "https://p", "caFile": "../../token"}), "without its path"),
         (json!({"url": "https://p", "caFile": "/var/run/secrets/token"}), "without its path"),
         (

@@ -70,7 +70,7 @@ fn by_go(oracle: &Oracle, case: &Case, after: Timestamp) -> Result<Vec<i64>> {
     answer.split_whitespace().map(|second| Ok(second.parse()?)).collect()
 }
 
-/// Whether somebody fires when we do; if not, why it is left out.
+/// Whether somebody fires when we do; if not, why it is ignored.
 fn agrees(who: &str, case: &Case, ours: &[i64], theirs: Option<Result<Vec<i64>>>, left_out: &mut Vec<String>) -> bool {
     let why = match theirs {
         Some(Ok(theirs)) if theirs == ours => return true,

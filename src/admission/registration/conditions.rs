@@ -1,14 +1,15 @@
-//! The conditions in CEL that say which writes are asked about.
+//! The conditions in CEL that select the writes which the API server sends.
 //!
-//! The API server evaluates them for every write that an entry selects, whoever makes it and whatever the object carries: labels have
-//! no limit but that of the object (1.5 MiB), annotations may have 256 KiB. Its CEL library counts costs in a time that is
-//! quadratic in what a macro such as `exists` goes through: 13,000 annotations take a second, and 52,000 the request's whole time. So
-//! known keys are looked up by their names, and nothing is gone through that an author of objects can make long: where there is more
-//! than [`MOST`], unknown keys are not looked for (the reconciler reports them), and whatever has a pod template like that may be an
-//! etcd. `tests/registration/cost.rs` has the times.
+//! The API server evaluates them for every write that an entry selects, whoever makes it and whatever the object
+//! contains: labels have no limit but that of the object (1.5 MiB), annotations may have 256 KiB. Its CEL library
+//! counts costs in a time that is quadratic in the length of what a macro such as `exists` iterates over: 13,000
+//! annotations take a second, and 52,000 the request's whole time. So known keys are looked up by their names, and no
+//! condition iterates over anything that an author of objects can make long: with more than [`MOST`] keys, unknown keys
+//! are not searched for (the reconciler reports them), and a pod template of that size counts as an etcd.
+//! `tests/registration/cost.rs` has the times.
 //!
-//! A condition that fails refuses the write where the entry fails closed. So what goes through a map at all is asked by an entry that
-//! fails open.
+//! A condition that fails refuses the write if the entry fails closed. So only entries that fail open iterate over a
+//! map at all.
 
 use std::fmt::Write as _;
 
@@ -19,15 +20,15 @@ use crate::defrag::{
 
 pub(in crate::admission) const NOT_BEING_DELETED: &str = "!has(object.metadata.deletionTimestamp)";
 
-/// How many labels, annotations, words or variables are gone through: some milliseconds of the API server's time.
+/// How many labels, annotations, words or variables are iterated over: some milliseconds of the API server's time.
 pub(in crate::admission) const MOST: usize = 1000;
 
-/// The same inside of each container, of which as many are gone through as are judged
+/// The same inside of each container, of which as many are iterated over as are assessed
 /// ([`Counted::Containers`](crate::defrag::budget::Counted::Containers)).
 const MOST_IN_A_CONTAINER: usize = 250;
 
-/// True of every pod template that runs an etcd, and of little else: most StatefulSets of a cluster then cost no call. What
-/// looks like an etcd here is looked at more closely by `etcd::evidence`, which finds none where this is false.
+/// True of every pod template that runs an etcd, and of little else: most StatefulSets of a cluster then cost no call.
+/// What looks like an etcd here is examined more closely by `etcd::evidence`, which finds none where this is false.
 pub(super) fn may_be_an_etcd() -> String {
     let containers = "object.spec.template.spec.containers";
     let words = "(container[?'command'].orValue([]) + container[?'args'].orValue([]))";

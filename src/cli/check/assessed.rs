@@ -49,7 +49,7 @@ impl Subject {
         }
     }
 
-    /// Whether it is judged as if it were enrolled, so that nothing of it is refused.
+    /// Whether it is assessed as if it were enrolled, so that nothing of it is refused.
     pub(super) const fn is_only_looked_at(&self) -> bool {
         matches!(self, Self::StatefulSet { enrolment: Enrollment::NotEnrolled, .. })
     }
@@ -60,7 +60,7 @@ impl Assessed {
         !self.subject.is_only_looked_at() && self.findings.iter().any(Finding::denies)
     }
 
-    /// Whether anything is said of it that concerns what is acted on.
+    /// Whether it has a finding about the settings that take effect.
     pub(super) const fn is_clean(&self) -> bool {
         self.subject.is_only_looked_at() || self.findings.is_empty()
     }

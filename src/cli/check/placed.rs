@@ -1,4 +1,4 @@
-//! What stands where in all of the input: settings that are read nowhere, and StatefulSets that are there twice.
+//! Checks over all of the input: settings in places that are not read, and StatefulSets that are defined twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ impl Placed {
         Self { read, places: BTreeMap::new() }
     }
 
-    /// What is to be said of an object that is no StatefulSet.
+    /// The findings of an object that is not a StatefulSet.
     pub(super) fn other(&self, kind: &str, document: &Document, object: &StatefulSet) -> Option<Finding> {
         // What a controller made of a template says nothing that the template does not say.
         let is_made = document.value.pointer("/metadata/ownerReferences").is_some_and(|owners| !owners.is_null());
@@ -46,8 +46,8 @@ impl Placed {
         labelled_in_vain(kind, object, |key, value| self.read.contains(&(key.to_owned(), value.to_owned())))
     }
 
-    /// What is to be said of a StatefulSet by what else is in the input, and by fields of it that are never decoded. Whether one that
-    /// does not concern us is there twice is nothing to us.
+    /// The findings of a StatefulSet that depend on other objects of the input, and on fields that are never decoded. A
+    /// duplicate of a StatefulSet without our keys is not reported.
     pub(super) fn statefulset(&mut self, document: &Document, object: &StatefulSet, concerns_us: bool) -> Vec<Finding> {
         let mut findings = stray(&document.value);
         findings.extend(self.twice(document, object).filter(|_| concerns_us));
@@ -69,8 +69,8 @@ impl Placed {
             "metadata.name",
             format!("the StatefulSet {name} is at {first} already"),
             format!(
-                "The StatefulSet {name} at {place} is at {first} already. A cluster holds one of a name, so the one that is applied last \
-                 replaces the other, and settings that only one of them has may be lost. Rename or remove one, or check the manifests of each cluster by themselves."
+                "The StatefulSet {name} at {place} is at {first} already. A cluster has only one StatefulSet of a name, so the one that is \
+                 applied last replaces the other, and settings that only one of them has may be lost. Rename or remove one, or check the manifests of each cluster separately."
             ),
         ))
     }

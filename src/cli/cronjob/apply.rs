@@ -1,8 +1,8 @@
-//! `cronjob --apply`: the live StatefulSet assessed, its CronJob applied.
+//! `cronjob --apply`: assesses the live StatefulSet and applies its CronJob.
 //!
-//! The reconciler deletes what it manages where the StatefulSet is not enrolled, so what marks a CronJob as its own is left
-//! out: label, annotation and owner reference. Like the CronJob of defrag.sh this one stays then until somebody deletes
-//! it, and is adopted once the StatefulSet is enrolled. A CronJob that belongs to somebody else stays untouched.
+//! The reconciler deletes the CronJobs that it manages if their StatefulSet is not enrolled, so this one does not get
+//! the marks of a managed CronJob: label, annotation and owner reference. Like the CronJob of defrag.sh, it stays until
+//! somebody deletes it, and is adopted once the StatefulSet is enrolled. A CronJob of another owner is not changed.
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
@@ -58,7 +58,7 @@ async fn apply(args: &Args) -> anyhow::Result<Exit> {
             None => format!("{ENABLED}=true"),
         };
         bail!(
-            "the StatefulSet {place} is enrolled ({by}): the reconciler keeps its CronJob and would undo this; tune it with annotations: kubectl --namespace {namespace} annotate statefulset {name} '{}=…'",
+            "the StatefulSet {place} is enrolled ({by}): the reconciler manages its CronJob and would undo this; use annotations instead: kubectl --namespace {namespace} annotate statefulset {name} '{}=…'",
             Key::Schedule.annotation()
         );
     }
@@ -77,7 +77,7 @@ async fn apply(args: &Args) -> anyhow::Result<Exit> {
         None => "created",
         Some(existing) if applied_by_us(existing) => "configured",
         Some(existing) => {
-            trace(&format!("replacing what was written into {namespace}/{job} before"));
+            trace(&format!("replacing the earlier specification of {namespace}/{job}"));
             let cannot = || format!("cannot adopt the CronJob {namespace}/{job}");
             adopt(&api, job, existing, &cronjob).await.with_context(cannot)?;
             "adopted"
@@ -92,7 +92,7 @@ async fn apply(args: &Args) -> anyhow::Result<Exit> {
 
     output::print_line(&format!("cronjob.batch/{job} {verb}"))?;
     output::note(&format!(
-        "nothing keeps this CronJob current; to have that done, enrol the StatefulSet: kubectl --namespace {namespace} label statefulset {name} {ENABLED}=true"
+        "this CronJob is not updated when the StatefulSet changes; for that, enrol the StatefulSet: kubectl --namespace {namespace} label statefulset {name} {ENABLED}=true"
     ));
     Ok(Exit::Clean)
 }
@@ -110,7 +110,7 @@ fn applied_by_us(existing: &CronJob) -> bool {
     existing.metadata.managed_fields.iter().flatten().any(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER))
 }
 
-/// Replaces the specification, provided that the CronJob is still the one that was looked at: merged into another
+/// Replaces the specification, provided that the CronJob is still the one that was assessed: merged into another
 /// author's lists, ours would keep their volumes and mounts.
 async fn adopt(api: &Api<CronJob>, name: &str, existing: &CronJob, desired: &CronJob) -> anyhow::Result<()> {
     let Some(version) = &existing.metadata.resource_version else { bail!("it has no resourceVersion") };
@@ -129,11 +129,11 @@ async fn adopt(api: &Api<CronJob>, name: &str, existing: &CronJob, desired: &Cro
     Ok(())
 }
 
-/// That the CronJob is somebody else's refuses here: nothing is done of what was asked for.
+/// A CronJob of another owner is an error here: nothing of the request is done.
 fn foreign(namespace: &str, name: &str, why: &str) -> Finding {
     let message = format!(
-        "The CronJob {namespace}/{name} {why}, so it was left untouched and nothing was applied. Delete or rename it, or leave the defragmentation to it."
+        "The CronJob {namespace}/{name} {why}, so it was not changed and nothing was applied. Delete or rename it, or keep it instead of this one."
     );
-    Finding::new(Code::CronJobForeign, "metadata.name", "a CronJob of that name belongs to somebody else", message)
+    Finding::new(Code::CronJobForeign, "metadata.name", "a CronJob of that name has another owner", message)
         .with_severity(Severity::Deny)
 }

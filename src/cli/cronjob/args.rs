@@ -13,24 +13,24 @@ use crate::{
 
 /// Print the CronJob of one etcd, or apply it, with the flags of kamaji-etcd's defrag.sh
 ///
-/// Without --apply no cluster is contacted: a StatefulSet as the kamaji-etcd chart installs it is assumed, or read from
-/// a file. DEBUG=1 in the environment traces every step on standard error.
+/// Without --apply no cluster is contacted: the StatefulSet of the kamaji-etcd chart is assumed, or one is read from a
+/// file. DEBUG=1 in the environment traces every step on standard error.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The name of the StatefulSet [default: kamaji-etcd]
     #[arg(short = 'e', long, value_name = "etcd_name", value_parser = dns_subdomain)]
     pub(super) etcd_name: Option<String>,
-    /// The headless Service of its members [default: kamaji-etcd, or what the StatefulSet says]
+    /// The headless Service of its members [default: kamaji-etcd, or that of the StatefulSet]
     #[arg(short = 's', long, value_name = "etcd_service", value_parser = dns_label)]
     pub(super) etcd_service: Option<String>,
     /// The namespace [default: kamaji-system]
     #[arg(short, long, value_name = "namespace", value_parser = dns_label)]
     pub(super) namespace: Option<String>,
-    /// When to run [default: 0 0 * * *, or what the StatefulSet says]
+    /// When to run [default: 0 0 * * *, or that of the StatefulSet]
     #[arg(short = 'j', long, value_name = "schedule", allow_hyphen_values = true)]
     pub(super) schedule: Option<String>,
-    /// When a member is worth defragmenting: a rule of the engine, or "defrag.sh" for the one that defrag.sh passes on, which also
-    /// fires with nothing to reclaim [default: what the StatefulSet says, or the built-in rule]
+    /// When a member is worth defragmenting: a rule of the engine, or "defrag.sh" for the rule of defrag.sh, which also fires with
+    /// nothing to reclaim [default: that of the StatefulSet, or the built-in rule]
     #[arg(long, value_name = "rule", allow_hyphen_values = true)]
     pub(super) rule: Option<String>,
     /// Read the StatefulSet from the cluster of the current kubeconfig, and apply its CronJob there

@@ -69,8 +69,8 @@ pub(super) fn notes(object: &StatefulSet) -> [String; 2] {
     let last = MEMBERS - 1;
     [
         format!(
-            "nothing was read, so a kamaji-etcd is assumed: members {name}-0 to {name}-{last}, TLS on port 2379, domain cluster.local, quota 8 GiB, automatic compaction, Secrets {name}-certs and {name}-root-client-certs"
+            "no manifest was read, so a kamaji-etcd is assumed: members {name}-0 to {name}-{last}, TLS on port 2379, domain cluster.local, quota 8 GiB, automatic compaction, Secrets {name}-certs and {name}-root-client-certs"
         ),
-        "the real StatefulSet is read with -f FILE, or from the cluster with --apply".to_owned(),
+        "to read the real StatefulSet, use -f FILE, or --apply for the one in the cluster".to_owned(),
     ]
 }

@@ -24,7 +24,7 @@ pub(super) fn build(args: &Args, object: StatefulSet, governing: &Governing) -> 
         bail!("the StatefulSet {place} opts out with the label {ENABLED}=false; remove the label first");
     }
     let object = args.enrolled(object);
-    trace(&format!("judging the StatefulSet {place}"));
+    trace(&format!("assessing the StatefulSet {place}"));
     let now = Timestamp::now();
     let assessment = assess(&object, governing, &Surroundings::nothing(), now);
     for finding in &assessment.findings {

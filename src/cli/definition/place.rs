@@ -1,4 +1,4 @@
-//! Where a value stands, and that one is refused.
+//! The place of a value, and the refusal of one.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ pub(super) struct Refusal {
     pub(super) why: String,
 }
 
-/// Where a value stands in the object, and its schema.
+/// The place of a value in the object, and its schema.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) path: &'a str,

@@ -31,7 +31,7 @@ impl Rules {
             let text = |name: &str| rule.get(name).and_then(Value::as_str);
             let why = match self.holds(text("rule").unwrap_or_default(), place.value) {
                 Ok(true) => continue,
-                Ok(false) => text("message").unwrap_or("a rule of the definition does not hold").to_owned(),
+                Ok(false) => text("message").unwrap_or("a rule of the definition is violated").to_owned(),
                 // A value that it needs is refused already.
                 Err(_) if !found.is_empty() => continue,
                 Err(error) => format!("a rule of the definition cannot be evaluated: {error}"),

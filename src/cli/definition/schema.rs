@@ -54,7 +54,7 @@ pub(super) fn check(place: Place<'_>, found: &mut Vec<Refusal>) {
             let known = bound("enum").and_then(Value::as_array);
             if let Some(known) = known.filter(|known| !known.contains(place.value)) {
                 let known: Vec<&str> = known.iter().filter_map(Value::as_str).collect();
-                refuse(here(), format!("{} is none of the supported values {}", quoted(text), known.join(", ")));
+                refuse(here(), format!("{} is not one of the supported values {}", quoted(text), known.join(", ")));
             }
         }
         Value::Number(number) => {
@@ -98,7 +98,7 @@ pub(super) fn check(place: Place<'_>, found: &mut Vec<Refusal>) {
     place.each_part(&mut |part| check(part, found));
 }
 
-/// Whether two items may not stand in one list: of a set, equal ones; of a map, those with the same keys.
+/// Whether two items may not be in one list: of a set, equal ones; of a map, those with the same keys.
 fn is_same(one: &Value, other: &Value, schema: &Value) -> bool {
     match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
         Some("set") => one == other,

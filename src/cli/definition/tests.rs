@@ -78,6 +78,6 @@ fn a_name_that_is_no_label_is_refused() {
     long["metadata"]["name"] = json!("x".repeat(64));
     assert_eq!(
         refused(&long),
-        ["metadata.name: the name of a policy stands in labels and reports: write at most 63 characters"]
+        ["metadata.name: the name of a policy is used in labels and reports: write at most 63 characters"]
     );
 }

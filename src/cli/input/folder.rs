@@ -6,13 +6,13 @@ use anyhow::{Context as _, bail};
 
 use crate::cli::output;
 
-/// So many files that are left out are named.
+/// How many of the skipped files are named.
 const NAMED: usize = 3;
 /// So many are counted.
 const COUNTED: usize = 1000;
 
-/// The manifests right inside a folder, sorted by name, as kubectl does it; with `recursive` those in the folders inside it,
-/// too. What is left out is said on standard error: a folder that is one level deeper must not look checked.
+/// The manifests right inside a folder, sorted by name, as kubectl does it; with `recursive` those in the folders
+/// inside it, too. What is skipped is reported on standard error: subfolders must not look checked.
 pub(super) fn manifests(folder: &Path, recursive: bool) -> anyhow::Result<Vec<PathBuf>> {
     let Listing { mut files, mut folders } = list(folder)?;
     if recursive {
@@ -22,20 +22,20 @@ pub(super) fn manifests(folder: &Path, recursive: bool) -> anyhow::Result<Vec<Pa
             folders.extend(inside.folders);
         }
         if files.is_empty() {
-            bail!("{} holds no *.yaml, *.yml or *.json file, nor does any folder in it", folder.display());
+            bail!("{} has no *.yaml, *.yml or *.json file, and no folder in it has one", folder.display());
         }
     } else {
         let left_out = beneath(folders);
         match (files.is_empty(), left_out.is_empty()) {
-            (true, true) => bail!("{} holds no *.yaml, *.yml or *.json file", folder.display()),
+            (true, true) => bail!("{} has no *.yaml, *.yml or *.json file", folder.display()),
             (true, false) => bail!(
-                "{} holds no *.yaml, *.yml or *.json file itself; with -R those in the folders in it are read: {}",
+                "{} has no *.yaml, *.yml or *.json file itself; with -R its subfolders are read: {}",
                 folder.display(),
                 named(&left_out)
             ),
             (false, true) => {}
             (false, false) => output::note(&format!(
-                "{}: without -R, what is in the folders in it is left out: {}",
+                "{}: without -R, its subfolders are skipped: {}",
                 folder.display(),
                 named(&left_out)
             )),
@@ -68,8 +68,8 @@ fn list(folder: &Path) -> anyhow::Result<Listing> {
     Ok(Listing { files, folders })
 }
 
-/// The manifests in these folders and all beneath, up to [`COUNTED`]. What cannot be listed is not said: it is not read
-/// either.
+/// The manifests in these folders and all beneath, up to [`COUNTED`]. Folders that cannot be listed are not reported:
+/// they are not read either.
 fn beneath(mut folders: Vec<PathBuf>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -133,11 +133,11 @@ mod tests {
         let deep = tree(&["a/1.yaml", "a/2.yaml", "b/c/3.json", "b/c/4.yml", "b/c/5.yml"]);
         assert_eq!(
             said(&deep, false),
-            "FOLDER holds no *.yaml, *.yml or *.json file itself; with -R those in the folders in it are read: \
+            "FOLDER has no *.yaml, *.yml or *.json file itself; with -R its subfolders are read: \
              FOLDER/a/1.yaml, FOLDER/a/2.yaml, FOLDER/b/c/3.json and 2 more"
         );
         let none = tree(&["a/1.txt"]);
-        assert_eq!(said(&none, false), "FOLDER holds no *.yaml, *.yml or *.json file");
-        assert_eq!(said(&none, true), "FOLDER holds no *.yaml, *.yml or *.json file, nor does any folder in it");
+        assert_eq!(said(&none, false), "FOLDER has no *.yaml, *.yml or *.json file");
+        assert_eq!(said(&none, true), "FOLDER has no *.yaml, *.yml or *.json file, and no folder in it has one");
     }
 }

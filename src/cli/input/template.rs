@@ -9,7 +9,7 @@ const WORDS: [&str; 10] =
     ["if ", "else", "end", "range ", "with ", "define ", "include ", "template ", "block ", "toYaml "];
 
 /// What to do with one.
-pub(super) const ADVICE: &str = "this is a Helm template, which is no manifest before it is rendered; render it first: \
+pub(super) const ADVICE: &str = "this is a Helm template and not a manifest; render it first: \
      helm template RELEASE CHART | etcd-defrag-webhook check -f -";
 
 /// Whether a text that is no YAML is one.
@@ -30,7 +30,7 @@ pub(super) fn is_in(value: &Value) -> bool {
     }
 }
 
-/// What stands between `{{` and `}}`, without the marks that trim and the blanks around.
+/// The text between `{{` and `}}`, without the marks that trim and the blanks around.
 fn actions(text: &str) -> impl Iterator<Item = &str> {
     text.split("{{").skip(1).filter_map(|rest| {
         let (action, _) = rest.split_once("}}")?;

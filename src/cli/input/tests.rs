@@ -128,7 +128,7 @@ fn what_cannot_be_read_names_file_line_and_document() {
     assert_eq!(refused(b"kind: A\nx: \xff\n"), "f.yaml:2: not UTF-8");
     assert_eq!(
         refused("kind: A\nx: {{ .Values.name }}\n"),
-        "f.yaml:2: document 1: this is a Helm template, which is no manifest before it is rendered; render it first: \
+        "f.yaml:2: document 1: this is a Helm template and not a manifest; render it first: \
          helm template RELEASE CHART | etcd-defrag-webhook check -f -"
     );
     let quoted = documents("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: '{{ .Release.Name }}-etcd'}\n");
@@ -156,7 +156,7 @@ fn a_number_where_a_text_belongs_is_advised_as_it_is_written() {
         {
             let document = &documents(text)[usize::from(behind)];
             let error = document.statefulset().unwrap_err().to_string();
-            assert!(error.ends_with(&format!("has to be a text, and is {advised}: write \"{advised}\"")), "{error}");
+            assert!(error.ends_with(&format!("must be a text, but is {advised}: write \"{advised}\"")), "{error}");
         }
     }
     // What would be refused as it is written is advised in plain digits.
@@ -173,13 +173,14 @@ fn a_field_of_the_wrong_type_is_named() {
     let message = |more: &str| documents(&format!("{STATEFULSET}{more}"))[0].statefulset().unwrap_err().to_string();
     let replicas = message("spec:\n  replicas: three\n");
     assert!(
-        replicas
-            .starts_with("f.yaml:6: document 1: spec.replicas: has to be a whole number, and is the text \"three\""),
+        replicas.starts_with("f.yaml:6: document 1: spec.replicas: must be a whole number, but is the text \"three\""),
         "{replicas}"
     );
     let label = message("  labels:\n    etcd-defrag.io/enabled: true\n");
     assert!(
-        label.starts_with("f.yaml:6: document 1: metadata.labels[etcd-defrag.io/enabled]: has to be a text, and is true: write \"true\""),
+        label.starts_with(
+            "f.yaml:6: document 1: metadata.labels[etcd-defrag.io/enabled]: must be a text, but is true: write \"true\""
+        ),
         "{label}"
     );
     let image = message("spec:\n  template:\n    spec:\n      containers:\n      - image: 3\n");

@@ -1,4 +1,4 @@
-//! A document as it was written: every value with the line it stands on, and no key twice.
+//! A document as it was written: every value with its line, and no key twice.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -9,7 +9,7 @@ use serde::{
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
-/// A value and where it stands.
+/// A value and its place.
 pub(super) type Placed = Spanned<Node>;
 
 /// A value of a document.
@@ -188,7 +188,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
         let mut seen = BTreeSet::new();
         while let Some(key) = entries.next_key::<Spanned<String>>()? {
             if !seen.insert(key.value.clone()) {
-                return Err(A::Error::custom(format_args!("the key \"{}\" is there twice", key.value)));
+                return Err(A::Error::custom(format_args!("the key \"{}\" appears twice", key.value)));
             }
             mapping.push((key, entries.next_value()?));
         }

@@ -1,4 +1,4 @@
-//! Why a value is not of the type that it has to be, in words of manifests and not of the decoder.
+//! Why a value has the wrong type, in terms of manifests and not of the decoder.
 
 /// The decoder's message, in those words; one that is not known stays as it is. `written` is how a number is written, where that
 /// is not how the decoder shows it, and `text` is one to write in place of a value that is none.
@@ -44,7 +44,7 @@ fn mistyped(message: &str, written: Option<&str>, text: Option<&str>) -> Option<
         _ => (kind(found).to_owned(), instead()),
     };
     let hint = hint.map_or_else(String::new, |hint| format!(": {hint}"));
-    Some(format!("has to be {}, and is {found}{hint}", wanted.in_words()))
+    Some(format!("must be {}, but is {found}{hint}", wanted.in_words()))
 }
 
 fn kind(found: &str) -> &str {
@@ -96,7 +96,7 @@ fn out_of_range(message: &str) -> Option<String> {
 fn unknown_variant(message: &str) -> Option<String> {
     let (found, known) = message.strip_prefix("unknown variant ")?.split_once(", expected ")?;
     let known = known.trim_start_matches("one of ").replace(" or ", ", ").replace('`', "");
-    Some(format!("\"{}\" is none of {known}", unquoted(found)))
+    Some(format!("\"{}\" is not one of {known}", unquoted(found)))
 }
 
 fn unquoted(text: &str) -> &str {
@@ -110,50 +110,50 @@ mod tests {
     #[test]
     fn no_word_of_the_decoder_is_left() {
         for (message, text, words) in [
-            ("invalid type: string \"high\", expected i32", None, "has to be a whole number, and is the text \"high\""),
+            ("invalid type: string \"high\", expected i32", None, "must be a whole number, but is the text \"high\""),
             (
                 "invalid type: string \"2379\", expected i32",
                 None,
-                "has to be a whole number, and is the text \"2379\": write 2379 without quotation marks",
+                "must be a whole number, but is the text \"2379\": write 2379 without quotation marks",
             ),
             (
                 "invalid type: string \"true\", expected a boolean",
                 None,
-                "has to be true or false, and is the text \"true\": write true without quotation marks",
+                "must be true or false, but is the text \"true\": write true without quotation marks",
             ),
-            ("invalid type: integer `5`, expected a string", Some("5"), "has to be a text, and is 5: write \"5\""),
+            ("invalid type: integer `5`, expected a string", Some("5"), "must be a text, but is 5: write \"5\""),
             (
                 "invalid type: integer `5`, expected a string",
                 None,
-                "has to be a text, and is 5: write a text in quotation marks",
+                "must be a text, but is 5: write a text in quotation marks",
             ),
             (
                 "invalid type: boolean `true`, expected a string",
                 Some("true"),
-                "has to be a text, and is true: write \"true\"",
+                "must be a text, but is true: write \"true\"",
             ),
-            ("invalid type: floating point `1.5`, expected i32", None, "has to be a whole number, and is 1.5"),
-            ("invalid type: map, expected a sequence", None, "has to be a list, and is a mapping"),
-            ("invalid type: sequence, expected struct Window", None, "has to be a mapping, and is a list"),
+            ("invalid type: floating point `1.5`, expected i32", None, "must be a whole number, but is 1.5"),
+            ("invalid type: map, expected a sequence", None, "must be a list, but is a mapping"),
+            ("invalid type: sequence, expected struct Window", None, "must be a mapping, but is a list"),
             (
                 "invalid type: null, expected struct Spec",
                 None,
-                "has to be a mapping, and is null: write {}, or the fields that belong below it",
+                "must be a mapping, but is null: write {}, or the fields that belong below it",
             ),
             (
                 "invalid type: unit value, expected a sequence",
                 None,
-                "has to be a list, and is null: write [], or what belongs in it",
+                "must be a list, but is null: write [], or what belongs in it",
             ),
             (
                 "invalid type: null, expected a string at line 3 column 4",
                 None,
-                "has to be a text, and is null: write a text in quotation marks, or remove it",
+                "must be a text, but is null: write a text in quotation marks, or remove it",
             ),
             (
                 "invalid type: sequence, expected a string",
                 Some("0 3 * * *"),
-                "has to be a text, and is a list: write \"0 3 * * *\"",
+                "must be a text, but is a list: write \"0 3 * * *\"",
             ),
             (
                 "invalid value: integer `99999999999`, expected i32",
@@ -163,9 +163,9 @@ mod tests {
             (
                 "unknown variant `Refuse`, expected one of `Deny`, `Warn`, `Audit`",
                 None,
-                "\"Refuse\" is none of Deny, Warn, Audit",
+                "\"Refuse\" is not one of Deny, Warn, Audit",
             ),
-            ("unknown variant `Some`, expected `Labeled` or `All`", None, "\"Some\" is none of Labeled, All"),
+            ("unknown variant `Some`, expected `Labeled` or `All`", None, "\"Some\" is not one of Labeled, All"),
             ("missing field `url`", None, "url is missing"),
             ("something else", None, "something else"),
         ] {
@@ -176,12 +176,8 @@ mod tests {
     #[test]
     fn a_number_is_shown_as_it_is_written() {
         for (message, written, words) in [
-            (
-                "invalid type: floating point `8.0`, expected a string",
-                "08",
-                "has to be a text, and is 08: write \"08\"",
-            ),
-            ("invalid type: floating point `1.0`, expected i32", "1e0", "has to be a whole number, and is 1e0"),
+            ("invalid type: floating point `8.0`, expected a string", "08", "must be a text, but is 08: write \"08\""),
+            ("invalid type: floating point `1.0`, expected i32", "1e0", "must be a whole number, but is 1e0"),
         ] {
             assert_eq!(of(message, Some(written), Some(written)), words, "{message}");
         }

@@ -1,4 +1,4 @@
-//! Why an input is no YAML, in words of whoever wrote it and not of the parser.
+//! Why an input is not valid YAML, in terms of its author and not of the parser.
 
 use serde_saphyr::Error;
 
@@ -9,9 +9,7 @@ const INDICATORS: [char; 6] = ['*', '&', '!', '%', '@', '`'];
 pub(super) fn of(error: &Error, line: &str) -> String {
     if let Error::DuplicateMappingKey { key, .. } = error {
         let key = key.as_ref().map_or_else(|| "a key".to_owned(), |key| format!("the key \"{key}\""));
-        return format!(
-            "{key} is there twice in one mapping, and only one of the two can be followed; remove the other"
-        );
+        return format!("{key} appears twice in one mapping, and only one of the two can be used; remove the other");
     }
     let message = error.to_string();
     // What is too much is no matter of quotation marks.
@@ -29,7 +27,7 @@ fn unquoted(line: &str) -> Option<String> {
     let why = if INDICATORS.contains(&first) {
         format!("a value that begins with {first} has to be in quotation marks")
     } else if value.contains(": ") {
-        "a value that contains a colon and a blank has to be in quotation marks".to_owned()
+        "a value that contains a colon and a space has to be in quotation marks".to_owned()
     } else {
         return None;
     };
@@ -54,7 +52,7 @@ mod tests {
             ),
             (
                 "rule: a ? \"b\" : c",
-                "a value that contains a colon and a blank has to be in quotation marks; write rule: 'a ? \"b\" : c'",
+                "a value that contains a colon and a space has to be in quotation marks; write rule: 'a ? \"b\" : c'",
             ),
         ] {
             assert_eq!(unquoted(line).as_deref(), Some(advice));

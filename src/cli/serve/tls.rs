@@ -20,7 +20,7 @@ use crate::{
 /// How long API servers get to learn of a new CA from their watches before a certificate of it is served.
 const SPREAD: Duration = Duration::from_secs(20);
 
-/// What is told about certificates.
+/// The arguments about certificates.
 #[derive(Debug, clap::Args)]
 pub(super) struct TlsArgs {
     /// The serving certificate with its chain, in PEM; followed when it changes
@@ -29,7 +29,7 @@ pub(super) struct TlsArgs {
     /// The key of the serving certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Make the serving certificate and its CA here, keep both in a Secret, renew them in time, and keep the CA in the
+    /// Create the serving certificate and its CA, store both in a Secret, renew them in time, and write the CA to the
     /// webhook configurations
     #[arg(long, conflicts_with_all = ["tls_cert", "register_webhooks"])]
     tls_self_signed: bool,
@@ -39,7 +39,7 @@ pub(super) struct TlsArgs {
     /// The Service that the certificate of --tls-self-signed is for, in --namespace
     #[arg(long, value_name = "NAME", default_value = "etcd-defrag-webhook")]
     tls_service: String,
-    /// The mutating and the validating webhook configuration of which --tls-self-signed keeps the CA bundle
+    /// The name of the mutating and the validating webhook configuration, whose CA bundle --tls-self-signed updates
     #[arg(long, value_name = "NAME", default_value = "etcd-defrag-webhook")]
     webhook_configuration: String,
     /// Admit only clients with a certificate of a CA in this file, in PEM; followed when it changes
@@ -48,7 +48,7 @@ pub(super) struct TlsArgs {
     /// The name that the client's certificate must have, as common name or DNS name; may be repeated, and one is enough
     #[arg(long = "tls-client-name", value_name = "NAME", requires = "tls_client_ca")]
     tls_client_names: Vec<String>,
-    /// For development: register the webhooks under this URL; without --tls-cert the certificate is made in memory
+    /// For development: register the webhooks under this URL; without --tls-cert the certificate is created in memory
     #[arg(long, value_name = "URL")]
     pub(super) register_webhooks: Option<String>,
     /// The CA of --tls-cert for --register-webhooks, in PEM
@@ -107,7 +107,7 @@ impl TlsArgs {
         }
         let Some(url) = &self.register_webhooks else {
             anyhow::bail!(
-                "no certificate: name one with --tls-cert and --tls-key, let this process keep its own with \
+                "no certificate: name one with --tls-cert and --tls-key, let this process create its own with \
                  --tls-self-signed, or use --register-webhooks for development"
             );
         };

@@ -76,7 +76,7 @@ pub(super) struct Etcd {
     pub(super) name: String,
     /// The policy object that governs; `null` for the built-in policy.
     pub(super) policy: Option<String>,
-    /// The CronJob, where there is one that is not somebody else's.
+    /// The CronJob, if there is one that has no other owner.
     pub(super) cron_job: Option<String>,
     /// Its schedule; without a CronJob, what it would be.
     pub(super) schedule: Option<String>,
@@ -86,10 +86,10 @@ pub(super) struct Etcd {
     /// The image of its runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) engine_image: Option<String>,
-    /// Since when the whole fleet is paused, and this CronJob with it, or `true` where nobody knows since when.
+    /// Since when the whole fleet is paused, and this CronJob with it, or `true` if it is not known since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) paused: Option<String>,
-    /// What the last run did, as far as its engine tells.
+    /// What the last run did, as far as its engine reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_run: Option<LastRun>,
     /// What became of the token that is set as `defrag-now`.
@@ -101,7 +101,7 @@ pub(super) struct Etcd {
     pub(super) last_success: Option<Timestamp>,
     #[serde(serialize_with = "rfc3339")]
     pub(super) last_failure: Option<Timestamp>,
-    /// Why a run that is required waits, or why it cannot be told whether one is.
+    /// Why a run that is required waits, or why it is not known whether one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) on_demand: Option<String>,
     /// The last run that was required by what was measured: when, its Job and why.
@@ -195,7 +195,7 @@ fn engine_image(live: &CronJob) -> Option<String> {
     pod.containers.first()?.image.clone()
 }
 
-/// What is to be said of each CronJob whose StatefulSet was deleted without its pods.
+/// A note for each CronJob whose StatefulSet was deleted without its pods.
 pub(super) fn orphans(objects: &[StatefulSet], cronjobs: &[CronJob]) -> Vec<String> {
     let said = |live: &CronJob| {
         let (name, since) = (statefulset_of_ours(&live.metadata)?, orphan::since(&live.metadata)?);
@@ -204,7 +204,7 @@ pub(super) fn orphans(objects: &[StatefulSet], cronjobs: &[CronJob]) -> Vec<Stri
             return None;
         }
         Some(format!(
-            "the StatefulSet {namespace}/{name} was deleted without its pods, and its CronJob goes on until {}; a StatefulSet of \
+            "the StatefulSet {namespace}/{name} was deleted without its pods, and its CronJob continues until {}; a StatefulSet of \
              the same name takes it over",
             since.saturating_add(orphan::KEPT).unwrap_or(since)
         ))
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(
             said("2026-03-01T12:00:00Z", "other"),
             [
-                "the StatefulSet n/e was deleted without its pods, and its CronJob goes on until 2026-03-01T12:10:00Z; a StatefulSet of \
+                "the StatefulSet n/e was deleted without its pods, and its CronJob continues until 2026-03-01T12:10:00Z; a StatefulSet of \
               the same name takes it over"
             ]
         );

@@ -1,4 +1,4 @@
-//! Sizes as a Prometheus tells them, for `status --prometheus`.
+//! Sizes from a Prometheus, for `status --prometheus`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -28,7 +28,7 @@ const NOTE: usize = 500;
 /// How old a scrape may be.
 const FRESH: Duration = Duration::from_mins(5);
 
-/// What one Prometheus said of the whole fleet, in answer to each set of queries.
+/// The values from one Prometheus for the whole fleet, for each set of queries.
 pub(super) struct Told {
     answers: BTreeMap<Queries, Answers>,
     now: Timestamp,
@@ -76,7 +76,7 @@ impl Answers {
 }
 
 impl Told {
-    /// The sizes of an etcd, or why they cannot be told; nothing where no Job could be made for it either.
+    /// The sizes of an etcd, or why they are not known; nothing if no Job could be created for it either.
     pub(super) fn of(&self, object: &StatefulSet, governing: &Governing) -> Option<Result<Sizes, Refusal>> {
         let plan = assess(object, governing, &Surroundings::default(), self.now).plan?;
         let aim = Aim::of(&plan)?;
@@ -133,7 +133,7 @@ pub(super) fn lines(etcds: &[Etcd]) -> Vec<String> {
             ));
         }
         if let Some(DefragNow { token, waits }) = &etcd.defrag_now {
-            let what = if *waits { "waits" } else { "served, or older than its CronJob; a new value asks for a run" };
+            let what = if *waits { "waits" } else { "served, or older than its CronJob; a new value requests a run" };
             lines.push(format!("{name}: defrag-now {}: {what}", quoted(token)));
         }
         for (what, note) in [

@@ -8,6 +8,7 @@ use crate::{
     defrag::{
         cronjob::last_run::{LastRun, Retry},
         finding::Finding,
+        preflight::WELL,
         schedule::TimeZone,
         text::shorten,
     },
@@ -90,25 +91,30 @@ pub(super) fn table(etcds: &[Etcd], look: Look, now: Timestamp) -> Page {
     page
 }
 
-/// What is wrong with how runs of an etcd start. A preflight that went well is in the other forms of output only.
+/// What is wrong with how runs of an etcd start. A preflight that found nothing is in the other forms of output only.
 fn starts(etcd: &Etcd) -> Vec<String> {
     let name = format!("{}/{}", etcd.namespace, etcd.name);
-    let failed = etcd.preflight.as_ref().filter(|preflight| preflight.outcome == "Failed");
-    let failed =
-        failed.map(|preflight| format!("{name}: the preflight failed at {}: {}", preflight.at, preflight.message));
+    let preflight = etcd.preflight.as_ref().and_then(|preflight| {
+        let ended = match preflight.outcome.as_str() {
+            "Failed" => "failed",
+            "Succeeded" if preflight.message != WELL => "succeeded",
+            _ => return None,
+        };
+        Some(format!("{name}: the preflight {ended} at {}: {}", preflight.at, preflight.message))
+    });
     let stuck = etcd.not_started.as_ref().map(|why| format!("{name}: the last run has not started: {why}"));
     let again = etcd.last_run.as_ref().and_then(|run| Some(format!("{name}: {}", again(run)?)));
-    failed.into_iter().chain(stuck).chain(again).collect()
+    preflight.into_iter().chain(stuck).chain(again).collect()
 }
 
-/// What becomes of a run that touched no member.
+/// The retry of a run that changed no member.
 fn again(run: &LastRun) -> Option<String> {
     let becomes = match run.retry.as_ref()? {
-        Retry::After(after) => format!("is started once more from {after} on, unless another run comes first"),
-        Retry::Started(job) => format!("was started once more as {job}"),
-        Retry::Dropped(why) => format!("is not started once more, because {why}"),
+        Retry::After(after) => format!("is retried after {after}, unless another run starts first"),
+        Retry::Started(job) => format!("was retried as {job}"),
+        Retry::Dropped(why) => format!("is not retried, because {why}"),
     };
-    Some(format!("the run {} touched no member and {becomes}", run.job))
+    Some(format!("the run {} changed no member and {becomes}", run.job))
 }
 
 fn row(etcd: &Etcd, now: Timestamp) -> [String; COLUMNS] {
@@ -210,17 +216,18 @@ mod tests {
 
     #[test]
     fn why_nothing_starts_stands_below_the_table() {
-        let preflight = |outcome: &str| {
+        let preflight = |outcome: &str, message: &str| {
             let (outcome, at) = (outcome.to_owned(), "2026-03-01T02:00:00Z".to_owned());
-            Some(Preflight {
-                outcome,
-                at,
-                message: "x509: certificate signed by unknown authority\u{1b}[2J".to_owned(),
-            })
+            Some(Preflight { outcome, at, message: message.to_owned() })
         };
+        let differs = format!("{WELL}; e-0: its quota is 8 GiB, and the rule was evaluated with 2 GiB");
         let etcds = [
-            Etcd { preflight: preflight("Succeeded"), ..etcd("well") },
-            Etcd { preflight: preflight("Failed"), ..etcd("wrong") },
+            Etcd { preflight: preflight("Succeeded", WELL), ..etcd("well") },
+            Etcd { preflight: preflight("Succeeded", &differs), ..etcd("quota") },
+            Etcd {
+                preflight: preflight("Failed", "x509: certificate signed by unknown authority\u{1b}[2J"),
+                ..etcd("wrong")
+            },
             Etcd { not_started: Some("2026-03-01T02:00:00Z stuck-defrag-job-1: no pod".to_owned()), ..etcd("stuck") },
             Etcd { last_run: run(r#""Failed","retry":{"after":"2026-03-01T02:28:00Z"}"#), ..etcd("soon") },
             Etcd { last_run: run(r#""Deferred","retry":{"started":"again-defrag-job-2"}"#), ..etcd("again") },

@@ -1,6 +1,6 @@
-//! Which kind of report is installed, and a watch of ours.
+//! Which kind of report is installed, and a watch of our own reports.
 //!
-//! Where none is, the leader asks once a minute which groups the API server has, and for no report at all.
+//! If none is installed, the leader lists the API groups once a minute, and reads no report at all.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ struct Follow {
     watched: Option<(Kind, Reports)>,
     /// When to ask what is installed.
     ask: Option<Instant>,
-    /// The answer that was last complained about: the same is not told every minute.
+    /// The last answer that was logged: the same one is not logged every minute.
     told: Option<u16>,
 }
 
@@ -95,7 +95,7 @@ impl Follow {
             Err(error) => {
                 warn!(
                     error = api_error::describe(&error),
-                    "it is not known which kinds of report are installed; asking again"
+                    "could not find out which kinds of report are installed; this is retried"
                 );
                 self.ask = Some(Instant::now() + AGAIN);
                 return None;
@@ -121,8 +121,7 @@ impl Follow {
 
     fn lost(&mut self, code: u16) {
         if self.told.replace(code) != Some(code) {
-            let why =
-                if code == 403 { "we may not read reports" } else { "the kind of report is not installed any more" };
+            let why = if code == 403 { "reports may not be read" } else { "the kind of report is no longer installed" };
             info!("compliance is not reported: {why}");
         }
         self.watched = None;

@@ -32,7 +32,7 @@ pub(crate) struct Reports {
 
 /// Makes the report of a StatefulSet say what it should; where that has to wait, for how long.
 ///
-/// A report is worth less than the CronJob: what goes wrong here is told to the log and tried again.
+/// A report is worth less than the CronJob: errors here are logged and retried.
 pub(crate) async fn keep(
     context: &Context,
     key: &ObjectKey,
@@ -55,7 +55,7 @@ pub(crate) async fn keep(
         // The StatefulSet or its namespace is going.
         Err(Error::Kube(kube::Error::Api(status))) if status.is_not_found() => None,
         Err(error) => {
-            warn!(statefulset = %key, %error, "the report of compliance could not be written and will be tried again");
+            warn!(statefulset = %key, %error, "could not write the compliance report; this is retried");
             Some(AGAIN)
         }
     }
@@ -71,7 +71,7 @@ async fn write(context: &Context, key: &ObjectKey, name: &str, report: Report) -
     let object = report.dated(live.as_ref(), Timestamp::now());
     context.may_write()?;
     api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await?;
-    debug!(statefulset = %key, "the report of compliance was written");
+    debug!(statefulset = %key, "wrote the compliance report");
     Ok(())
 }
 
@@ -80,7 +80,7 @@ pub(crate) async fn remove(context: &Context, key: &ObjectKey, reports: &Reports
     let api = api(context, reports.kind, &key.namespace);
     for (name, shown) in &reports.shown {
         if let Err(error) = delete(context, &api, name, shown.uid.clone()).await {
-            warn!(statefulset = %key, %error, "the report of compliance could not be deleted");
+            warn!(statefulset = %key, %error, "could not delete the compliance report");
         }
     }
 }

@@ -35,7 +35,7 @@ const CATEGORY: &str = "etcd defragmentation";
 const COMPLIANT: &str = "compliant";
 /// The policy of results where no policy object governs. No object can have this name.
 const BUILT_IN: &str = "built-in policy";
-/// So many results are told; the summary counts all.
+/// How many results are listed; the summary counts all.
 const RESULTS_TOLD: usize = 100;
 
 /// A kind of report.
@@ -191,7 +191,7 @@ impl Report {
         shown.print == print(&self.meta, &self.body)
     }
 
-    /// The object to apply. A result that the live report tells already keeps its time; a new one is of `now`.
+    /// The object to apply. A result that is in the live report already keeps its time; a new one is of `now`.
     fn dated(mut self, live: Option<&DynamicObject>, now: Timestamp) -> DynamicObject {
         let before = live.map(body).unwrap_or_default();
         for result in &mut self.body.results {

@@ -1,4 +1,4 @@
-//! Runs that are started once more: what CronJobs say of them, and what becomes of each try.
+//! Retries of runs: which ones the CronJobs require, and the result of each attempt.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ impl Leading {
         self.retries.note(key, after, (Instant::now(), (self.context.clock)()));
     }
 
-    /// Tries those whose time has come. Nothing else starts a run of the same etcd meanwhile: no look, no preflight and no pass of
-    /// those that Prometheus tells of.
+    /// Tries those whose time has come. Nothing else starts a run of the same etcd meanwhile: no reconciliation, no
+    /// preflight and no on-demand pass.
     pub(super) fn start_retries(&mut self) {
         let none = Labels::new();
         for key in self.retries.take_due(Instant::now()) {
@@ -38,7 +38,7 @@ impl Leading {
             let free =
                 self.retries.is_pending(&key) && !self.on_demand.is_asking() && !self.preflights.is_running(&key);
             let active = self.runs_of(&key).is_none_or(|of| self.runs.is_active(&of));
-            let Some(object) = self.statefulsets.get(&key).cloned() else { continue };
+            let Some(object) = self.statefulset(&key) else { continue };
             if !free || active || !self.queue.reserve(&key) {
                 continue;
             }
@@ -61,15 +61,15 @@ impl Leading {
                 if !hold.lasts() || !self.retries.is_news(&key, hold.code()) {
                     return;
                 }
-                let Some(object) = self.statefulsets.get(&key).cloned() else { return };
-                let note = format!("The run {job} is to be started once more and waits, because {}.", hold.because());
+                let Some(object) = self.statefulset(&key) else { return };
+                let note = format!("The run {job} waits for its retry, because {}.", hold.because());
                 let event = Event::normal("Defragment", "DefragRetryWaits", note);
                 let event = Event { unique: Some(format!("{job} {}", hold.code())), ..event };
                 let context = Arc::clone(&self.context);
                 self.background.spawn(async move { publish(&context, &object, event).await });
             }
             Err(error) => {
-                tracing::debug!(statefulset = %key, %error, "a run could not be started once more; it is tried again");
+                tracing::debug!(statefulset = %key, %error, "could not retry a run; this is tried again");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What metrics tell of each enrolled etcd. The series of one that is gone go with it, and a replica that does not lead
-//! has none.
+//! The metrics of each enrolled etcd. They are removed together with the etcd, and a replica that is not the leader has
+//! none.
 
 use std::{
     collections::BTreeMap,
@@ -24,29 +24,29 @@ use crate::{
             last_run::{LastRun, Members},
             live::Live,
         },
-        finding::{Code, Finding},
+        finding::Code,
         preflight::{self, Outcome, Record},
     },
 };
 
-/// What is told of one etcd.
+/// The metrics of one etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     quota: Option<u64>,
     longest_pause: Option<Duration>,
     suspended: bool,
     /// The code of each finding, and whether it refuses.
-    findings: Vec<(Code, bool)>,
+    findings: Box<[(Code, bool)]>,
     made: Option<Timestamp>,
     last_success: Option<Timestamp>,
     last_failure: Option<Timestamp>,
     /// When the last preflight ended, and whether well.
     preflight: Option<(Timestamp, bool)>,
-    /// What the last run did, where its engine tells.
+    /// The result of the last run, if its engine reports it.
     last_run: Option<Told>,
 }
 
-/// What is told of a run.
+/// The metrics of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
     reclaimed: u64,
@@ -70,12 +70,12 @@ impl Facts {
         let planned = last_look.and_then(|last_look| last_look.planned);
         let findings = last_look.iter().flat_map(|last_look| last_look.findings.iter());
         // A name that is taken refuses no setting, but the etcd goes without runs all the same.
-        let hurts = |finding: &Finding| finding.denies() || finding.code == Code::CronJobForeign;
+        let hurts = |(code, denies): &(Code, bool)| (*code, *denies || *code == Code::CronJobForeign);
         let mut facts = Self {
             quota: planned.and_then(|planned| planned.quota),
             longest_pause: planned.and_then(|planned| planned.longest_pause),
             suspended: planned.is_some_and(|planned| planned.suspended),
-            findings: findings.map(|finding| (finding.code, hurts(finding))).collect(),
+            findings: findings.map(hurts).collect(),
             made: cronjob.and_then(Live::created),
             last_success: cronjob.and_then(|cronjob| cronjob.last_success),
             last_failure: None,
@@ -136,13 +136,13 @@ impl Collector for EtcdMetrics {
         })?;
         each.gauge(
             "violations",
-            "How many findings refuse the settings or tell that the CronJob's name is taken",
+            "Findings that refuse the settings or report that the name of the CronJob is taken",
             None,
             |etcd| u64::try_from(etcd.violations()).ok(),
         )?;
-        each.time("cronjob_creation", "When the CronJob was made", |etcd| etcd.made)?;
-        each.time("last_successful_run", "When a run last ended well", |etcd| etcd.last_success)?;
-        each.time("last_failed_run", "When the last of the failed Jobs that are still there ended", |etcd| {
+        each.time("cronjob_creation", "When the CronJob was created", |etcd| etcd.made)?;
+        each.time("last_successful_run", "When the last successful run ended", |etcd| etcd.last_success)?;
+        each.time("last_failed_run", "When the last of the failed Jobs that still exist ended", |etcd| {
             etcd.last_failure
         })?;
         each.gauge(
@@ -152,17 +152,17 @@ impl Collector for EtcdMetrics {
             |etcd| etcd.preflight.map(|(_, well)| u64::from(well)),
         )?;
         each.time("last_preflight", "When the last preflight ended", |etcd| etcd.preflight.map(|(at, _)| at))?;
-        each.gauge("last_run_reclaimed", "What the members gave back in the last run", Some(&Unit::Bytes), |etcd| {
+        each.gauge("last_run_reclaimed", "What the last run reclaimed on all members", Some(&Unit::Bytes), |etcd| {
             Some(etcd.last_run?.reclaimed)
         })?;
-        let blocked = "How long members answered nobody in the last run, one after the other";
+        let blocked = "How long members were blocked in the last run, one after the other";
         each.gauge("last_run_blocked", blocked, Some(&Unit::Seconds), |etcd| {
             Some(Duration::from_millis(etcd.last_run?.blocked_millis).as_secs_f64())
         })?;
         each.gauge("last_run_members_defragmented", "Members that the last run defragmented", None, |etcd| {
             Some(etcd.last_run?.defragmented)
         })?;
-        each.gauge("last_run_members_skipped", "Members that the last run left as they were", None, |etcd| {
+        each.gauge("last_run_members_skipped", "Members that the last run did not defragment", None, |etcd| {
             Some(etcd.last_run?.skipped)
         })?;
         encode_findings(&etcds, &mut encoder)
@@ -222,7 +222,10 @@ mod tests {
     use prometheus_client::{encoding::text::encode, registry::Registry};
 
     use super::*;
-    use crate::controller::object_state::{EtcdStatus, LastLook, Planned};
+    use crate::{
+        controller::object_state::{EtcdStatus, LastLook, Planned},
+        defrag::finding::Finding,
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -241,7 +244,7 @@ mod tests {
         let planned = Planned { quota: Some(2 << 30), longest_pause: Some(Duration::from_hours(24)), suspended: false };
         let mut state = ObjectState::default();
         state.status = EtcdStatus::Refused;
-        state.last_look = Some(LastLook { findings: vec![finding].into(), planned: Some(planned) });
+        state.last_look = Some(LastLook::of(&[finding], Some(planned)));
         let runs = [(50, false), (70, true), (60, true)].map(|(second, failed)| Run { ended: at(second), failed });
         let metrics = EtcdMetrics::default();
         let key = ObjectKey::new("tenants", "etcd");
@@ -266,7 +269,7 @@ mod tests {
     fn a_name_that_is_taken_is_a_violation() {
         let mut state = ObjectState::default();
         let finding = Finding::new(Code::CronJobForeign, "metadata.name", "short", "long");
-        state.last_look = Some(LastLook { findings: vec![finding].into(), planned: None });
+        state.last_look = Some(LastLook::of(&[finding], None));
         assert_eq!(Facts::of(&state, None, [].iter()).violations(), 1);
     }
 }

@@ -54,17 +54,17 @@ pub struct ReconcileMetrics {
     pub not_started_runs: Counter,
     /// Runs that ended.
     pub(super) runs: runs::RunMetrics,
-    /// StatefulSets that are enrolled; zero where another replica leads.
+    /// StatefulSets that are enrolled; zero where another replica is the leader.
     pub enrolled: Gauge,
     /// Enrolled StatefulSets whose settings are refused.
     pub refused: Gauge,
-    /// Enrolled StatefulSets whose CronJob's name belongs to somebody else.
+    /// Enrolled StatefulSets whose CronJob's name is used by another object.
     pub foreign: Gauge,
     /// Since when the fleet is paused, in seconds since 1970; zero where it is not.
     pub paused_since: Gauge,
     /// 1 where this replica leads.
     pub leader: Gauge,
-    /// What is told of each enrolled etcd.
+    /// The metrics of each enrolled etcd.
     pub(super) etcds: EtcdMetrics,
     /// Runs that start because of what was measured.
     pub on_demand: super::on_demand::metrics::OnDemandMetrics,
@@ -110,7 +110,7 @@ impl ReconcileMetrics {
         registry.register("foreign", "Enrolled StatefulSets whose CronJob name is taken", self.foreign.clone());
         registry.register(
             "paused_since_timestamp_seconds",
-            "Since when the fleet is paused, in seconds since 1970; 0 where it is not",
+            "Since when the fleet is paused, in seconds since 1970; 0 if it is not",
             self.paused_since.clone(),
         );
         registry.register("leader", "Whether this replica leads the reconciler", self.leader.clone());

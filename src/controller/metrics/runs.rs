@@ -54,23 +54,19 @@ impl Default for RunMetrics {
 impl RunMetrics {
     /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("runs", "Runs that ended, by how", self.runs.clone());
+        registry.register("runs", "Runs that ended, by result", self.runs.clone());
         registry.register_with_unit(
             "reclaimed",
-            "What members gave back, as far as the engine tells",
+            "What runs reclaimed on members, as far as the engine reports it",
             Unit::Bytes,
             self.reclaimed.clone(),
         );
         registry.register_with_unit(
             "blocked",
-            "How long members answered nobody while they were defragmented, as far as the engine tells",
+            "How long members were blocked by their defragmentation, as far as the engine reports it",
             Unit::Seconds,
             self.blocked.clone(),
         );
-        registry.register(
-            "retried_runs",
-            "Runs that touched no member and were started once more",
-            self.retried.clone(),
-        );
+        registry.register("retried_runs", "Runs that changed no member and were retried", self.retried.clone());
     }
 }

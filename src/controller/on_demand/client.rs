@@ -33,21 +33,21 @@ use crate::defrag::{
 /// The largest answer, in bytes: a fleet of 10,000 etcds takes about 10 MiB.
 const LARGEST: usize = 64 << 20;
 
-/// Why a Prometheus could not be asked, in words that follow "Prometheus" or stand alone. The same failure has the same
-/// words each time, so that a condition which tells them does not change.
+/// Why a Prometheus could not be queried, as text that follows "Prometheus" or stands alone. The same failure has the
+/// same text each time, so that a condition with it does not change.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
-    #[error("cannot be asked: the URL {0} has no host")]
+    #[error("cannot be queried: the URL {0} has no host")]
     Url(String),
     #[error("cannot be reached: {0}")]
     Connect(std::io::ErrorKind),
-    #[error("cannot be asked: the file {0} cannot be read ({1}). Mount it in the folder of --prometheus-files")]
+    #[error("cannot be queried: the file {0} cannot be read ({1}). Mount it in the folder of --prometheus-files")]
     File(String, std::io::ErrorKind),
-    #[error("cannot be asked: the file {0} holds no certificate in PEM")]
+    #[error("cannot be queried: the file {0} contains no certificate in PEM")]
     NoCertificate(String),
     #[error("cannot be trusted: {0}")]
     Tls(String),
-    #[error("broke off the connection")]
+    #[error("closed the connection early")]
     Broken,
     #[error("answered {0}")]
     Status(StatusCode),

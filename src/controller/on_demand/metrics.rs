@@ -17,7 +17,7 @@ pub enum Asked {
     Failed,
 }
 
-/// What an etcd came to when it was last looked at.
+/// The result of the last measurement of an etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Outlook {
     /// Measured, and the rule holds for no member.
@@ -52,25 +52,21 @@ impl OnDemandMetrics {
     /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let (asked, started) = (self.asked.clone(), self.started.clone());
-        registry.register(
-            "prometheus_asked",
-            "Times that a Prometheus was asked for the whole fleet, by result",
-            asked,
-        );
+        registry.register("prometheus_asked", "Queries of Prometheus for the whole fleet, by result", asked);
         registry.register("on_demand_runs", "Defragmentation Jobs started because of what was measured", started);
         registry.register(
             "on_demand_etcds",
-            "Etcds under policies with metrics.prometheus, by what was measured last",
+            "Etcds under policies with metrics.prometheus, by the last measurement",
             self.etcds.clone(),
         );
         registry.register(
             "prometheus_last_answer_timestamp_seconds",
-            "When a Prometheus answered last, in seconds since 1970; 0 where none has",
+            "When Prometheus last answered, in seconds since 1970; 0 if it never did",
             self.answered_at.clone(),
         );
         registry.register(
             "on_demand_pass_seconds",
-            "How long the last pass took, from asking a Prometheus to the last Job that was started",
+            "How long the last pass took, from the query of Prometheus to the last Job that was started",
             self.pass.clone(),
         );
     }

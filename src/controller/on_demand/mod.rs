@@ -1,7 +1,8 @@
-//! Runs that start because measured sizes require it: when each Prometheus is asked, and what is remembered between.
+//! Runs that start because measured sizes require it: when each Prometheus is queried, and what is remembered between
+//! queries.
 //!
-//! The leader asks each Prometheus once in each interval for all etcds whose policies name it, in as many queries as there
-//! are metrics, however many etcds there are.
+//! The leader queries each Prometheus once in each interval for all etcds whose policies name it, with one query for
+//! each metric, however many etcds there are.
 
 mod candidate;
 pub(crate) mod client;
@@ -134,7 +135,7 @@ impl OnDemand {
         !self.passes.is_empty()
     }
 
-    /// Waits for the end of a pass; the runs that it started, and whether what is told of a Prometheus became another.
+    /// Waits for the end of a pass; the runs that it started, and whether the report on a Prometheus changed.
     pub(super) async fn ended(&mut self, context: &Context) -> (Vec<Started>, bool) {
         let Some(ended) = self.passes.join_next().await else { return (Vec::new(), false) };
         let now = Instant::now();
@@ -179,7 +180,7 @@ impl OnDemand {
         }
     }
 
-    /// What is to be told of a Prometheus, once it has been asked.
+    /// The report on a Prometheus, once it has been queried.
     pub(super) fn reach(&self, source: &Source) -> Option<&Reach> {
         self.sources.get(source)?.reach.as_ref()
     }

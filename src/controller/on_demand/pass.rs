@@ -1,4 +1,4 @@
-//! One look at all etcds that one Prometheus tells of: ask → measure → decide → start → tell.
+//! One pass over all etcds that one Prometheus has values for: query → measure → decide → start → report.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,15 +24,15 @@ use crate::defrag::{
     text::counted,
 };
 
-/// So many etcds are told of, each on its own, in one pass; of more, the condition of the policy tells.
+/// How many etcds are reported separately in one pass; more are in the condition of the policy.
 const TOLD: usize = 20;
-/// A refusal is told of when it has stood for so many passes in a row: a pod that restarts is missing for a moment.
+/// A refusal is reported after this number of passes in a row: a pod that restarts is missing for a moment.
 const STRIKES: u32 = 3;
 
 /// What one pass came to.
 #[derive(Default)]
 pub(super) struct PassResult {
-    /// Whether Prometheus answered, and what is to be told of that.
+    /// Whether Prometheus answered, and the report on it.
     pub(super) reach: Reach,
     pub(super) strikes: HashMap<ObjectKey, (&'static str, u32)>,
     /// The runs that were started.
@@ -43,7 +43,7 @@ pub(super) struct PassResult {
     pub(super) took: Duration,
 }
 
-/// What a policy's condition tells.
+/// The content of a policy's condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reach {
     pub(crate) holds: bool,
@@ -79,7 +79,7 @@ fn strikes_of(candidates: &[Candidate]) -> HashMap<ObjectKey, (&'static str, u32
 
 fn unreachable(source: &Source, error: &AskError) -> Reach {
     let message = format!(
-        "Prometheus ({}) {error}. No run starts because of what is measured until it answers; schedules go on as they are.",
+        "Prometheus ({}) {error}. Until it answers, no run starts on demand; scheduled runs continue.",
         source.url
     );
     Reach { holds: false, reason: error.reason(), message }
@@ -168,12 +168,12 @@ async fn tell_each(
         }
         told += 1;
         if told > TOLD {
-            debug!("the other etcds are told of in the next pass");
+            debug!("the other etcds are reported in the next pass");
             break;
         }
         let live = CronJob { metadata: candidate.cronjob.clone(), ..CronJob::default() };
         if let Err(error) = apply::annotate(context, &live, Note::OnDemand, wanted.as_deref()).await {
-            debug!(statefulset = %candidate.key, %error, "an annotation could not be written");
+            debug!(statefulset = %candidate.key, %error, "could not write an annotation");
             continue;
         }
         let event = match (decided, wanted) {
@@ -182,7 +182,7 @@ async fn tell_each(
                 Event::warning("Measure", "MeasurementRefused", note)
             }
             (Ok(Decision::Hold(hold)), Some(_)) => {
-                let note = format!("A run is required by what was measured, and waits, because {}.", hold.because());
+                let note = format!("The measured sizes require a run, and it waits, because {}.", hold.because());
                 Event::normal("Defragment", "DefragOnDemandWaits", note)
             }
             (Ok(_), _) => continue,
@@ -207,8 +207,11 @@ fn reach(
 ) -> Reach {
     let all = candidates.len();
     if refused == 0 {
-        let message =
-            format!("Prometheus ({}) answers, and tells of every member of {}.", source.url, counted(all, "etcd"));
+        let message = format!(
+            "Prometheus ({}) answers, and has values for every member of {}.",
+            source.url,
+            counted(all, "etcd")
+        );
         return Reach { holds: true, reason: "Answers", message };
     }
     let examples: Vec<String> = candidates
@@ -232,14 +235,14 @@ fn reach(
             String::new()
         };
         let message = format!(
-            "Prometheus ({}) answers, but of no etcd under this policy can it be told how full it is: {list}.{nameless} No run \
-             starts because of what is measured; schedules go on as they are.",
+            "Prometheus ({}) answers, but has no usable values for any etcd under this policy: {list}.{nameless} No run \
+             starts on demand; scheduled runs continue.",
             source.url
         );
         return Reach { holds: false, reason: "NothingMeasured", message };
     }
     let message = format!(
-        "Prometheus ({}) answers; {refused} of {} cannot be measured, and no run of theirs starts because of that: {list}. \
+        "Prometheus ({}) answers; {refused} of {} cannot be measured, so no run starts on demand for them: {list}. \
          The annotation {ON_DEMAND} of their CronJobs and Events of their StatefulSets say why.",
         source.url,
         counted(all, "etcd")

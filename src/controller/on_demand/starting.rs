@@ -157,7 +157,7 @@ async fn without_room(context: &Context, candidate: &Candidate, hold: Hold) -> H
     match readiness(context, &candidate.key.namespace, &candidate.key.name).await {
         Ok(members) => ondemand::guard(false, false, members).err().unwrap_or(hold),
         Err(error) => {
-            debug!(statefulset = %candidate.key, %error, "it cannot be told how many members are ready");
+            debug!(statefulset = %candidate.key, %error, "it is not known how many members are ready");
             hold
         }
     }
@@ -169,7 +169,7 @@ async fn start_one(context: &Context, one: &Waiting<'_>, place: Place, now: Time
         Ok(Start::Started { name, uid }) => {
             context.metrics.on_demand.started.inc();
             info!(statefulset = %candidate.key, job = name, reason, "a run was started on demand");
-            let note = format!("The Job {name} was started, because its measured size requires it. {reason}");
+            let note = format!("The Job {name} was started, because the measured size requires it. {reason}");
             publish(context, &candidate.object, Event::normal("Defragment", "DefragOnDemandStarted", note)).await;
             let of = |(job, cronjob)| Started {
                 key: candidate.key.clone(),
@@ -183,7 +183,7 @@ async fn start_one(context: &Context, one: &Waiting<'_>, place: Place, now: Time
         }
         Ok(Start::Wait(hold)) => Tried::Held(hold),
         Err(error) => {
-            warn!(statefulset = %candidate.key, %error, "no run could be started; it is tried again");
+            warn!(statefulset = %candidate.key, %error, "could not start a run; this is tried again");
             Tried::Failed
         }
     }

@@ -73,7 +73,7 @@ enum Completeness {
 }
 
 impl PolicySnapshots {
-    /// Watches policies and namespaces until every receiver is gone. The namespaces in `exempt` are left alone.
+    /// Watches policies and namespaces until every receiver is gone. The namespaces in `exempt` are excluded.
     #[must_use]
     pub fn follow(client: Client, exempt: BTreeSet<String>) -> Self {
         let exempt = Arc::new(exempt);
@@ -250,7 +250,7 @@ struct SnapshotBuilder {
     compiled: HashMap<String, (Version, Arc<Compiled>)>,
     /// The labels of the last snapshot, while they hold.
     labels: Option<Arc<BTreeMap<String, Labels>>>,
-    /// The namespaces that are left alone.
+    /// The excluded namespaces.
     exempt: Arc<BTreeSet<String>>,
     /// How often in a row the API server did not know the kind.
     missing: u32,
@@ -369,7 +369,7 @@ fn compile(
             warn!(
                 policy = key.name,
                 error = invalid.error,
-                "this DefragPolicy cannot be decoded and governs nothing; was its definition made by another version?"
+                "this DefragPolicy cannot be decoded and governs nothing; is its definition from another version?"
             );
             return None;
         }
@@ -402,9 +402,9 @@ fn interrupted(
         Completeness::Synced | Completeness::Absent => false,
     });
     if !waits {
-        warn!(reason, "the watch of {what} was interrupted and goes on");
+        warn!(reason, "the watch of {what} was interrupted and continues");
     } else if logged.insert(what, reason.clone()).as_ref() != Some(&reason) {
-        warn!(reason, "{what} cannot be listed, so nothing is reconciled yet; this is tried again until they can");
+        warn!(reason, "{what} cannot be listed, so nothing is reconciled yet; this is retried");
     }
 }
 

@@ -41,7 +41,7 @@ use crate::{
 
 /// So many violations are listed.
 const VIOLATIONS_TOLD: usize = 20;
-/// So many findings on the policy itself are told in a condition.
+/// How many findings of the policy itself are in a condition.
 const FINDINGS_TOLD: usize = 5;
 /// The longest message of a condition or violation, in characters; the API server takes more of the first.
 const MESSAGE_LIMIT: usize = 4096;
@@ -74,11 +74,11 @@ pub(crate) struct Tally {
 /// Counts for each policy, by its name, the enrolled StatefulSets.
 pub(crate) fn tally<'a>(
     snapshot: &PolicySnapshot,
-    enrolled: impl Iterator<Item = (&'a ObjectKey, &'a Labels, &'a LastLook)>,
+    enrolled: impl Iterator<Item = (&'a ObjectKey, Labels, &'a LastLook)>,
 ) -> HashMap<String, Tally> {
     let mut tallies: HashMap<String, Tally> = HashMap::new();
     for (key, labels, last_look) in enrolled {
-        let selecting = snapshot.selecting(&key.namespace, labels);
+        let selecting = snapshot.selecting(&key.namespace, &labels);
         let Some((governing, shadowed)) = selecting.split_first() else { continue };
         for policy in shadowed {
             let tally = tallies.entry(policy.name.clone()).or_default();
@@ -88,14 +88,14 @@ pub(crate) fn tally<'a>(
         let tally = tallies.entry(governing.name.clone()).or_default();
         tally.selected += 1;
         tally.matched += 1;
-        let mut denials = last_look.findings.iter().filter(|finding| finding.denies()).peekable();
+        let mut denials = last_look.denials().peekable();
         tally.violating += usize::from(denials.peek().is_some());
         let room = VIOLATIONS_TOLD.saturating_sub(tally.violations.len());
-        tally.violations.extend(denials.take(room).map(|finding| Violation {
+        tally.violations.extend(denials.take(room).map(|(code, message)| Violation {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
-            code: finding.code.as_str().to_owned(),
-            message: cut(&finding.message),
+            code: code.as_str().to_owned(),
+            message: cut(message),
         }));
     }
     tallies
@@ -175,7 +175,7 @@ fn validity(policy: &Compiled) -> (bool, &'static str, String) {
     let (denials, warnings): (Vec<&Finding>, Vec<&Finding>) =
         policy.findings.iter().partition(|finding| finding.denies());
     match (denials.as_slice(), warnings.as_slice()) {
-        ([], []) => (true, "Valid", "Every value can be understood and none contradicts another.".to_owned()),
+        ([], []) => (true, "Valid", "Every value is valid, and none contradicts another.".to_owned()),
         ([], warnings) => (true, "ValidWithWarnings", told(warnings)),
         (denials, _) => (false, "Invalid", told(denials)),
     }
@@ -217,7 +217,7 @@ fn cut(text: &str) -> String {
 
 /// The uid of a policy and its name: one that is made again has no status yet.
 type Identity = (String, Option<String>);
-/// The status of each policy as it stands on the API server.
+/// The status of each policy at the API server.
 type KnownStatuses = HashMap<Identity, DefragPolicyStatus>;
 
 /// When statuses are due, and what they were.
@@ -234,7 +234,7 @@ pub(crate) struct StatusWriter {
 }
 
 impl StatusWriter {
-    /// Something changed that a status may tell.
+    /// Something changed that may be in a status.
     pub(crate) fn touch(&mut self, now: Instant) {
         self.dirty = Some(Batch::with(now, self.dirty, QUIET, LATEST));
     }
@@ -282,7 +282,7 @@ impl StatusWriter {
             match write(&context, &policies, &tallies, known).await {
                 Ok(known) => Some(known),
                 Err(error) => {
-                    warn!(%error, "the status of policies could not be written and will be tried again");
+                    warn!(%error, "could not write the status of policies; this is retried");
                     None
                 }
             }
@@ -338,7 +338,7 @@ async fn write(
                 "conditions": wanted.conditions,
             }});
             match in_time(api.patch_status(&policy.name, &params, &Patch::Merge(&patch))).await? {
-                Ok(_) => debug!(policy = policy.name, "the status was written"),
+                Ok(_) => debug!(policy = policy.name, "wrote the status"),
                 // The watch will say so.
                 Err(kube::Error::Api(status)) if status.is_not_found() => continue,
                 // Made again, which the watch will say, or changed by others at the same moment, which it need not.
@@ -396,7 +396,7 @@ mod tests {
     }
 
     fn found(findings: Vec<Finding>) -> LastLook {
-        LastLook { findings: findings.into(), planned: None }
+        LastLook::of(&findings, None)
     }
 
     #[test]
@@ -413,7 +413,7 @@ mod tests {
             (ObjectKey::new("ns", "two"), prod, found(Vec::new())),
             (ObjectKey::new("ns", "three"), Labels::new(), found(Vec::new())),
         ];
-        let tallies = tally(&snapshot, objects.iter().map(|(key, labels, last_look)| (key, labels, last_look)));
+        let tallies = tally(&snapshot, objects.iter().map(|(key, labels, last_look)| (key, labels.clone(), last_look)));
         let of = |policy: &Compiled| {
             let tally = tallies.get(&policy.name).cloned().unwrap_or_default();
             told(policy, &tally, &DefragPolicyStatus::default(), Timestamp::UNIX_EPOCH)
@@ -466,7 +466,7 @@ mod tests {
             .map(|index| (ObjectKey::new("ns", &format!("etcd-{index}")), found(vec![finding(), finding()])))
             .collect();
         let none = Labels::new();
-        let tallies = tally(&snapshot, objects.iter().map(|(key, last_look)| (key, &none, last_look)));
+        let tallies = tally(&snapshot, objects.iter().map(|(key, last_look)| (key, none.clone(), last_look)));
         let tally = tallies.get("a").unwrap();
         assert_eq!((tally.violating, tally.violations.len()), (50, VIOLATIONS_TOLD));
     }

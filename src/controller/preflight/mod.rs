@@ -1,4 +1,5 @@
-//! Preflights: which are under way, who waits for ready members, and the two steps that write: begin and conclude.
+//! Preflights: which ones are in progress, which wait for ready members, and the two steps that write: begin and
+//! conclude.
 
 mod steps;
 
@@ -123,7 +124,7 @@ impl Preflights {
                 self.held.insert(key, now + NOT_READY);
             }
             Err(error) => {
-                tracing::debug!(statefulset = %key, %error, "a preflight could not be begun or concluded; it is tried again");
+                tracing::debug!(statefulset = %key, %error, "could not start or conclude a preflight; this is retried");
                 self.running.remove(&key);
                 self.held.insert(key, now + NOT_READY);
             }

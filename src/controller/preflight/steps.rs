@@ -15,6 +15,7 @@ use crate::{
     defrag::{
         cronjob::beside::Note,
         preflight::{self, ANNOTATION, Access, Outcome, Record, When, advice},
+        run_result::RunResult,
         statefulset::StatefulSet,
         text::shorten,
     },
@@ -41,7 +42,7 @@ pub(crate) struct Subject {
 /// Makes the Job of a preflight where one is due and every member is ready. What is known is asked for again, since
 /// nothing is started on the word of a cache.
 ///
-/// That it runs is written before it does: whoever leads next waits for it, or after [`preflight::STALE`] begins anew.
+/// That it runs is written before it does: the next leader waits for it, or starts again after [`preflight::STALE`].
 pub(crate) async fn begin(
     context: &Context,
     subject: &Subject,
@@ -78,14 +79,14 @@ pub(crate) async fn begin(
         access: access.clone(),
         tries,
         job: name.clone(),
-        text: "it is under way".to_owned(),
+        text: "it is in progress".to_owned(),
     };
     apply::annotate(context, &live, Note::Preflight, Some(&record.write())).await?;
     context.may_write()?;
     let jobs: Api<Job> = Api::namespaced(context.client.clone(), &key.namespace);
     match jobs.create(&PostParams::default(), &preflight::job(&live, &name)).await {
         Ok(_) => {
-            info!(statefulset = %key, job = name, tries, "a preflight has begun");
+            info!(statefulset = %key, job = name, tries, "a preflight has started");
             Ok(Begun::Started)
         }
         // The name says which try it is: an earlier attempt got this far.
@@ -125,7 +126,7 @@ pub(crate) async fn conclude(
     let ours = |record: &Record| record.outcome == Outcome::Running && record.job == job;
     let Some(record) = record(&live).filter(ours) else { return Ok(Begun::Nothing) };
     let outcome = match ended {
-        Ended::Well => Ok(()),
+        Ended::Well => Ok(found(context, &live, &subject.key.namespace, uid).await),
         Ended::NotStarted(why) => Err(why),
         Ended::Failed(condition) => {
             let end = pods::at_the_end(&context.client, &subject.key.namespace, uid).await.engine;
@@ -137,47 +138,57 @@ pub(crate) async fn conclude(
     Ok(Begun::Nothing)
 }
 
+/// What is said of a preflight that went well. Only our own runner leaves a result, so that no other one costs a request.
+async fn found(context: &Context, live: &CronJob, namespace: &str, uid: &str) -> String {
+    let Some(quota) = preflight::quota_of_our_own(live) else { return preflight::WELL.to_owned() };
+    let end = pods::at_the_end(&context.client, namespace, uid).await.engine;
+    let result = end.and_then(|end| RunResult::read(end.message()).ok());
+    preflight::well(result.as_ref(), quota)
+}
+
 async fn end(
     context: &Context,
     subject: &Subject,
     live: &CronJob,
     running: Record,
-    outcome: Result<(), String>,
+    outcome: Result<String, String>,
 ) -> Result<(), Error> {
     let at: Timestamp = (context.clock)();
     let (outcome, text) = match outcome {
-        Ok(()) => (Outcome::Succeeded, "all members reached and logged in to; nothing was changed".to_owned()),
+        Ok(found) => (Outcome::Succeeded, found),
         Err(why) => (Outcome::Failed, why),
     };
     let record = Record { outcome, at, text, ..running };
     apply::annotate(context, live, Note::Preflight, Some(&record.write())).await?;
     info!(statefulset = %subject.key, job = record.job, %outcome, "a preflight has ended");
-    let event = match outcome {
-        Outcome::Failed => {
-            let next = match preflight::when(&record.access, Some(&record), at) {
-                When::At(due) => {
-                    format!("It is tried again after {due}, or when endpoints, certificates, login or image change.")
-                }
-                _ => "It is not tried again until endpoints, certificates, login or image change.".to_owned(),
-            };
-            let note = format!(
-                "The preflight {} failed, and so would the runs of the CronJob; nothing was changed. {} {next}",
-                record.job, record.text
-            );
-            Event::warning("Preflight", "PreflightFailed", note)
-        }
-        _ => Event::normal(
-            "Preflight",
-            "PreflightSucceeded",
-            format!(
-                "The preflight {} reached all members under the names that runs use, logged in and evaluated the rule; nothing was \
-                 changed.",
-                record.job
-            ),
-        ),
-    };
+    let event = if outcome == Outcome::Failed { failed(&record, at) } else { succeeded(&record) };
     publish(context, &subject.object, Event { unique: Some(record.job.clone()), ..event }).await;
     Ok(())
+}
+
+fn failed(record: &Record, at: Timestamp) -> Event {
+    let next = match preflight::when(&record.access, Some(record), at) {
+        When::At(due) => {
+            format!("It is retried after {due}, or when endpoints, certificates, login, quota or image change.")
+        }
+        _ => "It is not retried until endpoints, certificates, login, quota or image change.".to_owned(),
+    };
+    let note = format!(
+        "The preflight {} failed, and so would the runs of the CronJob; nothing was changed. {} {next}",
+        record.job, record.text
+    );
+    Event::warning("Preflight", "PreflightFailed", note)
+}
+
+fn succeeded(record: &Record) -> Event {
+    let note = format!(
+        "The preflight {} reached all members under the names that runs use, logged in and evaluated the rule; nothing was changed.",
+        record.job
+    );
+    match record.text.strip_prefix(preflight::WELL).and_then(|more| more.strip_prefix("; ")) {
+        Some(differs) => Event::warning("Preflight", "PreflightSucceeded", format!("{note} But {differs}.")),
+        None => Event::normal("Preflight", "PreflightSucceeded", note),
+    }
 }
 
 /// What a CronJob says of its last preflight.

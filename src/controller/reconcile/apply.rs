@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// So many versions that somebody else wrote meanwhile are followed; then the whole look is taken again.
+/// How many concurrent versions are followed; then the whole reconciliation starts again.
 const VERSIONS: u32 = 3;
 
 /// What an application came to.
@@ -86,11 +86,11 @@ pub(crate) async fn update(
     finish(context, applied, desired).await
 }
 
-/// Applies over the version that was looked at, or a later one of the same CronJob whose owners are the same.
+/// Applies over the version that was read, or a later one of the same CronJob whose owners are the same.
 ///
-/// One that was deleted and made again by somebody else has another uid. And where the garbage collector took the owner
-/// reference off, because the StatefulSet is deleted with `--cascade=orphan`, an application that puts it back would have
-/// the CronJob deleted as garbage a moment later.
+/// One that was deleted and created again by another client has another uid. And if the garbage collector removed the
+/// owner reference, because the StatefulSet is deleted with `--cascade=orphan`, an application that puts it back would
+/// have the CronJob deleted as garbage a moment later.
 async fn over(context: &Context, live: &CronJob, desired: &CronJob) -> Result<CronJob, Error> {
     let mut pinned = pinned(desired, live.metadata.uid.clone(), live.metadata.resource_version.clone());
     for _ in 0..VERSIONS {
@@ -134,13 +134,13 @@ async fn server_side(context: &Context, desired: &CronJob) -> Result<CronJob, Er
     Ok(api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(desired)).await?)
 }
 
-/// Replaces the specification and the controller, provided that the CronJob is still the one that was looked at.
+/// Replaces the specification and the controller, provided that the CronJob is still the one that was read.
 async fn replace(context: &Context, live: &CronJob, desired: &CronJob) -> Result<CronJob, Error> {
     context.may_write()?;
     let (api, name) = api(context, &desired.metadata);
     let patch: json_patch::Patch = serde_json::from_value(replacement(live, desired)).map_err(Error::Patch)?;
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    info!(cronjob = %ObjectKey::of(&desired.metadata), "replacing what applying leaves over");
+    info!(cronjob = %ObjectKey::of(&desired.metadata), "replacing the fields that server-side apply leaves");
     Ok(api.patch(&name, &params, &Patch::Json::<()>(patch)).await?)
 }
 
@@ -189,7 +189,8 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// Our CronJob of a StatefulSet as the API server shows it; `None` where there is none, or it goes, or is somebody else's.
+/// Our CronJob of a StatefulSet as the API server shows it; `None` if there is none, or it is being deleted, or has
+/// another owner.
 pub(crate) async fn ours(context: &Context, key: &ObjectKey) -> Result<Option<CronJob>, Error> {
     ours_named(context, key, &cronjob::name(&key.name)).await
 }

@@ -10,8 +10,8 @@ use crate::{
     defrag::{Assessment, Surroundings, assess, cronjob::live::Live, policy::Governing, statefulset::StatefulSet},
 };
 
-/// Assesses an object on a thread that carries nothing else, where an object that takes long delays nobody. `cronjobs` are
-/// the ones that concern it, where they are not those of the task.
+/// Assesses an object on a separate thread, where an object that takes long delays nothing else. `cronjobs` are the
+/// ones that concern it, where they are not those of the task.
 pub(super) async fn assessed(
     context: &Context,
     task: &Arc<Task>,

@@ -99,7 +99,7 @@ impl<'a> Ensure<'a> {
             let live = self.task.named();
             match live.and_then(|live| defrag_now::asked(self.object, &live.meta)) {
                 Some(_) if self.assessment.refused.any => {
-                    self.pending("something of this StatefulSet is refused, as other Events say", state);
+                    self.pending("settings of this StatefulSet are refused, as other Events say", state);
                 }
                 Some(token) => looked = Box::pin(self.defrag_now(&name, token, state)).await?,
                 None => state.over(Topic::Pending),
@@ -174,17 +174,18 @@ impl<'a> Ensure<'a> {
         let changes = changes::in_words(live, &desired);
         let (reason, note) = if adopts {
             let note = format!(
-                "The CronJob {name}, which defrag.sh or the command cronjob made, is kept by us from now on. {changes}"
+                "The CronJob {name}, which defrag.sh or the command cronjob created, is managed by etcd-defrag-webhook from now on. {changes}"
             );
             ("Adopted", note)
         } else if let Some(since) = orphan::since(&live.metadata).filter(|_| !self.owns(&live.metadata)) {
             let note = format!(
-                "The CronJob {name} went on while there was no StatefulSet of this name, since {since}. This one takes it \
-                 over. {changes}"
+                "The CronJob {name} continued while there was no StatefulSet of this name, since {since}. This StatefulSet \
+                 takes it over. {changes}"
             );
             ("TakenOver", note)
         } else if unasked || state.in_place.is_none() && !drift::only_in_our_annotations(live, &desired) {
-            let note = format!("The CronJob {name} differed from what this StatefulSet asks for; put right: {fields}.");
+            let note =
+                format!("The CronJob {name} differed from the settings of this StatefulSet; corrected: {fields}.");
             ("Repaired", note)
         } else {
             ("", String::new())
@@ -226,7 +227,7 @@ impl<'a> Ensure<'a> {
         served::sign(&mut desired, (self.context.clock)());
         let Some(applied) = apply::create(self.context, &desired).await? else { return Ok(None) };
         state.over(Topic::Foreign);
-        let (reason, why) = if repair { ("Repaired", "was deleted and made again") } else { ("", "was made") };
+        let (reason, why) = if repair { ("Repaired", "was deleted and created again") } else { ("", "was created") };
         Ok(Some(self.applied(state, &desired, applied, repair, reason, format!("The CronJob {name} {why}."))))
     }
 
@@ -238,8 +239,8 @@ impl<'a> Ensure<'a> {
             return;
         }
         let note = format!(
-            "{} in a row failed, as many as the policy allows (job.failureBudget), so the CronJob is suspended. Look \
-             at the log of a failed Job's pod; a changed setting, or a new value of {}, resumes it.",
+            "{} in a row failed, as many as the policy allows (job.failureBudget), so the CronJob is suspended. Read \
+             the log of a failed Job's pod; a changed setting, or a new value of {}, resumes it.",
             counted(usize::try_from(failed).unwrap_or(usize::MAX), "run"),
             defrag_now::ANNOTATION
         );
@@ -254,7 +255,7 @@ impl<'a> Ensure<'a> {
         live.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == uid)
     }
 
-    /// Whether the StatefulSet exists and stays, asked for where the watch may be too late: a CronJob of somebody else, or
+    /// Whether the StatefulSet exists and stays, fetched if the watch may be too late: a CronJob of another owner, or
     /// one that was orphaned just now, would be deleted with an owner that is gone.
     async fn is_there(&self) -> Result<bool, Error> {
         let api: Api<StatefulSet> = Api::namespaced(self.context.client.clone(), &self.task.key.namespace);
@@ -310,8 +311,8 @@ impl<'a> Ensure<'a> {
             state.over(Topic::Unsettled);
         } else if state.is_news(Topic::Unsettled, &applied.remaining) {
             let note = format!(
-                "Something in the cluster, most likely a mutating webhook, changes the CronJob while it is written: {}. It is \
-                 left like that; check that the run is still a safe one, or exempt the CronJob from the webhook.",
+                "Something in the cluster, most likely a mutating webhook, changes the CronJob while it is written: {}. The \
+                 change is not reverted; check that the run is still safe, or exempt the CronJob from the webhook.",
                 summary(&applied.remaining)
             );
             self.events.push(Event::warning("Apply", "ChangedByCluster", note));
@@ -326,8 +327,8 @@ impl<'a> Ensure<'a> {
         };
         if state.is_news(Topic::Contested, &()) {
             let note = format!(
-                "The CronJob is changed back again and again ({what}). It is repaired a few times a minute only from now on; \
-                 find who or what changes it, or opt out with the label etcd-defrag.io/enabled=false."
+                "Something changes the CronJob back repeatedly ({what}). From now on it is repaired only a few times a minute; \
+                 find out what changes it, or opt out with the label etcd-defrag.io/enabled=false."
             );
             self.events.push(Event::warning("Apply", "Contested", note));
         }
@@ -347,7 +348,7 @@ impl<'a> Ensure<'a> {
     /// Adds an Event about why a run that is asked for waits.
     fn pending(&mut self, why: &str, state: &mut ObjectState) {
         if state.is_news(Topic::Pending, &why) {
-            let note = format!("The run that {} asks for waits, because {why}.", defrag_now::ANNOTATION);
+            let note = format!("The run that {} requests waits, because {why}.", defrag_now::ANNOTATION);
             self.events.push(Event::normal("DefragNow", "DefragNowWaits", note));
         }
     }
@@ -371,7 +372,7 @@ impl<'a> Ensure<'a> {
                 let Some(mut desired) = self.assessment.cronjob().cloned() else { return Ok(Looked::CHANGED) };
                 served::note_served(&mut desired, token);
                 let applied = apply::update(self.context, &live, &desired, false).await?;
-                let note = format!("The Job {job} was started, because {} asks for a run.", defrag_now::ANNOTATION);
+                let note = format!("The Job {job} was started, because {} requests a run.", defrag_now::ANNOTATION);
                 Ok(self.applied(state, &desired, applied, false, "DefragNowStarted", note))
             }
         }

@@ -1,4 +1,4 @@
-//! The first step: what a look starts from, and what of it has to be asked for.
+//! The first step: the inputs of a reconciliation, and which of them have to be fetched.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(crate) struct Task {
 pub(crate) enum Observed {
     /// There is none.
     Gone,
-    /// The labels of its namespace are not known yet, so nobody can say what governs it.
+    /// The labels of its namespace are not known yet, so it is not known what governs it.
     Early,
     /// It is there, and governed by this.
     There(Arc<StatefulSet>, Governing),

@@ -92,8 +92,8 @@ fn in_force(assessment: &Assessment, governing: &Governing, state: &mut ObjectSt
             "Judge",
             "SettingsKept",
             "Settings are refused, so the ones that were accepted last stay in force: schedule, rule, time-outs and \
-             options of the CronJob stay as they are until the refused ones are corrected. Members, endpoints, \
-             certificates, quota and suspend are followed.",
+             options of the CronJob stay as they are until the refused ones are corrected. Changes of members, \
+             endpoints, certificates, quota and suspend still take effect.",
         )),
         Source::Defaults(keys) if !keys.is_empty() => {
             events.push(Event::warning("Judge", "SettingsReplaced", replaced(keys, governing)));
@@ -104,8 +104,8 @@ fn in_force(assessment: &Assessment, governing: &Governing, state: &mut ObjectSt
     events.extend(nothing.map(|finding| Event::warning("Judge", "NothingInForce", &finding.message)));
     events.extend(facts.filter(|_| plan.facts.as_ref().is_some_and(|known| !known.endpoints.is_empty())).map(|code| {
         let note = format!(
-            "What has to be known of this etcd cannot be read any more ({code}), so members, endpoints, certificates, login \
-             and quota of the CronJob stay as they were. Zero replicas are followed, and so is {} unless the policy locks it.",
+            "Facts that a run needs can no longer be read ({code}), so members, endpoints, certificates, login \
+             and quota of the CronJob stay as they were. Zero replicas still suspend it, and so does {} unless the policy locks it.",
             Key::Suspend.name()
         );
         Event::warning("Judge", "FactsKept", note)

@@ -24,10 +24,10 @@ use crate::{
 /// Why an enrolled StatefulSet has none, as the end of a sentence.
 pub(super) const COVERED: &str = "the endpoints of another enrolled StatefulSet name all pods of this one";
 /// Why one that is there has none otherwise.
-pub(super) const NOT_ENROLLED: &str = "this StatefulSet is not enrolled any more";
+pub(super) const NOT_ENROLLED: &str = "this StatefulSet is no longer enrolled";
 
-/// Deletes every CronJob and report of ours for this StatefulSet, with why, `None` where there is none of that name. An orphaned
-/// CronJob is marked instead, and looked at again when its time is over.
+/// Deletes all our CronJobs and reports for this StatefulSet; `why` is `None` if there is no StatefulSet of that name.
+/// An orphaned CronJob is marked instead, and checked again when its time is over.
 pub(super) async fn remove(
     context: &Context,
     task: &Task,
@@ -41,7 +41,7 @@ pub(super) async fn remove(
             Some((_, why)) => why,
             None => match orphan::fate(&live, &task.key.name, (context.clock)()) {
                 Fate::Goes => "its StatefulSet was deleted",
-                Fate::Expired => "its StatefulSet was deleted, and none of that name came back within ten minutes",
+                Fate::Expired => "its StatefulSet was deleted, and none of that name was created within ten minutes",
                 Fate::Stays(left) => {
                     looked = looked.again_at_the_latest(left);
                     continue;
@@ -69,7 +69,8 @@ pub(super) async fn remove(
     Ok(looked)
 }
 
-/// Notes on an orphaned CronJob since when it is one, for whoever leads when its time is over. Whether it is still there.
+/// Records on an orphaned CronJob since when it is one, for the leader at the end of its time. Returns whether it still
+/// exists.
 async fn mark(context: &Context, task: &Task, live: &CronJob) -> Result<bool, Error> {
     let since = orphan::mark((context.clock)());
     match apply::annotate(context, live, Note::OrphanedSince, Some(&since)).await {
@@ -80,8 +81,8 @@ async fn mark(context: &Context, task: &Task, live: &CronJob) -> Result<bool, Er
     let cronjob = live.metadata.name.as_deref().unwrap_or_default();
     info!(
         statefulset = %task.key, cronjob, since,
-        "the StatefulSet was deleted without its pods (--cascade=orphan): the CronJob goes on, and is deleted after ten \
-         minutes unless a StatefulSet of that name comes back"
+        "the StatefulSet was deleted without its pods (--cascade=orphan): the CronJob continues, and is deleted after ten \
+         minutes unless a StatefulSet of that name is created"
     );
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! Runs that touched no member and are started once more: which wait, who is next, and the step that starts one.
+//! Retries of runs that changed no member: which ones wait, which is next, and the step that starts one.
 
 mod steps;
 
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 10;
 /// A step takes no longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A run that is to be started once more.
+/// A run that is to be retried.
 #[derive(Debug)]
 struct Pending {
     /// Not before this time, as its CronJob says.
@@ -38,7 +38,7 @@ struct Pending {
 /// What became of a step, and whose it was.
 pub(crate) type Ended = (ObjectKey, Result<Tried, Error>);
 
-/// Every run that is to be started once more.
+/// Every run that is to be retried.
 #[derive(Default)]
 pub(crate) struct Retries {
     pending: HashMap<ObjectKey, Pending>,
@@ -50,7 +50,7 @@ pub(crate) struct Retries {
 }
 
 impl Retries {
-    /// Takes note of what the CronJob of a StatefulSet says: that its last run is started once more not before `after`, or that it is
+    /// Takes note of what the CronJob of a StatefulSet says: that its last run is retried not before `after`, or that it is
     /// not.
     pub(crate) fn note(&mut self, key: &ObjectKey, after: Option<Timestamp>, now: (Instant, Timestamp)) {
         let Some(after) = after else {
@@ -69,7 +69,7 @@ impl Retries {
         next.map(|next| self.rest.map_or(next, |rest| next.max(rest)))
     }
 
-    /// Those that are to be tried now, namespaces in turn, and in each whoever waits longest first. They count as tried.
+    /// Those that are due now, namespaces in turn, and in each the one that waits longest first. They count as tried.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<ObjectKey> {
         let due = self.pending.iter().filter(|(key, one)| one.next <= now && !self.is_starting(key));
         let mut due: Vec<(Instant, ObjectKey)> = due.map(|(key, one)| (one.next, key.clone())).collect();
@@ -93,7 +93,7 @@ impl Retries {
         taken
     }
 
-    /// Whether this one still is to be started once more.
+    /// Whether this one is still to be retried.
     pub(crate) fn is_pending(&self, key: &ObjectKey) -> bool {
         self.pending.contains_key(key)
     }

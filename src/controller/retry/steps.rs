@@ -1,4 +1,4 @@
-//! The step of a retry: everything is asked for again, then the Job is made, and written down.
+//! The step of a retry: everything is fetched again, then the Job is created and recorded.
 
 use std::sync::Arc;
 
@@ -42,10 +42,10 @@ pub(crate) enum Tried {
     Nothing,
 }
 
-/// Starts the last run of an etcd once more, where its CronJob says so and nothing speaks against it.
+/// Retries the last run of an etcd, if its CronJob says so and nothing prevents it.
 ///
-/// The name of the Job follows from the first one, so that whoever tries again after a failure half-way makes no second one. What a
-/// suspended CronJob or a paused fleet would leave out is left out for good, as a scheduled run is.
+/// The name of the Job follows from the first one, so that a second attempt after a failure half-way creates no second
+/// one. A retry that is due while the CronJob is suspended or the fleet is paused is skipped, as a scheduled run is.
 pub(crate) async fn start(
     context: &Context,
     key: &ObjectKey,
@@ -89,8 +89,8 @@ pub(crate) async fn start(
     if uid.is_some() {
         context.metrics.runs.retried.inc();
     }
-    info!(statefulset = %key, job = name, first = last.job, "a run is started once more");
-    let note = format!("The Job {name} was started, because the run {} touched no member.", last.job);
+    info!(statefulset = %key, job = name, first = last.job, "a run is retried");
+    let note = format!("The Job {name} was started, because the run {} changed no member.", last.job);
     let unique = Some(format!("{name} {}", last.ended));
     publish(context, object, Event { unique, ..Event::normal("Defragment", "DefragRetryStarted", note) }).await;
     // A run that ended meanwhile has taken its place there.
@@ -103,7 +103,7 @@ pub(crate) async fn start(
     Ok(Tried::Started(CronJobId::of(&live.metadata).zip(uid)))
 }
 
-/// Writes down that a run is not started once more, so that nobody tries it again.
+/// Records that a run is not retried.
 async fn drop_it(
     context: &Context,
     object: &Arc<StatefulSet>,
@@ -111,9 +111,9 @@ async fn drop_it(
     last: LastRun,
     why: String,
 ) -> Result<(), Error> {
-    info!(job = last.job, why, "a run is not started once more");
+    info!(job = last.job, why, "a run is not retried");
     let note = format!(
-        "The run {} touched no member and is not started once more, because {why}. The next run is the next scheduled one.",
+        "The run {} changed no member and is not retried, because {why}. The next run is the next scheduled one.",
         last.job
     );
     let event = Event::normal("Defragment", "DefragRetryDropped", note);

@@ -1,4 +1,4 @@
-//! The end of a run: what its pod says, told in an Event, on the CronJob and in metrics.
+//! The end of a run: the result from its pod, reported in an Event, on the CronJob and in metrics.
 
 use std::sync::Arc;
 
@@ -39,11 +39,11 @@ pub(crate) struct Ended {
     pub(crate) at: Timestamp,
     /// Why it failed, in the words of the Job controller; `None` where it did not.
     pub(crate) failure: Option<String>,
-    /// Whether its condition says that it was put off.
+    /// Whether its condition says that it was deferred.
     pub(crate) deferred: bool,
     /// Why its container did not start, as it was seen last.
     pub(crate) cause: Option<String>,
-    /// Whether it is started once more where it touched no member.
+    /// Whether it is retried if it changed no member.
     pub(crate) may_be_retried: bool,
     /// Whether its controller never counted a pod.
     pub(crate) no_pod_ever: bool,
@@ -51,7 +51,7 @@ pub(crate) struct Ended {
     pub(crate) unstarted: Option<Timestamp>,
 }
 
-/// Tells of a run. The Event comes first: whoever finds the annotation has nothing left to tell.
+/// Reports a run. The Event comes first: if the annotation exists, everything has been reported.
 pub(crate) async fn tell(context: &Context, object: &Arc<StatefulSet>, cronjob: ObjectMeta, job: Ended) {
     let AtTheEnd { engine: end, pods } = pods::at_the_end(&context.client, object.namespace(), &job.uid).await;
     let result = end.as_ref().and_then(|end| RunResult::read(&end.message).ok());
@@ -79,12 +79,12 @@ pub(crate) async fn tell(context: &Context, object: &Arc<StatefulSet>, cronjob: 
     }
     let live = CronJob { metadata: cronjob, ..CronJob::default() };
     if let Err(error) = apply::annotate(context, &live, Note::LastRun, Some(&run.write())).await {
-        debug!(job = job.name, %error, "what a run did could not be noted on its CronJob");
+        debug!(job = job.name, %error, "could not record the result of a run on its CronJob");
     }
 }
 
 fn failed_without_result(run: &LastRun, failure: &str, said: Option<String>) -> Event {
-    let said = said.unwrap_or_else(|| "The log of the Job's pod may say more.".to_owned());
+    let said = said.unwrap_or_else(|| "The log of the Job's pod may have details.".to_owned());
     let note = format!("The defragmentation {} failed ({failure}). {} {said}", run.job, next(run));
     Event::warning("Defragment", "DefragmentationFailed", note)
 }
@@ -93,7 +93,7 @@ fn failed_without_result(run: &LastRun, failure: &str, said: Option<String>) -> 
 fn next(run: &LastRun) -> String {
     match &run.retry {
         Some(Retry::After(after)) => {
-            format!("It touched no member, so it is started once more from {after} on, unless another run comes first.")
+            format!("It changed no member, so it is retried after {after}, unless another run starts first.")
         }
         _ => "The next run is the next scheduled one.".to_owned(),
     }
@@ -109,13 +109,13 @@ fn event(run: &LastRun, result: Option<&RunResult>) -> Event {
         Outcome::NothingToDo => Event::normal("Defragment", "NothingToDo", format!("The run {job}: {told}.")),
         Outcome::Succeeded => {
             let note = format!(
-                "The run {job} ended well{took}. The engine tells no more than that: which members were defragmented, its log says."
+                "The run {job} succeeded{took}. The engine reports no details; its log says which members were defragmented."
             );
             Event::normal("Defragment", "RunSucceeded", note)
         }
         Outcome::Deferred => {
             let told = if told.is_empty() { "deferred".to_owned() } else { told };
-            let note = format!("The run {job}: {told}. It counts as no failure. {}", next(run));
+            let note = format!("The run {job}: {told}. It does not count as a failure. {}", next(run));
             Event::warning("Defragment", "Deferred", note)
         }
         Outcome::Failed => {

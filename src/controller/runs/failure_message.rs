@@ -1,7 +1,7 @@
 //! The failure message: what the pod of a failed run wrote before it ended.
 //!
-//! The Job's own condition knows no more than that its pod failed. The kubelet keeps the end of the container's log as
-//! its termination message (`terminationMessagePolicy: FallbackToLogsOnError`), so nobody has to read the log itself.
+//! The Job's own condition contains only that its pod failed. The kubelet stores the end of the container's log as its
+//! termination message (`terminationMessagePolicy: FallbackToLogsOnError`), so the log itself is not needed.
 
 use serde::Deserialize;
 
@@ -23,7 +23,7 @@ pub(crate) fn words(end: &Terminated) -> String {
         return format!("{how}: {result}");
     }
     let said = failure_message(&end.message);
-    if said.is_empty() { how } else { format!("{how} and these words: {said}") }
+    if said.is_empty() { how } else { format!("{how} and this message: {said}") }
 }
 
 /// The last lines that complain, oldest first, or else the last line.
@@ -159,6 +159,6 @@ mod tests {
         let killed = words(json!({"exitCode": 137, "reason": "OOMKilled"}));
         assert_eq!(killed, "The engine ended with 137 (OOMKilled)");
         let failed = words(json!({"exitCode": 1, "reason": "Error", "message": "unknown flag: --x"}));
-        assert_eq!(failed, "The engine ended with 1 and these words: unknown flag: --x");
+        assert_eq!(failed, "The engine ended with 1 and this message: unknown flag: --x");
     }
 }

@@ -1,4 +1,4 @@
-//! What the leader knows of runs: those under way, how they ended, and which failures were published.
+//! What the leader knows about runs: those in progress, how they ended, and which failures were published.
 
 pub(super) mod defrag_now;
 pub(super) mod ending;
@@ -140,8 +140,8 @@ impl Runs {
         run_of(job).filter(|_| new)
     }
 
-    /// Takes note of a run that was started just now and that no watch has told of yet; `place` is the one that it takes, where it was
-    /// started on demand.
+    /// Records a run that was started just now and that no watch has reported yet; `place` is the one that it takes,
+    /// where it was started on demand.
     pub(super) fn started(&mut self, of: CronJobId, uid: String, place: Option<Place>, began: Timestamp) {
         // The watch may already have told of it, and of its end.
         if !self.controllers.contains_key(&uid) {

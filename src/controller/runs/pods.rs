@@ -29,6 +29,11 @@ pub(crate) struct Terminated {
 }
 
 impl Terminated {
+    /// Its termination message.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether the kubelet wrote this of a container that it did not find when its pod was terminated: one that ran and was lost, or
     /// one that never started.
     fn is_unknown(&self) -> bool {
@@ -88,7 +93,7 @@ pub(crate) async fn at_the_end(client: &Client, namespace: &str, uid: &str) -> A
     let found = match timeout(PATIENCE, of_job(client, namespace, uid)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
-            debug!(%error, "the pod of a run that ended could not be read");
+            debug!(%error, "could not read the pod of a run that ended");
             return AtTheEnd { engine: None, pods: Pods::Unknown };
         }
         Err(_) => return AtTheEnd { engine: None, pods: Pods::Unknown },

@@ -1,6 +1,6 @@
-//! Which Jobs of ours have not started yet, and when each is looked at.
+//! Which of our Jobs have not started yet, and when each is checked.
 //!
-//! The Job controller says of most that they run or have ended before the first look is due, so that nothing is asked for them.
+//! Most run or have ended before the first check is due, as the Job controller reports, so nothing is fetched for them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -19,13 +19,13 @@ use crate::{
     defrag::not_started::NotStarted,
 };
 
-/// So long after it was made a Job is looked at first, and then again until it is as old as [`YOUNG`].
+/// The age at which a Job is first checked, and then again until it is as old as [`YOUNG`].
 const STEP: Duration = Duration::from_secs(15);
 /// Until then its container should have started.
 const YOUNG: i64 = 75;
-/// How often an older one is looked at.
+/// How often an older one is checked.
 const LATER: Duration = Duration::from_mins(1);
-/// So many are looked at at once.
+/// How many are checked at once.
 const LOOKS: usize = 10;
 /// A look takes no longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,8 +54,8 @@ pub(crate) struct Starts {
     waiting: HashMap<Slot, Starting>,
     /// Why a run did not start, by the uid of its Job, for the report of its end.
     causes: HashMap<String, String>,
-    /// When the pod of a run was seen last, and its container had not started, by the uid of its Job. Nothing has said since that it
-    /// has; a watch that was interrupted may have missed that.
+    /// When the pod of a run was seen last, and its container had not started, by the uid of its Job. Since then there
+    /// is no report that it has; a watch that was interrupted may have missed that.
     unstarted: HashMap<String, Timestamp>,
     looks: JoinSet<(Slot, String, Timestamp, Result<Seen, Error>)>,
 }
@@ -119,12 +119,12 @@ impl Starts {
         self.causes.get(uid).map(String::as_str)
     }
 
-    /// When the pod of a run was seen last whose container has not started, as far as anybody said.
+    /// When the pod of a run was seen last whose container has not started, as far as is known.
     pub(crate) fn unstarted(&self, uid: &str) -> Option<Timestamp> {
         self.unstarted.get(uid).copied()
     }
 
-    /// When the next one is to be looked at.
+    /// When the next one is to be checked.
     pub(crate) fn due(&self) -> Option<Instant> {
         if self.looks.len() >= LOOKS {
             return None;
@@ -188,7 +188,7 @@ impl Starts {
                 Some((one.clone(), found))
             }
             Err(error) => {
-                debug!(job = one.job, %error, "it cannot be told whether the container of a Job has started");
+                debug!(job = one.job, %error, "could not find out whether the container of a Job has started");
                 None
             }
         }

@@ -1,4 +1,4 @@
-//! What the API server last said about the objects of one kind, reduced to what is needed, and what changed.
+//! The last known state of the objects of one kind, reduced to what is needed, and what changed.
 
 use std::{
     borrow::Cow,
@@ -28,7 +28,7 @@ pub(crate) struct Change<T> {
     pub(crate) new: Option<T>,
 }
 
-/// The objects of one kind, sorted, so that those of a namespace stand together.
+/// The objects of one kind, sorted, so that those of a namespace are adjacent.
 #[derive(Debug)]
 pub(crate) struct Cache<T> {
     objects: BTreeMap<ObjectKey, T>,

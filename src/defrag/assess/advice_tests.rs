@@ -320,7 +320,7 @@ fn advice_on_a_single_member_depends_on_the_policy() {
     };
     assert!(advice("Warn").contains("or schedule runs for a time"));
     let denied = advice("Deny");
-    assert!(denied.contains("ask those who keep the policy") && !denied.contains("schedule"), "{denied}");
+    assert!(denied.contains("ask the owners of the policy") && !denied.contains("schedule"), "{denied}");
 }
 
 /// What has the number of members in the endpoints, says so.
@@ -372,12 +372,12 @@ fn advice_on_a_locked_key_names_whom_to_ask() {
     object["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["/start.sh"]);
     let found = assessed(&object, &governing);
     let of = |code: Code| found.iter().find(|finding| finding.code == code).unwrap();
-    assert!(of(Code::KeyLocked).message.ends_with("Remove the annotation, or ask those who keep the policy."));
+    assert!(of(Code::KeyLocked).message.ends_with("Remove the annotation, or ask the owners of the policy."));
     let unknown = of(Code::EndpointsUnknown);
-    assert!(unknown.message.contains("locks endpoints: ask those who keep it"), "{}", unknown.message);
+    assert!(unknown.message.contains("locks endpoints: ask its owners"), "{}", unknown.message);
     assert!(!unknown.brief.contains("set "), "{}", unknown.brief);
     let free = assessed(&object, &governed(&json!({})));
-    assert!(free.iter().all(|finding| !finding.message.contains("ask those who keep")), "{free:#?}");
+    assert!(free.iter().all(|finding| !finding.message.contains("ask the owners")), "{free:#?}");
 }
 
 /// A run goes to all members that endpoints name, and may take as long, whatever the replicas of this StatefulSet are.

@@ -33,7 +33,7 @@ fn assumed(evidence: &str) -> Finding {
         Key::Compaction.field(),
         "a kube-apiserver is assumed to compact etcd: if none does, write \"true\"",
         format!(
-            "No run compacts this etcd: a kube-apiserver, which compacts every 5 minutes, is assumed to use it, since {evidence}. Nothing else in view shows one. Where nobody compacts, old revisions fill the database up to its quota, and a run cannot reclaim them. If no kube-apiserver uses this etcd, write {annotation}: \"true\"; if one does, \"false\"."
+            "No run compacts this etcd: a kube-apiserver, which compacts every 5 minutes, is assumed to use it, since {evidence}. Nothing else shows one. If nothing compacts, old revisions fill the database up to its quota, and a run cannot reclaim them. If no kube-apiserver uses this etcd, write {annotation}: \"true\"; if one does, \"false\"."
         ),
     )
 }
@@ -46,14 +46,14 @@ fn may_compact_itself(doubt: &CompactionDoubt) -> Finding {
             Key::Compaction.field(),
             "etcd may compact itself: if so, write \"false\"".to_owned(),
             format!(
-                "Whether this etcd compacts itself cannot be seen: that may stand in {place}, which is not read here. So each run compacts it to the newest revision, and every watcher further back has to list again. If etcd compacts itself, write {annotation}: \"false\"; if not, \"true\"."
+                "It is not known whether this etcd compacts itself: that may be set in {place}, which is not read here. So each run compacts it to the newest revision, and every watcher at an older revision has to list again. If etcd compacts itself, write {annotation}: \"false\"; if not, \"true\"."
             ),
         ),
         CompactionDoubt::KeepsAll { origin, retention, revisions, field } => (
             field.clone().into(),
             format!("{} keeps {revisions} revisions, so etcd compacts nothing", quoted(retention)),
             format!(
-                "{origin} is {} and the mode is revision: etcd keeps {revisions} revisions, more than its database can hold, and so never compacts itself. Each run compacts it instead, and every watcher further back has to list again. Write a number of revisions, such as 10000, or the mode periodic for a duration.",
+                "{origin} is {} and the mode is revision: etcd keeps {revisions} revisions, more than its database can hold, and so never compacts itself. Each run compacts it instead, and every watcher at an older revision has to list again. Write a number of revisions, such as 10000, or the mode periodic for a duration.",
                 quoted(retention)
             ),
         ),
@@ -84,7 +84,7 @@ fn redundant(etcd: &Etcd) -> Option<Finding> {
         Key::Compaction.field(),
         brief,
         format!(
-            "compaction is \"true\" although {who}: each run would compact to the newest revision even when nothing is defragmented, and every watcher further back has to list again. Remove the annotation or write \"false\"."
+            "compaction is \"true\" although {who}: each run would compact to the newest revision even when nothing is defragmented, and every watcher at an older revision has to list again. Remove the annotation or write \"false\"."
         ),
     ))
 }

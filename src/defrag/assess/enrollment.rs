@@ -51,15 +51,15 @@ pub(super) fn unclear(object: &StatefulSet) -> Finding {
     )
 }
 
-/// That an etcd is judged that nobody has enrolled. `evidence` says why it is one.
+/// The finding of an etcd that is assessed without being enrolled. `evidence` says why it is an etcd.
 pub(super) fn not_enrolled(evidence: &str) -> Finding {
     Finding::new(
         Code::NotEnrolled,
         Field::ENABLED,
-        "an etcd without the label: judged as if it had it",
+        "an etcd without the label: assessed as if it had it",
         format!(
             "{evidence} It does not carry the label {ENABLED}, so it has no CronJob. The other findings are those that it would \
-             get with the label: write {ENABLED}: \"true\" in metadata.labels to enrol it, or \"false\" to leave it out."
+             get with the label: write {ENABLED}: \"true\" in metadata.labels to enrol it, or \"false\" to opt out."
         ),
     )
 }
@@ -73,7 +73,7 @@ pub(super) fn opted_out(object: &StatefulSet) -> Option<Finding> {
         "the policy enrols every etcd and lets none opt out; remove the label",
         format!(
             "The label says \"false\", but the policy that governs this etcd enrols every etcd and lets none opt out: an etcd \
-             that nobody defragments ends with an alarm that stops all writes. {} Remove the label; to pause, set the \
+             that is never defragmented ends with an alarm that stops all writes. {} Remove the label; to pause, set the \
              annotation {} to \"true\".",
             evidence.sentence(),
             Key::Suspend.annotation()
@@ -87,10 +87,10 @@ pub(super) fn left_out(object: &StatefulSet) -> Finding {
     Finding::new(
         Code::NamespaceLeftOut,
         "metadata.namespace",
-        format!("the namespace {namespace} is left out, so this etcd gets no CronJob"),
+        format!("the namespace {namespace} is excluded, so this etcd gets no CronJob"),
         format!(
-            "This etcd is enrolled, but the namespace {} is left out of this installation: its settings are not judged, and no \
-             CronJob is made for it, so nobody defragments it. Take the namespace out of exemptNamespaces, a value of the chart, \
+            "This etcd is enrolled, but the namespace {} is excluded from this installation: its settings are not assessed, and \
+             no CronJob is created for it, so it is not defragmented. Remove the namespace from exemptNamespaces, a value of the chart, \
              or move the etcd to another namespace.",
             quoted(namespace)
         ),

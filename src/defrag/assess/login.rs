@@ -1,4 +1,4 @@
-//! A login that an etcd asks for, or may ask for, and that nobody names.
+//! A login that an etcd requires, or may require, and that no setting names.
 
 use crate::defrag::{
     etcd::{Etcd, Overrides},
@@ -12,7 +12,7 @@ pub(super) fn missing(overrides: &Overrides, etcd: &Etcd) -> Option<Finding> {
     let annotation = Key::UsernameSecret.annotation();
     let advice = match (&login.password, &login.usual) {
         (Some((name, key)), _) => format!(
-            "The password stands in the Secret {name}, key {key}: write {annotation}: \"{name}:user=root,{key}\". For another user, write \"name:userKey,passwordKey\"."
+            "The password is in the Secret {name}, key {key}: write {annotation}: \"{name}:user=root,{key}\". For another user, write \"name:userKey,passwordKey\"."
         ),
         (None, Some((name, key))) => format!(
             "If the password is in the Secret {name} under the key {key}, write {annotation}: \"{name}:user=root,{key}\"; else \"name:userKey,passwordKey\"."
@@ -22,12 +22,12 @@ pub(super) fn missing(overrides: &Overrides, etcd: &Etcd) -> Option<Finding> {
         ),
     };
     let (brief, found, severity) = if login.is_certain {
-        let found = "so this etcd asks every client to log in, and no Secret for that is named: each run would fail.";
-        ("etcd asks for a login: name its Secret in username-secret", found, Severity::Deny)
-    } else {
         let found =
-            "so this etcd may ask every client to log in, and no Secret for that is named: if it does, each run fails.";
-        ("etcd may ask for a login: if so, name its Secret in username-secret", found, Severity::Warn)
+            "so this etcd requires every client to log in, and no Secret for that is named: each run would fail.";
+        ("etcd requires a login: name its Secret in username-secret", found, Severity::Deny)
+    } else {
+        let found = "so this etcd may require every client to log in, and no Secret for that is named: if it does, each run fails.";
+        ("etcd may require a login: if so, name its Secret in username-secret", found, Severity::Warn)
     };
     let finding = Finding::new(
         Code::CredentialsUnknown,

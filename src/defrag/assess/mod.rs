@@ -6,9 +6,9 @@
 //! CronJobs in sight ──── their records ────▶ what was in force ──┘
 //! ```
 //!
-//! Facts and settings are apart. Facts (members, endpoints, certificates, login, quota, and the emergency stop `suspend`)
-//! are followed whatever is refused. Settings (when and how to defragment) are in force only where they are accepted;
-//! else the last good ones stay, or what the policy gives takes their place.
+//! Facts and settings are separate. Facts (members, endpoints, certificates, login, quota, and the emergency stop
+//! `suspend`) take effect whatever is refused. Settings (when and how to defragment) are in force only if they are accepted;
+//! otherwise the last accepted ones stay, or those of the policy replace them.
 
 mod compaction;
 mod enrollment;
@@ -50,7 +50,7 @@ use super::{
     statefulset::StatefulSet,
 };
 
-/// What is to be said and done about one StatefulSet.
+/// The result for one StatefulSet: findings and what to do.
 #[derive(Clone, Debug)]
 pub struct Assessment {
     /// What it asks of us.
@@ -136,8 +136,8 @@ impl Assessment {
     }
 }
 
-/// Assesses a StatefulSet under the policy that governs it. `now` bounds what is said of daylight-saving changeovers to
-/// come.
+/// Assesses a StatefulSet under the policy that governs it. Findings of daylight-saving changeovers are about those
+/// after `now`.
 #[must_use]
 pub fn assess(object: &StatefulSet, governing: &Governing, around: &Surroundings<'_>, now: Timestamp) -> Assessment {
     let enrollment = Enrollment::of(object, &governing.policy);
@@ -157,8 +157,9 @@ pub fn assess(object: &StatefulSet, governing: &Governing, around: &Surroundings
     }
 }
 
-/// Assesses a StatefulSet that nobody has enrolled as if it carried the label, where it runs an etcd; and says that, and which
-/// settings nobody reads. What else is found is what it would get. `None` where there is nothing to say.
+/// Assesses a StatefulSet that is not enrolled as if it had the label, if it runs an etcd; the findings also say that
+/// it is not enrolled, and which settings are not read. All others are what it would get. `None` if there is no
+/// finding.
 #[must_use]
 pub fn assess_before_enrolment(
     object: &StatefulSet,
@@ -204,7 +205,7 @@ pub fn labelled_in_vain(kind: &str, object: &StatefulSet, is_read: impl Fn(&str,
     asking::on_bystander(kind, object, is_read)
 }
 
-/// `unread` says why only the [`budget::rest`] of the object is looked at; it is then all that is to be said of it.
+/// `unread` says why only the [`budget::rest`] of the object is read; it is then its only finding.
 fn enrolled(
     object: &StatefulSet,
     enrollment: Enrollment,
@@ -333,8 +334,8 @@ fn refused(
     }
 }
 
-/// Those of `discovered` that matter beside what is `asked`: where a Secret is named wrongly, nobody has to know which one is assumed
-/// instead.
+/// Those of `discovered` that matter beside what is `asked`: if the name of a Secret is wrong, it does not matter which
+/// one is assumed instead.
 fn unless_named_wrongly(discovered: Vec<Finding>, asked: &[Finding]) -> Vec<Finding> {
     let is_named_wrongly =
         |field: &Field| asked.iter().any(|one| one.code == Code::SecretReferenceInvalid && one.field == *field);
@@ -342,8 +343,8 @@ fn unless_named_wrongly(discovered: Vec<Finding>, asked: &[Finding]) -> Vec<Find
     discovered.into_iter().filter(matters).collect()
 }
 
-/// How long a run may take at most. More members or a larger quota, which nobody is asked about, do not make it longer than the
-/// policy allows; one that is longer already, under the same policy, stays, and never grows.
+/// How long a run may take at most. More members or a larger quota, which need no permission, do not make it longer
+/// than the policy allows; one that is longer already, under the same policy, stays, and never grows.
 fn longest_deadline(ours: Option<&Live>, record: Option<&Record>, governing: &Governing) -> Duration {
     if !governing.policy.actions.deny {
         return Duration::MAX;

@@ -1,7 +1,8 @@
 //! Other enrolled StatefulSets whose runs reach members of the same etcd.
 //!
-//! Two of them are two CronJobs that defragment the same members at the same time. One that reaches all pods of a StatefulSet which
-//! nobody but a policy enrols takes its place: an etcd that is spread over several StatefulSets is enrolled once.
+//! Two of them would mean two CronJobs that defragment the same members at the same time. If the runs of one reach all
+//! pods of a StatefulSet which only a policy enrols, the other one is not enrolled: an etcd that is spread over several
+//! StatefulSets is enrolled once.
 
 use super::enrollment::Enrollment;
 use crate::defrag::{
@@ -25,8 +26,8 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbours {
-    /// Of StatefulSets, each with the policy that governs it. Where none of them states endpoints besides its own pods, nobody reaches
-    /// the pods of another one, and nothing more is read.
+    /// The neighbours of StatefulSets, each with the policy that governs it. If none of them has endpoints besides its
+    /// own pods, none reaches the pods of another one, and nothing more is read.
     pub fn of<'o, I: Iterator<Item = (&'o StatefulSet, &'o Policy)> + Clone>(objects: I) -> Self {
         if objects.clone().all(|(object, _)| Reached::besides(object).is_empty()) {
             return Self::default();

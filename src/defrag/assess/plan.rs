@@ -131,7 +131,7 @@ impl Plan {
             .collect();
         let zone = self.settings.time_zone.as_deref().unwrap_or("UTC unless the controller manager differs");
         let runs = match (self.paused, self.suspended) {
-            (true, _) => "the fleet is paused: no run until that ends".to_owned(),
+            (true, _) => "the fleet is paused: no run until it is resumed".to_owned(),
             (false, true) => SUSPENDED.to_owned(),
             (false, false) => format!("next runs {} ({zone})", next.join(" and ")),
         };

@@ -142,8 +142,8 @@ impl Case<'_> {
         (Source::Nothing, None)
     }
 
-    /// Settings that were accepted before, where they can be understood. What a stricter policy or another quota makes of
-    /// them does not matter; what no policy and no quota ever accepted was written by somebody else.
+    /// Settings that were accepted before, where they can be understood. What a stricter policy or another quota makes
+    /// of them does not matter; settings that no policy and no quota would accept were not written by us.
     fn understood(self, record: &Record) -> Option<CheckedSettings> {
         let checked = self.check_given(record.settings.as_ref()?, record.rule.as_deref());
         let was_accepted = |finding: &Finding| {
@@ -208,7 +208,7 @@ pub(super) fn concerns_settings(finding: &Finding) -> bool {
     }
 }
 
-/// Whether a finding on the rule that thresholds compile to only says again what has been said of a threshold.
+/// Whether a finding on the rule that thresholds compile to only repeats a finding of a threshold.
 pub(crate) fn restates(finding: &Finding, said: &[Finding]) -> bool {
     let of_threshold = match finding.code {
         Code::FreeBelowMinimum => Code::FreeBelowMinimum,

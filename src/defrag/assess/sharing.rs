@@ -36,7 +36,7 @@ impl Surroundings<'_> {
             .filter(move |(namespace, name, _)| (*namespace, *name) != (object.namespace(), object.name()))
     }
 
-    /// Whether another enrolled StatefulSet has runs that reach all pods of this one, for which nobody asks.
+    /// Whether another enrolled StatefulSet has runs that reach all pods of this one, which is not enrolled by itself.
     pub(super) fn covers(&self, object: &StatefulSet) -> bool {
         let mut others = self.others(object).peekable();
         if others.peek().is_none() || is_asked_for(object) {
@@ -81,9 +81,9 @@ impl Surroundings<'_> {
             Key::Endpoints.field(),
             "another StatefulSet is enrolled with the same members; enrol only one of them",
             format!(
-                "The {nouns} enrolled too, and the runs for {them} reach members that those for this one reach: runs at the same time take \
-                 several members away at once, and the quorum with them. {remedy}. All members have to be in {} of the one that has \
-                 runs. Where the policy lets none opt out, take the label and that annotation off instead.",
+                "The {nouns} enrolled too, and the runs for {them} reach members that those for this one reach: runs at the same time make \
+                 several members unavailable, and the quorum is lost. {remedy}. All members have to be in {} of the one that has \
+                 runs. If the policy allows no opt-out, remove the label and that annotation instead.",
                 Key::Endpoints.annotation()
             ),
         );

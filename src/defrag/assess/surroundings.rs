@@ -25,7 +25,7 @@ pub struct Surroundings<'a> {
     pub runs: Option<&'a [Run]>,
     /// What keeps the whole fleet from running; `None` where nothing does.
     pub pause: Option<&'a Pause>,
-    /// The runs that failed in a row, as an earlier CronJob of this etcd said.
+    /// The runs that failed in a row, as an earlier CronJob of this etcd recorded.
     pub failed: Option<&'a str>,
     /// Our own image, which runs where a policy says so.
     pub own_image: Option<&'a str>,
@@ -143,7 +143,7 @@ impl Surroundings<'_> {
     }
 }
 
-const BOTH: &str = "two runs at once can take two members away at the same time, and with them the quorum";
+const BOTH: &str = "two runs at once can make two members unavailable at the same time, and the quorum is lost";
 
 /// That something else than a CronJob of the namespace defragments this etcd.
 fn rival_elsewhere(other: &Other) -> Finding {
@@ -153,7 +153,7 @@ fn rival_elsewhere(other: &Other) -> Finding {
         "metadata.name",
         format!("{what} defragments this etcd too"),
         format!(
-            "Among the manifests {what} names members of this etcd and defragments them too: {BOTH}. Take the defragmentation out of one of \
+            "Among the manifests {what} names members of this etcd and defragments them too: {BOTH}. Remove the defragmentation from one of \
              the two."
         ),
     )
@@ -181,7 +181,7 @@ pub(super) fn rival((name, rivalry): (&str, Rivalry<'_>)) -> Finding {
             format!("the CronJob {quoted_name} runs a script that may defragment this etcd too"),
             format!(
                 "The CronJob {quoted_name} in the same namespace has an image of etcd, {tie}, and runs a script that is not read here. \
-                 If that defragments, {BOTH}. Look at the script, and if it does, delete or suspend one of the two. The command check \
+                 If that defragments, {BOTH}. Read the script, and if it does, delete or suspend one of the two. The command check \
                  reads it where its ConfigMap is among the manifests."
             ),
         )
@@ -267,8 +267,8 @@ pub(super) fn foreign(name: &str, why: &str) -> Finding {
         "metadata.name",
         format!("the CronJob {quoted} {why}"),
         format!(
-            "The CronJob {quoted} {why}. It is not ours, so it is left alone, and this etcd gets no CronJob from us. \
-             Delete or rename it, and ours takes its place at once."
+            "The CronJob {quoted} {why}. It is not managed by etcd-defrag-webhook, so it is not changed, and this etcd \
+             gets no other CronJob. Delete or rename it, and a managed one is created at once."
         ),
     )
 }
@@ -279,20 +279,20 @@ pub(super) fn no_settings() -> Finding {
         Code::NothingInForce,
         "metadata.annotations",
         "no settings are acceptable, not even the built-in ones; the CronJob is suspended",
-        "No settings are acceptable for this etcd, not even the built-in ones. So its CronJob is suspended, and nobody \
-         defragments this etcd until its own settings, or the defaults and limits of the policy, are corrected as the other \
+        "No settings are acceptable for this etcd, not even the built-in ones. So its CronJob is suspended, and this \
+         etcd is not defragmented until its own settings, or the defaults and limits of the policy, are corrected as the other \
          findings say.",
     )
 }
 
-/// That facts are needed which nobody ever knew.
+/// The finding that required facts were never known.
 pub(super) fn no_facts() -> Finding {
     Finding::new(
         Code::NothingInForce,
         "spec.template",
-        "how to reach the members is not known and never was; the CronJob is suspended",
+        "the members cannot be read and are not known from before; the CronJob is suspended",
         "Members, endpoints or quota of this etcd cannot be read, and none are known from before. So its CronJob is suspended, \
-         and nobody defragments this etcd until the pod template, or the annotation that states the fact, is corrected as the \
+         and this etcd is not defragmented until the pod template, or the annotation that states the fact, is corrected as the \
          other findings say.",
     )
 }

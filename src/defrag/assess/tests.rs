@@ -150,7 +150,7 @@ fn a_threshold_that_no_database_reaches_is_refused() {
     };
     let refused = denials(&[("free-above", "20Gi")]);
     assert_eq!(refused.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [Code::RuleNeverTrue]);
-    insta::assert_snapshot!(refused[0].1, @r#"The threshold asks for more than 20 GiB to reclaim, and the quota is 8 GiB: no database gets there, so the threshold would never start a run. Write less than the quota, such as "1Gi", or a share of the file in free-share-above."#);
+    insta::assert_snapshot!(refused[0].1, @r#"The threshold requires more than 20 GiB to reclaim, and the quota is 8 GiB: no database can reach that, so the threshold would never start a run. Write less than the quota, such as "1Gi", or a share of the file in free-share-above."#);
     assert_eq!(denials(&[("free-above", "8Gi"), ("free-share-above", "50%")]).len(), 1);
     assert_eq!(denials(&[("free-above", "8191Mi")]), []);
     assert_eq!(denials(&[("rule", "dbSizeFree > 20*1024*1024*1024")])[0].0, Code::RuleNeverTrue);

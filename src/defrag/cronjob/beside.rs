@@ -1,7 +1,9 @@
-//! What we write on a CronJob of ours otherwise than by applying it as a whole: notes of their own, and all of it when it is created.
+//! Writes to our CronJobs other than server-side apply of the whole object: separate annotations, and the whole object
+//! when it is created.
 //!
-//! An application takes away what we applied before and do not ask for any more. What we created it does not: the API server keeps that under
-//! our name as an update, apart from what we apply. So it is looked for here, in the answer to an application.
+//! An apply removes the fields that we applied before and do not apply any more. It does not remove fields that we
+//! created: the API server lists those under our name as an update, separate from what we apply. So the answer to an
+//! apply is checked for such fields.
 
 use kube::api::ObjectMeta;
 

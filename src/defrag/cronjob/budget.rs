@@ -22,7 +22,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// The run of a Job with these conditions, where it has ended. One that was put off is none: it neither failed nor did anything.
+    /// The run of a Job with these conditions, where it has ended. A deferred run is none: it neither failed nor did anything.
     #[must_use]
     pub fn of(conditions: &[JobCondition]) -> Option<Self> {
         let holds =
@@ -58,7 +58,7 @@ impl Count {
 
 /// Counts the runs that ended since, and where the budget is spent suspends the CronJob; how many failed then.
 ///
-/// `before` is the annotation as it stands. Without a budget nothing is counted.
+/// `before` is the current annotation. Without a budget nothing is counted.
 pub(crate) fn apply(
     desired: &mut CronJob,
     budget: Option<i32>,

@@ -1,4 +1,4 @@
-//! What changes with a CronJob that gets another author, in words.
+//! A description of what changes when a CronJob gets another manager.
 
 use std::fmt::Write as _;
 

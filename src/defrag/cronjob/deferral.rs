@@ -1,8 +1,8 @@
-//! How a run that was put off is told from one that failed, by its Job alone.
+//! How a deferred run is distinguished from a failed one, by its Job alone.
 //!
-//! Our own runner gives up with [`EXIT_DEFERRED`] where the cluster is not well enough to touch a member. A Job has no word
-//! for that: it failed. With a pod failure policy its own condition names the exit code, so that nobody has to find the pod, which may be
-//! gone.
+//! Our own runner exits with [`EXIT_DEFERRED`] if the cluster is not healthy enough to change a member. A Job has no
+//! state for that: it failed. With a pod failure policy its condition contains the exit code, so that the pod, which
+//! may be gone, is not needed.
 
 use k8s_openapi::api::batch::v1::{
     CronJobSpec, JobCondition, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule,
@@ -36,7 +36,7 @@ pub(super) fn canonical(spec: &mut CronJobSpec) {
     }
 }
 
-/// Whether the condition of a Job that failed says that it was put off.
+/// Whether the condition of a failed Job says that it was deferred.
 #[must_use]
 pub fn is_deferral(failure: &JobCondition) -> bool {
     let message = failure.message.as_deref().unwrap_or_default();

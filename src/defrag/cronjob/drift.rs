@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::{deferral, names::OURS};
 
-/// The fields in which `live` differs from `desired`, as paths; empty where nothing has to be written.
+/// The fields in which `live` differs from `desired`, as paths; empty if nothing has to be written.
 ///
-/// The specification has to be equal. Labels, annotations and owner references of others are left alone.
+/// The specification has to be equal. Labels, annotations and owner references of others are ignored.
 #[must_use]
 pub fn drift(live: &CronJob, desired: &CronJob) -> Vec<String> {
     let mut paths = metadata_drift(&live.metadata, &desired.metadata);

@@ -1,4 +1,4 @@
-//! What the last run of an etcd did, as it stands on its CronJob: short, for people and for whoever leads next.
+//! The result of the last run of an etcd, as it is stored on its CronJob: short, for people and for the next leader.
 
 use jiff::Timestamp;
 use kube::api::ObjectMeta;
@@ -22,9 +22,9 @@ pub enum Outcome {
     Defragmented,
     /// The rule asked for no member.
     NothingToDo,
-    /// It ended well, and the engine tells no more than that.
+    /// It succeeded, and the engine reports no details.
     Succeeded,
-    /// The cluster was not well enough, so it was put off.
+    /// The cluster was not healthy enough, so it was deferred.
     Deferred,
     /// It failed.
     Failed,
@@ -44,7 +44,7 @@ impl Outcome {
     }
 }
 
-/// What an engine tells that tells anything.
+/// The details from an engine that reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Members {
@@ -52,23 +52,23 @@ pub struct Members {
     pub members: u32,
     /// How many were defragmented.
     pub defragmented: u32,
-    /// How many were looked at and left as they were.
+    /// How many were checked and not changed.
     pub skipped: u32,
     /// What they gave back, in bytes.
     pub reclaimed: u64,
-    /// How long members answered nobody, in seconds, one after the other.
+    /// How long members were blocked, in seconds, one after the other.
     pub blocked_seconds: f64,
 }
 
-/// What becomes of a run that surely touched no member.
+/// The retry of a run that certainly changed no member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Retry {
-    /// It is started once more, not before this time.
+    /// It is retried, not before this time.
     After(Timestamp),
-    /// It was started once more, as this Job.
+    /// It was retried, as this Job.
     Started(String),
-    /// It is not started once more: why, as the end of a sentence with "because".
+    /// It is not retried: why, as the end of a sentence with "because".
     Dropped(String),
 }
 
@@ -85,10 +85,10 @@ pub struct LastRun {
     /// How long the Job took, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<i64>,
-    /// What was done; `None` where the engine does not tell.
+    /// What was done; `None` if the engine does not report it.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Members>,
-    /// What becomes of it, where it surely touched no member.
+    /// Its retry, if it certainly changed no member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
 }
@@ -100,7 +100,8 @@ impl LastRun {
         Self::read(annotation(cronjob, LAST_RUN)?)
     }
 
-    /// Of a Job that ended, and what its engine told. `deferred` is what the Job's condition or the exit code says.
+    /// The result of a Job that ended, with the report of its engine. `deferred` is from the Job's condition or the
+    /// exit code.
     #[must_use]
     pub fn of(
         job: &str,
@@ -127,7 +128,7 @@ impl LastRun {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads the annotation; nothing where it is none of ours.
+    /// Reads the annotation; `None` if it is not in our form.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let run: Self = serde_json::from_str(text).ok().filter(|_| text.len() <= LIMIT)?;

@@ -1,4 +1,4 @@
-//! The names that a CronJob of ours carries: its labels, annotations, container, volumes and variables.
+//! The names in our CronJobs: labels, annotations, container, volumes and variables.
 
 use std::fmt::Write as _;
 
@@ -52,7 +52,7 @@ pub const FAILED_RUNS: &str = "etcd-defrag.io/failed-runs";
 pub const ORPHANED_SINCE: &str = "etcd-defrag.io/orphaned-since";
 /// The annotation of our CronJob that says why its last run has not started: when that was seen, the Job, and the cause.
 pub const NOT_STARTED: &str = "etcd-defrag.io/not-started";
-/// The annotation of a Job that starts a run once more: the Job of the run that touched no member.
+/// The annotation of a Job that is a retry: the Job of the run that changed no member.
 pub const RETRY_OF: &str = "etcd-defrag.io/retry-of";
 /// The annotations that are ours alone: one that is not desired must not be there.
 pub const OURS: &[&str] =

@@ -1,8 +1,9 @@
-//! A CronJob of ours whose StatefulSet was deleted with `--cascade=orphan`.
+//! A CronJob whose StatefulSet was deleted with `--cascade=orphan`.
 //!
-//! The garbage collector then takes the owner reference off it before the StatefulSet is gone; with every other deletion
-//! the reference stays, and the garbage collector takes the CronJob. The pods go on, and so do the runs, until a
-//! StatefulSet of the same name takes the CronJob over or [`KEPT`] has passed. Since when, the CronJob itself says.
+//! The garbage collector then removes the owner reference from it before the StatefulSet is gone; with every other
+//! deletion the reference stays, and the garbage collector deletes the CronJob. The pods continue, and so do the runs,
+//! until a StatefulSet of the same name takes the CronJob over or [`KEPT`] has passed. The CronJob itself contains
+//! since when.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::{
 /// So long does an orphaned CronJob stay.
 pub const KEPT: Duration = Duration::from_mins(10);
 
-/// What becomes of a CronJob of ours while there is no StatefulSet of its name.
+/// What happens to one of our CronJobs while there is no StatefulSet of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It was not orphaned, or is not the one that a StatefulSet that comes back would have: it goes.
@@ -28,15 +29,14 @@ pub enum Fate {
     Unmarked,
     /// It was orphaned, and stays for so long yet.
     Stays(Duration),
-    /// It was orphaned, and nobody came back.
+    /// It was orphaned, and no StatefulSet was created.
     Expired,
 }
 
-/// What becomes of the CronJob `live`, which is ours, as the API server shows it now that there is no StatefulSet of this
-/// name.
+/// What happens to our CronJob `live`, as the API server shows it, when there is no StatefulSet of this name.
 ///
-/// A copy, or one from a backup, was not orphaned: our field manager never wrote it. Who forges even that may write
-/// CronJobs, and needs none of ours.
+/// A copy, or one from a backup, was not orphaned: our field manager never wrote it. Somebody who forges even that may
+/// write CronJobs anyway.
 #[must_use]
 pub fn fate(live: &CronJob, statefulset: &str, now: Timestamp) -> Fate {
     let meta = &live.metadata;

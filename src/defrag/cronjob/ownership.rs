@@ -65,11 +65,14 @@ pub(super) fn by_marks(meta: &ObjectMeta, written: bool, statefulset: &str) -> O
         return Some(Ownership::Ours);
     }
     if let Some(owner) = owner {
-        return foreign(format!("is controlled by the StatefulSet {} without having been made by us", owner.name));
+        return foreign(format!(
+            "is controlled by the StatefulSet {} but was not created by etcd-defrag-webhook",
+            owner.name
+        ));
     }
     for key in TOOLS {
         if let Some(value) = label(meta, key).or_else(|| annotation(meta, key)) {
-            return foreign(format!("is kept by another tool, as its {key} shows ({value})"));
+            return foreign(format!("is managed by another tool, as its {key} shows ({value})"));
         }
     }
     if meta.name.as_deref() != Some(&format!("{statefulset}{SUFFIX}")) {
@@ -122,8 +125,8 @@ pub(super) fn written_by_us(meta: &ObjectMeta) -> bool {
     entries_of_ours(meta).next().is_some()
 }
 
-/// What our field manager has set, whether by creating, changing or applying. What is written by way of the status is left
-/// out: the right to write the status of a CronJob is not the right to make it ours.
+/// What our field manager has set, whether by creating, changing or applying. Fields that are written through the
+/// status are excluded: the right to write the status of a CronJob is not the right to make it ours.
 pub(super) fn entries_of_ours(meta: &ObjectMeta) -> impl Iterator<Item = &ManagedFieldsEntry> {
     let entries = meta.managed_fields.iter().flatten();
     entries.filter(|entry| {
@@ -186,7 +189,7 @@ pub(super) fn made_by_defrag_sh(live: &CronJob) -> Result<(), String> {
     }
     match endpoints.split(',').find(|endpoint| !is_member(endpoint.trim(), statefulset, namespace)) {
         None => Ok(()),
-        Some(other) => Err(format!("defragments {}, which is no pod of this StatefulSet", quoted(other))),
+        Some(other) => Err(format!("defragments {}, which is not a pod of this StatefulSet", quoted(other))),
     }
 }
 
@@ -266,9 +269,9 @@ mod tests {
         assert_eq!(ownership(&cronjob(by_script(MEMBERS)), "kamaji-etcd"), Ownership::Adoptable);
         assert!(why(ownership(&cronjob(by_script(MEMBERS)), "kamaji")).contains("name"));
         let elsewhere = by_script("https://other-0.other.kamaji-system.svc.cluster.local:2379");
-        assert!(why(ownership(&cronjob(elsewhere), "kamaji-etcd")).contains("no pod of this StatefulSet"));
+        assert!(why(ownership(&cronjob(elsewhere), "kamaji-etcd")).contains("not a pod of this StatefulSet"));
         let namesake = by_script("https://kamaji-etcd-0.kamaji-etcd.elsewhere.svc.cluster.local:2379");
-        assert!(why(ownership(&cronjob(namesake), "kamaji-etcd")).contains("no pod"));
+        assert!(why(ownership(&cronjob(namesake), "kamaji-etcd")).contains("not a pod"));
         let mixed = by_script(&format!("{MEMBERS},https://10.0.0.1:2379"));
         assert!(why(ownership(&cronjob(mixed), "kamaji-etcd")).contains("10.0.0.1"));
     }
@@ -344,7 +347,7 @@ mod tests {
         let other = json!({"labels": label, "annotations": {"etcd-defrag.io/statefulset": "other"}});
         assert_eq!(why(ownership(&ours(&other), "etcd")), "belongs to the StatefulSet other");
         let plain = json!({"ownerReferences": owner("StatefulSet", "etcd")});
-        assert!(why(ownership(&ours(&plain), "etcd")).contains("without having been made by us"));
+        assert!(why(ownership(&ours(&plain), "etcd")).contains("but was not created by etcd-defrag-webhook"));
     }
 
     #[test]

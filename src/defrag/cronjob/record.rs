@@ -1,9 +1,9 @@
-//! The record of what is in force, kept on the CronJob itself: the settings as they were given, the policy under which
-//! they were accepted, and the facts.
+//! The record of what is in force, stored on the CronJob itself: the settings as they were written, the policy under
+//! which they were accepted, and the facts.
 //!
-//! It is read like any input, since people may edit it: one that is too long, of an unknown version or form, or written by
-//! somebody else is ignored, and what was in force is then read back from the specification of the CronJob. So is that of
-//! a CronJob that a version without records made.
+//! It is read like any input, since people may edit it: a record that is too long, of an unknown version or form, or
+//! written by another author is ignored. Then the settings in force are read back from the specification of the
+//! CronJob, as for a CronJob of a version without records.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ impl Record {
         serde_json::to_string(&written).ok().filter(|text| text.len() <= LIMIT)
     }
 
-    /// Reads the text of the annotation; `None` where it is none of ours.
+    /// Reads the text of the annotation; `None` if it is not in our form.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         if text.len() > LIMIT {
@@ -103,7 +103,7 @@ impl Record {
         Some(Self { policy, settings, rule, suspend, facts })
     }
 
-    /// The same without the settings that follow from facts and were computed, as far as anybody can tell.
+    /// The same without the settings that follow from facts and were computed, as far as is known.
     #[must_use]
     pub(super) fn without_derived(&self, now: Option<&Facts>, limits: &Limits) -> Self {
         let mut record = self.clone();
@@ -118,9 +118,9 @@ impl Record {
         record
     }
 
-    /// What the specification of a CronJob of ours shows; `None` where its container is not as we make it.
+    /// The settings in the specification of one of our CronJobs; `None` if its container is not as we create it.
     ///
-    /// Numbers stand where `H` stood, and a value that was computed looks like one that was given.
+    /// `H` is already replaced by numbers, and a value that was computed looks like one that was set.
     #[must_use]
     pub fn read_back(live: &CronJob) -> Option<Self> {
         let pod = pod(live)?;
@@ -208,7 +208,7 @@ pub(super) fn of(meta: &ObjectMeta) -> Option<Record> {
     Record::read(meta.annotations.as_ref()?.get(IN_FORCE)?)
 }
 
-/// Whether the record is of our writing, as far as the field managers show: where somebody else changed it, they own it.
+/// Whether we wrote the record, as far as the field managers show: another client that changes it owns it.
 pub(super) fn is_of_our_writing(meta: &ObjectMeta) -> bool {
     if meta.managed_fields.as_ref().is_none_or(Vec::is_empty) {
         return true;

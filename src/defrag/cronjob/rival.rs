@@ -1,8 +1,8 @@
-//! What a CronJob that is not ours does to etcds, and to which of them.
+//! Which etcds another CronJob defragments, if any.
 //!
-//! One defragments where it runs the engine, where it has etcdctl defragment, or where its command says so, whatever the program
-//! is. Whose etcd that is, the hosts in its words and variables say; where they name no pods, the Secrets and ConfigMaps that it
-//! shares with the etcd do, such as the certificate with which both let in a client.
+//! A CronJob defragments if it runs the engine, if it has etcdctl defragment, or if its command says so, whatever the
+//! program is. The hosts in its arguments and variables show which etcd that is; if they name no pods, the Secrets and
+//! ConfigMaps that it shares with the etcd do, such as the client certificate.
 
 mod kubectl;
 
@@ -22,8 +22,8 @@ use crate::defrag::{
 
 /// The most Secrets and ConfigMaps of one pod that are compared.
 const MOST_OBJECTS: usize = 64;
-/// The most pods of a StatefulSet, behind the first, whose names are looked for.
-const MOST_PODS: u32 = 8;
+/// The most pods of a StatefulSet whose names are looked for.
+const MOST_PODS: u32 = 9;
 /// ConfigMaps that every namespace has.
 const EVERYWHERE: [&str; 2] = ["kube-root-ca.crt", "openshift-service-ca.crt"];
 /// How kubectl takes a StatefulSet in front of its name and a slash.
@@ -31,13 +31,13 @@ const STATEFULSETS: [&str; 4] = ["sts", "statefulset", "statefulsets", "stateful
 /// Words of a container that only saves or restores data.
 const SAVES: [&str; 3] = ["backup", "snapshot", "restore"];
 
-/// Gives the text of a script by its ConfigMap and key, where that is in view.
+/// Returns the text of a script by its ConfigMap and key, if it is available.
 pub type Scripts<'a> = dyn Fn(&ObjectKey) -> Option<&'a str> + 'a;
 
 /// A CronJob that defragments an etcd, or runs a script that may.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defragments {
-    /// Whether it is seen to; else it runs a script that is not in view.
+    /// Whether it certainly does; otherwise it runs a script that is not available.
     is_seen: bool,
     names: Names,
     /// Whether its hosts are pods.
@@ -51,7 +51,7 @@ pub struct Defragments {
 /// What makes a CronJob a rival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rivalry<'a> {
-    /// Whether it is seen to defragment; else it runs a script that is not in view.
+    /// Whether it certainly defragments; otherwise it runs a script that is not available.
     pub is_seen: bool,
     /// What it shares with the etcd; `None` where it names that.
     pub shared: Option<(Kind, &'a str)>,
@@ -62,7 +62,7 @@ pub struct Rivalry<'a> {
 struct Read {
     /// The words and variables of those that defragment.
     seen: String,
-    /// Those of containers with scripts that are not in view.
+    /// Those of containers with scripts that are not available.
     unread: String,
     is_seen: bool,
     is_unread: bool,
@@ -114,8 +114,9 @@ impl Defragments {
         Some(Rivalry { is_seen, shared: Some(shared) })
     }
 
-    /// Whether it is seen to defragment the etcd of this StatefulSet from another namespace, from where whole names lead to it,
-    /// `<service>.<namespace>` or those of its pods, or kubectl that is told the namespace.
+    /// Whether it certainly defragments the etcd of this StatefulSet from another namespace. From there, only names
+    /// with the namespace lead to it: `<service>.<namespace>`, those of its pods, or kubectl with the namespace as an
+    /// option.
     #[must_use]
     pub fn reaches(&self, object: &StatefulSet) -> bool {
         let by_kubectl = || {
@@ -129,9 +130,7 @@ impl Defragments {
             return false;
         }
         let service = format!("{}.{}", object.spec.service_name, object.namespace());
-        let first = object.first_ordinal();
-        let pods =
-            (first..=first.saturating_add(MOST_PODS)).map(|number| format!("{}-{number}.{service}", object.name()));
+        let pods = object.ordinals(MOST_PODS).map(|number| format!("{}-{number}.{service}", object.name()));
         self.is_seen && (self.names(&service) || pods.into_iter().any(|pod| self.names(&pod)))
     }
 

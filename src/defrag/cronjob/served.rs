@@ -1,9 +1,10 @@
-//! Which `defrag-now` token asks for a run: one that became new while its CronJob was there.
+//! Which `defrag-now` token requests a run: one that was changed after its CronJob was created.
 //!
-//! The record is two annotations of the CronJob: the token that was served last, and when the CronJob was created that this was
-//! written on. A time, and not the uid, since it is known when the CronJob is created, and a write for each new CronJob is spared.
-//! Where there is no record of this CronJob, because it was made just now, lost, or restored from a backup, nobody can tell what was
-//! served, and the token that is there counts as served. So it does where a StatefulSet takes a CronJob over that went on without one.
+//! The record is two annotations of the CronJob: the token that was served last, and the creation time of the CronJob
+//! that it was written for. A time, and not the uid, since it is known when the CronJob is created, which saves a write
+//! for each new CronJob. If there is no record of this CronJob, because it is new, or the record was lost or restored
+//! from a backup, it is not known what was served, and the current token counts as served. The same holds if a
+//! StatefulSet takes over a CronJob that continued without one.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::CronJob;
@@ -46,7 +47,7 @@ pub fn note_served(desired: &mut CronJob, token: &str) {
     notes.insert(LAST_DEFRAG_NOW.to_owned(), token.to_owned());
 }
 
-/// Says on which CronJob the record stands: the one that is created at this time.
+/// Records the CronJob that the record is for: the one with this creation time.
 pub fn sign(desired: &mut CronJob, at: Timestamp) {
     let at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     desired.metadata.annotations.get_or_insert_default().insert(CREATED_AT.to_owned(), at);

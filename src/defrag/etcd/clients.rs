@@ -25,19 +25,19 @@ struct Client<'a> {
     ca: Option<String>,
 }
 
-/// The clients of an etcd, the surest first, and of these those that speak to nobody else. What connects to something else is
-/// none of them.
+/// The clients of an etcd, the most certain first, and of these those that connect to nothing else. A client of
+/// something else is not included.
 pub(super) struct Clients<'a>(Vec<Client<'a>>);
 
 /// What a client uses, and by which container where it may be that of another server.
 pub(super) struct Used<T> {
     pub(super) what: T,
     pub(super) doubtful: Option<String>,
-    /// Whether nobody but probes uses it.
+    /// Whether only probes use it.
     pub(super) of_probes: bool,
 }
 
-/// How a program is told its files: certificate, key, authority.
+/// The flags of a program for its files: certificate, key, authority.
 type Names = [&'static str; 3];
 
 /// The variables of etcdctl.

@@ -1,8 +1,8 @@
 //! Which members a cluster has, and which of them run outside of the StatefulSet.
 //!
-//! `--initial-cluster` is read at the first start of a member and stands there ever after, whatever became of the cluster:
-//! members of the same StatefulSet that it names may be gone, and others may have come. So only a host that is no pod of this
-//! StatefulSet says something: the etcd is spread over several.
+//! `--initial-cluster` is read at the first start of a member and is never updated: members of the same StatefulSet
+//! that it names may be gone, and others may have been added. So only a host that is not a pod of this StatefulSet is
+//! evidence: the etcd is spread over several StatefulSets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +24,8 @@ const MOST: usize = 16;
 /// The name of a member that is given none.
 const DEFAULT_NAME: &str = "default";
 /// What to do with the others where their label may not say so.
-const UNDER_A_POLICY: &str = "Where a policy enrols every etcd and lets none opt out, take the label off the others instead: an etcd \
-                              without it, all of whose pods the endpoints of an enrolled one name, gets no CronJob.";
+const UNDER_A_POLICY: &str = "If a policy enrols every etcd and allows no opt-out, remove the label from the others instead: an etcd \
+                              without it gets no CronJob if the endpoints of an enrolled one name all of its pods.";
 /// The flags by which etcd asks elsewhere who the members are.
 const DISCOVERY: [&str; 4] = ["discovery-srv", "discovery", "discovery-endpoints", "discovery-token"];
 
@@ -134,12 +134,11 @@ impl Member<'_> {
 
     /// Whether its host names a pod that the StatefulSet has now, by its number.
     fn is_there(&self, context: &Context<'_>) -> bool {
-        let first = u64::from(context.sts.first_ordinal());
-        let end = first.saturating_add(u64::try_from(context.sts.replicas()).unwrap_or(0));
-        self.number(context).is_some_and(|number| (first..end).contains(&number))
+        let there = context.sts.ordinals(u32::try_from(context.sts.replicas()).unwrap_or(0));
+        self.number(context).is_some_and(|number| there.contains(&number))
     }
 
-    /// What stands behind the name of the pod.
+    /// What follows the name of the pod.
     fn behind(&self) -> &str {
         self.host.split_once('.').map_or("", |(_, behind)| behind)
     }
@@ -228,8 +227,8 @@ impl Cluster {
         self.all.iter().any(|member| self.is_named(member, &host))
     }
 
-    /// Whether a host is the one of a member, or the same pod under another Service. Several members whose pods have the same name are
-    /// in different namespaces or Kubernetes clusters, and only the whole host tells them apart.
+    /// Whether a host is the one of a member, or the same pod under another Service. Several members whose pods have
+    /// the same name are in different namespaces or Kubernetes clusters, and only the whole host distinguishes them.
     fn is_named(&self, member: &str, host: &str) -> bool {
         let is_alone = |label: &str| self.all.iter().filter(|other| pod_label(other) == Some(label)).count() == 1;
         same(host, member) || pod_label(member).is_some_and(|label| pod_label(host) == Some(label) && is_alone(label))
@@ -276,8 +275,8 @@ impl Cluster {
         self.finding(
             format!("{} of {} members are outside; {brief}", self.outside.len(), self.count),
             &format!(
-                "Each of these StatefulSets would get a CronJob of its own, and runs at the same time take several members \
-                 away at once, and the quorum with them. Enrol only {which}: set {annotation} {there} to {}, the client URLs of \
+                "Each of these StatefulSets would get a CronJob of its own, and runs at the same time make several members \
+                 unavailable, and the quorum is lost. Enrol only {which}: set {annotation} {there} to {}, the client URLs of \
                  all members, and write the label {ENABLED}: \"false\" {off}. {UNDER_A_POLICY}{}",
                 quoted_whole(&urls.join(",")),
                 context.overrides.note(&[Key::Endpoints])
@@ -285,16 +284,16 @@ impl Cluster {
         )
     }
 
-    /// That a StatefulSet of one pod may be a part of an etcd only, where its list of members is not in view.
+    /// That a StatefulSet of one pod may be only a part of an etcd, if its list of members is not visible.
     pub(super) fn unseen(&self, context: &Context<'_>) -> Option<Finding> {
         let (field, why) = self.hidden(context)?;
         let finding = Finding::new(
             Code::MembersElsewhere,
             field,
-            format!("the members are not in view; if there are more, {}", context.overrides.brief(Key::Endpoints)),
+            format!("the members are not visible; if there are more, {}", context.overrides.brief(Key::Endpoints)),
             format!(
-                "This StatefulSet has one pod, and how many members its etcd has is not in view: {why}. If other StatefulSets hold members of the same etcd, each gets a CronJob of its own, and \
-                 runs at the same time take several members away at once, and the quorum with them. In that case enrol only one of \
+                "This StatefulSet has one pod, and it is not known how many members its etcd has: {why}. If other StatefulSets have members of the same etcd, each gets a CronJob of its own, and \
+                 runs at the same time make several members unavailable, and the quorum is lost. In that case enrol only one of \
                  them, with {} set to the client URL of every member, and write the label {ENABLED}: \"false\" on the others. \
                  {UNDER_A_POLICY}{}",
                 Key::Endpoints.annotation(),
@@ -304,7 +303,7 @@ impl Cluster {
         Some(finding.with_severity(Severity::Warn))
     }
 
-    /// Where the members may be named that are not in view: the field path, and a sentence.
+    /// Where members that are not visible may be named: the field path, and a sentence.
     pub(super) fn hidden(&self, context: &Context<'_>) -> Option<(String, String)> {
         if self.hides_some {
             let why = format!("{} is composed where it is not read, such as in a loop", self.origin);
@@ -315,10 +314,13 @@ impl Cluster {
         if let Some(setting) =
             DISCOVERY.iter().find_map(|flag| options.get(flag).filter(|found| !found.value.is_empty()))
         {
-            return Some((setting.field.clone(), format!("{} has etcd ask elsewhere who they are", setting.origin)));
+            return Some((
+                setting.field.clone(),
+                format!("{} makes etcd look its members up elsewhere", setting.origin),
+            ));
         }
         let place = options.unreadable().filter(|_| options.get("initial-cluster").is_none())?;
-        Some((context.words_field(), format!("--initial-cluster may stand in {place}, which is not read here")))
+        Some((context.words_field(), format!("--initial-cluster may be set in {place}, which is not read here")))
     }
 
     /// That `endpoints` leaves members out, if it does.
@@ -341,7 +343,7 @@ impl Cluster {
             self.finding(
                 format!("{} names {named} of {} members", Key::Endpoints.name(), self.count),
                 &format!(
-                    "{} leaves out {}: they would never be defragmented, and the run would not see their health. Name the \
+                    "{} leaves out {}: they would never be defragmented, and the run would not check their health. Name the \
                      client URL of every member there.{}",
                     Key::Endpoints.annotation(),
                     missing.iter().take(MOST).copied().collect::<Vec<_>>().join(", "),
@@ -358,7 +360,7 @@ impl Cluster {
             self.field.clone(),
             brief,
             format!(
-                "This etcd has members that are no pods of this StatefulSet: {} names {}, and of these {} are elsewhere. \
+                "This etcd has members that are not pods of this StatefulSet: {} names {}, and of these {} are elsewhere. \
                  {advice} If the cluster has other members by now, correct {}.",
                 self.origin,
                 list(&self.all),

@@ -1,4 +1,4 @@
-//! Whether a run compacts an etcd where nobody says so.
+//! Whether a run compacts an etcd if no annotation decides it.
 
 use std::fmt;
 

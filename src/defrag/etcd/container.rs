@@ -22,7 +22,7 @@ pub(super) fn find(readings: &[Reading<'_>]) -> Option<usize> {
     tests.iter().find_map(|test| readings.iter().position(|reading| keeps_data(reading) && test(reading)))
 }
 
-/// Whether one has etcd's name, as far as that can be told without reading arguments and scripts.
+/// Whether one has etcd's name, as far as that is known without reading arguments and scripts.
 pub(super) fn is_named(pod: &PodSpec) -> bool {
     let named = |container: &Container| container.name == "etcd" || runs_etcd(container) || has_etcd_image(container);
     pod.containers.iter().any(named)
@@ -57,7 +57,7 @@ pub(super) fn not_found(readings: &[Reading<'_>]) -> Finding {
         format!("the container {name} runs {}, which keeps no database", quoted(what)),
         format!(
             "The container {name} runs {}, which keeps no database: there is nothing to defragment, and a run would fail \
-             or would defragment the members of another etcd. Take the label off, and put it on the StatefulSet whose \
+             or would defragment the members of another etcd. Remove the label, and add it to the StatefulSet whose \
              pods are the members.",
             quoted(what)
         ),

@@ -71,7 +71,8 @@ impl<'a> Context<'a> {
         (service != self.sts.spec.service_name).then_some(service)
     }
 
-    /// Whether the StatefulSet is in a namespace, as far as it says: a manifest may leave that to whoever applies it.
+    /// Whether the StatefulSet is in a namespace, as far as it says: a manifest may leave that to the command that
+    /// applies it.
     pub(super) fn may_be_in(&self, namespace: &str) -> bool {
         self.sts.metadata.namespace.as_deref().is_none_or(|own| own == namespace)
     }
@@ -85,7 +86,7 @@ impl<'a> Context<'a> {
             (_, None) => format!("the container has no variable {name}"),
             (Some(own), Some(other)) if other > own => {
                 format!(
-                    "{name} stands behind {} in the list, and only what stands in front is put in its place",
+                    "{name} comes after {} in the list, and Kubernetes replaces only what comes before",
                     setting.origin
                 )
             }

@@ -103,8 +103,6 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
         } else if replicas == 1 {
             findings.extend(cluster.unseen(context));
         }
-        let start = context.sts.first_ordinal();
-        let ordinals = (0..replicas).map(|n| u64::from(start) + u64::from(n));
         address.endpoints = if let (Some(url), None) = (alone, &form) {
             vec![format!("{}://{}:{}", address.scheme, url.host.trim_end_matches('.'), address.port)]
         } else {
@@ -116,7 +114,7 @@ pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<
                 && !context.profile.names_pods();
             let behind = form.unwrap_or_else(|| address.convention(context));
             let host = |ordinal| format!("{}://{name}-{ordinal}.{behind}:{}", address.scheme, address.port);
-            let endpoints: Vec<String> = ordinals.map(host).collect();
+            let endpoints: Vec<String> = context.sts.ordinals(replicas).map(host).collect();
             findings.extend(is_assumed.then(|| names::by_convention(context, &endpoints, is_partly_seen)));
             endpoints
         };
@@ -163,14 +161,14 @@ impl Address {
         self.judge_health_check(context, urls, all, findings);
     }
 
-    /// What stands behind the name of a pod where nothing shows how the members call themselves.
+    /// What follows the name of a pod if nothing shows how the members call themselves.
     fn convention(&self, context: &Context<'_>) -> String {
         let domain = self.domain.as_ref().map_or_else(String::new, |domain| format!(".{domain}"));
         format!("{}.{}.svc{domain}", self.service, context.sts.namespace())
     }
 
-    /// The engine's first health check dials what the members advertise. Where a run cannot reach one of these URLs, the
-    /// check is left out, as long as `all` members are among the endpoints and are checked by those.
+    /// The engine's first health check dials what the members advertise. If a run cannot reach one of these URLs, the
+    /// check is skipped, as long as `all` members are among the endpoints and are checked by those.
     fn judge_health_check(&mut self, context: &Context<'_>, urls: &Urls, all: bool, findings: &mut Vec<Finding>) {
         let Some((setting, url, why)) = urls.unreachable(context) else { return };
         if self.endpoints.is_empty() {
@@ -188,10 +186,10 @@ impl Address {
                 setting.origin,
                 why.sentence,
                 if all {
-                    "So it is left out (--skip-healthcheck-cluster-endpoints), and the endpoints of the run, which name \
-                     every member, are checked instead."
+                    "So this check is skipped (--skip-healthcheck-cluster-endpoints), and the endpoints of the run, which \
+                     name every member, are checked instead."
                 } else {
-                    "It cannot be left out, since the endpoints do not name every member: name them all."
+                    "The check cannot be skipped, since the endpoints do not name every member: name them all."
                 },
                 why.instead
             ) + &if all { String::new() } else { context.overrides.note(&[Key::Endpoints]) },
@@ -211,15 +209,15 @@ struct Why {
 
 const NAME_OF_POD: &str = "the name of the pod under the headless Service";
 
-/// The client URLs in view, the best evidence first.
+/// The visible client URLs, the best evidence first.
 struct Urls {
     /// What the members advertise, each with its text.
     advertised: Vec<(Url, String)>,
     listening: Vec<Url>,
     heard: Listening,
-    /// What clients inside the pod are told to use.
+    /// The URLs for clients inside the pod.
     used: Vec<Url>,
-    /// What the members tell each other.
+    /// The URLs that members give each other.
     peers: Vec<Url>,
     advertising: Option<Setting>,
     /// The first advertised URL that is not used, since it names another namespace.
@@ -261,8 +259,9 @@ impl Urls {
         named().find(|url| url.host(name) != Host::BarePod).or_else(|| named().next())
     }
 
-    /// What stands behind the name of each pod, as the members call themselves; nothing where settings say otherwise. The
-    /// certificate of a member has that name. What they call each other serves where nothing is known of what clients are told.
+    /// What follows the name of each pod, as the members call themselves; nothing where settings say otherwise. The
+    /// certificate of a member has that name. What they call each other serves where nothing is known of what clients
+    /// are told.
     fn form(&self, context: &Context<'_>, among_peers: bool) -> Option<String> {
         let overrides = context.overrides;
         if overrides.service.is_some() || overrides.cluster_domain.is_some() {
@@ -294,8 +293,8 @@ impl Urls {
         all().filter(|url| !url.is_local()).chain(all().filter(|url| url.is_local()))
     }
 
-    /// How the members are spoken to. At the port of the pods that runs dial, what listens there counts: etcd advertises whatever it
-    /// is told to.
+    /// How the members are spoken to. At the port of the pods that runs dial, what listens there counts: etcd
+    /// advertises any URL.
     fn scheme(&self, member: Option<&Url>, dialled: Option<u16>) -> Option<Scheme> {
         let heard = dialled.and_then(|port| self.heard.scheme_at(port));
         heard.or_else(|| member.and_then(|url| url.scheme)).or_else(|| self.by_reach().find_map(|url| url.scheme))
@@ -314,7 +313,7 @@ impl Urls {
         })
     }
 
-    /// Whether `endpoints` have other hosts than what is advertised, all of them: whoever writes that has a reason, such as a
+    /// Whether `endpoints` have other hosts than what is advertised, all of them: there is a reason for that, such as a
     /// certificate that has the one name and not the other.
     fn are_others(&self, context: &Context<'_>, endpoints: &[String]) -> bool {
         let name = context.sts.name();
@@ -366,8 +365,8 @@ impl Urls {
                     instead: NAME_OF_POD,
                 },
                 Host::Unspecified => Why {
-                    brief: "that is no address of a member",
-                    sentence: "that is an address to listen on, and whoever dials it reaches itself",
+                    brief: "that is not an address of a member",
+                    sentence: "that is an address to listen on, and a client that dials it reaches itself",
                     instead: NAME_OF_POD,
                 },
                 Host::BarePod => Why {
@@ -393,7 +392,7 @@ impl Urls {
                     },
                     Scheme::Http => Why {
                         brief: "no TLS there",
-                        sentence: "etcd listens there without TLS, whatever certificate it has, so no connection by TLS comes about",
+                        sentence: "etcd listens there without TLS, whatever certificate it has, so no TLS connection succeeds",
                         instead: "an http URL, or listen for https",
                     },
                 },
@@ -414,8 +413,8 @@ impl Urls {
         url.scheme.filter(|scheme| *scheme != heard).map(|_| heard)
     }
 
-    /// Whether etcd advertises the address of its pod in place of what it is told: it does so for its own default while it
-    /// listens on all IPv4 interfaces (`embed.Config.UpdateDefaultClusterFromName`).
+    /// Whether etcd advertises the address of its pod instead of the configured one: it does so for its own default
+    /// while it listens on all IPv4 interfaces (`embed.Config.UpdateDefaultClusterFromName`).
     fn is_replaced(&self) -> bool {
         let default = matches!(self.advertised.as_slice(), [(_, text)] if text == "http://localhost:2379");
         default && self.listening.first().is_some_and(|url| url.host == "0.0.0.0")
@@ -427,7 +426,7 @@ fn of_pod(context: &Context<'_>, url: &Url) -> bool {
     url.host.contains(ADDRESS) || url.behind_pod(context.sts.name()).is_some()
 }
 
-/// Without any URL: TLS where a certificate is configured, plain text where all options are in view, else unknown.
+/// Without any URL: TLS if a certificate is configured, plain text if all options are visible, otherwise unknown.
 fn scheme_by_options(context: &Context<'_>) -> Option<Scheme> {
     let certificate = context.options().get("cert-file");
     if certificate.is_some_and(|setting| !is_blank(setting)) || context.options().is_on("auto-tls") {
@@ -444,7 +443,7 @@ fn is_blank(setting: &Setting) -> bool {
     setting.value.chars().eq([UNKNOWN])
 }
 
-/// Where the client URLs may stand that cannot be seen, in words.
+/// Where client URLs that are not visible may be set, as text.
 fn hidden(context: &Context<'_>) -> Option<String> {
     let options = context.options();
     let behind = |flag: &str| {
@@ -460,17 +459,17 @@ fn scheme_unknown(context: &Context<'_>, address: &Address) -> Finding {
     let service = if address.service.is_empty() { "<service>" } else { &address.service };
     let (name, namespace, port) = (context.sts.name(), context.sts.namespace(), address.port);
     // All of them, for people copy what is shown.
-    let members = u64::from(address.members.clamp(1, MAX_MEMBERS));
-    let start = u64::from(context.sts.first_ordinal());
-    let each: Vec<String> = (start..start + members)
+    let each: Vec<String> = context
+        .sts
+        .ordinals(address.members.clamp(1, MAX_MEMBERS))
         .map(|ordinal| format!("https://{name}-{ordinal}.{service}.{namespace}.svc:{port}"))
         .collect();
     Finding::new(
         Code::EndpointsUnknown,
         Key::Endpoints.field(),
-        format!("the client URLs cannot be seen; {}", context.overrides.brief(Key::Endpoints)),
+        format!("the client URLs are not visible; {}", context.overrides.brief(Key::Endpoints)),
         format!(
-            "The client URLs of this etcd cannot be seen in the pod template: they may stand in {place}, which is not \
+            "The client URLs of this etcd are not visible in the pod template: they may be set in {place}, which is not \
              read here, so not even http or https is known. Set {} to the URL of each member, such as {}.{}",
             Key::Endpoints.annotation(),
             each.join(","),

@@ -1,8 +1,8 @@
-//! Whether a StatefulSet runs an etcd, where no person has said so.
+//! Whether a StatefulSet without the label runs an etcd.
 //!
-//! A policy may enrol every etcd. What is enrolled by mistake gets a CronJob that fails every night, so the pod template has
-//! to show an etcd: a container that starts the program or has its image, and the options of a member. A name is no
-//! evidence: a client, a backup or a proxy is called etcd as easily.
+//! A policy may enrol every etcd. A StatefulSet that is enrolled by mistake gets a CronJob that fails every night, so
+//! the pod template has to show an etcd: a container that starts the program or has its image, and the options of a
+//! member. A name is not evidence: a client, a backup or a proxy may be called etcd, too.
 
 use super::{
     container,

@@ -1,7 +1,7 @@
 //! Environment variables and `$(VAR)`, as Kubernetes expands them.
 //!
-//! An expanded value may hold two marks: [`POD`] where the pod's own name will stand, and [`UNKNOWN`] where something will
-//! stand that cannot be seen from here.
+//! An expanded value may contain two marks: [`POD`] for the name of the pod, and [`UNKNOWN`] for a part that is not
+//! known.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const BUDGET: usize = 1 << 16;
 /// What the variables of etcd begin with.
 pub(super) const OF_ETCD: &str = "ETCD_";
 
-/// Variables that a shell, the image or Kubernetes sets where nobody else does.
+/// Variables that a shell, the image or Kubernetes sets unless something else does.
 const OF_SYSTEM: [&str; 19] = [
     "HOME", "PATH", "PWD", "OLDPWD", "USER", "LOGNAME", "SHELL", "TERM", "IFS", "UID", "EUID", "PPID", "RANDOM",
     "SECONDS", "LINENO", "OPTARG", "OPTIND", "REPLY", "LANG",
@@ -27,7 +27,7 @@ const OF_SYSTEM: [&str; 19] = [
 /// How the variables end that Kubernetes makes of Services.
 const OF_SERVICES: [&str; 4] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_ADDR"];
 
-/// How many characters that cannot be seen make a value unknown, whatever stands behind them.
+/// How many characters that cannot be seen make a value unknown, whatever follows them.
 const ENOUGH: usize = 8;
 
 /// Whether programs are given a variable.
@@ -55,7 +55,7 @@ pub(super) struct Variable {
     /// Its value; `None` where it is known to have none.
     pub(super) setting: Option<Setting>,
     pub(super) exported: Exported,
-    /// The texts of which it is one, where all are in view; none where only the value counts.
+    /// Its possible values, if all are visible; none where only the value counts.
     pub(super) one_of: Vec<String>,
 }
 
@@ -179,7 +179,7 @@ impl Environment {
         self.open = false;
     }
 
-    /// Whether variables that are not in view may be set.
+    /// Whether variables that are not visible may be set.
     pub(super) const fn is_open(&self) -> bool {
         self.open
     }
@@ -206,7 +206,7 @@ impl Environment {
         }
     }
 
-    /// The value of a shell variable. The container runtime sets `HOSTNAME` to what the pod calls itself where nobody
+    /// The value of a shell variable. The container runtime sets `HOSTNAME` to the name of the pod unless something
     /// else does.
     pub(super) fn shell(&mut self, name: &str) -> String {
         let Some(length) = self.get(name).map(|setting| setting.value.len()) else {
@@ -287,8 +287,8 @@ impl Environment {
     }
 }
 
-/// What stands for a value that the pod template does not hold. No address, number, label or name begins with a dash, so
-/// none of them is a flag; an annotation or the content of a Secret may be.
+/// The placeholder for a value that is not in the pod template. No address, number, label or name begins with a dash,
+/// so none of them is a flag; an annotation or the content of a Secret may be.
 fn from_elsewhere(source: &EnvSource, namespace: &str) -> String {
     let path = source.field_ref.as_ref().map(|field| field.field_path.as_str());
     match path {

@@ -25,9 +25,9 @@ pub fn time_budget(quota: u64, limits: &Limits) -> Duration {
     Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))
 }
 
-/// The time-out of a run whose settings name none: three times the [`time_budget`] of the quota (in bytes), at least
-/// 60 s and what the policy allows. Generous on purpose: a time-out stops the client, not the member, which goes on
-/// defragmenting unwatched.
+/// The time-out of a run whose settings name none: three times the [`time_budget`] of the quota (in bytes), at least 60
+/// s and what the policy allows. Generous on purpose: a time-out stops the client, not the member, which continues to
+/// defragment unwatched.
 #[must_use]
 pub fn default_command_timeout(quota: u64, limits: &Limits) -> Duration {
     let seconds = time_budget(quota, limits).as_secs().saturating_mul(3);
@@ -70,7 +70,7 @@ fn other(name: &str, field: &str) -> Finding {
         format!("the container {name} runs another etcd, which is not defragmented"),
         format!(
             "The container {name} of the same pod runs another etcd. A StatefulSet has one CronJob, for the etcd that is read \
-             first, so the one in {name} is never defragmented. Give it a StatefulSet of its own, or see to it yourself."
+             first, so the one in {name} is never defragmented. Give it a StatefulSet of its own, or defragment it yourself."
         ),
     )
 }
@@ -108,7 +108,7 @@ fn version(etcd: &Etcd) -> Option<Finding> {
         format!("etcd {version} may lose data when it defragments; run {repaired} or newer"),
         format!(
             "The image {} is etcd {version}, which has known defragmentation bugs: members can end up with different \
-             data when one crashes in the middle. Upgrade to {repaired} or newer first.",
+             data when one crashes during a defragmentation. Upgrade to {repaired} or newer first.",
             quoted(&etcd.image)
         ),
     ))
@@ -127,7 +127,7 @@ fn members(etcd: &Etcd, limits: &Limits) -> Option<Finding> {
     if let Some(list) = &etcd.each_alone {
         let message = format!(
             "By this list each of the {count} pods is an etcd of its own, with one member: --initial-cluster names the pod itself and no \
-             other. While a run defragments one, that etcd answers nobody. If the pods are to be one etcd, name all of them in \
+             other. While a run defragments one, that etcd is unavailable. If the pods are to be one etcd, name all of them in \
              --initial-cluster, which a member reads at its first start."
         );
         let brief = format!("{count} etcds of one member: every run is an outage of each in turn");
@@ -136,16 +136,16 @@ fn members(etcd: &Etcd, limits: &Limits) -> Option<Finding> {
     if count == 1 {
         let instead = match limits.single_member {
             Reaction::Deny => {
-                "Run 3 members, or ask those who keep the policy, which allows no single member. To leave this etcd without \
-                 defragmentation, take the label off."
+                "Run 3 members, or ask the owners of the policy, which allows no single member. To exclude this etcd from \
+                 defragmentation, remove the label."
             }
             Reaction::Warn | Reaction::Allow => {
                 "Run 3 members, or schedule runs for a time when an outage of a minute or more does no harm."
             }
         };
         let message = format!(
-            "spec.replicas is 1: while its only member defragments, this etcd answers nobody, and everything that depends on it \
-             stands still. {instead}"
+            "spec.replicas is 1: while its only member defragments, this etcd is unavailable, and so is everything that depends \
+             on it. {instead}"
         );
         let brief = "one member: every run is an outage of the whole etcd";
         return Some(Finding::new(Code::SingleMember, field, brief, message));
@@ -159,9 +159,9 @@ fn members(etcd: &Etcd, limits: &Limits) -> Option<Finding> {
         let why = "with two members, both are needed for a quorum, so each run stops all writes twice";
         ("two members: every run loses the quorum".to_owned(), why.to_owned())
     } else {
-        let brief = format!("{count} members stand no more failures than {}", count - 1);
+        let brief = format!("{count} members tolerate no more failures than {}", count - 1);
         let why = format!(
-            "a quorum needs {} of them, so only {spare} may be absent, no more than with {}, and a run takes one away",
+            "a quorum needs {} of them, so only {spare} may be unavailable, no more than with {}, and a run makes one unavailable",
             count / 2 + 1,
             count - 1
         );

@@ -1,4 +1,4 @@
-//! What a host in a client URL leads to: a pod, a Service, or something that the names of the cluster do not tell.
+//! What a host in a client URL resolves to: a pod, a Service, or something outside the names of the cluster.
 
 use super::{context::Context, url::pod};
 
@@ -62,15 +62,15 @@ pub(super) fn is_other_pod(context: &Context<'_>, host: &str) -> bool {
     }
 }
 
-/// The first label of a host that is the name of a pod of a StatefulSet, as far as that can be told.
+/// The first label of a host that is the name of a pod of a StatefulSet, as far as that is known.
 pub(super) fn pod_label(host: &str) -> Option<&str> {
     let (first, _) = host.split_once('.')?;
     numbered(first).map(|_| first)
 }
 
 /// What a host leads to, the same for each of its names: `etcd-0/db` for `etcd-0.etcd`, `etcd-0.etcd.db` and
-/// `etcd-0.etcd.db.svc.cluster.local`, `etcd/db` for a Service, else the host. `namespace` is that of whoever names it. Of a pod the
-/// Service counts for nothing: pods are told apart by their names.
+/// `etcd-0.etcd.db.svc.cluster.local`, `etcd/db` for a Service, else the host. `namespace` is that of the object that
+/// contains it. For pods the Service does not matter: they are distinguished by their names.
 fn place(host: &str, namespace: &str) -> String {
     let host = plain(host);
     let labels: Vec<&str> = host.split('.').collect();
@@ -85,7 +85,7 @@ fn place(host: &str, namespace: &str) -> String {
     }
 }
 
-/// What a client URL leads to. The port tells Services and addresses apart, and no pods.
+/// What a client URL leads to. The port distinguishes Services and addresses, but not pods.
 pub(super) fn place_of(url: &str, namespace: &str) -> Option<String> {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next()?.trim();
     let (host, port) = match authority.rsplit_once(':') {

@@ -1,6 +1,6 @@
-//! Which program a container starts, as far as its words show.
+//! Which program a container starts, as far as its command and arguments show.
 
-/// The program, and where in the words what concerns it stands.
+/// The program, and where its arguments are in the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
     /// The image's own entry point, with all words as its arguments.
@@ -100,7 +100,7 @@ pub(super) fn is_proxy(word: &str) -> bool {
     matches!(word, "grpc-proxy" | "gateway")
 }
 
-/// Whether a program starts another one that stands behind its options.
+/// Whether a program starts another one that follows its options.
 pub(super) fn wraps(program: &str) -> bool {
     WRAPPERS.iter().any(|wrapper| wrapper.name == base(program))
 }

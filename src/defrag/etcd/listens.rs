@@ -17,7 +17,7 @@ pub(super) enum Listens {
     Elsewhere,
 }
 
-/// Without a flag an etcd listens on loopback, which is certain where all its options are in view.
+/// Without a flag an etcd listens on loopback, which is certain if all its options are visible.
 pub(super) fn at(options: &Options) -> Listens {
     let Some(setting) = options.get("listen-client-urls") else {
         return match options.started_at() {
@@ -50,7 +50,7 @@ pub(super) fn locally(context: &Context<'_>, urls: &str, field: String) -> Findi
         format!(
             "This etcd listens for clients on {urls}, which only its own pod can dial, so no run reaches it. To have it \
              defragmented, add an address that other pods reach to --listen-client-urls, such as \
-             https://0.0.0.0:2379 with TLS and --client-cert-auth. Otherwise take the label off, and defragment it from \
+             https://0.0.0.0:2379 with TLS and --client-cert-auth. Otherwise remove the label, and defragment it from \
              inside the pod. Where something in the pod forwards connections to it, set {} to the URL of each member there.{}",
             Key::Endpoints.annotation(),
             context.overrides.note(&[Key::Endpoints])

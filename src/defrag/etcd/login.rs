@@ -1,7 +1,7 @@
 //! Whether clients have to log in.
 //!
-//! An etcd with authentication turns away a run without a login, and nothing of its own flags says so: authentication is
-//! switched on by a client, once. So what sets it up, and whoever in the pod logs in, is the evidence.
+//! An etcd with authentication rejects a run without a login, and none of its flags shows it: a client enables
+//! authentication once. So the evidence is what enables it, and the clients in the pod that log in.
 
 use super::{
     commands, config_file,
@@ -82,7 +82,7 @@ fn is_bitnami(context: &Context<'_>) -> bool {
     context.profile == Profile::Bitnami || config_file::is_bitnami(context.container())
 }
 
-/// Bitnami's image, which is told to start with a password only: it has one, wherever that stands.
+/// Bitnami's image with the option to start only with a password: it has one, wherever that is set.
 fn by_image(context: &Context<'_>) -> Option<Login> {
     let reads = is_bitnami(context) && is_read(context, WITHOUT);
     let setting = context.options().env(WITHOUT).filter(|_| reads)?;
@@ -115,7 +115,7 @@ fn by_flags(context: &Context<'_>) -> Option<Login> {
         Some(false) => None,
         None => Some(Login {
             is_certain: false,
-            ..certain(format!("The container {name} may talk to etcd as a user ({EXTRA} cannot be seen)"))
+            ..certain(format!("The container {name} may talk to etcd as a user ({EXTRA} is not visible)"))
         }),
     }
 }
@@ -124,7 +124,7 @@ fn is_user(word: &str) -> bool {
     word == "--user" || word.starts_with("--user=")
 }
 
-/// Bitnami's image with an environment that cannot be read: the password may stand there. Where it may start without one, a
+/// Bitnami's image with an environment that cannot be read: the password may be there. If it may start without one, a
 /// ConfigMap is no place for it.
 fn may_be_elsewhere(context: &Context<'_>) -> Option<Login> {
     let allows = context.options().env(WITHOUT).and_then(|setting| setting.known());
@@ -153,7 +153,7 @@ fn may_be_elsewhere(context: &Context<'_>) -> Option<Login> {
 struct Speaker<'a> {
     reading: &'a Reading<'a>,
     commands: Vec<Vec<String>>,
-    /// Whether what its variables say to etcdctl is said for another etcd.
+    /// Whether its variables for etcdctl are for another etcd.
     is_for_another: bool,
 }
 
@@ -197,7 +197,7 @@ impl<'a> Speaker<'a> {
         how.map(|how| certain(format!("The container {} talks to etcd as a user ({how})", self.name())))
     }
 
-    /// The variable that gives each `--user` its password, where nothing in view sets it: etcdctl does not log in with an empty one.
+    /// The variable that gives each `--user` its password, if nothing visible sets it: etcdctl does not log in with an empty one.
     fn unset_password(&self) -> Option<&str> {
         let container = self.reading.container;
         let texts: Vec<&String> = texts_of(container).collect();
@@ -236,7 +236,7 @@ fn texts_of(container: &Container) -> impl Iterator<Item = &String> {
     container.command.iter().chain(&container.args).chain(probes.chain(hook).flat_map(|exec| &exec.command))
 }
 
-/// The variable of a script that is the password in what stands behind `--user`: `=root:${PASSWORD}`.
+/// The variable of a script that is the password in what follows `--user`: `=root:${PASSWORD}`.
 fn password_of(behind: &str) -> Option<&str> {
     // The second API has --username.
     let value =

@@ -9,8 +9,8 @@ pub(super) const ADDRESS: char = '\u{E002}';
 /// Stands for a value that cannot be seen and that is no flag: a number, the name of a node.
 pub(super) const VALUE: char = '\u{E003}';
 
-/// Begins a word of a script that becomes one of several texts, all in view, and parts them. It stands in words of a command line
-/// only, and in no value.
+/// Begins a word of a script that becomes one of several texts, all visible, and separates them. It is only in words of
+/// a command line, never in a value.
 pub(super) const ONE_OF: char = '\u{E004}';
 
 const ALL: [char; 5] = [POD, UNKNOWN, ADDRESS, VALUE, ONE_OF];

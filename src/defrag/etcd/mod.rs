@@ -1,9 +1,10 @@
-//! What a StatefulSet says about its etcd.
+//! What a StatefulSet contains about its etcd.
 //!
-//! [`discover`] reads a pod template the way Kubernetes and etcd read it: variables are expanded, flags beat the
-//! environment, a configuration file beats both (`config_file`), files are followed through mounts to the Secrets that hold them.
-//! Nothing is guessed in silence. What cannot be seen and is needed becomes a refusing [`Finding`] that names the
-//! annotation to set; what a chart's convention supplies becomes a warning. [`hazards`] checks the facts.
+//! [`discover`] reads a pod template as Kubernetes and etcd read it: variables are expanded, flags override the
+//! environment, a configuration file overrides both (`config_file`), files are followed through mounts to the Secrets
+//! that contain them. No value is guessed without a finding. A required value that cannot be read becomes a refusing
+//! [`Finding`] that names the annotation to set; a value that comes from a chart's convention becomes a warning.
+//! [`hazards`] checks the facts.
 
 mod brought;
 mod clients;
@@ -155,7 +156,7 @@ fn too_many_members(replicas: u32) -> Finding {
         format!("{replicas} members; an etcd cluster has at most {MAX_MEMBERS}, 3 or 5 serve best"),
         format!(
             "spec.replicas is {replicas}. Each write has to reach a majority of the members, so etcd advises at most \
-             7, and no cluster of more than {MAX_MEMBERS} is defragmented here. Write 3 or 5, or take the label off if \
+             7, and no cluster of more than {MAX_MEMBERS} is defragmented here. Write 3 or 5, or remove the label if \
              this StatefulSet is not one etcd cluster."
         ),
     )

@@ -97,8 +97,8 @@ impl<'a> Files<'a> {
         self.volumes.values().any(|(volume, held)| held.get_or_init(|| Held::by(volume)).listed.values().any(same))
     }
 
-    /// Whether a volume brings a file to `path`, as far as can be told: an empty folder brings none unless an init container fills
-    /// it, and a list of keys only those.
+    /// Whether a volume brings a file to `path`, as far as is known: an empty folder brings none unless an init
+    /// container fills it, and a list of keys only those.
     pub(super) fn may_hold(&self, container: &Container, path: &str) -> bool {
         let Some((mount, inside)) = mount_of(container, path) else { return false };
         let Some((volume, held)) = self.volumes.get(mount.name.as_str()) else { return true };
@@ -226,7 +226,7 @@ pub(super) fn volume_of<'a>(container: &'a Container, path: &str) -> Option<&'a 
     mounts.max_by_key(|(depth, _)| *depth).map(|(_, name)| name)
 }
 
-/// The names in the path of a container, those that are climbed back from left out; `None` where that cannot be told, and for
+/// The names in the path of a container, without those that `..` removes; `None` if that is not known, and for
 /// an empty path.
 fn components(path: &str) -> Option<Vec<&str>> {
     let mut names = Vec::new();

@@ -92,8 +92,8 @@ pub(super) fn nowhere(context: &Context<'_>) -> Finding {
         "spec.serviceName",
         format!("spec.serviceName is empty; {}", context.overrides.brief(Key::Endpoints)),
         format!(
-            "spec.serviceName is empty, so Kubernetes gives the pods of {} no names, and what the members advertise names none of \
-             them in another way. They cannot be reached one after the other. Set {} to a URL of each member that other pods resolve, \
+            "spec.serviceName is empty, so Kubernetes gives the pods of {} no names, and the URLs that the members advertise do not \
+             name them in another way. They cannot be reached one after the other. Set {} to a URL of each member that other pods resolve, \
              such as that of a Service for each pod. Or create the StatefulSet again with serviceName, the name of a headless Service \
              that selects its pods.{}",
             context.sts.name(),
@@ -103,7 +103,7 @@ pub(super) fn nowhere(context: &Context<'_>) -> Finding {
     )
 }
 
-/// That nothing in view names the members by a name that others resolve, and TLS accepts only a name that the certificate has.
+/// That nothing visible gives the members a name that others resolve, and TLS accepts only a name that the certificate has.
 pub(super) fn by_convention(context: &Context<'_>, endpoints: &[String], is_partly_seen: bool) -> Finding {
     let annotation = Key::Endpoints.annotation();
     let first = endpoints.first().map_or("", String::as_str);
@@ -114,14 +114,14 @@ pub(super) fn by_convention(context: &Context<'_>, endpoints: &[String], is_part
         format!("members assumed to be {first} and so on; their certificate may not have that name"),
         format!(
             "{}. A \
-             member is reached by TLS only under a name that its certificate has, and whether it has these cannot be seen. To confirm \
+             member is reached by TLS only under a name that its certificate has, and it is not known whether it has these. To confirm \
              them, or to use others, write {annotation}: \"{}\".",
             if is_partly_seen {
-                "The members advertise names with a domain that is not in view, so their names are used without it"
+                "The members advertise names with a domain that is not visible, so their names are used without it"
                     .to_owned()
             } else {
                 format!(
-                    "No URL in view names the pods of {} in a way that other pods resolve, so the usual names under the headless \
+                    "No visible URL names the pods of {} in a way that other pods resolve, so the usual names under the headless \
                      Service are used",
                     context.sts.name()
                 )

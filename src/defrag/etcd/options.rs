@@ -31,24 +31,24 @@ pub(super) struct Options {
     pub(super) keeps_no_data: Option<String>,
     /// The commands of its script that talk to an etcd, word by word.
     pub(super) clients: Vec<Vec<String>>,
-    /// Where its script stands, if that has members defragment.
+    /// Where its script is, if that defragments members.
     pub(super) defragments: Option<String>,
     /// The configuration file, which makes etcd ignore every flag and variable.
     config_file: Option<String>,
-    /// Where options may stand that cannot be read from here, in words.
+    /// Where options that cannot be read may be set, as text.
     unreadable: Vec<String>,
     started_at: Option<String>,
     /// Whether the image's own entry point starts etcd.
     pub(super) of_image: bool,
     /// Whether no option shows how that entry point does.
     sealed: bool,
-    /// Whether etcd reads a configuration file that the image writes from variables in view, and nothing else.
+    /// Whether etcd reads a configuration file that the image writes from visible variables, and nothing else.
     by_file_only: bool,
 }
 
 /// The URLs at which clients reach a member. What sets one of them, sets up a member.
 const CLIENT_URLS: [&str; 2] = ["listen-client-urls", "advertise-client-urls"];
-/// The flags by which programs are told of an etcd to talk to.
+/// The flags that tell programs which etcd to connect to.
 const OF_CLIENTS: [&str; 4] = ["endpoints", "etcd-endpoints", "etcd-servers", "etcd-address"];
 /// Programs that only talk to an etcd, or wait.
 const CLIENTS: [&str; 5] = ["etcdctl", "etcdutl", "sleep", "tail", "pause"];
@@ -360,7 +360,7 @@ impl Options {
         self.program.as_deref().is_some_and(|program| base(program) == LAUNCHER)
     }
 
-    /// What the files hold that variables name is not in view.
+    /// The content of the files that variables name is not visible.
     fn hide_what_files_hold(&mut self) {
         for name in BY_FILE.map(variable) {
             let file = self.environment.get(&format!("{name}_FILE")).filter(|setting| !setting.value.is_empty());
@@ -383,7 +383,7 @@ impl Options {
         self.flags.extend(flags);
     }
 
-    /// What the launcher tells etcd besides what is in view.
+    /// What the launcher sets besides what is visible.
     fn launched(&mut self, field: &str, namespace: &str) {
         let urls = format!("https://{POD}.etcd.{}.svc.cluster.local:2379,https://{ADDRESS}:2379", clean(namespace));
         let field = format!("{field}.command");
@@ -424,7 +424,7 @@ impl Options {
         self.environment.get(name)
     }
 
-    /// Where options may stand that cannot be read, in words; empty where everything is in view.
+    /// Where options that cannot be read may be set, as text; empty if everything is visible.
     pub(super) fn unreadable(&self) -> Option<String> {
         (!self.unreadable.is_empty()).then(|| self.unreadable.iter().take(3).cloned().collect::<Vec<_>>().join(" and "))
     }
@@ -441,12 +441,12 @@ impl Options {
         self.started_at.is_some()
     }
 
-    /// Where the words stand that start etcd, where they are seen to.
+    /// Where the words that start etcd are, if that is certain.
     pub(super) fn started_at(&self) -> Option<&str> {
         self.started_at.as_deref()
     }
 
-    /// Whether a configuration file makes etcd ignore what is in view.
+    /// Whether a configuration file makes etcd ignore what is visible.
     pub(super) const fn has_config_file(&self) -> bool {
         self.config_file.is_some()
     }

@@ -1,8 +1,8 @@
 //! How long a probe waits for an etcd that does not answer, before it gives up by itself.
 //!
-//! Measured with a defragmentation of 25 s: `etcdctl endpoint health` exits with 1 after 5.1 to 5.3 s (`--command-timeout`, 5 s
-//! unless it is set), and `/health` answers 503 after 7.03 s while a write is under way (`ServerConfig.ReqTimeout`: 5 s and two
-//! elections). `/livez` and `/health?serializable=true` wait for the end.
+//! Measured with a defragmentation of 25 s: `etcdctl endpoint health` exits with 1 after 5.1 to 5.3 s
+//! (`--command-timeout`, 5 s unless it is set), and `/health` answers 503 after 7.03 s while a write is in progress
+//! (`ServerConfig.ReqTimeout`: 5 s and two elections). `/livez` and `/health?serializable=true` wait for the end.
 
 use std::iter::once;
 
@@ -24,7 +24,7 @@ const ASK_NOTHING: [&str; 35] = [
     "cat", "stat", "find", "kill", "echo", "printf", "exit", "return", "head", "tail", "wc", "awk", "sed", "cut", "tr",
     "sort", "date", "hostname", "id", "sleep",
 ];
-/// Words of a shell that stand in front of a command.
+/// Words of a shell that precede a command.
 const OF_SHELL: [&str; 12] =
     ["if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "exec", "command"];
 const SHELLS: [&str; 5] = ["sh", "bash", "ash", "dash", "zsh"];
@@ -79,7 +79,7 @@ impl Patience {
     }
 }
 
-/// What stands behind a flag, in the same word or the next.
+/// What follows a flag, in the same word or the next.
 fn value<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
     let joined = |word: &&'a str| word.strip_prefix(name)?.strip_prefix('=');
     let mut at = words.iter().enumerate();
@@ -116,7 +116,7 @@ pub(super) fn needs_no_key(command: &[String]) -> bool {
         })
 }
 
-/// The program of a command, and what stands behind it.
+/// The program of a command, and what follows it.
 fn program(command: &str) -> Option<(&str, &str)> {
     let mut rest = command.trim();
     while !rest.is_empty() {

@@ -21,7 +21,7 @@ const NOT_FOR_CLIENTS: [&str; 3] = ["listen-peer-urls", "initial-advertise-peer-
 /// The client port.
 pub(super) enum Port {
     Known(u16),
-    /// It stands where it is not read; where that is, in words.
+    /// It is set where it is not read; the place, as text.
     Hidden(String),
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Listening {
     ports: Vec<(u16, Option<Scheme>)>,
     /// Whether one of its ports cannot be seen.
     hides_one: bool,
-    /// Whether all its ports are in view.
+    /// Whether all its ports are visible.
     all_in_view: bool,
     /// Whether it has a certificate.
     has_certificate: bool,
@@ -97,8 +97,9 @@ pub(super) struct Dialled<'a> {
     pub(super) listening: &'a Listening,
 }
 
-/// What is advertised counts where etcd listens there, or where nothing shows where it listens; then what it listens on, for that is
-/// what can be reached; then the ports of the container. `hidden` says where URLs may stand that cannot be read.
+/// What is advertised counts where etcd listens there, or where nothing shows where it listens; then what it listens
+/// on, for that is what can be reached; then the ports of the container. `hidden` says where URLs that cannot be read
+/// may be set.
 pub(super) fn discover(context: &Context<'_>, urls: &Dialled<'_>, hidden: impl Fn() -> Option<String>) -> Port {
     if let Some(port) = context.overrides.client_port {
         return Port::Known(port);
@@ -144,9 +145,9 @@ pub(super) fn unknown(context: &Context<'_>, place: &str) -> Finding {
     Finding::new(
         Code::EndpointsUnknown,
         Key::ClientPort.field(),
-        format!("the client port cannot be seen; {}", context.overrides.brief(Key::ClientPort)),
+        format!("the client port is not visible; {}", context.overrides.brief(Key::ClientPort)),
         format!(
-            "The client port of this etcd cannot be seen in the pod template: it may stand in {place}, which is not read here, and \
+            "The client port of this etcd is not visible in the pod template: it may be set in {place}, which is not read here, and \
              no containerPort shows it. A run that dials the wrong port reaches no member, so {DEFAULT_CLIENT_PORT} is not \
              assumed. Set {annotation} to the port at which clients reach each member, or {endpoints} to the URL of each member.{}",
             context.overrides.note(&[Key::ClientPort, Key::Endpoints])

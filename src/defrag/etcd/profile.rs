@@ -29,7 +29,7 @@ pub enum Profile {
     K0smotron,
     /// kubermatic/kubermatic, with or without its launcher.
     Kubermatic,
-    /// None of them; only what is in view counts.
+    /// None of them; only what is visible counts.
     Generic,
 }
 

@@ -76,7 +76,7 @@ fn observe(context: &Context<'_>) -> Observed {
     }
 }
 
-/// Whether an operator writes the ConfigMap that is not in view, and neither a quota nor auto-compaction into it.
+/// Whether an operator writes the ConfigMap that is not visible, and neither a quota nor auto-compaction into it.
 fn writes_all(context: &Context<'_>) -> bool {
     matches!(context.profile, Profile::Cozystack | Profile::EtcdOperator) && !context.options().has_config_file()
 }
@@ -170,10 +170,10 @@ fn mismatch(quota: &Quota, stated: u64) -> Finding {
     Finding::new(
         Code::QuotaMismatch,
         Key::Quota.field(),
-        format!("the annotation says {said}, etcd is given {given}"),
+        format!("the annotation says {said}, etcd runs with {given}"),
         format!(
-            "{} says {said}, but this etcd runs with {given} ({} in {}). Rules and alarms would be measured against the \
-             wrong size. Take the annotation off; the quota is read from the pod template.",
+            "{} says {said}, but this etcd runs with {given} ({} in {}). Rules and alarms would be evaluated with the \
+             wrong size. Remove the annotation; the quota is read from the pod template.",
             Key::Quota.annotation(),
             quota.source,
             quota.field
@@ -193,7 +193,7 @@ fn invalid(context: &Context<'_>, setting: &Setting) -> Finding {
     Finding::new(
         Code::QuotaInvalid,
         setting.field.clone(),
-        format!("{} is {value}, which is no number of bytes above 0", setting.origin),
+        format!("{} is {value}, which is not a number of bytes above 0", setting.origin),
         format!(
             "{} is {value}: {why}. Write a number of bytes, such as --quota-backend-bytes=8589934592 for 8 GiB.",
             setting.origin
@@ -205,11 +205,11 @@ fn unknown(place: &str) -> Finding {
     Finding::new(
         Code::QuotaUnknown,
         Key::Quota.field(),
-        format!("the quota cannot be seen; set {}", Key::Quota.annotation()),
+        format!("the quota is not visible; set {}", Key::Quota.annotation()),
         format!(
-            "The storage quota cannot be seen in the pod template: it may stand in {place}, which is not read here. A \
+            "The storage quota is not visible in the pod template: it may be set in {place}, which is not read here. A \
              wrong quota makes a run too early, too late or every night, so none is assumed. Set {} to the quota that \
-             this etcd has, such as 8Gi (2Gi where none is configured).",
+             this etcd has, such as 8Gi (2Gi if none is configured).",
             Key::Quota.annotation()
         ),
     )

@@ -1,5 +1,7 @@
 //! Which members the runs of an etcd reach, for comparing them with those of others.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     MAX_MEMBERS,
     hosts::{place_of, statefulset_of},
@@ -10,7 +12,7 @@ use crate::defrag::{keys::Key, statefulset::StatefulSet};
 const MOST: usize = MAX_MEMBERS as usize;
 
 /// What the endpoints of an etcd lead to, each in one form whatever its name is, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Reached(Box<[Box<str>]>);
 
 impl Reached {
@@ -24,9 +26,8 @@ impl Reached {
     #[must_use]
     pub fn pods(object: &StatefulSet) -> Self {
         let (name, namespace) = (object.name(), object.namespace());
-        let start = u64::from(object.first_ordinal());
-        let count = u64::try_from(object.replicas()).unwrap_or(0).min(u64::from(MAX_MEMBERS));
-        Self::sorted((start..start + count).map(|number| format!("{name}-{number}/{namespace}").into()).collect())
+        let count = u32::try_from(object.replicas()).unwrap_or(0).min(MAX_MEMBERS);
+        Self::sorted(object.ordinals(count).map(|number| format!("{name}-{number}/{namespace}").into()).collect())
     }
 
     /// What the annotation `endpoints` of a StatefulSet names.

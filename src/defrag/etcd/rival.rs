@@ -10,7 +10,7 @@ use super::{
 };
 use crate::defrag::finding::quoted;
 
-/// The schedule on which etcd-backup-restore defragments when it is told none.
+/// The default schedule on which etcd-backup-restore defragments.
 const BACKUP_RESTORE_DEFAULT: &str = "0 0 */3 * *";
 
 /// What the image and the program of the engine are called.
@@ -32,7 +32,7 @@ fn by_own_container(context: &Context<'_>, targets: &Targets<'_, '_>) -> Option<
     let field = by_script.or_else(beside)?;
     Some(Rival {
         what: format!("a script of the container {} defragments too", quoted(&reading.container.name)),
-        remedy: "Take that out of the script, or take our label off.".to_owned(),
+        remedy: "Remove that from the script, or remove the label etcd-defrag.io/enabled.".to_owned(),
         field,
     })
 }
@@ -43,7 +43,7 @@ fn defragments(words: &[String]) -> bool {
     is_client && words.iter().any(|word| word == "defrag") && !words.iter().any(|word| word.starts_with("--data-dir"))
 }
 
-/// Whether all that the words of a container say of defragmentation is said for another etcd.
+/// Whether all defragmentation in the arguments of a container is for another etcd.
 fn is_for_others(reading: &Reading<'_>, targets: &Targets<'_, '_>) -> bool {
     let container = reading.container;
     let words = || container.command.iter().chain(&container.args);
@@ -65,14 +65,14 @@ fn rival(sidecar: &Reading<'_>, targets: &Targets<'_, '_>) -> Option<Rival> {
     if let Some(schedule) = sidecar.options.get("defragmentation-schedule") {
         return Some(Rival {
             what: format!("the sidecar {name} defragments on the schedule {}", quoted(&readable(&schedule.value))),
-            remedy: "etcd-druid sees to this etcd: take our label off.".to_owned(),
+            remedy: "etcd-druid defragments this etcd: remove the label etcd-defrag.io/enabled.".to_owned(),
             field: schedule.field.clone(),
         });
     }
     if let Some(setting) = sidecar.options.get("embedded-etcd-quota-bytes") {
         return Some(Rival {
             what: format!("the sidecar {name} defragments on its default schedule {BACKUP_RESTORE_DEFAULT:?}"),
-            remedy: "etcd-druid sees to this etcd: take our label off.".to_owned(),
+            remedy: "etcd-druid defragments this etcd: remove the label etcd-defrag.io/enabled.".to_owned(),
             field: setting.field.clone(),
         });
     }
@@ -83,7 +83,7 @@ fn rival(sidecar: &Reading<'_>, targets: &Targets<'_, '_>) -> Option<Rival> {
     let defragments = speaks || sidecar.options.defragments.is_some() || container.image.contains(ENGINE);
     (defragments && !is_for_others(sidecar, targets)).then(|| Rival {
         what: format!("the sidecar {name} defragments too"),
-        remedy: "Take that sidecar out, or take our label off.".to_owned(),
+        remedy: "Remove that sidecar, or remove the label etcd-defrag.io/enabled.".to_owned(),
         field: sidecar.field.clone(),
     })
 }

@@ -1,8 +1,8 @@
-//! One option, and where it stands.
+//! One option, and the place where it is set.
 
 use super::marks::is_known;
 
-/// An option's value and where it stands.
+/// An option's value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
     /// The expanded value; it may hold the marks of [`super::marks`].

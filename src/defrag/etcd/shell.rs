@@ -1,9 +1,9 @@
-//! Shell scripts that start etcd, as far as their words are plain.
+//! Shell scripts that start etcd, if they are simple enough.
 //!
-//! Nothing is executed and no branch is taken. A script is cut into simple commands; the ones that run etcd give up their
-//! words, and what is set before them is followed where it is set whatever happens. What is set in a condition, a loop or a
-//! function, or computed, is unknown; what could set anything (`source`, `eval`, `export $(…)`) makes every variable unknown, and
-//! the script opaque: then what is absent may yet be set.
+//! Nothing is executed and no branch is taken. A script is split into simple commands; the arguments of those that run
+//! etcd are read, and variables are followed if they are set on every path. A variable that is set in a condition, a
+//! loop or a function, or that is computed, is unknown; a command that could set anything (`source`, `eval`, `export
+//! $(…)`) makes every variable unknown, and the script opaque: then an option that is not visible may still be set.
 
 mod arithmetic;
 mod builtins;
@@ -58,7 +58,7 @@ pub(super) struct Script {
 /// How a script is run.
 pub(super) struct Shell<'a> {
     pub(super) environment: Environment,
-    /// Where the script stands.
+    /// The place of the script.
     pub(super) field: &'a str,
     /// Whether all variables that it sets are given to programs.
     pub(super) exports_all: bool,
@@ -85,7 +85,7 @@ const ONLY_SPEAKS: [&str; 5] = ["--version", "-version", "--help", "-help", "-h"
 /// How many words of a loop are followed.
 const MOST_WORDS: usize = 8;
 
-/// Reads `script` as the shell runs it, which may have read a file before that is not in view.
+/// Reads `script` as the shell runs it, which may have read a file before that is not visible.
 pub(super) fn read(script: &str, shell: Shell<'_>, after_file: bool) -> Script {
     let (items, opaque) = lex(script);
     let mut variables = Variables::of(shell.environment, shell.field, shell.given, Later::of(&items));
@@ -125,14 +125,14 @@ pub(super) fn read(script: &str, shell: Shell<'_>, after_file: bool) -> Script {
     script
 }
 
-/// What stands around a command.
+/// What surrounds a command.
 enum Frame {
     Parentheses,
     /// A `case`, and whether a pattern comes next.
     Case(bool),
 }
 
-/// What a command may stand in.
+/// What may contain a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Block {
     /// What is done in it is done whatever happens.
@@ -147,7 +147,7 @@ struct Reader<'a> {
     variables: Variables<'a>,
     starts: Starts,
     frames: Vec<Frame>,
-    /// The groups, conditions, loops and functions that stand around a command, and whether each has a shell of its own.
+    /// The groups, conditions, loops and functions that surround a command, and whether each has a shell of its own.
     blocks: Vec<(Block, bool)>,
     /// Whether each group has one.
     groups: BTreeMap<usize, bool>,

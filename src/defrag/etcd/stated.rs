@@ -1,8 +1,8 @@
-//! Endpoints that a person states, held against what is in view.
+//! Endpoints from the annotation, compared with what the pod template shows.
 //!
-//! They are the way out where an etcd cannot be read, so nothing is said against what cannot be seen. But a URL that no pod
-//! reaches, that has the scheme or the port of something else, or a list that leaves members out, is a run that fails or an etcd
-//! of which a part is never defragmented.
+//! They are the way out if an etcd cannot be read, so parts that are not visible cause no finding. But a URL that no
+//! pod can reach, a wrong scheme or port, or a list without some of the members means a run that fails, or members that
+//! are never defragmented.
 
 mod members;
 mod ports;
@@ -43,7 +43,7 @@ struct Stated<'a, 'c> {
     peer_ports: BTreeSet<u16>,
     /// What the members call themselves.
     advertised: Vec<Url>,
-    /// What stands behind the names of their pods there.
+    /// What follows the names of their pods there.
     form: Option<&'a str>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Judgement {
     pub(super) scheme: Option<Scheme>,
 }
 
-/// `form` is what stands behind the name of each pod, as the members call themselves.
+/// `form` is what follows the name of each pod, as the members call themselves.
 pub(super) fn judge(
     context: &Context<'_>,
     cluster: &Cluster,
@@ -198,7 +198,7 @@ impl<'a, 'c> Stated<'a, 'c> {
         );
         if self.urls.iter().filter(|url| self.is_member(url)).any(|url| served(&url)) {
             let message =
-                format!("{why}: no connection would come about, and each run would fail. Write {}.", self.corrected());
+                format!("{why}: no connection would succeed, and each run would fail. Write {}.", self.corrected());
             return Some(self.finding(brief, &message));
         }
         // Of members, a sidecar may end or begin TLS; of other hosts, whatever stands in front.
@@ -281,7 +281,7 @@ impl<'a, 'c> Stated<'a, 'c> {
         Some(finding.with_severity(Severity::Warn))
     }
 
-    /// What stands behind the name of a pod: as it is stated, else by convention.
+    /// What follows the name of a pod: from the annotation, otherwise by convention.
     fn behind_pods(&self) -> String {
         let resolves = |url: &&Url| !self.context.is_elsewhere(url) && self.context.other_service(url).is_none();
         let here = self.urls.iter().filter(resolves);

@@ -1,7 +1,7 @@
-//! Where a client connects: to this etcd, to something else, or to what cannot be seen.
+//! What a client connects to: this etcd, something else, or an unknown target.
 //!
-//! A client is evidence of what this etcd accepts only where it talks to this etcd. What talks to another etcd, to a bucket or to
-//! a vault has certificates, a login and a purpose that are none of this one's.
+//! A client is evidence of what this etcd accepts only if it connects to this etcd. A client of another etcd, of a
+//! bucket or of a vault has certificates, a login and a purpose that do not concern this one.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ use super::{
 pub(super) enum Target {
     /// To this etcd.
     Here,
-    /// To this etcd, as far as is seen: nothing in view speaks against it.
+    /// To this etcd, as far as is known: nothing visible contradicts it.
     Likely,
     /// To what may be this etcd and may be another one, such as a Service of the namespace.
     Near,
@@ -95,12 +95,12 @@ const NO_URLS: [&str; 12] = [
 /// Options of curl that lead elsewhere than the URL says.
 const REDIRECTS: [&str; 4] = ["--resolve", "--connect-to", "--unix-socket", "--abstract-unix-socket"];
 
-/// What is known of this etcd by which its clients are told from others.
+/// What is known of this etcd that distinguishes its clients from others.
 pub(super) struct Targets<'a, 'c> {
     context: &'c Context<'a>,
     /// The hosts that members are called by, in lower case.
     hosts: BTreeSet<String>,
-    /// What stands behind the names of pods in them.
+    /// What follows the names of pods in them.
     forms: BTreeSet<String>,
     ports: BTreeSet<u16>,
     /// Whether these are all its ports.
@@ -166,7 +166,8 @@ impl<'a, 'c> Targets<'a, 'c> {
         }
     }
 
-    /// Where those of a container connect whose variables etcdctl reads: as its commands in view do, else as the variables say.
+    /// Where those of a container connect whose variables etcdctl reads: as its visible commands do, otherwise as the
+    /// variables say.
     pub(super) fn of_environment(&self, reading: &Reading<'_>) -> Target {
         let commands = commands::of(reading);
         let speaks = commands.iter().filter(|words| words.first().is_some_and(|program| base(program) == "etcdctl"));
@@ -178,7 +179,7 @@ impl<'a, 'c> Targets<'a, 'c> {
         self.judge(url, Tool::OfEtcd)
     }
 
-    /// Where etcdctl connects that is told nothing by flags.
+    /// Where etcdctl connects without flags.
     fn by_default(&self, reading: &Reading<'_>) -> Target {
         match reading.options.env(ENDPOINTS).filter(|setting| !setting.value.is_empty()) {
             Some(setting) => self.of_lists(vec![setting.value.as_str()]),

@@ -15,7 +15,7 @@ use crate::defrag::{
     statefulset::{KeyToPath, Volume},
 };
 
-/// Volumes that hold a client certificate by their name, in the charts and operators that were looked at.
+/// Volumes that hold a client certificate by their name, in the charts and operators that were examined.
 const CLIENT_VOLUMES: [&str; 7] = [
     "etcd-client-tls",
     "etcd-client-certs",
@@ -40,7 +40,7 @@ struct Found<T> {
     what: T,
     /// What it rests on, in words; `None` where the pod template mounts exactly this.
     assumed: Option<String>,
-    /// Whether nobody but probes shows it.
+    /// Whether only probes present it.
     of_probes: bool,
 }
 
@@ -57,7 +57,7 @@ impl<T> Found<T> {
     fn used(Used { what, doubtful, of_probes }: Used<T>) -> Self {
         let why = |container: String| {
             let container = quoted(&container);
-            format!("since the container {container} uses it, and whether that talks to this etcd cannot be seen")
+            format!("since the container {container} uses it, and it is not known whether that talks to this etcd")
         };
         Self { what, assumed: doubtful.map(why), of_probes }
     }
@@ -141,15 +141,15 @@ impl Asks {
             return Self::Yes;
         }
         if let Some(setting) = options.get("client-cert-auth").filter(|setting| setting.known().is_none()) {
-            return Self::Unknown(format!("the value of {} does not stand in the pod template", setting.origin));
+            return Self::Unknown(format!("the value of {} is not in the pod template", setting.origin));
         }
         if let Some(place) = options.unreadable() {
-            return Self::Unknown(format!("it may stand in {place}, which is not read here"));
+            return Self::Unknown(format!("it may be set in {place}, which is not read here"));
         }
         if options.get("cert-file").is_some() || options.is_on("auto-tls") {
             return Self::No;
         }
-        Self::Unknown(ends_tls(context).unwrap_or_else(|| "no certificate of it is in view".to_owned()))
+        Self::Unknown(ends_tls(context).unwrap_or_else(|| "no certificate of it is visible".to_owned()))
     }
 }
 
@@ -385,8 +385,8 @@ fn of_a_probe(context: &Context<'_>, pair: &SecretPair) -> Finding {
         Key::ClientSecret.field(),
         format!("client certificate taken from a probe (Secret {name}); it may not be an admin's"),
         format!(
-            "The client certificate is taken from the Secret {name}, which only a probe shows to etcd. Where authentication is on, \
-             etcd lets nobody but a user with the role root defragment, and the user of a probe, such as etcd-healthcheck, may only \
+            "The client certificate is taken from the Secret {name}, which only a probe shows to etcd. With authentication, etcd \
+             lets only a user with the role root defragment, and the user of a probe, such as etcd-healthcheck, may only \
              read: then each run fails. To confirm it, write {annotation}: {name}:{cert_key},{key_key}, or name the Secret of an \
              admin there.{}",
             context.overrides.note(&[Key::ClientSecret])
@@ -433,7 +433,7 @@ fn ca_unknown(context: &Context<'_>) -> Finding {
     } else if let Some(place) = &elsewhere {
         signs = " If --auto-tls is set there, every member signs its own certificate and no CA verifies it: then give etcd a \
                  certificate (--cert-file, --key-file) from a Secret first.";
-        let why = format!("--cert-file is not in view and may be set in {place}, which is not read here. Set");
+        let why = format!("--cert-file is not visible and may be set in {place}, which is not read here. Set");
         (format!("etcd speaks TLS and its CA was not found; {set}"), why)
     } else {
         let looked = "ETCDCTL_CACERT, --trusted-ca-file and the Secret of --cert-file";
@@ -466,15 +466,15 @@ fn client_unknown(context: &Context<'_>, asks: &Asks) -> Finding {
     );
     let (brief, message, severity) = match asks {
         Asks::Unknown(why) => (
-            format!("it may ask clients for a certificate; if so, {set}"),
+            format!("it may require a client certificate; if so, {set}"),
             format!(
-                "Whether this etcd accepts only clients with a certificate cannot be seen: {why}. The runs show none. If it \
-                 asks for one, each run fails: then set {annotation} {example}"
+                "It is not known whether this etcd accepts only clients with a certificate: {why}. The runs present none. If \
+                 it requires one, each run fails: then set {annotation} {example}"
             ),
             Severity::Warn,
         ),
         Asks::Yes | Asks::No => (
-            format!("etcd asks clients for a certificate; {set}"),
+            format!("etcd requires a client certificate; {set}"),
             format!(
                 "This etcd accepts only clients with a certificate, and the pod template mounts none that is known to be a \
                  client's; none is guessed. Set {annotation} {example}"

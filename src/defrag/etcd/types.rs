@@ -1,4 +1,4 @@
-//! The facts about an etcd, and the settings that stand in for facts which cannot be seen.
+//! The facts about an etcd, and the settings that replace facts which cannot be read.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -11,10 +11,10 @@ use crate::defrag::{field::Field, finding::Finding, keys::Key, quantity::GIB};
 /// operators lets a person ask for is nine, and every further member only slows each write.
 pub const MAX_MEMBERS: u32 = 9;
 
-/// The quota of an etcd that is told none or is told 0, in bytes (etcd's `DefaultQuotaBytes`).
+/// The quota of an etcd without one or with 0, in bytes (etcd's `DefaultQuotaBytes`).
 pub const DEFAULT_QUOTA: u64 = 2 * GIB;
 
-/// The port of an etcd that is told none.
+/// The port of an etcd without one.
 pub const DEFAULT_CLIENT_PORT: u16 = 2379;
 
 /// Settings of a person that take the place of what would be discovered.
@@ -49,16 +49,16 @@ impl Overrides {
             return String::new();
         }
         format!(
-            " The policy that governs this etcd locks {}: ask those who keep it to take that out of limits.lockedKeys first.",
+            " The policy that governs this etcd locks {}: ask its owners to remove that from limits.lockedKeys first.",
             locked.join(" and ")
         )
     }
 
-    /// What is to be done about a key in a few words: to set it, or to ask for it.
+    /// What to do about a key, in a few words: set it, or ask the owners of the policy.
     #[must_use]
     pub fn brief(&self, key: Key) -> String {
         if self.locked.contains(&key) {
-            format!("the policy locks {}: ask its keepers", key.name())
+            format!("the policy locks {}: ask its owners", key.name())
         } else {
             format!("set {}", key.annotation())
         }
@@ -96,7 +96,7 @@ pub struct UsernameSecret {
     pub password_key: String,
 }
 
-/// Where the name of a user stands. As text, a name itself is `user=root`: no key of a Secret has an equals sign.
+/// Where the name of a user is. As text, a name itself is `user=root`: no key of a Secret has an equals sign.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(from = "String", into = "String")]
 pub enum UserName {
@@ -241,7 +241,7 @@ impl fmt::Display for Scheme {
 pub struct Quota {
     /// In bytes, never 0.
     pub bytes: u64,
-    /// Whether it is only etcd's default, because nobody chose one.
+    /// Whether it is only etcd's default, because none is set.
     pub is_default: bool,
     /// Where it was found, in words: `--quota-backend-bytes`, `etcd's default`.
     pub source: String,
@@ -272,7 +272,7 @@ pub struct ServesApiServer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CompactionDoubt {
-    /// Whether it does, stands where it cannot be seen, in words.
+    /// It may be set in a place that cannot be read; the place, as text.
     Unseen(String),
     /// It keeps more revisions than its database can hold.
     KeepsAll {

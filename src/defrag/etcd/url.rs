@@ -14,7 +14,7 @@ pub(super) struct Url {
     pub(super) scheme: Option<Scheme>,
     pub(super) host: String,
     pub(super) port: Option<u16>,
-    /// Whether a port stands there that cannot be seen.
+    /// Whether there is a port that is not visible.
     pub(super) hides_port: bool,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Url {
 pub(super) enum Host {
     /// The pod that dials it.
     Loopback,
-    /// No address at all: all interfaces of whoever listens.
+    /// No address at all: all interfaces of the host that listens.
     Unspecified,
     /// The address of the pod, which no name covers.
     PodAddress,
@@ -99,14 +99,14 @@ impl Url {
         known.split('.').all(is_label).then(|| format!("{known}.svc"))
     }
 
-    /// Whether a domain stands behind the name of a pod that cannot be seen, which [`Self::behind_pod`] leaves out.
+    /// Whether a domain that is not visible follows the name of a pod, which [`Self::behind_pod`] leaves out.
     pub(super) fn hides_domain(&self, statefulset: &str) -> bool {
         let host = self.host.trim_end_matches('.').to_ascii_lowercase();
         let behind = host.split_once('.').map_or("", |(_, behind)| behind);
         self.behind_pod(statefulset).is_some_and(|known| known != behind)
     }
 
-    /// The namespace that its host names: what stands in front of `svc`, or behind a pod of the StatefulSet and its governing
+    /// The namespace that its host names: what precedes `svc`, or follows a pod of the StatefulSet and its governing
     /// Service.
     pub(super) fn namespace(&self, statefulset: &str, service: &str) -> Option<String> {
         let host = self.host.trim_end_matches('.').to_lowercase();

@@ -12,16 +12,16 @@ use crate::defrag::finding::quoted;
 pub struct Sample {
     /// The labels that say whose it is, and all others.
     pub labels: BTreeMap<String, String>,
-    /// The value; NaN and the infinities are told apart later, where it is known whose they are.
+    /// The value; NaN and the infinities are refused later, when it is known which member they belong to.
     pub value: f64,
 }
 
-/// Why an answer cannot be used, in words that follow "Prometheus".
+/// Why an answer cannot be used, as text that follows "Prometheus".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// It is not what the API of Prometheus answers.
     #[error(
-        "answered something that is no answer to a query: {0}. Check that the URL is that of a Prometheus and has its path prefix"
+        "sent something that is not an answer to a query: {0}. Check that the URL is that of a Prometheus and has its path prefix"
     )]
     Unreadable(String),
     /// Prometheus could not answer.
@@ -64,7 +64,7 @@ struct Series {
     value: (f64, String),
 }
 
-/// The longest part of somebody else's words that is repeated.
+/// The longest external text that is quoted.
 const REPEATED: usize = 200;
 
 fn brief(text: &str) -> String {
@@ -87,7 +87,7 @@ pub fn read(body: &[u8]) -> Result<Vec<Sample>, AnswerError> {
         .into_iter()
         .map(|one| {
             let value = number(&one.value.1)
-                .ok_or_else(|| AnswerError::Unreadable(format!("{} is no number", quoted(&brief(&one.value.1)))))?;
+                .ok_or_else(|| AnswerError::Unreadable(format!("{} is not a number", quoted(&brief(&one.value.1)))))?;
             Ok(Sample { labels: one.metric, value })
         })
         .collect()

@@ -13,7 +13,7 @@ use crate::defrag::{finding::quoted, quantity::human, rule::State, schedule};
 /// What is known of an etcd besides its measured state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Whether a run of it is under way.
+    /// Whether a run of it is in progress.
     pub active: bool,
     /// The start or end, whichever is known and later, of its last run.
     pub last_run: Option<Timestamp>,
@@ -51,9 +51,9 @@ pub enum Hold {
     Outdated,
     /// No window is open.
     OutsideWindows,
-    /// A member tells of the alarm CORRUPT.
+    /// A member reports the alarm CORRUPT.
     Corrupt {
-        /// The pods that tell of it.
+        /// The pods that report it.
         pods: Vec<String>,
     },
     /// As many runs as the policy allows are under way: of those that were nearest to their quota.
@@ -66,7 +66,7 @@ pub enum Hold {
         /// How many there are.
         allowed: u32,
     },
-    /// A preflight of it is under way.
+    /// A preflight of it is in progress.
     Preflight,
     /// The next scheduled run is near.
     NextRun,
@@ -110,11 +110,9 @@ impl Hold {
         match self {
             Self::Paused => "the whole fleet is paused; `etcd-defrag-webhook status` says by whom and why".to_owned(),
             Self::Suspended => "the CronJob is suspended".to_owned(),
-            Self::Active => "another run is under way".to_owned(),
+            Self::Active => "another run is in progress".to_owned(),
             Self::NotReady(Readiness { ready, wanted, .. }) => {
-                format!(
-                    "{ready} of {wanted} members are ready, and each member that is defragmented answers nobody meanwhile"
-                )
+                format!("{ready} of {wanted} members are ready, and a member is unavailable while it is defragmented")
             }
             Self::Cooldown { cooldown } => {
                 format!(
@@ -125,7 +123,7 @@ impl Hold {
             Self::Outdated => "what was measured is from before the end of the last run".to_owned(),
             Self::OutsideWindows => "none of the policy's windows (limits.windows) is open".to_owned(),
             Self::Corrupt { pods } => format!(
-                "the alarm CORRUPT is raised ({}), and no member may be touched before its data is looked at",
+                "the alarm CORRUPT is raised ({}), and no member may be defragmented before its data is checked",
                 pods.join(", ")
             ),
             Self::Crowded { allowed } => format!(
@@ -135,14 +133,14 @@ impl Hold {
                 "{allowed} at a time are defragmented (the policy's metrics.prometheus.maxConcurrent), its namespace has all but one \
                  of these places, and the last one is left to other namespaces"
             ),
-            Self::Preflight => "a preflight of it is under way".to_owned(),
+            Self::Preflight => "a preflight of it is in progress".to_owned(),
             Self::NextRun => "the next scheduled run is less than 10 min away".to_owned(),
             Self::RuleFails { error } => format!("the rule cannot be computed at the measured state: {error}"),
         }
     }
 }
 
-/// What becomes of an etcd in this interval.
+/// What happens to an etcd in this interval.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// The rule holds for no member.
@@ -160,7 +158,7 @@ pub enum Decision {
     Hold(Hold),
 }
 
-/// The guards of every run that is not a scheduled one, be it asked for by a person or by metrics.
+/// The guards of every run that is not a scheduled one, whether a person or metrics require it.
 pub fn guard(suspended: bool, active: bool, members: Readiness) -> Result<(), Hold> {
     if suspended {
         return Err(Hold::Suspended);
@@ -176,8 +174,8 @@ pub fn guard(suspended: bool, active: bool, members: Readiness) -> Result<(), Ho
     Ok(())
 }
 
-/// Whether the etcd wants a run, by its own rule on its measured state, and what speaks against one. Members' readiness
-/// and room among the others are looked at by [`guard`] and by the caller, once there is something to start.
+/// Whether the etcd requires a run, by its own rule on its measured state, and what prevents one. Readiness of members
+/// and room among the other etcds are checked by [`guard`] and by the caller, once there is something to start.
 #[must_use]
 pub fn wants(aim: &Aim, measured: &Measured, facts: Facts, pace: &Pace, now: Timestamp) -> Decision {
     let mut firing: Vec<&Member> = Vec::new();
@@ -240,7 +238,7 @@ pub fn nearest_first(a: (f64, &Aim), b: (f64, &Aim)) -> Ordering {
 fn in_words(state: &State) -> String {
     let free = human(state.free());
     format!(
-        "{} of its quota of {} are taken, {} in use and {free} to reclaim",
+        "{} of its quota of {} are used, {} in use and {free} to reclaim",
         human(state.db_size),
         human(state.quota),
         human(state.db_size_in_use)

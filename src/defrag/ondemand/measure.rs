@@ -18,7 +18,7 @@ pub enum Series {
     Missing,
     /// There is one, with this value.
     One(f64),
-    /// There are this many, and nobody can tell which is right.
+    /// There are this many, and it is not known which is right.
     Several(usize),
 }
 
@@ -32,7 +32,7 @@ impl Series {
     }
 }
 
-/// Everything that was said of one pod.
+/// All values of one pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
     size: Series,
@@ -42,7 +42,7 @@ pub struct Reading {
     corrupt: bool,
 }
 
-/// Everything that one Prometheus said, by namespace and pod.
+/// All values from one Prometheus, by namespace and pod.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
     pods: HashMap<String, BTreeMap<String, Reading>>,
@@ -65,13 +65,13 @@ impl Readings {
                 Metric::InUse => reading.in_use.add(sample.value),
                 Metric::Quota => reading.quota.add(sample.value),
                 Metric::ScrapedAt => reading.scraped_at.add(sample.value),
-                // Each member tells of every member's alarm, so several are as good as one.
+                // Each member reports every member's alarm, so several count as one.
                 Metric::Corrupt => reading.corrupt |= sample.value > 0.0,
             }
         }
     }
 
-    /// How many pods were told of.
+    /// The number of pods with values.
     #[must_use]
     pub fn pods(&self) -> usize {
         self.pods.values().map(BTreeMap::len).sum()
@@ -98,7 +98,7 @@ pub struct Member {
 pub struct Measured {
     /// Its members, by ordinal.
     pub members: Vec<Member>,
-    /// Pods of it that tell of the alarm CORRUPT.
+    /// Its pods that report the alarm CORRUPT.
     pub corrupt: Vec<String>,
     /// When the member was scraped whose scrape is the oldest.
     pub scraped: Timestamp,
@@ -117,7 +117,7 @@ impl Measured {
         self.fullest().map_or(0.0, |member| usage(&member.state))
     }
 
-    /// What a run would give back, over all members.
+    /// What a run would reclaim, over all members.
     #[must_use]
     pub fn reclaimable(&self) -> u64 {
         self.members.iter().map(|member| member.state.free()).fold(0, u64::saturating_add)
@@ -262,13 +262,13 @@ impl Refusal {
     pub fn message(&self) -> String {
         match self {
             Self::Missing { pod, metric } => format!(
-                "Prometheus has no {} of the member {pod}: whether it is near its quota cannot be told. Check that its target is up \
+                "Prometheus has no {} of the member {pod}: it is not known whether it is near its quota. Check that its target is up \
                  and that its series carry the labels of the pod and its namespace, or name other labels in the policy \
                  (metrics.prometheus.labels).",
                 metric.name()
             ),
             Self::Several { pod, metric, count } => format!(
-                "Prometheus has {count} series for the {} of the member {pod}, and nobody can tell which is right. Scrape it once, or \
+                "Prometheus has {count} series for the {} of the member {pod}, and it is not known which is right. Scrape it once, or \
                  write a query in the policy (metrics.prometheus.queries) that leaves one, such as max by (namespace, pod) (…).",
                 metric.name()
             ),
@@ -277,7 +277,7 @@ impl Refusal {
                 metric.name()
             ),
             Self::Negative { pod, metric, value } => format!(
-                "Prometheus says that the {} of the member {pod} is {value}, below nothing, which no etcd reports. Check the query in the policy.",
+                "Prometheus says that the {} of the member {pod} is {value}, below 0, which no etcd reports. Check the query in the policy.",
                 metric.name()
             ),
             Self::Stale { pod, age, limit } => format!(
@@ -287,21 +287,21 @@ impl Refusal {
                 about(*limit)
             ),
             Self::Ahead { pod, by } => format!(
-                "The member {pod} was scraped {} in the future: the clock of Prometheus and ours differ, and how old its values are \
-                 cannot be told. Set both by NTP.",
+                "The member {pod} was scraped {} in the future: the clocks of Prometheus and of etcd-defrag-webhook differ, and the \
+                 age of its values is not known. Synchronise both by NTP.",
                 about(*by)
             ),
             Self::NoQuota { pod } => format!(
                 "The member {pod} reports a quota of 0 bytes, which no etcd has. Check the query in the policy."
             ),
             Self::QuotaDiffers { pod, reported, discovered } => format!(
-                "The member {pod} runs with a quota of {}, but the pod template says {}: the rule would be judged on a quota that is \
-                 not there. Roll the pods to the template, or set the annotation etcd-defrag.io/quota.",
+                "The member {pod} runs with a quota of {}, but the pod template says {}: the rule would be evaluated with a wrong \
+                 quota. Roll the pods to the template, or set the annotation etcd-defrag.io/quota.",
                 human(*reported),
                 human(*discovered)
             ),
             Self::InUseAboveSize { pod, in_use, size } => format!(
-                "Prometheus says that {} of the {} of the member {pod} are in use, more than there is. Check the queries in the policy.",
+                "Prometheus says that {} of the {} of the member {pod} are in use, more than its size. Check the queries in the policy.",
                 human(*in_use),
                 human(*size)
             ),

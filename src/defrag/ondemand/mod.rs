@@ -6,9 +6,9 @@
 //!              Aim (rule, quota, members) ────────┴── decide ──▶ Start or Hold, with the reason in words
 //! ```
 //!
-//! Nothing here asks anybody or looks at a clock. What cannot be trusted never starts a run: a Prometheus that says nothing
-//! at all, says something old, or says what cannot be, is answered with a [`Refusal`], and the schedule goes on as it does
-//! without metrics.
+//! Nothing here sends a query or reads a clock. Values that cannot be trusted never start a run: if a Prometheus has no
+//! values, old ones or impossible ones, the result is a [`Refusal`], and scheduled runs continue as they do without
+//! metrics.
 
 mod answer;
 mod decide;

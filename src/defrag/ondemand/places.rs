@@ -1,8 +1,8 @@
-//! The places for runs on demand under one policy, and who takes one first.
+//! The places for runs on demand under one policy, and their order.
 //!
-//! A run takes a place for as long as it lasts, and nobody takes it away. So no namespace takes the last one where there are
-//! several and others are under the policy, whoever took one a short while ago comes after the others, and besides there is one
-//! for an etcd that is too near to its quota to wait.
+//! A run occupies a place until it ends, and is never displaced. So no namespace takes the last place if there are
+//! several and other namespaces are under the policy, etcds that had a place recently come after the others, and there
+//! is one additional place for an etcd that is too close to its quota to wait.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 

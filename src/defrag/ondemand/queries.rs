@@ -1,6 +1,6 @@
-//! What a Prometheus is asked.
+//! The queries of Prometheus.
 
-/// What a Prometheus is asked for, once in each interval for all etcds at once.
+/// What Prometheus is queried for, once in each interval for all etcds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// The size of each member's database file, in bytes.
@@ -16,10 +16,10 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Every metric, in the order in which they are asked for.
+    /// Every metric, in the order of the queries.
     pub const ALL: [Self; 5] = [Self::Size, Self::InUse, Self::Quota, Self::ScrapedAt, Self::Corrupt];
 
-    /// The metric in the words of a report.
+    /// The name of the metric in a report.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Metric {
     }
 }
 
-/// What is asked, and the labels that say which pod a series is of.
+/// The queries, and the labels that name the pod of a series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Queries {
     /// For [`Metric::Quota`].
@@ -75,7 +75,7 @@ impl Queries {
         }
     }
 
-    /// By how many bytes a second the data in use grows, over the last day; by this the days to the quota are told.
+    /// The growth of the data in use in bytes a second, over the last day; the days to the quota are computed from it.
     #[must_use]
     pub fn growth(&self) -> String {
         format!("deriv(({})[1d:10m])", self.in_use)

@@ -195,7 +195,7 @@ fn a_corrupt_member_holds_every_run() {
     let measured = measure(&aim(), &readings(answers), now(), FRESH).unwrap();
     let Decision::Hold(hold) = wants(&aim(), &measured, Facts::default(), &pace(), now()) else { panic!() };
     assert_eq!(hold, Hold::Corrupt { pods: vec!["etcd-1".to_owned()] });
-    insta::assert_snapshot!(hold.because(), @"the alarm CORRUPT is raised (etcd-1), and no member may be touched before its data is looked at");
+    insta::assert_snapshot!(hold.because(), @"the alarm CORRUPT is raised (etcd-1), and no member may be defragmented before its data is checked");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn the_guards_of_every_run_are_in_order() {
     assert_eq!(guard(false, false, alarmed(0)), Ok(()), "NOSPACE makes all of them not ready");
     assert_eq!(guard(false, false, alarmed(1)), Err(Hold::NotReady(alarmed(1))));
     let hold = guard(false, false, ready(2)).unwrap_err();
-    insta::assert_snapshot!(hold.because(), @"2 of 3 members are ready, and each member that is defragmented answers nobody meanwhile");
+    insta::assert_snapshot!(hold.because(), @"2 of 3 members are ready, and a member is unavailable while it is defragmented");
 }
 
 #[test]

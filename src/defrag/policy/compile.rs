@@ -1,8 +1,8 @@
-//! From a `DefragPolicy` to the policy in force, and everything that is wrong with it.
+//! Compiles a `DefragPolicy` to the policy in force and all errors in it.
 //!
-//! A policy with invalid values governs all the same: if it did not, its etcds would fall to another policy, perhaps a laxer
-//! one, without a word. Each value that cannot be understood takes the built-in value, and a finding says so. Limits that
-//! contradict the policy's own defaults both stand as they are written. See docs/decisions/006-invalid-policies.md.
+//! A policy with invalid values still governs: otherwise its etcds would silently fall to another policy, perhaps a
+//! weaker one. Each value that cannot be parsed is replaced by the built-in value, with a finding. Limits that
+//! contradict the policy's own defaults both apply as they are written. See docs/decisions/006-invalid-policies.md.
 
 mod affinity;
 mod defaults;
@@ -27,7 +27,7 @@ use crate::defrag::finding::Code;
 use labels::Problem;
 use read::Reader;
 
-/// Reads and checks a policy. `now` bounds what is said of daylight-saving changeovers to come.
+/// Reads and checks a policy. Findings of daylight-saving changeovers are about those after `now`.
 #[must_use]
 pub fn compile(object: &DefragPolicy, now: Timestamp) -> Compiled {
     let spec = &object.spec;
@@ -61,7 +61,9 @@ fn selector(reader: &mut Reader, field: &str, selector: &LabelSelector) -> Optio
             Code::ValueInvalid,
             format!("{field}.{at}"),
             &what,
-            format!("{what}, so nothing has it: {write}. Until that is fixed, the selector holds as it is written."),
+            format!(
+                "{what}, so no object has it: {write}. Until that is fixed, the selector applies as it is written."
+            ),
         );
     }
     let Some(Problem { at, what, write }) = labels::operators(selector).into_iter().next() else {
@@ -71,7 +73,7 @@ fn selector(reader: &mut Reader, field: &str, selector: &LabelSelector) -> Optio
         Code::ValueInvalid,
         format!("{field}.{at}"),
         "the selector cannot be read, so this policy governs nothing",
-        format!("{what}: {write}. What this policy is for cannot be told, so it governs nothing until that is fixed."),
+        format!("{what}: {write}. It is not known what this policy should select, so it governs nothing until that is fixed."),
     );
     None
 }
@@ -86,7 +88,7 @@ fn actions(reader: &mut Reader, actions: &[ValidationAction]) -> Actions {
             "spec.validationActions",
             format!("{found}; write [Deny] or [Warn]"),
             format!(
-                "spec.validationActions {found}: a refusal warns already, and something has to become of a violation. Write \
+                "spec.validationActions {found}: a refusal includes the warning, and a violation needs one of the two. Write \
                  [Deny] or [Warn], each with or without Audit. Until then violations are refused."
             ),
         );

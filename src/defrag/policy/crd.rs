@@ -18,7 +18,7 @@ pub fn crd() -> CustomResourceDefinition {
                 "x-kubernetes-validations".to_owned(),
                 json!([{
                     "rule": "size(self.metadata.name) <= 63",
-                    "message": "the name of a policy stands in labels and reports: write at most 63 characters",
+                    "message": "the name of a policy is used in labels and reports: write at most 63 characters",
                 }]),
             );
         }

@@ -1,4 +1,4 @@
-//! What of `job` Kubernetes refuses: it is left out, with a finding, and everything else of the policy holds.
+//! What of `job` Kubernetes refuses: it is ignored, with a finding, and everything else of the policy holds.
 
 use std::fmt::Write as _;
 

@@ -15,7 +15,7 @@ pub struct OnDemand {
     pub max_concurrent: u32,
 }
 
-/// A Prometheus and what it is asked.
+/// A Prometheus and its queries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source {
     /// Its URL without `/api/v1`, and without a slash at its end.

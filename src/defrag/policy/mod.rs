@@ -65,23 +65,22 @@ pub struct Policy {
     pub enrollment: EnrollmentMode,
     /// Whether an etcd may opt out where all are enrolled.
     pub allow_opt_out: bool,
-    /// What becomes of a write that a finding refuses.
+    /// What happens to a write that a finding refuses.
     pub actions: Actions,
 }
 
-/// What becomes of a write that a finding of [`Severity::Deny`] objects to. Findings of [`Severity::Warn`] are warnings
-/// whatever stands here.
+/// What happens to a write with a finding of [`Severity::Deny`]. Findings of [`Severity::Warn`] are always warnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Actions {
     /// The write is refused.
     pub deny: bool,
     /// The write goes through with a warning.
     pub warn: bool,
-    /// The finding stands in the audit annotations of the request.
+    /// The finding is in the audit annotations of the request.
     pub audit: bool,
 }
 
-/// What no annotation may exceed, and how hazards are judged.
+/// The limits of annotations, and the actions on hazards: Allow, Warn or Deny.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Fire times closer than this are refused for a rule with a floor on reclaimable space.
@@ -111,29 +110,29 @@ pub struct Limits {
     pub max_deadline: Duration,
     /// What a GiB takes to defragment, in seconds.
     pub seconds_per_gib: u32,
-    /// Quotas above this are judged as too large, in bytes (etcd's suggested maximum).
+    /// Quotas above this are too large, in bytes (etcd's suggested maximum).
     pub suggested_quota_max: u64,
     /// Volumes under this percentage of the quota are refused.
     pub volume_refused_below: u32,
     /// Volumes under this percentage of the quota are warned about.
     pub volume_warned_below: u32,
-    /// How a single-member etcd is judged.
+    /// The action on a single-member etcd.
     pub single_member: Reaction,
-    /// How an even number of members is judged.
+    /// The action on an even number of members.
     pub even_members: Reaction,
-    /// How a rule is judged of which a property could not be decided.
+    /// The action on a rule of which a property could not be decided.
     pub unproven_rule: Reaction,
-    /// How a rule is judged that fires with nothing to reclaim.
+    /// The action if a rule fires with nothing to reclaim.
     pub futile_rule: Reaction,
-    /// How a quota above [`Limits::suggested_quota_max`] is judged.
+    /// The action on a quota above [`Limits::suggested_quota_max`].
     pub above_suggested_quota: Reaction,
-    /// How a liveness probe is judged that would kill a member while it defragments.
+    /// The action if a liveness probe would kill a member while it defragments.
     pub eager_liveness_probe: Reaction,
-    /// How an image is judged whose tag shows no etcd version.
+    /// The action if the tag of the image shows no etcd version.
     pub unknown_version: Reaction,
-    /// How compaction on each run is judged where the etcd compacts itself.
+    /// The action if each run compacts although the etcd compacts itself.
     pub redundant_compaction: Reaction,
-    /// How something else that defragments the same etcd is judged.
+    /// The action if something else defragments the same etcd.
     pub rival_defragmenter: Reaction,
     /// The keys that no annotation may set to anything but the policy's value.
     pub locked: BTreeSet<Key>,
@@ -142,7 +141,7 @@ pub struct Limits {
 /// Everything about the pod that defragments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// The part that goes into the CronJob as it stands; the numbers of its fields are in range.
+    /// The part that is written to the CronJob unchanged; the numbers of its fields are in range.
     pub shape: api::Job,
     /// Requests and limits with each quantity in the form in which the API server gives it back.
     pub resources: ResourceRequirements,
@@ -192,7 +191,7 @@ impl Limits {
         }
     }
 
-    /// How findings of this code are judged, where that is for the policy to say.
+    /// The action for findings of this code, if the policy sets it.
     #[must_use]
     pub const fn reaction(&self, code: Code) -> Option<Reaction> {
         Some(match code {

@@ -25,7 +25,7 @@ impl PolicySnapshot {
         Self { policies, namespaces, exempt: Arc::default() }
     }
 
-    /// The same, with namespaces that are left alone.
+    /// The same, with excluded namespaces.
     #[must_use]
     pub fn with_exempt(self, exempt: Arc<BTreeSet<String>>) -> Self {
         Self { exempt, ..self }

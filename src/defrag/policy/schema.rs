@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::api::LockableKey;
 use crate::defrag::form;
 
-/// A short text of a form. The form is a rule and not a pattern, since the API server shows a pattern as it is, and nobody
-/// reads that; the bound lets it estimate what rules cost.
+/// A short text of a form. The form is a rule and not a pattern, since the API server shows a pattern as it is, which
+/// is hard to read; the bound lets it estimate what rules cost.
 fn text(form: &str, message: &str) -> Schema {
     json_schema!({
         "type": "string", "minLength": 1, "maxLength": 32,
@@ -152,7 +152,7 @@ pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-map-type": "atomic",
         "properties": {
             "matchLabels": {
-                "description": "Labels that have to be there with this value.",
+                "description": "Labels that have to be present with this value.",
                 "type": "object",
                 "maxProperties": 32,
                 "additionalProperties": label_value(),
@@ -176,7 +176,7 @@ pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
                             }],
                         },
                         "operator": {
-                            "description": "In and NotIn compare with values; NotIn also holds where the label is missing. Exists and DoesNotExist ask only for the label.",
+                            "description": "In and NotIn compare with values; NotIn also matches if the label is missing. Exists and DoesNotExist check only whether the label is present.",
                             "type": "string",
                             "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
                         },
@@ -239,7 +239,7 @@ pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "properties": {
-            "requests": quantities("What the container asks for."),
+            "requests": quantities("What the container requests."),
             "limits": quantities("What the container may use at most."),
         },
         "x-kubernetes-validations": [{
@@ -268,7 +268,7 @@ pub(super) fn locked_keys_have_defaults() -> String {
     format!("!has(self.limits.lockedKeys) || self.limits.lockedKeys.all(key, {})", cases.join(" || "))
 }
 
-/// The number that a share stands for.
+/// The number of a share.
 fn number(field: &str) -> String {
     format!("({field}.endsWith('%') ? double({field}.replace('%', '')) / 100.0 : double({field}))")
 }

@@ -22,7 +22,7 @@ pub struct Governing {
     pub policy: Arc<Policy>,
     /// The policy object; `None` for the built-in policy.
     pub by: Option<Arc<Compiled>>,
-    /// Whether the namespace is left alone: nothing is judged there, and no CronJob is made.
+    /// Whether the namespace is excluded: nothing is assessed there, and no CronJob is created.
     pub left_out: bool,
 }
 

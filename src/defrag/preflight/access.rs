@@ -11,14 +11,17 @@ use crate::defrag::cronjob::ownership::pod;
 /// What a run needs to reach the members, as two short hashes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
-    /// Of endpoints, certificates and login.
+    /// Of endpoints, certificates, login and quota.
     pub facts: String,
     /// Of the image and what starts it.
     pub engine: String,
 }
 
-/// The arguments that say how members are reached.
-const REACHING: [&str; 5] = ["--endpoints", "--skip-healthcheck-cluster-endpoints", "--cacert", "--cert", "--key"];
+/// The argument with the quota that the rule is evaluated with.
+const QUOTA: &str = "--etcd-storage-quota-bytes";
+/// The arguments that say how members are reached, and the quota, which our own runner holds against that of the members.
+const REACHING: [&str; 6] =
+    ["--endpoints", "--skip-healthcheck-cluster-endpoints", "--cacert", "--cert", "--key", QUOTA];
 
 impl Access {
     /// That of the CronJob's runs; `None` where its template has no pod or no endpoints.
@@ -40,6 +43,16 @@ impl Access {
         ));
         Some(Self { facts, engine })
     }
+}
+
+/// The quota in bytes that the rule of the CronJob's runs is evaluated with, where our own runner runs: the only one that leaves
+/// a result, with the quota of each member.
+#[must_use]
+pub fn quota_of_our_own(cronjob: &CronJob) -> Option<u64> {
+    let args = pod(cronjob)?.containers.first()?.args.as_deref()?;
+    let (first, rest) = args.split_first()?;
+    let value = |arg: &String| arg.strip_prefix(QUOTA)?.strip_prefix('=')?.parse().ok();
+    rest.iter().find_map(value).filter(|_| first == "defrag")
 }
 
 /// The first twelve hexadecimal digits of a SHA-256: the same in each version of this program.
@@ -82,6 +95,9 @@ mod tests {
             access(|pod| pod["containers"][0]["args"][0] = json!("--endpoints=https://e-1:2379")),
             access(|pod| pod["containers"][0]["args"][1] = json!("--cacert=/other")),
             access(|pod| pod["volumes"][0]["secret"]["secretName"] = json!("other")),
+            access(|pod| {
+                pod["containers"][0]["args"].as_array_mut().unwrap().push(json!("--etcd-storage-quota-bytes=9"));
+            }),
             access(|pod| pod["containers"][0]["env"] = json!([{"name": "ETCD_DEFRAG_USER", "value": "root"}])),
         ] {
             assert!(facts.facts != before.facts && facts.engine == before.engine, "{facts:?}");
@@ -96,6 +112,9 @@ mod tests {
         assert_eq!(access(|pod| pod["containers"][0]["args"][2] = json!("--defrag-rule=y")), before);
         assert_eq!(access(|pod| pod["containers"][0]["args"][3] = json!("--command-timeout=90s")), before);
         assert_eq!(Access::of(&cronjob(|pod| pod["containers"][0]["args"] = json!(["--endpoints="]))), None);
+        let quota = |args: serde_json::Value| quota_of_our_own(&cronjob(|pod| pod["containers"][0]["args"] = args));
+        assert_eq!(quota(json!(["defrag", "--endpoints=x", "--etcd-storage-quota-bytes=9"])), Some(9));
+        assert_eq!(quota(json!(["--endpoints=x", "--etcd-storage-quota-bytes=9"])), None, "etcd-defrag tells nothing");
         assert_eq!(before, Access { facts: before.facts.clone(), engine: before.engine.clone() });
     }
 }

@@ -1,9 +1,13 @@
 //! What to set where a preflight failed, by what the engine wrote.
 
-/// Words of the engine, and what to do about them; the first that is found counts.
-const KNOWN: [(&[&str], &str); 12] = [
+/// Words of the engines, and what to do about them; the first that is found counts.
+const KNOWN: [(&[&str], &str); 13] = [
     (
-        &["certificate signed by unknown authority", "certificate is not trusted"],
+        &[
+            "certificate signed by unknown authority",
+            "certificate is not trusted",
+            "signed by an authority that --cacert does not have",
+        ],
         "The members' certificates are not signed by the CA in use: name the Secret and key of the right one in \
          etcd-defrag.io/ca-secret.",
     ),
@@ -13,13 +17,14 @@ const KNOWN: [(&[&str], &str); 12] = [
             "doesn't contain any IP SANs",
             "cannot validate certificate for",
             "certificate is not valid for any names",
+            "its certificate is for other names",
         ],
         "The names in use are not in the members' certificates: set etcd-defrag.io/endpoints, service or cluster-domain to \
-         names that are, or issue the certificates anew.",
+         names that are, or reissue the certificates.",
     ),
     (
-        &["certificate has expired or is not yet valid"],
-        "A certificate is out of date: issue it anew, or check the clock of the node.",
+        &["certificate has expired or is not yet valid", "certificate expired", "certificate not valid yet"],
+        "A certificate is not valid at this time: reissue it, or check the clock of the node.",
     ),
     (
         &[
@@ -27,16 +32,27 @@ const KNOWN: [(&[&str], &str); 12] = [
             "certificate required",
             "tls: unknown certificate",
             "client certificate that the member refused",
+            "it refuses our client certificate",
         ],
-        "The members refuse the client certificate, or ask for one: name the Secret with the right one in \
+        "The members refuse the client certificate, or require one: name the Secret with the right one in \
          etcd-defrag.io/client-secret.",
     ),
     (
-        &["first record does not look like a TLS handshake", "http: server gave HTTP response to HTTPS client"],
+        &[
+            "first record does not look like a TLS handshake",
+            "http: server gave HTTP response to HTTPS client",
+            "it does not speak TLS",
+        ],
         "The members speak plain HTTP: write http:// in etcd-defrag.io/endpoints.",
     ),
     (
-        &["no such host", "produced zero addresses", "server misbehaving", "name resolver error"],
+        &[
+            "no such host",
+            "produced zero addresses",
+            "server misbehaving",
+            "name resolver error",
+            "failed to lookup address information",
+        ],
         "A name does not resolve: check the headless Service of the StatefulSet, and set etcd-defrag.io/service, \
          cluster-domain or endpoints.",
     ),
@@ -47,12 +63,19 @@ const KNOWN: [(&[&str], &str); 12] = [
             "user name is empty",
             "permission denied",
             "invalid auth token",
+            "check the user name and the password",
+            "does not have the role root",
         ],
         "The login is refused or missing: name the Secret with user and password of a root user in etcd-defrag.io/username-secret.",
     ),
     (
-        &["connection refused"],
+        &["connection refused", "Connection refused"],
         "Nothing listens at an address: set etcd-defrag.io/client-port or endpoints to where the members listen for clients.",
+    ),
+    (
+        &["which no endpoint reaches", "both reach the member", "which is not in the member list of its cluster"],
+        "The members are not those that runs reach: set etcd-defrag.io/endpoints to one URL for each voting member, or remove a \
+         member that is not there any more (etcdctl member list, etcdctl member remove).",
     ),
     (
         &["unknown flag"],
@@ -63,11 +86,19 @@ const KNOWN: [(&[&str], &str); 12] = [
         "The alarm NOSPACE is raised: see docs/runbooks/EtcdDefragNoSpace.md.",
     ),
     (
-        &["health: false", "unhealthy"],
-        "A member is not healthy by the engine's own check: look at its log and at etcdctl endpoint health.",
+        &[
+            "health: false",
+            "unhealthy",
+            "the process there does not answer",
+            "does not answer a read",
+            "knows no leader",
+            "do not agree on the leader",
+            "entries behind the leader",
+        ],
+        "A member is not healthy by the engine's own check: see its log and etcdctl endpoint health.",
     ),
     (
-        &["deadline exceeded", "i/o timeout", "DeadlineExceeded"],
+        &["deadline exceeded", "i/o timeout", "DeadlineExceeded", "no connection within", "no answer within"],
         "A member does not answer: check NetworkPolicies between the pods labelled app.kubernetes.io/name=etcd-defrag and the members, \
          and the port in etcd-defrag.io/client-port.",
     ),
@@ -96,6 +127,17 @@ mod tests {
             "unknown flag: --auto-disalarm",
             "endpoint: https://e-1:2379, health: false, took: 5s, error: context deadline exceeded",
             "Failed to get members' health info: context deadline exceeded",
+            "https://e-0:2379: its certificate is signed by an authority that --cacert does not have (and 2 more)",
+            "https://e-0:2379: its certificate is for other names: certificate not valid for name",
+            "https://e-0:2379: it refuses our client certificate (BadCertificate): check --cert and --key",
+            "https://e-0:2379: it does not speak TLS: write http:// in --endpoints, or set up TLS there",
+            "https://e-0:2379 cannot be reached: failed to lookup address information: Name does not resolve",
+            "etcdserver: user name is empty: check the user name and the password",
+            "https://e-0:2379 cannot be reached: Connection refused (os error 111)",
+            "the cluster has the voting member 3 (never started), which no endpoint reaches: add it to --endpoints",
+            "https://e-2:2379 cannot be reached: no TLS handshake within 2s (--dial-timeout): the address accepts connections, \
+             but the process there does not answer",
+            "https://e-2:2379 cannot be reached: no connection within 2s (--dial-timeout): the name server or the address does not answer",
             "something else",
         ];
         insta::assert_snapshot!(said.map(|text| format!("{text}\n  {}", of(text))).join("\n"));

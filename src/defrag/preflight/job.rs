@@ -29,7 +29,7 @@ const REPLACED: [&str; 7] = [
     "--deadline",
 ];
 
-/// The name of the Job: one access is tried once under one number, whoever leads.
+/// The name of the Job: one access is tried once under one number, whichever replica is the leader.
 #[must_use]
 pub fn job_name(cronjob: &CronJob, access: &Access, tries: u32) -> String {
     let name = cronjob.metadata.name.as_deref().unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Whether a run would reach its etcd, tried before the first night: one Job from the CronJob's template that checks and changes
-//! nothing.
+//! Whether a run could connect to its etcd, checked before the first night: one Job from the CronJob's template that
+//! checks and changes nothing.
 //!
-//! What a preflight found is written on the CronJob ([`Record`]), so that whoever leads next does not try it again. When one
-//! is due, [`when`] says.
+//! The result of a preflight is written to the CronJob ([`Record`]), so that the next leader does not repeat it.
+//! [`when`] decides when one is due.
 
 mod access;
 pub mod advice;
@@ -13,10 +13,10 @@ mod record;
 mod when;
 
 pub use self::{
-    access::Access,
+    access::{Access, quota_of_our_own},
     job::{job, job_name},
     names::{ANNOTATION, DEADLINE, LABEL, STALE},
     order::{PLACES, Waiting, in_order, is_sample_full, rollout_at},
-    record::{Outcome, Record},
+    record::{Outcome, Record, WELL, well},
     when::{When, Why, tries, when},
 };

@@ -1,16 +1,29 @@
-//! What the last preflight found, as it stands on the CronJob, for people and for whoever leads next.
+//! The result of the last preflight, as it is stored on the CronJob, for people and for the next leader.
 
 use std::fmt;
 
 use jiff::Timestamp;
 
 use super::access::Access;
-use crate::defrag::text::shorten;
+use crate::defrag::{run_result::RunResult, runner::differing_quota, text::shorten};
 
 /// The longest text, in characters.
 const TEXT: usize = 700;
 /// The longest annotation that is read, in bytes.
 const LIMIT: usize = 8192;
+
+/// What is written of a preflight that went well.
+pub const WELL: &str = "reached all members and logged in; nothing was changed";
+
+/// The same, with what our own runner found: a quota that is not the one that the rule is evaluated with.
+#[must_use]
+pub fn well(found: Option<&RunResult>, quota: u64) -> String {
+    let members = found.map(|found| found.members.as_slice()).unwrap_or_default();
+    match differing_quota(members, quota) {
+        Some(differs) => format!("{WELL}; {differs}"),
+        None => WELL.to_owned(),
+    }
+}
 
 /// How a preflight ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +52,7 @@ impl fmt::Display for Outcome {
 pub struct Record {
     /// How it ended.
     pub outcome: Outcome,
-    /// When it ended, or began where it is under way.
+    /// When it ended, or began where it is in progress.
     pub at: Timestamp,
     /// What was tried.
     pub access: Access,
@@ -60,7 +73,7 @@ impl Record {
         format!("{outcome} {at} access {facts} engine {engine} tries {tries} job {job}: {text}")
     }
 
-    /// Reads the annotation; `None` where it is none of ours.
+    /// Reads the annotation; `None` if it is not in our form.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         if text.len() > LIMIT {
@@ -108,6 +121,25 @@ mod tests {
         assert_eq!(Record::read(text), Some(record.clone()));
         let long = Record { text: "é".repeat(5000), ..record };
         assert_eq!(Record::read(&long.write()).unwrap().text.chars().count(), TEXT);
+    }
+
+    #[test]
+    fn a_quota_that_differs_is_said() {
+        let found = |quota: u64| {
+            let text = format!(
+                r#"{{"version":1,"outcome":"Checked","members":[{{"name":"e-0","did":"Checked","quota":{quota}}}],"membersTotal":1}}"#
+            );
+            RunResult::read(&text).unwrap()
+        };
+        assert_eq!(
+            well(Some(&found(8 << 30)), 2 << 30),
+            format!(
+                "{WELL}; e-0: its quota is 8 GiB, and the rule was evaluated with 2 GiB: set etcd-defrag.io/quota to 8Gi"
+            )
+        );
+        assert_eq!(well(Some(&found(2 << 30)), 2 << 30), WELL);
+        assert_eq!(well(Some(&found(0)), 2 << 30), WELL, "a server that does not say it");
+        assert_eq!(well(None, 2 << 30), WELL);
     }
 
     #[test]

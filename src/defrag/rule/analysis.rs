@@ -21,7 +21,7 @@ use crate::defrag::{policy::Limits, quantity::MIB};
 /// [`SMALLEST_DATABASE`](super::SMALLEST_DATABASE), all in whole bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Analysis {
-    /// The largest size that was looked at: the quota and a quarter more, in bytes.
+    /// The largest size that was examined: the quota and a quarter more, in bytes.
     pub size_limit: u64,
     /// It never fails to evaluate.
     pub never_fails: Verdict,
@@ -77,7 +77,7 @@ struct Search<'a> {
     /// Regions to look at, each with what the region that it was cut from can be.
     open: VecDeque<(Region, Outcomes)>,
     regions: usize,
-    /// Whether the rule never fires below what is known to be the least, in bytes. `None` as long as nobody asked.
+    /// Whether the rule never fires below what is known to be the least, in bytes. `None` until it is computed.
     floor: Option<Verdict>,
 }
 
@@ -163,8 +163,8 @@ impl<'a> Search<'a> {
         self.floor != Some(Verdict::Proven) && self.found.least_free.is_none_or(|known| least < known.free() / MIB)
     }
 
-    /// Where edges of a rule meet at its floor, boxes have to be very small to tell on which side they are. What is known of the
-    /// edges themselves can show it at once.
+    /// Where edges of a rule meet at its floor, boxes have to be very small to decide on which side they are. What is
+    /// known of the edges themselves can show it at once.
     fn ask_for_floor(&mut self, budget: usize) {
         // A state that shows a lower floor is the next question.
         for _ in 0..4 {

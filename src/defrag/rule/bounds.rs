@@ -39,7 +39,7 @@ impl Outcomes {
 
 /// A program with the quota put in and every constant sub-expression computed.
 ///
-/// A sub-expression that always fails is left as it stands: the failure belongs to each region.
+/// A sub-expression that always fails is left unchanged: the failure belongs to each region.
 pub(super) fn specialise(program: &[Instruction], quota: f64) -> Vec<Instruction> {
     let variables = [0.0, 0.0, 0.0, quota, 0.0];
     let mut folded: Vec<Instruction> = Vec::with_capacity(program.len());

@@ -17,7 +17,7 @@ const ENOUGH: u64 = 256 * MIB;
 /// The share of the quota above which a rule without `quota-usage-above` watches the quota.
 const WATCHED_USAGE: f64 = 0.8;
 
-/// Thresholds, of which any may be left out.
+/// Thresholds, each of them optional.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Thresholds {
     /// A share of the quota, strictly between 0 and 1.

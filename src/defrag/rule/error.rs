@@ -12,11 +12,11 @@ pub struct RuleError {
     pub kind: RuleErrorKind,
     /// Where it is: the 1-based character of the rule.
     pub column: usize,
-    /// What stands there.
+    /// What was found.
     pub found: String,
-    /// What could stand there.
+    /// What was expected.
     pub expected: String,
-    /// What to write instead, where that can be told.
+    /// What to write instead, if known.
     pub suggestion: Option<String>,
 }
 

@@ -1,10 +1,10 @@
-//! What is known of the states that are looked at: on which side of an edge of a rule they are.
+//! What is known about the states that are examined: on which side of an edge of a rule they are.
 
 use std::cmp::Ordering;
 
 use super::{linear::Line, region::Region};
 
-/// The sign that an exact line has on the states that are looked at.
+/// The sign that an exact line has on the states that are examined.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Fact {
     pub(super) line: Line,

@@ -144,7 +144,7 @@ impl<'a> Search<'a> {
         states.map(move |free| Region::state(size, free, quota))
     }
 
-    /// Whether states can be told apart by the sign of this line, and are not yet.
+    /// Whether the sign of this line distinguishes states, and was not used yet.
     fn is_edge(&self, line: Line, facts: &[Fact]) -> bool {
         line.is_exact(self.limit)
             && !(line.size == 0.0 && line.free == 0.0)

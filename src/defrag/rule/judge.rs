@@ -27,17 +27,17 @@ pub struct Judged {
     pub counterexample: Option<State>,
 }
 
-/// Judges the text of a rule for an etcd with this quota in bytes. `field` is where the rule stands.
+/// The findings of the text of a rule for an etcd with this quota in bytes. `field` is the place of the rule.
 ///
-/// A quota of zero is judged elsewhere; here the rule is then only read.
+/// A quota of zero has its own finding; here the rule is then only parsed.
 #[must_use]
 pub fn judge(text: &str, quota: u64, limits: &Limits, field: &Field) -> Judged {
     let rule = match Rule::parse(text) {
         Ok(rule) => rule,
         Err(error) => {
             let why = match error.kind {
-                RuleErrorKind::Refused(_) => "A rule has no use for that.",
-                RuleErrorKind::TooLarge => "Nobody could tell what it does.",
+                RuleErrorKind::Refused(_) => "A rule does not need it.",
+                RuleErrorKind::TooLarge => "Its meaning is not clear.",
                 _ => "The engine would stop before it defragments anything.",
             };
             let advice = suggest::with_example("A rule compares sizes in bytes", quota, limits);
@@ -73,10 +73,10 @@ pub fn out_of_reach(free_above: u64, quota: u64, limits: &Limits, field: &Field)
     let less = suggest::reachable_free(quota, limits);
     let example = less.map_or_else(String::new, |less| format!(", such as \"{}\"", quantity::short(less)));
     let message = format!(
-        "The threshold asks for more than {asked} to reclaim, and the quota is {all}: no database gets there, so the threshold \
+        "The threshold requires more than {asked} to reclaim, and the quota is {all}: no database can reach that, so the threshold \
          would never start a run. Write less than the quota{example}, or a share of the file in free-share-above."
     );
-    let brief = format!("asks for {asked} to reclaim; the quota is {all}");
+    let brief = format!("requires {asked} to reclaim; the quota is {all}");
     Some(Finding::new(Code::RuleNeverTrue, field.clone(), brief, message))
 }
 
@@ -88,11 +88,11 @@ fn minimum_out_of_reach(quota: u64, limits: &Limits, field: &Field) -> Option<Fi
     let (asked, all) = (words::size(limits.min_free), words::size(quota));
     let message = format!(
         "The policy allows no run for less than {asked} to reclaim (spec.limits.minFree), and the quota is {all}: no database \
-         gets there, so no run would ever start and the etcd would reach its quota. {} If it is right, lower minFree in the policy \
+         can reach that, so no run would ever start and the etcd would reach its quota. {} If it is right, lower minFree in the policy \
          that governs this etcd.",
         suggest::no_rule(quota)
     );
-    let brief = format!("the policy asks for {asked} to reclaim; the quota is {all}");
+    let brief = format!("the policy requires {asked} to reclaim; the quota is {all}");
     Some(Finding::new(Code::RuleNeverTrue, field.clone(), brief, message))
 }
 
@@ -204,8 +204,8 @@ impl RuleFindings<'_> {
         let what = if self.rule.as_str().is_empty() { "An empty rule is" } else { "The rule is" };
         let advice = self.with_example("Ask for space to reclaim");
         let message = format!(
-            "{what} true for every database of 1 MiB or more, even for {}. Each run would then stop every member in turn for \
-             nothing. {advice}",
+            "{what} true for every database of 1 MiB or more, even for {}. Each run would then stop every member in turn \
+             without any gain. {advice}",
             database(&state)
         );
         self.add(Code::RuleAlwaysTrue, "true for every database; ask for space to reclaim: dbSizeFree > …", message);
@@ -241,10 +241,10 @@ impl RuleFindings<'_> {
             ),
         };
         let message = format!(
-            "The thresholds start no run for less than {least} to reclaim, and the quota is {all}: no database gets there, so no run \
+            "The thresholds start no run for less than {least} to reclaim, and the quota is {all}: no database can reach that, so no run \
              would ever defragment and the etcd would reach its quota. {instead}"
         );
-        self.add(Code::RuleNeverTrue, format!("never true: asks for {least} to reclaim, the quota is {all}"), message);
+        self.add(Code::RuleNeverTrue, format!("never true: requires {least} to reclaim, the quota is {all}"), message);
     }
 
     fn misses_quota(&mut self, state: State, fails: bool) {
@@ -330,7 +330,7 @@ impl RuleFindings<'_> {
         let list = open.join(", and ");
         let advice = self
             .with_example("Compare dbSizeFree and dbQuotaUsage with numbers, without products or quotients of the two");
-        let message = format!("It could not be proven of this rule {list}. {advice}");
+        let message = format!("It could not be proven for this rule {list}. {advice}");
         self.add(Code::RuleUndecided, format!("not proven {list}"), message);
     }
 

@@ -1,4 +1,4 @@
-//! The words of a rule, as Go's scanner reads them and the engine's expression library takes them on.
+//! The tokens of a rule, as Go's scanner and the engine's expression library read them.
 
 use super::{
     error::{Construct, RuleError, RuleErrorKind},
@@ -38,21 +38,21 @@ const MARKS: [&str; 47] = [
 
 /// The marks among [`MARKS`] that no expression has.
 const FOREIGN: [(&str, &str); 18] = [
-    ("<<=", "a rule changes nothing; compare with == or <="),
-    (">>=", "a rule changes nothing; compare with == or >="),
-    ("&^=", "a rule changes nothing; compare with =="),
+    ("<<=", "a rule cannot assign values; compare with == or <="),
+    (">>=", "a rule cannot assign values; compare with == or >="),
+    ("&^=", "a rule cannot assign values; compare with =="),
     ("...", "write a number such as 0.5"),
     ("++", "put a space between the two signs"),
     ("--", "put a space between the two signs: a - -b"),
-    ("+=", "a rule changes nothing; compare with =="),
-    ("-=", "a rule changes nothing; compare with =="),
-    ("*=", "a rule changes nothing; compare with =="),
+    ("+=", "a rule cannot assign values; compare with =="),
+    ("-=", "a rule cannot assign values; compare with =="),
+    ("*=", "a rule cannot assign values; compare with =="),
     ("/=", "write != for \"not equal\""),
-    ("%=", "a rule changes nothing; compare with =="),
-    ("^=", "a rule changes nothing; compare with =="),
+    ("%=", "a rule cannot assign values; compare with =="),
+    ("^=", "a rule cannot assign values; compare with =="),
     ("&=", "write && for \"and\""),
     ("|=", "write || for \"or\""),
-    (":=", "a rule changes nothing; compare with =="),
+    (":=", "a rule cannot assign values; compare with =="),
     ("&^", "write a & (~b)"),
     ("=", "write == to compare"),
     (";", "a rule is one expression; join two with && or ||"),

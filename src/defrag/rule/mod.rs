@@ -2,8 +2,8 @@
 //!
 //! The language is that of `github.com/maja42/goval` v1.6.0 as etcd-defrag calls it: five variables, all floating-point
 //! numbers, no functions, and a result that must be true or false. [`Rule::parse`] and [`Rule::evaluate`] give exactly
-//! its answers; what the language has and a rule has no use for is refused by name ([`Construct`]). [`analyse`] judges a
-//! rule on every state that a database can be in, [`judge`] turns that into findings.
+//! its answers; constructs of the language that a rule does not need are refused by name ([`Construct`]). [`analyse`]
+//! examines a rule on every state that a database can be in, [`judge`] turns that into findings.
 //!
 //! ```text
 //! text ── lex ── parse ──▶ instructions ──┬─ eval ───────────────▶ true, false or an error at one state
@@ -79,7 +79,7 @@ pub struct State {
 }
 
 impl State {
-    /// What a defragmentation would give back, in bytes.
+    /// What a defragmentation would reclaim, in bytes.
     #[must_use]
     pub const fn free(&self) -> u64 {
         self.db_size.saturating_sub(self.db_size_in_use)

@@ -8,14 +8,14 @@ use super::{
     program::{Binary, Instruction, Operation, Types, Variable},
 };
 
-/// The longest rule that is read, in bytes. Nobody could tell what a longer one does, and every rule that is read has to be
-/// judged within a millisecond.
+/// The longest rule that is read, in bytes. Nobody can understand a longer one, and every rule that is read has to be
+/// assessed within a millisecond.
 pub const MAX_LENGTH: usize = 1024;
 
 /// How deep brackets, signs and choices may nest.
 pub const MAX_DEPTH: usize = 64;
 
-/// Operators by how strongly they bind, weakest first, all from left to right. `**` stands beside `*`.
+/// Operators by how strongly they bind, weakest first, all from left to right. `**` is equal to `*`.
 const LEVELS: [&[(&str, Binary)]; 10] = [
     &[("||", Binary::Or)],
     &[("&&", Binary::And)],

@@ -1,7 +1,7 @@
 //! A parsed rule: instructions in the order in which the engine's library computes them.
 //!
-//! Operands stand before their operator, so evaluation needs a list of values and no recursion. The library evaluates
-//! both sides of `&&`, `||` and `? :` whatever their values; the order of instructions says the same.
+//! Operands come before their operator, so evaluation needs a list of values and no recursion. The library evaluates
+//! both sides of `&&`, `||` and `? :` whatever their values; the order of instructions does the same.
 
 use std::{fmt, str::FromStr};
 
@@ -90,7 +90,7 @@ pub(super) enum Operation {
     Choose,
 }
 
-/// A step and where it stands.
+/// A step and its place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Instruction {
     pub(super) operation: Operation,

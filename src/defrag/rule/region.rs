@@ -68,7 +68,7 @@ impl Region {
         [(s0, f0), (s1, f0), (s1, f1), (s0.max(f1), f1), (s0, f1.min(s0))].map(|(s, f)| (s as f64, f as f64))
     }
 
-    /// What of the region is within a set of states, or nearer to it than rounding can tell.
+    /// What of the region is within a set of states, or nearer to it than rounding can distinguish.
     #[expect(clippy::cast_possible_truncation, reason = "beyond the bounds of a region nothing is cut off")]
     pub(super) fn around(&self, corners: &[(f64, f64)], limit: f64) -> Option<Self> {
         let slack = 2.0 + limit * f64::EPSILON * 16.0;

@@ -11,7 +11,7 @@ use crate::defrag::{
 /// empty leaf), and etcd's first buckets take a fifth.
 pub const SMALLEST_DATABASE: u64 = 20 * KIB;
 
-/// The largest size that is looked at: beyond it, sums of sizes would not fit the engine's integers.
+/// The largest size that is examined: beyond it, sums of sizes would not fit the engine's integers.
 const LARGEST: u64 = 1 << 62;
 
 /// The bounds of the state space and of the properties, in bytes.

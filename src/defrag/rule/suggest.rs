@@ -1,4 +1,4 @@
-//! What messages tell people to write instead. It passes the checks that it is a way out of, for this quota and policy.
+//! The rules that messages propose instead. A proposal passes the check that it is for, with this quota and policy.
 
 use super::{
     ENGINE_SAMPLE, Rule, Verdict, analyse,
@@ -62,7 +62,7 @@ fn rule(quota: u64, limits: &Limits) -> Option<String> {
     candidates.into_iter().find(|text| is_allowed && is_sound(text, quota, limits))
 }
 
-/// Whether nothing is to be said against a rule.
+/// Whether a rule has no findings.
 fn is_sound(text: &str, quota: u64, limits: &Limits) -> bool {
     let Ok(rule) = Rule::parse(text) else { return false };
     let analysis = analyse(&rule, quota, limits);

@@ -140,7 +140,7 @@ fn comparison(rule: &Rule, index: usize, quota: u64, size_limit: u64) -> Option<
         return Some(Suspect {
             brief: format!("{text} compares with {shown}, above the quota"),
             message: format!(
-                "{text} compares with {shown}, which is above this etcd's quota of {}; no database gets there. \
+                "{text} compares with {shown}, which is above this etcd's quota of {}; no database can reach that. \
                  Write a smaller number, or a share of dbQuota.",
                 words::size(quota)
             ),
@@ -149,7 +149,7 @@ fn comparison(rule: &Rule, index: usize, quota: u64, size_limit: u64) -> Option<
     let fixed = !mentions(variable, &[Variable::DbQuota, Variable::DbQuotaUsage]);
     let other = if of_size && fixed { other_quota(bytes, quota) } else { None }?;
     Some(Suspect {
-        brief: format!("{text} looks made for a quota of {}", words::size(other)),
+        brief: format!("{text} looks written for a quota of {}", words::size(other)),
         message: format!(
             "{text} compares with {shown}, a share of a quota of {}, but this etcd's quota is {}. Write dbQuotaUsage > \
              0.8, which follows the quota.",
@@ -168,7 +168,7 @@ fn usage(text: &str, constant: &str, value: f64) -> Option<Suspect> {
         return Some(Suspect {
             brief: format!("{text}: no database gets above its quota"),
             message: format!(
-                "{text} compares a ratio with {constant}: dbQuotaUsage is 1 for a full database, and no database gets there. Write \
+                "{text} compares a ratio with {constant}: dbQuotaUsage is 1 for a full database, and no database can reach that. Write \
                  a share below 1, such as 0.8."
             ),
         });

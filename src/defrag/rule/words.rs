@@ -1,4 +1,4 @@
-//! States and sizes in words.
+//! States and sizes as text.
 
 use super::State;
 use crate::defrag::quantity::{MIB, human};

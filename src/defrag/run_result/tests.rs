@@ -123,15 +123,15 @@ fn hostile_text_is_an_error_or_becomes_plain() {
         ("", "the termination message is empty"),
         (" \n ", "the termination message is empty"),
         (&long, "the termination message has 4097 bytes, and a result has at most 4096"),
-        ("Done", "is no result of a run"),
-        ("[]", "is no result of a run"),
-        ("{}", "is no result of a run"),
-        (r#"{"version":1,"outcome":"\u001b[2J"}"#, "is no result of a run"),
+        ("Done", "is not a result of a run"),
+        ("[]", "is not a result of a run"),
+        ("{}", "is not a result of a run"),
+        (r#"{"version":1,"outcome":"\u001b[2J"}"#, "is not a result of a run"),
         (r#"{"version":2,"outcome":"Done"}"#, "has version 2"),
-        (r#"{"version":1,"outcome":"Done","members":[{"did":"Done"}]}"#, "is no result of a run"),
-        (r#"{"version":1,"outcome":"Done","members":[{"did":"Skipped","sizeBefore":-1}]}"#, "is no result of a run"),
-        (r#"{"version":1,"outcome":"Done","seconds":1e999}"#, "is no result of a run"),
-        (&deep, "is no result of a run"),
+        (r#"{"version":1,"outcome":"Done","members":[{"did":"Done"}]}"#, "is not a result of a run"),
+        (r#"{"version":1,"outcome":"Done","members":[{"did":"Skipped","sizeBefore":-1}]}"#, "is not a result of a run"),
+        (r#"{"version":1,"outcome":"Done","seconds":1e999}"#, "is not a result of a run"),
+        (&deep, "is not a result of a run"),
     ] {
         let found = RunResult::read(text).unwrap_err().to_string();
         assert!(found.contains(error), "{text:.60}: {found}");
@@ -141,7 +141,7 @@ fn hostile_text_is_an_error_or_becomes_plain() {
         "members":[{"did":"NotTouched","name":"e\u202e","seconds":1e300,"new":true}]}"#;
     let read = RunResult::read(text).unwrap();
     assert_eq!(read.reason, "a\\nb\\u{1b}[2J");
-    assert_eq!(read.to_string(), "failed before any member was touched, 0.0 s: a\\nb\\u{1b}[2J");
+    assert_eq!(read.to_string(), "failed before any member was changed, 0.0 s: a\\nb\\u{1b}[2J");
     assert_eq!(read.members.first().unwrap().name, "e\\u{202e}");
 }
 

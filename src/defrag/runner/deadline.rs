@@ -8,7 +8,7 @@ pub const PATIENCE_OF_A_CHECK: Duration = Duration::from_secs(5);
 /// The time of a run. All times are counted from its start.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
-    /// When it is ended from outside; none where nobody ends it.
+    /// When it is ended from outside; none if it is not.
     pub at: Option<Duration>,
     /// What a command may take.
     pub command: Duration,
@@ -23,8 +23,8 @@ impl Deadline {
         self.at.is_none_or(|at| now.saturating_add(pause).saturating_add(self.command) <= at)
     }
 
-    /// Whether there is time to wait once more for a cluster that has not been healthy since `since`. Without a deadline that
-    /// is as long as a command may take.
+    /// Whether there is time to wait again for a cluster that has not been healthy since `since`. Without a deadline
+    /// that is as long as a command may take.
     #[must_use]
     pub fn may_wait(&self, since: Duration, now: Duration, pause: Duration) -> bool {
         let waited = now.saturating_sub(since);

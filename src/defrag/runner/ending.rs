@@ -23,9 +23,12 @@ pub fn outcome(members: &[Member], dry_run: bool, failed: bool) -> Outcome {
 #[must_use]
 pub fn reason_of_check(members: &[Member], given: u64) -> String {
     let due = members.iter().filter(|member| member.did == Did::Checked).count();
-    let differs = members.iter().find_map(|member| {
-        let text = quota::mismatch(given, member.quota)?;
-        Some(format!("; {}: {text}", member.name))
-    });
+    let differs = differing_quota(members, given).map(|text| format!("; {text}"));
     format!("the rule is true for {due} of {} now{}", members.len(), differs.unwrap_or_default())
+}
+
+/// The first member whose quota is not the one that the rule is evaluated with, and what to set.
+#[must_use]
+pub fn differing_quota(members: &[Member], given: u64) -> Option<String> {
+    members.iter().find_map(|member| Some(format!("{}: {}", member.name, quota::mismatch(given, member.quota)?)))
 }

@@ -2,8 +2,8 @@
 
 use super::observed::{Alarm, AlarmKind, Status, hex};
 
-/// How many entries of the log a member may be behind its leader to count as caught up. The two are not asked at the same
-/// instant, and a busy cluster writes some thousand entries a second; etcd itself refuses writes at 5,000.
+/// How many entries of the log a member may be behind its leader to count as caught up. The two are not read at the
+/// same instant, and a busy cluster writes some thousand entries a second; etcd itself refuses writes at 5,000.
 pub const CLOSE: u64 = 1_000;
 
 /// Why no member may be taken away now.

@@ -20,7 +20,7 @@ mod turn;
 pub use self::{
     deadline::{Deadline, PATIENCE_OF_A_CHECK},
     disalarm::still_large,
-    ending::{outcome, reason_of_check},
+    ending::{differing_quota, outcome, reason_of_check},
     health::{CLOSE, Unhealthy, healthy},
     observed::{Alarm, AlarmKind, Listed, Reached, Status, hex},
     quota::mismatch,

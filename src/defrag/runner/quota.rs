@@ -2,7 +2,8 @@
 
 use crate::defrag::quantity;
 
-/// What is to be said where they differ. A server that says 0 does not know it: etcd before 3.6, and early 3.6 where none is set.
+/// The note if the two differ. A server that reports 0 does not know it: etcd before 3.6, and early 3.6 without a
+/// quota.
 #[must_use]
 pub fn mismatch(given: u64, server: u64) -> Option<String> {
     (server != 0 && server != given).then(|| {

@@ -1,4 +1,4 @@
-//! Whether the endpoints are the members of one cluster: each voter once, and nobody else.
+//! Whether the endpoints are exactly the members of one cluster, each voter once.
 
 use super::observed::{Listed, Reached, hex};
 
@@ -11,7 +11,7 @@ pub struct Seat {
     pub id: u64,
     /// The member's name.
     pub name: String,
-    /// Whether it does not vote, so that it is left out.
+    /// Whether it does not vote, so that it is ignored.
     pub learner: bool,
 }
 
@@ -73,7 +73,7 @@ pub enum Mismatch {
         /// The name of the member that it reaches.
         member: String,
     },
-    /// A voter that no endpoint reaches: it would not be looked at, and not be defragmented.
+    /// A voter that no endpoint reaches: it would not be checked, and not be defragmented.
     #[error("the cluster has the voting member {member}{at}, which no endpoint reaches: add it to --endpoints")]
     Unnamed {
         /// Its name.

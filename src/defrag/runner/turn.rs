@@ -2,7 +2,7 @@
 
 use super::{health::CLOSE, observed::Status};
 
-/// The next of those that remain, which are indices of `statuses`: whoever leads just then is last.
+/// The next of those that remain, which are indices of `statuses`: the current leader is last.
 #[must_use]
 pub fn next(remaining: &[usize], statuses: &[Status]) -> Option<usize> {
     let follows = |at: &&usize| statuses.get(**at).is_some_and(|status| !status.leads());

@@ -20,11 +20,11 @@ pub struct ScheduleLimits {
     pub max_interval: Option<Duration>,
     /// When runs may start, where set.
     pub windows: Option<Vec<Window>>,
-    /// Whether nobody but the policy may choose the time zone.
+    /// Whether only the policy may set the time zone.
     pub locks_zone: bool,
 }
 
-/// Where the schedule and its zone stand, and whose they are.
+/// The places of the schedule and its zone, and who may change them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The field of the schedule.

@@ -10,11 +10,11 @@ use super::{
     zone::{Clock, DAY, Stretch, TimeZone, stretches},
 };
 
-/// How far ahead changeovers are looked at, in seconds: five years, as far as the controller itself searches. The rules of a
-/// zone seldom live longer, and whoever judges again later sees further.
+/// How far ahead changeovers are checked, in seconds: five years, as far as the controller itself searches. The rules
+/// of a zone seldom last longer, and a later assessment looks further ahead.
 const HORIZON: i64 = 1_827 * DAY;
 
-/// The most changeovers that are looked at: two a year, and four where Ramadan suspends summer time.
+/// The most changeovers that are checked: two a year, and four where Ramadan suspends summer time.
 const MOST: usize = 24;
 
 /// Fire times that are followed around one changeover, more than minutes in the largest one (24 hours).

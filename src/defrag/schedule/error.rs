@@ -1,4 +1,4 @@
-//! Why a text is no schedule, in words that say what to write instead.
+//! Why a text is not a valid schedule, in messages that say what to write instead.
 
 use std::{fmt, ops::Range};
 

@@ -1,8 +1,8 @@
 //! The exact shortest and longest time between consecutive fire times on a wall clock without changeovers.
 //!
-//! The days of a schedule depend on months, days of the month and weekdays only, which repeat after 400 years, and a year
-//! is one of 14 kinds (leap or not, and the weekday of 1 January). So each kind is looked at once, and 400 years are
-//! strung together from the kinds.
+//! The days of a schedule depend only on months, days of the month and weekdays, which repeat after 400 years, and a
+//! year is one of 14 kinds (leap or not, and the weekday of 1 January). So each kind is examined once, and 400 years
+//! are composed of these kinds.
 
 use jiff::civil::Date;
 

@@ -1,4 +1,4 @@
-//! `H`, the letter that stands for a number which is fixed for one etcd and different for the next.
+//! `H`, the letter for a number which is fixed for one etcd and different for the next.
 //!
 //! | written | means | resolves to |
 //! | --- | --- | --- |

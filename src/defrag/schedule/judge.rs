@@ -48,14 +48,14 @@ pub struct Resolved {
     pub intervals: Option<Intervals>,
 }
 
-/// Judges a schedule with the `H` still in it, and its zone.
+/// The findings of a schedule with the `H` still in it, and of its zone.
 ///
-/// A gap breaks a limit if both the time that passes and the time that the wall clock shows break it. So a daily schedule
-/// keeps a minimum of 24 hours over a night that a changeover shortens to 23, while a time that a changeover repeats is
-/// close to itself, and one that it skips leaves a gap.
+/// A gap breaks a limit if both the time that passes and the time that the wall clock shows break it. So a daily
+/// schedule keeps a minimum of 24 hours over a night that a changeover shortens to 23, while a time that a changeover
+/// repeats is close to itself, and one that it skips leaves a gap.
 ///
-/// Without a zone the controller manager's zone holds, which cannot be known here; such a schedule is judged as if in UTC,
-/// without changeovers. Intervals and changeovers are bounded as [`Schedule::intervals`] says.
+/// Without a zone the controller manager's zone is used, which cannot be known here; such a schedule is assessed as if
+/// in UTC, without changeovers. Intervals and changeovers are bounded as [`Schedule::intervals`] says.
 #[must_use]
 pub fn judge(
     schedule_text: &str,
@@ -74,7 +74,7 @@ pub fn judge(
             let found = quoted(&error.found);
             let suggested = error.suggestion.as_deref().and_then(|name| TimeZone::parse(name).ok());
             let brief = match error.suggestion.as_deref() {
-                Some(zone) => format!("{found} is no time zone; write {}", quoted(zone)),
+                Some(zone) => format!("{found} is not a time zone; write {}", quoted(zone)),
                 None => format!("{found} {}", error.reason),
             };
             let cure = match error.suggestion {
@@ -98,7 +98,9 @@ pub fn judge(
             let (suggestion, with_zone) = corrected.unwrap_or_default();
             error.suggestion = suggestion;
             let brief = match &error.suggestion {
-                Some(suggestion) => format!("{} is no schedule; write {}", quoted(schedule_text), quoted(suggestion)),
+                Some(suggestion) => {
+                    format!("{} is not a schedule; write {}", quoted(schedule_text), quoted(suggestion))
+                }
                 None => error.to_string(),
             };
             let message =
@@ -191,8 +193,8 @@ impl Case<'_> {
         let item = self.text.get(wide.item.clone()).unwrap_or_default();
         let fixed = replaced(self.text, wide.item.clone(), &wide.value.to_string());
         let message = format!(
-            "The {} {} of {} steps by {} through only {} values, so it stands for {} alone. Kubernetes accepts it, but \
-             kube-state-metrics 2.19 crashes on it and takes the metrics of the whole cluster with it. Write {}.",
+            "The {} {} of {} steps by {} through only {} values, so it means {} alone. Kubernetes accepts it, but \
+             kube-state-metrics 2.19 crashes on it, and its metrics of the whole cluster are missing. Write {}.",
             wide.field,
             quoted(item),
             quoted(self.text),
@@ -213,7 +215,7 @@ impl Case<'_> {
         };
         let message = format!(
             "The schedule {} never fires: no date and time matches all of its fields, so this etcd would never be \
-             defragmented and nothing would say so. To pause defragmentation set {place} {suspend} to {value} and keep a \
+             defragmented and nothing would report it. To pause defragmentation set {place} {suspend} to {value} and keep a \
              schedule that fires{}",
             self.named(),
             match self.hashed(self.usual()) {
@@ -393,7 +395,7 @@ impl Case<'_> {
             field if is_policy(field) => {
                 "No schedule was found that keeps all limits of this policy: widen them.".to_owned()
             }
-            _ => "No schedule was found that keeps all limits of the policy: ask those who keep it.".to_owned(),
+            _ => "No schedule was found that keeps all limits of the policy: ask its owners.".to_owned(),
         })
     }
 

@@ -1,5 +1,5 @@
-//! CronJob schedules: exactly the strings that Kubernetes accepts, exactly the instants at which they fire, and what of
-//! that would hurt an etcd.
+//! CronJob schedules: exactly the strings that Kubernetes accepts, exactly the instants at which they fire, and which of
+//! them would harm an etcd.
 //!
 //! ```text
 //! "H 3 * * 1-5" ── resolve_hash ──► "17 3 * * 1-5" ── Schedule::parse ──► Schedule ─┬─ next, fire_times

@@ -23,7 +23,7 @@ pub(super) enum Spec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WideStep {
     pub field: Field,
-    /// Where the item stands, in bytes.
+    /// The place of the item, in bytes.
     pub item: Range<usize>,
     pub step: u64,
     /// How many values the range has.

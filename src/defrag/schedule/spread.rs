@@ -1,4 +1,4 @@
-//! Advice in terms of `H`, for whoever wrote one: a number in its place would be the same for a whole fleet.
+//! Advice in terms of `H`, for schedules that use it: a number in its place would be the same for a whole fleet.
 
 use super::{
     Schedule, Spec,

@@ -215,7 +215,7 @@ fn fold(field: Field, number: u64) -> u64 {
     }
 }
 
-/// The first digits of a text, whatever stands around them; full-width and Arabic digits count.
+/// The first digits of a text, whatever surrounds them; full-width and Arabic digits count.
 fn digits(text: &str) -> Option<u64> {
     let digit = |c: char| {
         let zero = match c {

@@ -100,7 +100,7 @@ impl Case<'_> {
         let policy = is_policy(self.field);
         let key = if policy { Key::TimeZone.defaults_field() } else { Key::TimeZone.annotation().to_owned() };
         let (write, brief) = if self.limits.locks_zone && !policy {
-            let write = "The policy locks the time zone: ask those who keep it for a defaults.timeZone.".to_owned();
+            let write = "The policy locks the time zone: ask its owners for a defaults.timeZone.".to_owned();
             (write, "the policy has to set one".to_owned())
         } else {
             let utc = format!("{key}: \"Etc/UTC\" to keep these times");

@@ -29,7 +29,7 @@ impl Weekdays {
     }
 }
 
-/// A stretch of the day in which runs may start.
+/// A part of the day in which runs may start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The days on which it begins.
@@ -159,5 +159,5 @@ fn shifts(zone: &TimeZone, zones: &[&TimeZone], now: Timestamp) -> BTreeMap<Vec<
     shifts
 }
 
-/// How far offsets are looked at: the tz database changes, and whoever judges again sees it.
+/// How far ahead offsets are checked: the tz database changes, and a later assessment uses it.
 const YEARS: i64 = 3;

@@ -324,7 +324,7 @@ impl<'z> Clock<'z> {
         Some(wall - self.offset_elsewhere(guess)?)
     }
 
-    /// How long the remembered stretch of constant offset goes on after an instant inside it; else nothing.
+    /// How long the remembered period of constant offset continues after an instant inside it; otherwise nothing.
     pub fn steady(&self, instant: i64) -> i64 {
         if self.now.contains(instant) { self.now.end - 1 - instant } else { 0 }
     }

@@ -30,14 +30,14 @@ pub fn longest_wait(policy: &Policy) -> Duration {
     Bounds::of(policy).longest_wait()
 }
 
-/// The run of which the length is judged.
+/// The run whose length is checked.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::defrag) struct Run<'a> {
     pub(in crate::defrag) settings: &'a Settings,
     pub(in crate::defrag) given: &'a Given,
     /// How many members it goes to.
     pub(in crate::defrag) members: u32,
-    /// In bytes; where it is not known, nothing that depends on it is judged.
+    /// In bytes; if it is not known, nothing that depends on it is checked.
     pub(in crate::defrag) quota: Option<u64>,
 }
 
@@ -123,8 +123,8 @@ impl Judged<'_> {
             self.place.field(Key::CommandTimeout),
             format!("{name} is over {short}, the most that the policy allows"),
             format!(
-                "{} is over {short}, the most that the policy allows (limits.maxCommandTimeout): a member that hangs keeps the run for as long, and others \
-                 wait for its place. Write \"{short}\" or less, or remove the {noun}: the time-out then scales with the quota \
+                "{} is over {short}, the most that the policy allows (limits.maxCommandTimeout): a member that hangs delays the run for as long, and other \
+                 runs wait. Write \"{short}\" or less, or remove the {noun}: the time-out then scales with the quota \
                  ({scaled}).",
                 self.text(Key::CommandTimeout)
             ),
@@ -149,7 +149,7 @@ impl Judged<'_> {
             format!("{name} is under {enough}, which a member with a full database may take"),
             format!(
                 "{} is under {enough}, which a member may take to defragment a full database (limits.secondsPerGiB is {}, the quota \
-                 {}): the run then counts as failed while the member is still blocked, and the members after it are left out. {}",
+                 {}): the run then counts as failed while the member is still blocked, and the members after it are skipped. {}",
                 self.text(Key::CommandTimeout),
                 limits.seconds_per_gib,
                 human(quota),
@@ -169,7 +169,7 @@ impl Judged<'_> {
             let most = in_seconds(limits.max_deadline, "");
             return match self.place {
                 Place::Annotations => format!(
-                    "A longer one does not fit into limits.maxDeadline, {most}, with {members} members: ask those who keep the policy \
+                    "A longer one does not fit into limits.maxDeadline, {most}, with {members} members: ask the owners of the policy \
                      for a longer maxDeadline."
                 ),
                 Place::Policy => {
@@ -185,11 +185,11 @@ impl Judged<'_> {
                 in_seconds(most, "")
             ),
             (Place::Annotations, _) if limits.locked.contains(&Key::CommandTimeout) => format!(
-                "The policy locks {name}: ask those who keep it for a defaults.commandTimeout of \"{enough}\" or more."
+                "The policy locks {name}: ask its owners for a defaults.commandTimeout of \"{enough}\" or more."
             ),
             (Place::Annotations, _) if is_default => format!(
                 "It is the default of the policy (defaults.commandTimeout): write the annotation {name} with \"{enough}\" or more, or \
-                 ask those who keep the policy to remove the default: the time-out then scales with the quota ({unset})."
+                 ask the owners of the policy to remove the default: the time-out then scales with the quota ({unset})."
             ),
             _ if needed > MAX_DURATION || !fits(scaled) => {
                 format!("Write \"{}\" or more.", in_seconds(needed.min(MAX_DURATION), ""))
@@ -210,8 +210,8 @@ impl Judged<'_> {
                 self.place.field(Key::WaitBetweenMembers),
                 format!("{} is over {short}, the most that the policy allows", self.place.name(Key::WaitBetweenMembers)),
                 format!(
-                    "{} is over {short}, the most that the policy allows (limits.maxWaitBetweenMembers): between two members a run only waits, and others wait \
-                     for its place. Write \"{short}\" or less, or remove the {noun}.",
+                    "{} is over {short}, the most that the policy allows (limits.maxWaitBetweenMembers): between two members a run only waits, and runs of other \
+                     etcds wait meanwhile. Write \"{short}\" or less, or remove the {noun}.",
                     self.text(Key::WaitBetweenMembers)
                 ),
             )
@@ -247,12 +247,12 @@ impl Judged<'_> {
             Some(fits) => format!("Write a {} of \"{}\" or less.", self.place.name(key), in_seconds(fits, "")),
             None if blamed.is_some() => {
                 format!(
-                    "Write a shorter {}, or ask those who keep the policy for a longer limits.maxDeadline.",
+                    "Write a shorter {}, or ask the owners of the policy for a longer limits.maxDeadline.",
                     self.place.name(key)
                 )
             }
             None => match self.place {
-                Place::Annotations => "Ask those who keep the policy for a longer limits.maxDeadline.".to_owned(),
+                Place::Annotations => "Ask the owners of the policy for a longer limits.maxDeadline.".to_owned(),
                 Place::Policy => "Write a longer maxDeadline.".to_owned(),
             },
         };
@@ -271,8 +271,8 @@ impl Judged<'_> {
             format!("a run may take {short}; the policy allows {most}"),
             format!(
                 "With {members} members, a time-out of {}{why} and a wait of {}, a run may take up to {short}, and the policy \
-                 allows {most} (limits.maxDeadline): no other run of this etcd starts while one hangs, and others wait for its \
-                 place. {advice}",
+                 allows {most} (limits.maxDeadline): no other run of this etcd starts while one hangs, and runs of other etcds \
+                 wait. {advice}",
                 in_seconds(timeout, ""),
                 in_seconds(wait, "")
             ),

@@ -1,4 +1,4 @@
-//! Keys that the policy allows nobody to set to anything but its own value.
+//! Keys that may have only the value of the policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,13 +26,13 @@ pub(super) fn keys(own: BTreeMap<Key, &str>, policy: &Policy) -> Vec<Finding> {
             let given = match (policy.defaults.get(&key), instead.and_then(|other| policy.defaults.get(other).zip(Some(other)))) {
                 (Some(given), _) => format!("the policy gives {}", quoted(given)),
                 (None, Some((given, other))) => format!("the policy gives {} {}", other.name(), quoted(given)),
-                (None, None) => "the policy leaves it out".to_owned(),
+                (None, None) => "the policy does not set it".to_owned(),
             };
             Finding::new(
                 Code::KeyLocked,
                 key.field(),
-                format!("{name} is the policy's to say ({given}); remove the annotation"),
-                format!("{name} is {}, but the policy that governs this etcd locks {name}: {given}, and no annotation may say otherwise. Remove the annotation, or ask those who keep the policy.", quoted(value)),
+                format!("{name} is set by the policy ({given}); remove the annotation"),
+                format!("{name} is {}, but the policy that governs this etcd locks {name}: {given}, and no annotation may change it. Remove the annotation, or ask the owners of the policy.", quoted(value)),
             )
         })
         .collect()

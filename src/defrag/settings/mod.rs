@@ -28,11 +28,11 @@ use super::{
     statefulset::StatefulSet,
 };
 
-/// The pause between two members where nothing else is asked for.
+/// The pause between two members if none is set.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 /// No wait and no time-out is longer: a run of a whole day collides with the next.
 pub const MAX_DURATION: Duration = Duration::from_hours(24);
-/// The share of the quota below which an alarm is lifted where nothing else is asked for.
+/// The share of the quota below which an alarm is lifted, if none is set.
 pub const DEFAULT_DISALARM_BELOW: f64 = 0.9;
 
 /// When the database is to be defragmented.
@@ -89,14 +89,14 @@ pub struct Settings {
     pub command_timeout: Option<Duration>,
 }
 
-/// Everything that is asked for, by annotations and by the policy.
+/// All requested settings, of annotations and of the policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
     /// The settings.
     pub settings: Settings,
     /// The same as they were given: the keys of [`Key::SETTINGS`] that have a value.
     pub given: Given,
-    /// What discovery is told instead of asked.
+    /// The facts that annotations set, which discovery then does not read.
     pub overrides: Overrides,
     /// Whether the CronJob is paused; `None` where that cannot be understood.
     pub suspend: Option<bool>,
@@ -227,7 +227,7 @@ impl Parser<'_> {
     }
 }
 
-/// The boolean that a text stands for in some other language.
+/// The boolean that a text means in some other language.
 fn meant(value: &str) -> Option<bool> {
     match value.trim().to_lowercase().as_str() {
         "true" | "yes" | "on" | "1" | "y" => Some(true),
@@ -236,7 +236,7 @@ fn meant(value: &str) -> Option<bool> {
     }
 }
 
-/// Where the values stand.
+/// Where the values are.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     /// On a StatefulSet.
@@ -301,7 +301,7 @@ impl<'a> Parser<'a> {
             Code::BooleanInvalid,
             key,
             "must be \"true\" or \"false\"",
-            format!("{} is not a boolean: {name} is exactly \"true\" or \"false\", in lower case, so that nobody has to guess what else counts. Write {write}.", quoted(value)),
+            format!("{} is not a boolean: {name} is exactly \"true\" or \"false\", in lower case, so that no other spelling is possible. Write {write}.", quoted(value)),
         );
         None
     }
@@ -320,10 +320,10 @@ impl<'a> Parser<'a> {
             Ok(nanos) => match u64::try_from(nanos) {
                 Ok(nanos) if Duration::from_nanos(nanos) <= MAX_DURATION => return Some(Duration::from_nanos(nanos)),
                 Ok(_) => format!(
-                    "{} is longer than a day: the run would still be under way when the next one is due",
+                    "{} is longer than a day: the run would still be in progress when the next one is due",
                     quoted(value)
                 ),
-                Err(_) => format!("{} is negative: there is no such wait", quoted(value)),
+                Err(_) => format!("{} is negative: a wait cannot be negative", quoted(value)),
             },
             Err(error) => format!("{} is not a Go duration: {}", quoted(value), error.suggesting(fits, &example)),
         };
@@ -367,7 +367,7 @@ impl<'a> Parser<'a> {
                 Key::WaitBetweenMembers,
                 &format!("is under {short}, the least that the policy allows"),
                 format!(
-                    "{} is under {}, the least that the policy allows: a member that has just been defragmented has to catch up before the next one goes away. Write \"{short}\" or more, or remove the {}.",
+                    "{} is under {}, the least that the policy allows: a member that has just been defragmented has to catch up before the next one becomes unavailable. Write \"{short}\" or more, or remove the {}.",
                     quoted(self.take(Key::WaitBetweenMembers).unwrap_or_default()),
                     duration::in_seconds(least, " "),
                     self.place.noun()
@@ -388,7 +388,7 @@ impl<'a> Parser<'a> {
         let size = quantity::short(self.limits.min_free.max(200 * quantity::MIB));
         let free_above = self.threshold(Key::FreeAbove, &size, |value| match quantity::parse(value) {
             Ok(0) => {
-                Err(format!("is nothing: every run would defragment for nothing. Write a value such as \"{size}\"."))
+                Err(format!("is 0: every run would defragment without any gain. Write a value such as \"{size}\"."))
             }
             Ok(bytes) => Ok(bytes),
             Err(error) => Err(format!("{error}. Write a value such as \"{size}\".")),

@@ -1,4 +1,4 @@
-//! The settings that stand in for what discovery cannot see: names, ports, URLs, the quota, Secrets.
+//! The settings that replace facts which cannot be read: names, ports, URLs, the quota, Secrets.
 
 use super::{
     super::{
@@ -89,7 +89,7 @@ impl Parser<'_> {
             .or_else(|| {
                 let own = urls.iter().find(|url| reaches_only_itself(url))?;
                 Some(format!(
-                    "{} is the address of whoever dials it, so the pod of a run would reach itself",
+                    "{} is the address of the client itself, so the pod of a run would reach itself",
                     quoted(own)
                 ))
             })
@@ -102,7 +102,7 @@ impl Parser<'_> {
                 let twice =
                     urls.iter().enumerate().find(|(index, url)| urls.iter().take(*index).any(|one| one == *url));
                 twice.map(|(_, url)| {
-                    format!("{} stands there twice, so that member would be defragmented twice", quoted(url))
+                    format!("{} is listed twice, so that member would be defragmented twice", quoted(url))
                 })
             });
         let Some(problem) = problem else { return Some(urls.into_iter().map(ToOwned::to_owned).collect()) };
@@ -118,7 +118,7 @@ impl Parser<'_> {
     fn quota(&mut self) -> Option<u64> {
         let value = self.take(Key::Quota)?;
         let found = match quantity::parse(value) {
-            Ok(0) => format!("{} is no quota", quoted(value)),
+            Ok(0) => format!("{} is not a quota", quoted(value)),
             Ok(bytes) if i64::try_from(bytes).is_err() => {
                 format!("{} is more than the engine can count", quoted(value))
             }
@@ -129,7 +129,7 @@ impl Parser<'_> {
             Code::QuotaInvalid,
             Key::Quota,
             "is not a size such as 8Gi",
-            format!("{found}: the rule is judged against the quota, so a wrong one fires too early or never. Write the value that etcd is started with, in bytes or as a quantity (8589934592, 8Gi)."),
+            format!("{found}: the rule is evaluated with the quota, so a wrong one fires too early or never. Write the value that etcd is started with, in bytes or as a quantity (8589934592, 8Gi)."),
         );
         None
     }
@@ -203,7 +203,7 @@ fn pair(keys: Vec<String>) -> Option<(String, String)> {
     keys.next().zip(keys.next())
 }
 
-/// A user of etcd whose name the engine can be told beside a password: it parts the two at a colon.
+/// A user of etcd whose name the engine accepts together with a password: it separates the two at a colon.
 pub(crate) fn is_user_name(value: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+');
     !value.is_empty() && value.len() <= 253 && value.chars().all(allowed)

@@ -1,4 +1,4 @@
-//! Keys of a Secret that stand in each other's place. Their names are free, so this only warns.
+//! Keys of a Secret in the wrong order. Their names are free, so this only warns.
 
 use super::{
     super::{

@@ -9,7 +9,7 @@ use crate::defrag::{
     statefulset::StatefulSet,
 };
 
-/// Where a key stands.
+/// Where a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Annotation,
@@ -56,7 +56,7 @@ fn unknown(key: &str, name: &str, place: Place) -> Finding {
             format!("{key}: {PREFIX} is written in small letters. {advice}"),
             format!(
                 "The {noun} {} has the prefix {PREFIX} in other letters. For Kubernetes that is another {noun}, so it would be \
-                 ignored without a word. {advice}",
+                 silently ignored. {advice}",
                 quoted(key)
             ),
         );
@@ -65,10 +65,7 @@ fn unknown(key: &str, name: &str, place: Place) -> Finding {
         Code::AnnotationUnknown,
         field,
         format!("{name}: {advice}"),
-        format!(
-            "There is no {noun} {}: a setting with a wrong name would be ignored without a word. {advice}",
-            quoted(key)
-        ),
+        format!("There is no {noun} {}: a setting with a wrong name would be silently ignored. {advice}", quoted(key)),
     )
 }
 

@@ -1,4 +1,4 @@
-//! Labels and annotations of ours that stand where nobody reads them.
+//! Our labels and annotations in places where they are not read.
 
 use crate::defrag::{
     field::Field,
@@ -45,10 +45,10 @@ fn on_template(place: &str, what: &str, labels: &Ours, annotations: &Ours) -> Ve
         Some(Finding::new(
             Code::SettingUnread,
             format!("{place}.metadata.{part}[{first}]"),
-            format!("{names} on {brief}: nobody reads it there"),
+            format!("{names} on {brief}: it is not read there"),
             format!(
-                "{what} carries the {} {names}, and nobody reads settings there: they are those of the StatefulSet itself, so that \
-                 none of them restarts a member. Move them to metadata.{part} of the StatefulSet.",
+                "{what} carries the {} {names}, and settings are not read there. They belong to the StatefulSet itself, where a \
+                 change of them restarts no member. Move them to metadata.{part} of the StatefulSet.",
                 if keys.len() == 1 { part.trim_end_matches('s') } else { part }
             ),
         ))
@@ -133,9 +133,9 @@ fn without_label(object: &StatefulSet) -> Option<Finding> {
     Some(Finding::new(
         Code::SettingUnread,
         Field::ENABLED,
-        format!("{names} without the label: nobody reads it"),
+        format!("{names} without the label: it is not read"),
         format!(
-            "The StatefulSet carries {names} and not the label {ENABLED}, so nobody reads them and it has no CronJob. Add the \
+            "The StatefulSet carries {names} and not the label {ENABLED}, so they are not read, and it has no CronJob. Add the \
              label {ENABLED}: \"true\", or remove them."
         ),
     ))
@@ -172,14 +172,14 @@ pub fn on_bystander(kind: &str, object: &StatefulSet, is_read: impl Fn(&str, &st
         field.clone(),
         format!("{names} on a {kind}; only StatefulSets are read"),
         format!(
-            "This {kind} carries {names}, and only StatefulSets are read, so nothing follows from that. Move it to metadata of the \
+            "This {kind} carries {names}, and only StatefulSets are read, so it has no effect. Move it to metadata of the \
              StatefulSet of the etcd, or remove it."
         ),
     ))
 }
 
-/// Keys of ours in a field of a StatefulSet that holds no labels or annotations of it, such as `metadata.annotation`. `path` is that
-/// field, empty for the object itself.
+/// Our keys in a field of a StatefulSet that has no labels or annotations of it, such as `metadata.annotation`. `path`
+/// is that field, empty for the object itself.
 #[must_use]
 pub fn in_field(path: &str, keys: &[&str]) -> Option<Finding> {
     let first = keys.first()?;
@@ -191,9 +191,9 @@ pub fn in_field(path: &str, keys: &[&str]) -> Option<Finding> {
     Some(Finding::new(
         Code::SettingUnread,
         field,
-        format!("nobody reads settings in {path}; move to {right}: {names}"),
+        format!("settings in {path} are not read; move to {right}: {names}"),
         format!(
-            "In {path} there is {names}, and nobody reads settings there: they are annotations of the StatefulSet, and {ENABLED} is a label. \
+            "In {path} there is {names}, and settings are not read there: they are annotations of the StatefulSet, and {ENABLED} is a label. \
              Move them to {right}."
         ),
     ))

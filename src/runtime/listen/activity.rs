@@ -1,4 +1,4 @@
-//! What a connection is doing, to tell a client that stalls from one that is merely idle.
+//! What a connection is doing, to distinguish a client that stalls from one that is idle.
 
 use std::{
     collections::BTreeMap,

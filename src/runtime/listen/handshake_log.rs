@@ -9,7 +9,7 @@ use std::{
 use rustls::{AlertDescription, CertificateError, Error, OtherError};
 use tokio::time::Instant;
 
-/// At most one line in this time: whoever can connect can cause them.
+/// At most one line in this time: anybody who can connect can cause them.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// When the last line was written, and how many were held back since.
@@ -23,7 +23,7 @@ impl HandshakeLog {
             return tracing::debug!(%error, "a TLS handshake failed");
         };
         if let Some(held_back) = self.due(Instant::now()) {
-            tracing::warn!(reason, held_back, "a client was turned away, or turned us away");
+            tracing::warn!(reason, held_back, "a TLS handshake was rejected, by the webhook or by the client");
         }
     }
 
@@ -45,8 +45,8 @@ fn untrusted(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     Some(match error {
         Error::NoCertificatesPresented => {
-            "the client has no certificate, and --tls-client-ca asks for one; where this is the API \
-             server, give it one by --admission-control-config-file (docs/certificates.md)"
+            "the client has no certificate, and --tls-client-ca requires one; if this is the API \
+             server, give it one with --admission-control-config-file (docs/certificates.md)"
                 .to_owned()
         }
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
@@ -62,8 +62,8 @@ fn untrusted(error: &io::Error) -> Option<String> {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown),
         ) => format!(
-            "the client does not trust the certificate that is served ({alert:?}); where this is the API server, look \
-             whether the caBundle of the webhook configurations has its CA"
+            "the client does not trust the certificate that is served ({alert:?}); if this is the API server, check \
+             that the caBundle of the webhook configurations has its CA"
         ),
         _ => return None,
     })

@@ -1,5 +1,5 @@
-//! Who is connected, and who goes where there is no place for one more. Nobody ever waits outside: a queue in the kernel would
-//! keep the API server waiting behind whoever came first.
+//! Who is connected, and which connection is closed if there is no place for a new one. New connections never wait in
+//! the kernel's queue: there the API server would wait behind all earlier ones.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -146,7 +146,7 @@ impl Book {
 }
 
 impl Place {
-    /// Waits until the place is wanted for somebody else.
+    /// Waits until the place is needed for another connection.
     pub(super) fn evicted(&self) -> WaitForCancellationFuture<'_> {
         self.evicted.cancelled()
     }

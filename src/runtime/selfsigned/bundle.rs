@@ -1,4 +1,4 @@
-//! The CA bundle in the webhook configurations: what differs, and the smallest patch that mends it.
+//! The CA bundle in the webhook configurations: what differs, and the smallest patch that corrects it.
 
 use json_patch::{
     AddOperation, Patch, PatchOperation,
@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-/// What is looked at in a configuration.
+/// The parts of a configuration that are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedBundles {
     /// The version that the patch is bound to.

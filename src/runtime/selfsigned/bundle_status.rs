@@ -1,4 +1,4 @@
-//! The status of the CA bundle in the webhook configurations, in words.
+//! The status of the CA bundle in the webhook configurations, as text.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -30,7 +30,7 @@ impl BundleStatus {
             match bundle {
                 Bundle::Pending => return Err(format!("the CA bundle is not in the {kind} yet")),
                 Bundle::InPlace => {}
-                Bundle::Absent => notes.push(format!("there is no {kind}, so nothing is asked of its webhooks")),
+                Bundle::Absent => notes.push(format!("there is no {kind}, so its webhooks are not called")),
                 Bundle::Failed(reason) => notes.push(format!("the {kind} may have another CA bundle: {reason}")),
             }
         }

@@ -81,12 +81,12 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         Found::Empty => lost("the Secret is empty".to_owned()),
         Found::Broken(reason) => lost(reason.clone()),
         Found::Foreign => Plan::Wait(
-            "it was made by somebody else and is left alone; delete it, or name another one with --tls-secret"
+            "it was created by something else, so it is not changed; delete it, or name another one with --tls-secret"
                 .to_owned(),
         ),
-        Found::Early(from) => Plan::Wait(format!(
-            "its certificate is not valid before {from}; is a clock wrong? Nothing is written over it"
-        )),
+        Found::Early(from) => {
+            Plan::Wait(format!("its certificate is not valid before {from}; is a clock wrong? It is not overwritten"))
+        }
         Found::Sound(stored) => sound(stored, spread, now),
     }
 }

@@ -40,7 +40,7 @@ use crate::runtime::{
     watched::{One, by_name},
 };
 
-/// How often the time is looked at.
+/// How often the time is checked.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How long a replica that has nothing to serve waits before it issues a certificate: one that still serves the lost one
@@ -180,7 +180,7 @@ impl Rotation {
                     if matches!(failure, watcher::Error::InitialListFailed(_)) {
                         self.certificates.note(Some(reason));
                     } else {
-                        warn!(reason, "the watch goes on by itself");
+                        warn!(reason, "the watch continues by itself");
                     }
                 }
             },
@@ -197,7 +197,7 @@ impl Rotation {
                     }
                     // The API server is away, as the watch of the Secret says as well.
                     watcher::Error::InitialListFailed(_) => {}
-                    _ => warn!(reason, configuration = self.configuration_name(index), "the watch goes on by itself"),
+                    _ => warn!(reason, configuration = self.configuration_name(index), "the watch continues by itself"),
                 }
             }
         }
@@ -264,7 +264,7 @@ impl Rotation {
                 None => return,
             },
             Plan::Promote(stored) => (*stored, "the next certificate is served from now on".to_owned()),
-            Plan::Prune(stored) => (*stored, "the old CA is not trusted any more".to_owned()),
+            Plan::Prune(stored) => (*stored, "the old CA is no longer trusted".to_owned()),
         };
         let (namespace, secret_name) = (self.config.namespace.clone(), self.config.secret.clone());
         let wanted = stored.secret(&namespace, &secret_name, &self.config.manager, before.as_ref());
@@ -346,7 +346,7 @@ impl Rotation {
             if self.set_bundle_status(index, Bundle::Absent) {
                 warn!(
                     configuration = self.configuration_name(index),
-                    "it does not exist, so the API server asks nothing of its webhooks; applying the manifests or the chart again brings it back"
+                    "it does not exist, so the API server does not call its webhooks; to restore it, apply the manifests or the chart again"
                 );
             }
             return true;
@@ -396,7 +396,7 @@ impl Rotation {
         let new = self.bundle_status.set(index, bundle);
         if new && let Some(reason) = reason {
             let configuration = self.configuration_name(index);
-            error!(configuration, reason, "the API server may not trust this webhook: its CA bundle cannot be kept");
+            error!(configuration, reason, "the API server may not trust this webhook: its CA bundle cannot be updated");
         }
         new
     }

@@ -53,7 +53,7 @@ pub struct Stored {
     pub next: Option<Leaf>,
     /// The CAs that the API server is to trust, each in PEM, the newest one first.
     pub authorities: Vec<String>,
-    /// Since when `current` is served; `None` where nobody wrote it down.
+    /// Since when `current` is served; `None` if it was not recorded.
     pub since: Option<Timestamp>,
 }
 
@@ -64,7 +64,7 @@ pub enum Found {
     Absent,
     /// A Secret without any content, made for us to fill.
     Empty,
-    /// A Secret that somebody else made and filled.
+    /// A Secret that was created and filled by something else.
     Foreign,
     /// Ours, and its certificate's time is still to come.
     Early(Timestamp),
@@ -128,7 +128,9 @@ fn verify(certificate: String, key: String, authorities: &[String], host: &str, 
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         let der = CertificateDer::from_pem_slice(authority.as_bytes()).map_err(|error| broken(error.to_string()))?;
-        roots.add(der).map_err(|error| broken(format!("{AUTHORITIES} has a certificate that is no CA ({error})")))?;
+        roots
+            .add(der)
+            .map_err(|error| broken(format!("{AUTHORITIES} has a certificate that is not a CA ({error})")))?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
         .build()
@@ -137,7 +139,7 @@ fn verify(certificate: String, key: String, authorities: &[String], host: &str, 
     let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_second()).unwrap_or_default()));
     verifier
         .verify_server_cert(leaf, rest, &name, &[], at)
-        .map_err(|error| broken(format!("its certificate would not convince a client of {host} ({error})")))?;
+        .map_err(|error| broken(format!("its certificate is not valid for {host} ({error})")))?;
     Ok(Leaf { certificate, key, not_before, not_after })
 }
 

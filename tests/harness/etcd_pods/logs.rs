@@ -24,6 +24,15 @@ pub struct Defragmentation {
     pub to: Option<Timestamp>,
 }
 
+impl Defragmentation {
+    /// How many members were blocked at the same time, at most. One whose end is not in its log is blocked from its beginning on.
+    pub fn most_at_once(all: &[Self]) -> usize {
+        let blocked =
+            |at: Timestamp| all.iter().filter(|one| one.from <= at && one.to.is_none_or(|to| to > at)).count();
+        all.iter().map(|one| blocked(one.from)).max().unwrap_or_default()
+    }
+}
+
 impl EtcdPods<'_> {
     /// What a pod's container has logged since it was started last, or where
     /// `previous` in its life before.

@@ -14,6 +14,8 @@ use super::{
 /// Where the pods have their certificates.
 pub(super) const PKI: &str = "/etc/etcd/pki";
 const DATA: &str = "/var/run/etcd";
+/// The ConfigMap with a quota that is not in the pod template.
+const HIDDEN: &str = "quota";
 /// The user of the image.
 const USER: u32 = 65532;
 
@@ -24,6 +26,10 @@ impl EtcdPods<'_> {
         let mut all = self.secrets();
         all.extend(self.volumes());
         all.push(self.service());
+        if self.options.hidden_quota {
+            let data = json!({"bytes": self.options.quota.to_string()});
+            all.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": self.metadata(HIDDEN), "data": data}));
+        }
         all.push(self.statefulset());
         all
     }
@@ -108,6 +114,12 @@ impl EtcdPods<'_> {
             ],
             "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
         });
+        if options.hidden_quota
+            && let Some(env) = container["env"].as_array_mut()
+        {
+            let from = json!({"configMapKeyRef": {"name": HIDDEN, "key": "bytes"}});
+            env.push(json!({"name": "ETCD_QUOTA_BACKEND_BYTES", "valueFrom": from}));
+        }
         if let Some(probe) = &options.liveness {
             container["livenessProbe"] = probe.clone();
         }
@@ -177,12 +189,12 @@ impl EtcdPods<'_> {
             command
                 .extend(["--auto-compaction-mode=periodic", "--auto-compaction-retention=5m"].map(ToOwned::to_owned));
         }
-        command.extend([
-            "--snapshot-count=10000".to_owned(),
-            format!("--quota-backend-bytes={}", options.quota),
-            // A test's data need not outlive a power cut.
-            "--unsafe-no-fsync".to_owned(),
-        ]);
+        command.push("--snapshot-count=10000".to_owned());
+        if !options.hidden_quota {
+            command.push(format!("--quota-backend-bytes={}", options.quota));
+        }
+        // A test's data need not outlive a power cut.
+        command.push("--unsafe-no-fsync".to_owned());
         command.extend(PATIENT.map(ToOwned::to_owned));
         command.extend_from_slice(&options.extra);
         command

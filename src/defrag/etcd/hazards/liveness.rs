@@ -29,7 +29,7 @@ pub(super) fn judge(etcd: &Etcd, quota: &Quota, needed: Duration) -> Option<Find
             format!("restarts a member silent for {seconds} s; defragmenting may take {needed} s"),
             format!(
                 "The liveness probe restarts a member that is silent for {seconds} s ({pace}), but a member does not answer it \
-                 while it defragments, which with a quota of {} may take {needed} s. It would be killed in the middle. Set \
+                 while it defragments, which with a quota of {} may take {needed} s. It would be killed during the defragmentation. Set \
                  failureThreshold to {enough} or more.",
                 human(quota.bytes)
             ),

@@ -127,7 +127,7 @@ fn whether_clients_need_a_certificate_is_said_as_far_as_it_is_seen() {
             with_tls(&["--cert-file=/certs/tls.crt", "--trusted-ca-file=$(CA)"]),
             Some((Severity::Deny, "This etcd accepts only")),
         ),
-        (elsewhere.clone(), Some((Severity::Warn, "it may stand in ConfigMap \"settings\" (envFrom)"))),
+        (elsewhere.clone(), Some((Severity::Warn, "it may be set in ConfigMap \"settings\" (envFrom)"))),
         (in_front, Some((Severity::Warn, "etcd itself listens without TLS"))),
     ] {
         let found = of_client(&sts);

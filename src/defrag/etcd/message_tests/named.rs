@@ -30,7 +30,7 @@ fn whether_a_certificate_is_asked_for_may_stand_elsewhere() {
     sts.spec.template.spec.containers[0].env.push(serde_json::from_value(auth).unwrap());
     let finding = plain(&sts).findings.into_iter().find(|finding| finding.field == Key::ClientSecret.field()).unwrap();
     assert_eq!(finding.code, Code::TlsSecretUnknown);
-    assert!(finding.message.starts_with("Whether this etcd accepts only clients with a certificate cannot be seen"));
+    assert!(finding.message.starts_with("It is not known whether this etcd accepts only clients with a certificate"));
     assert!(!finding.denies(), "TLS without client certificates is no dead end");
 }
 

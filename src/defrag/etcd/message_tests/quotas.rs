@@ -15,7 +15,7 @@ fn quotas_and_where_they_stand() {
     }
     let overflow = facts(&with_args(&["--quota-backend-gb=9223372036854775807"]));
     assert_eq!(overflow.quota, None);
-    // An image's own entry point may set a quota that is not in view, so the annotation is believed.
+    // An image's own entry point may set a quota that is not visible, so the annotation is believed.
     let bare = with_container(json!({
         "name": "etcd", "image": "etcd:v3.6.1", "args": ["--listen-client-urls=http://0.0.0.0:2379"]
     }));

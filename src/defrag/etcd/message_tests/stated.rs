@@ -124,7 +124,7 @@ fn endpoints_are_held_against_what_is_in_view() {
         (tls, ALL.to_owned(), "deny etcd listens for https only"),
         (both, ALL.replace("http", "https"), ""),
         (tls, ALL.replace("http", "https").replace("2379", "2380"), "deny port 2380 is that of peers"),
-        (plain, ALL.replace("2379", "2381"), "warn nothing in view listens on port 2381"),
+        (plain, ALL.replace("2379", "2381"), "warn nothing visible listens on port 2381"),
         ("$(URLS)", ALL.replace("2379", "9"), ""),
         (
             plain,

@@ -5,7 +5,7 @@ use super::lex::is_identifier;
 /// How many parentheses within each other are read.
 const DEEPEST: usize = 16;
 
-/// The value of a computation with `+ - * <<` and parentheses; `None` where anything else stands, or where it overflows.
+/// The value of a computation with `+ - * <<` and parentheses; `None` for anything else, or if it overflows.
 pub(super) fn evaluate(text: &str, value: &mut dyn FnMut(&str) -> String) -> Option<i64> {
     let mut reader = Reader { rest: text, value, depth: 0 };
     let number = reader.shifted()?;
@@ -31,7 +31,7 @@ struct Reader<'a, 'v> {
 }
 
 impl<'a> Reader<'a, '_> {
-    /// Takes `sign`, where it stands next.
+    /// Takes `sign`, if it is next.
     fn takes(&mut self, sign: &str) -> bool {
         let rest = self.rest.trim_start();
         let behind = rest.strip_prefix(sign);

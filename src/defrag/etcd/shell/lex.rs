@@ -1,4 +1,4 @@
-//! Cuts a shell script into words, without following any of its constructs.
+//! Splits a shell script into words, without interpreting any of its constructs.
 
 mod parameter;
 
@@ -70,7 +70,7 @@ pub(super) struct Word {
     pub(super) quoted: bool,
     /// How many bytes at its beginning are not quoted.
     plain: usize,
-    /// Whether braces stand in it that a shell may expand.
+    /// Whether it has braces that a shell may expand.
     pub(super) braced: bool,
     /// The words between the parentheses behind it, which fill an array.
     pub(super) array: Option<Vec<Word>>,
@@ -186,14 +186,14 @@ struct Lexer<'a> {
     piped: bool,
     word: Word,
     double_quoted: bool,
-    /// Whether this is the word of a parameter, in which blanks end nothing; and how many stand around it.
+    /// Whether this is the word of a parameter, in which blanks end nothing; and how many surround it.
     inside: Option<usize>,
     /// The next word is the target of a redirection.
     redirected: bool,
     /// The next word ends a here-document.
     document: Option<bool>,
     documents: Vec<Document>,
-    /// The word in front of the parentheses that are open, and how many words stand in front of theirs.
+    /// The word in front of the parentheses that are open, and how many words precede theirs.
     array: Option<(Word, usize)>,
     /// Whether no `))` is left.
     computes_no_more: bool,

@@ -26,8 +26,8 @@ impl Reader<'_> {
         words.first().is_some_and(|script| script.contains("etcd")) && self.nested(words, overlay, launched.exports_all)
     }
 
-    /// Follows the script that is the first of `words`, given the others. Tells whether it can be followed: it is in view, stands in
-    /// no loop and no function, and has the variables of the shell around it.
+    /// Follows the script that is the first of `words`, given the others. Tells whether it can be followed: it is
+    /// visible, is in no loop and no function, and has the variables of the shell around it.
     fn nested(&mut self, words: &[String], overlay: &Overlay, exports_all: bool) -> bool {
         let Some((script, given)) = words.split_first() else { return false };
         let is_seen = !script.contains([UNKNOWN, ONE_OF]);

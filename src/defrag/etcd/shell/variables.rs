@@ -1,4 +1,4 @@
-//! The variables of a script, as far as they are certain, and the words that they become.
+//! The variables of a script, as far as they are certain, and the words that they expand to.
 
 mod child;
 mod texts;
@@ -19,7 +19,7 @@ use crate::defrag::etcd::{
 
 /// The most characters that the texts may add up to of which variables are one.
 const BUDGET: usize = 1 << 16;
-/// Variables that a shell sets itself, or lets nobody set.
+/// Variables that a shell sets itself, or that are read-only.
 const KEPT: [&str; 16] = [
     "UID",
     "EUID",
@@ -42,7 +42,7 @@ const KEPT: [&str; 16] = [
 /// The variables of a shell.
 pub(super) struct Variables<'a> {
     environment: Environment,
-    /// Where the script stands.
+    /// The place of the script.
     field: &'a str,
     arrays: BTreeMap<String, Array>,
     /// Those that are set somewhere in a condition, a loop or a function.
@@ -56,15 +56,15 @@ pub(super) struct Variables<'a> {
     /// The variables of etcd that were set, and whether it may be all of them, since somebody asked.
     changed: BTreeSet<String>,
     everything_changed: bool,
-    /// Those that nobody can set any more.
+    /// Those that are read-only.
     locked: BTreeSet<String>,
-    /// The program, as the script is told of it.
+    /// The program, as the script receives it.
     zero: String,
     /// Where each variable is set last.
     later: Later,
     /// Which part of the script is read.
     pub(super) now: usize,
-    /// How many loops and functions stand around it, and how many functions.
+    /// How many loops and functions surround it, and how many functions.
     pub(super) repeated: usize,
     pub(super) functions: usize,
     budget: usize,

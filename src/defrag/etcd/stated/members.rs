@@ -11,8 +11,7 @@ use crate::defrag::{
 
 impl Stated<'_, '_> {
     fn ordinals(&self) -> std::ops::Range<u64> {
-        let start = u64::from(self.context.sts.first_ordinal());
-        start..start + u64::from(self.replicas)
+        self.context.sts.ordinals(self.replicas)
     }
 
     /// Whether a URL goes to a pod that is no member of this etcd, as far as is seen.
@@ -20,8 +19,8 @@ impl Stated<'_, '_> {
         hosts::is_other_pod(self.context, &url.host) && !self.cluster.names(&url.host) && !self.is_advertised(url)
     }
 
-    /// Members that the list leaves out, which nobody would ever defragment. Pods of something else in their place are another etcd:
-    /// the run would defragment that one.
+    /// Members that are not in the list, which would never be defragmented. Pods of something else in their place are
+    /// another etcd: the run would defragment that one.
     pub(super) fn left_out(&self) -> Option<Finding> {
         if self.replicas > MAX_MEMBERS || !self.cluster.outside.is_empty() {
             return None;
@@ -62,13 +61,13 @@ impl Stated<'_, '_> {
 
     fn strangers(&self, strangers: &[&Url], missing: &[String], all: &str) -> Finding {
         let hosts: Vec<&str> = strangers.iter().map(|url| url.host.as_str()).collect();
-        let are = if hosts.len() == 1 { "is no pod" } else { "are no pods" };
+        let are = if hosts.len() == 1 { "is not a pod" } else { "are not pods" };
         let rest = if missing.is_empty() { String::new() } else { format!(", and leaves out {}", missing.join(", ")) };
         self.finding(
-            "endpoints names pods that are no members of this etcd; name its own".to_owned(),
+            "endpoints names pods that are not members of this etcd; name its own".to_owned(),
             &format!(
-                "{} names {}, which {are} of this StatefulSet and no member that it shows{rest}. A run would defragment another etcd \
-                 with the certificates and the rule of this one, and would leave out members of this one. Write the client URL of \
+                "{} names {}, which {are} of this StatefulSet and not another member that it shows{rest}. A run would defragment another etcd \
+                 with the certificates and the rule of this one, and would not defragment members of this one. Write the client URL of \
                  every member: {all}.",
                 Key::Endpoints.annotation(),
                 shorten(&hosts.join(", "), SHOWN)
@@ -82,9 +81,8 @@ impl Stated<'_, '_> {
         let port = if self.all_read && !self.listens_on(first.port) { self.port().or(first.port) } else { first.port }?;
         let scheme = self.scheme().or(first.scheme)?;
         let behind = self.behind_pods();
-        let start = u64::from(self.context.sts.first_ordinal());
         // One that has no pods at the moment has the first one again once it is scaled up.
-        let ordinals = start..start + u64::from(self.replicas.max(1));
+        let ordinals = self.context.sts.ordinals(self.replicas.max(1));
         let all: Vec<String> =
             ordinals.map(|ordinal| format!("{scheme}://{}-{ordinal}.{behind}:{port}", self.name())).collect();
         Some(format!("\"{}\"", shorten(&all.join(","), SHOWN)))
@@ -106,7 +104,7 @@ impl Stated<'_, '_> {
             Key::Endpoints.field(),
             format!("endpoints names {} twice", shorten(first, HOST_SHOWN)),
             format!(
-                "{} has {first} and {again}, two names of the same, so what answers there would be defragmented twice, and the \
+                "{} has {first} and {again}, two names of the same, so that member would be defragmented twice, and the \
                  number of members would be wrong. Write one client URL for each member.{}",
                 Key::Endpoints.annotation(),
                 self.context.overrides.note(&[Key::Endpoints])
@@ -133,14 +131,14 @@ impl Stated<'_, '_> {
         }
         let replicas = self.replicas;
         let which = match gone.as_slice() {
-            [] => "nothing in view shows members elsewhere".to_owned(),
+            [] => "nothing shows members elsewhere".to_owned(),
             gone => format!("{} would be beyond them", shorten(&gone.join(", "), SHOWN)),
         };
         let finding = self.finding(
             format!("endpoints has {count} URLs for {replicas} members"),
             &format!(
-                "{} has {count} URLs, the StatefulSet has {replicas} pods, and {which}. A run goes to all {count}, and fails where \
-                 one of them answers nobody. If all are members of this etcd, keep them. Else remove the URLs that are no members, or scale the StatefulSet.",
+                "{} has {count} URLs, the StatefulSet has {replicas} pods, and {which}. A run goes to all {count}, and fails if one \
+                 of them does not answer. If all are members of this etcd, keep them. Otherwise remove the URLs that are not members, or scale the StatefulSet.",
                 Key::Endpoints.annotation()
             ),
         );

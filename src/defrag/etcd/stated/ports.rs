@@ -65,7 +65,7 @@ impl Stated<'_, '_> {
         ))
     }
 
-    /// A port of a pod at which nothing in view listens.
+    /// A port of a pod on which nothing visible listens.
     pub(super) fn nobody_listens(&self) -> Option<Finding> {
         if !self.all_read || self.listening.is_empty() || !self.context.sidecars.is_empty() {
             return None;
@@ -73,9 +73,9 @@ impl Stated<'_, '_> {
         let mut pods = self.urls.iter().filter(|url| self.ordinal(url).is_some());
         let port = pods.find(|url| !self.listens_on(url.port) && !self.is_for_others(url))?.port?;
         let finding = self.finding(
-            format!("nothing in view listens on port {port}"),
+            format!("nothing visible listens on port {port}"),
             &format!(
-                "{} has port {port}, and nothing in view listens there: etcd serves clients at {}, and no other container runs \
+                "{} has port {port}, and nothing visible listens there: etcd serves clients at {}, and no other container runs \
                  beside it. If nothing else listens there, each run fails: write {}.",
                 self.key.annotation(),
                 self.listen(),
@@ -102,7 +102,7 @@ impl Stated<'_, '_> {
                     "{annotation} names pods of this StatefulSet, but their etcd listens for clients on {urls}, which only its own \
                      pod can dial, and the pod has no other container that could forward connections to it. So each run would \
                      fail. Add an address that other pods reach to --listen-client-urls, such as https://0.0.0.0:2379 with TLS and \
-                     --client-cert-auth, or take the label off and defragment it from inside the pod."
+                     --client-cert-auth, or remove the label and defragment it from inside the pod."
                 ),
             ));
         }

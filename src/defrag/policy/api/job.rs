@@ -13,15 +13,14 @@ use serde_json::json;
 
 use super::super::schema;
 
-/// Everything about the Job and the pod that defragment. The pod keeps to the Pod Security Standard "restricted",
-/// whatever stands here.
+/// The Job and the pod that defragment. The pod always meets the Pod Security Standard "restricted".
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Job {
     /// What defragments: EtcdDefrag runs the image of etcd-defrag, BuiltIn our own image with the same arguments, which looks
     /// at the health of all members before each one. Defaults to EtcdDefrag.
     pub engine: Engine,
-    /// The image of etcd-defrag. It is run with arguments only, so its entry point has to be etcd-defrag. Without it the newest
+    /// The image of etcd-defrag. It is run with arguments only, so its entry point has to be etcd-defrag. Default: the newest
     /// version that the installed release of etcd-defrag-webhook knows, which status.engineImage shows; an upgrade may change it.
     /// ghcr.io/ahrtr/etcd-defrag:v0.42.0, a default of earlier releases, counts as not set: to keep that version write its digest
     /// too. With the engine BuiltIn an image of etcd-defrag counts as not given, and the image of etcd-defrag-webhook itself is
@@ -35,8 +34,8 @@ pub struct Job {
     #[schemars(schema_with = "schema::pull_secrets")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// The ServiceAccount of the pod, in the namespace of each StatefulSet; its token is not mounted. Without it the
-    /// default one.
+    /// The ServiceAccount of the pod, in the namespace of each StatefulSet; its token is not mounted. Default: the
+    /// ServiceAccount default.
     #[schemars(schema_with = "schema::object_name")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
@@ -57,13 +56,13 @@ pub struct Job {
         Rule::new("self.all(one, !has(one.operator) || one.operator != 'Exists' || !has(one.value) || one.value == '')")
             .message("operator Exists takes no value: remove the value, or write operator: Equal"),
         Rule::new("self.all(one, has(one.key) && one.key != '' || has(one.operator) && one.operator == 'Exists')")
-            .message("a toleration without a key is one of every taint: write operator: Exists, or add the key of a taint"),
+            .message("a toleration without a key tolerates every taint: write operator: Exists, or add the key of a taint"),
         Rule::new("self.all(one, !has(one.tolerationSeconds) || has(one.effect) && one.effect == 'NoExecute')")
-            .message("tolerationSeconds goes with effect NoExecute only: remove it, or write effect: NoExecute"),
+            .message("tolerationSeconds needs effect NoExecute: remove it, or write effect: NoExecute"),
     ]))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
-    /// Where the pod would rather or must not run.
+    /// The scheduling preferences and requirements of the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
     /// How pods are spread over the topology of the cluster.
@@ -74,7 +73,7 @@ pub struct Job {
         Rule::new("self.all(one, one.whenUnsatisfiable in ['DoNotSchedule', 'ScheduleAnyway'])")
             .message("whenUnsatisfiable is not known: write DoNotSchedule or ScheduleAnyway"),
         Rule::new("self.all(one, !has(one.minDomains) || one.minDomains >= 1 && one.whenUnsatisfiable == 'DoNotSchedule')")
-            .message("minDomains is at least 1 and goes with whenUnsatisfiable DoNotSchedule only: write that, or remove minDomains"),
+            .message("minDomains is at least 1 and needs whenUnsatisfiable DoNotSchedule: write that, or remove minDomains"),
     ]))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
@@ -86,7 +85,7 @@ pub struct Job {
     #[schemars(schema_with = "schema::object_name")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_class_name: Option<String>,
-    /// Who the pod runs as: Fixed (user, group and fsGroup are 65532) or Platform (none of them is set, for a platform that
+    /// The user of the pod: Fixed (user, group and fsGroup are 65532) or Platform (none of them is set, for a platform that
     /// assigns them, such as OpenShift). Defaults to Fixed.
     pub security_context: PodUser,
     /// Further labels of the pod.
@@ -117,30 +116,30 @@ pub struct Job {
     /// How long a finished Job is kept, in seconds. Defaults to 604800, a week.
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: i32,
-    /// How late a run may start, in seconds; one that was missed by more is left out. Under 10 seconds the CronJob
-    /// controller may miss every run. Defaults to 600.
+    /// How late a run may start, in seconds; a later one is skipped. With less than 10 seconds the
+    /// CronJob controller may miss every run. Defaults to 600.
     #[schemars(range(min = 10, max = 86_400))]
     pub starting_deadline_seconds: i32,
     /// How long the start of the pod, pulling its image and the health check may take, in seconds. A Job is ended after
     /// this and what the members may take. Defaults to 300.
     #[schemars(range(min = 60, max = 86_400))]
     pub deadline_slack_seconds: i32,
-    /// How many runs in a row may fail before the CronJob is suspended. Without it failed runs are reported and go on.
+    /// How many runs in a row may fail before the CronJob is suspended. Default: no limit; failed runs are reported.
     #[schemars(range(min = 1, max = 100))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_budget: Option<i32>,
-    /// Whether a Job checks once, before the first run and after a change of endpoints, certificates, login or image, that
-    /// every member is reached and logged in to. It changes nothing. Defaults to true.
+    /// Whether a Job checks once, before the first run and after a change of endpoints, certificates, login, quota or image, that
+    /// it can connect to every member and log in. It changes nothing. Defaults to true.
     pub preflight: bool,
 }
 
-/// Who the pod runs as; never root.
+/// The user of the pod; never root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum PodUser {
     /// User, group and fsGroup 65532.
     #[default]
     Fixed,
-    /// Whom the platform assigns. Where it assigns none, the kubelet does not start an image that runs as root, as that of
+    /// The user that the platform assigns. If it assigns none, the kubelet does not start an image that runs as root, as that of
     /// etcd-defrag does; without an fsGroup the pod cannot read the files of Secrets.
     Platform,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{super::schema, LockableKey};
 
-/// How a hazard is judged.
+/// The action on a hazard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[allow(missing_docs, reason = "documentation of a variant would leave the schema; the fields have it")]
 pub enum Reaction {
@@ -15,12 +15,12 @@ pub enum Reaction {
     Deny,
 }
 
-/// What no annotation may exceed, and how hazards are judged.
+/// The limits of annotations, and the actions on hazards: Allow, Warn or Deny.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
     Rule::new("duration(self.minInterval) > duration('0s')").field_path(".minInterval").message(
-        "minInterval has to be longer than nothing, such as 10m",
+        "minInterval has to be longer than 0s, such as 10m",
     ),
     Rule::new("!has(self.minIntervalWithoutFloor) || duration(self.minInterval) <= duration(self.minIntervalWithoutFloor)").field_path(".minIntervalWithoutFloor").message(
         "minIntervalWithoutFloor is for rules that may fire with nothing to reclaim, so it cannot be shorter than \
@@ -33,7 +33,7 @@ pub enum Reaction {
         "minCommandTimeout is from 1s to 24h, such as 60s: a member is blocked for as long as it defragments",
     ),
     Rule::new("quantity(self.suggestedQuota).isGreaterThan(quantity('0'))").field_path(".suggestedQuota").message(
-        "a suggestedQuota of nothing would object to every etcd: write a size such as 8Gi, or aboveSuggestedQuota: Allow",
+        "a suggestedQuota of 0 would object to every etcd: write a size such as 8Gi, or aboveSuggestedQuota: Allow",
     ),
     Rule::new("duration(self.minWaitBetweenMembers) <= duration('24h')").field_path(".minWaitBetweenMembers").message(
         "minWaitBetweenMembers is at most 24h, such as 30s: a longer run would collide with the next",
@@ -49,87 +49,87 @@ pub enum Reaction {
     ),
 ]))]
 pub struct LimitsSpec {
-    /// The shortest time between two fire times of a schedule whose rule asks for space to reclaim, a Go duration.
+    /// The shortest time between two fire times of a schedule whose rule requires space to reclaim, a Go duration.
     /// Defaults to 10m.
     #[schemars(schema_with = "schema::duration")]
     pub min_interval: String,
     /// The shortest time between two fire times of a schedule whose rule may fire with nothing to reclaim, a Go duration.
-    /// Without it 1h, or minInterval where that is longer.
+    /// Default: 1h, or minInterval if that is longer.
     #[schemars(schema_with = "schema::duration")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_interval_without_floor: Option<String>,
-    /// The longest time between two fire times, a Go duration such as 168h. Without it there is no longest.
+    /// The longest time between two fire times, a Go duration such as 168h. Default: no limit.
     #[schemars(schema_with = "schema::duration")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_interval: Option<String>,
-    /// When runs may start; a schedule has to stay inside of them on every day of its life. Empty means at any time.
+    /// When runs may start; every fire time of a schedule has to be in one of them. Empty means at any time.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
-    /// The range in which quota-usage-above may lie.
+    /// The range of quota-usage-above.
     pub quota_usage: UsageRange,
-    /// No run may be started for less than this to reclaim: 64Mi. Judged of each rule, by proof. Defaults to 0, which
+    /// No run may be started for less than this to reclaim: 64Mi. This is proven for each rule. Defaults to 0, which
     /// means no such limit.
     #[schemars(schema_with = "schema::size")]
     pub min_free: String,
     /// The shortest wait between two members, a Go duration. Defaults to 0s.
     #[schemars(schema_with = "schema::duration")]
     pub min_wait_between_members: String,
-    /// The shortest command-timeout, a Go duration. Under it a member may still be blocked when the client gives up.
+    /// The shortest command-timeout, a Go duration. With a shorter one a member may still be blocked when the client gives up.
     /// Defaults to 60s.
     #[schemars(schema_with = "schema::duration")]
     pub min_command_timeout: String,
-    /// The longest command-timeout, a Go duration. Without it 1h, or where that is longer three times the command-timeout
-    /// that scales with the quota; the scaled one itself is never too long.
+    /// The longest command-timeout, a Go duration. Default: 1h, or three times the command-timeout that scales with the
+    /// quota if that is longer; the scaled one itself is never too long.
     #[schemars(schema_with = "schema::duration")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_command_timeout: Option<String>,
-    /// The longest wait between two members, a Go duration. Without it 30m, or minWaitBetweenMembers where that is longer.
+    /// The longest wait between two members, a Go duration. Default: 30m, or minWaitBetweenMembers if that is longer.
     #[schemars(schema_with = "schema::duration")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_wait_between_members: Option<String>,
     /// The longest time that a whole run may take before it is ended, a Go duration: for each member, and once more,
-    /// command-timeout and wait, and job.deadlineSlackSeconds. Without it 12h.
+    /// command-timeout and wait, and job.deadlineSlackSeconds. Default: 12h.
     #[schemars(schema_with = "schema::duration")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_deadline: Option<String>,
     /// How long the storage of this cluster takes to defragment a GiB, in seconds. The default command-timeout is three
-    /// times that for each GiB of the quota, and liveness probes are judged by it. Defaults to 10.
+    /// times that for each GiB of the quota, and liveness probes are checked with it. Defaults to 10.
     #[schemars(range(min = 1, max = 600))]
     pub seconds_per_gi_b: i32,
-    /// Quotas above this are judged by aboveSuggestedQuota. Defaults to 8Gi, etcd's own advice.
+    /// aboveSuggestedQuota is for quotas above this. Defaults to 8Gi, etcd's own advice.
     #[schemars(schema_with = "schema::size")]
     pub suggested_quota: String,
-    /// How large the volume of a member has to be, beside its quota.
+    /// How large the volume of a member has to be, compared with its quota.
     pub volume: VolumeLimits,
-    /// How an etcd with one member is judged, which is down during each run: Allow, Warn or Deny. Defaults to Warn.
+    /// The action if there is only one member, which is down during each run: Allow, Warn or Deny. Defaults to Warn.
     pub single_member: Reaction,
-    /// How an etcd with an even number of members is judged; with two, each run loses the quorum. Defaults to Warn.
+    /// The action if the number of members is even; with two, each run loses the quorum. Defaults to Warn.
     pub even_members: Reaction,
-    /// How a rule is judged of which a property could not be proven. Defaults to Warn.
+    /// The action if a property of a rule could not be proven. Defaults to Warn.
     pub unproven_rule: Reaction,
-    /// How a rule is judged that fires with nothing to reclaim. Defaults to Warn.
+    /// The action if a rule fires with nothing to reclaim. Defaults to Warn.
     pub futile_rule: Reaction,
-    /// How a quota above suggestedQuota is judged. Defaults to Warn.
+    /// The action if the quota is above suggestedQuota: Allow, Warn or Deny. Defaults to Warn.
     pub above_suggested_quota: Reaction,
-    /// How a liveness probe is judged that would kill a member while it defragments. Defaults to Warn.
+    /// The action if a liveness probe would kill a member while it defragments. Defaults to Warn.
     pub eager_liveness_probe: Reaction,
-    /// How an image is judged whose tag shows no etcd version. Versions with known defragmentation bugs are always refused.
+    /// The action if the tag of the image shows no etcd version. Versions with known defragmentation bugs are always refused.
     /// Defaults to Warn.
     pub unknown_version: Reaction,
-    /// How compaction on each run is judged where the etcd compacts itself. Defaults to Warn.
+    /// The action if each run compacts although the etcd compacts itself. Defaults to Warn.
     pub redundant_compaction: Reaction,
-    /// How something else that defragments the same etcd is judged. Defaults to Warn.
+    /// The action if something else defragments the same etcd. Defaults to Warn.
     pub rival_defragmenter: Reaction,
-    /// Names of annotations (without etcd-defrag.io/) that no StatefulSet may set to anything but the value in defaults;
-    /// endpoints and service have none there, and are locked to what is discovered. Locking one of rule, quota-usage-above,
-    /// free-above and free-share-above locks all of them.
+    /// Names of annotations (without etcd-defrag.io/) that no StatefulSet may set to anything but the value in
+    /// defaults; endpoints and service have no default, and are locked to what is read from the StatefulSet. Locking
+    /// one of rule, quota-usage-above, free-above and free-share-above locks all of them.
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "set"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub locked_keys: Vec<LockableKey>,
 }
 
-/// A stretch of the day in which runs may start.
+/// A part of the day in which runs may start.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -145,10 +145,10 @@ pub struct Window {
     /// When it begins, from 00:00 to 23:59.
     #[schemars(schema_with = "schema::begin")]
     pub from: String,
-    /// When it is over, from 00:01 to 24:00. A time before from is on the next day.
+    /// When it ends, from 00:01 to 24:00. A time before from is on the next day.
     #[schemars(schema_with = "schema::end")]
     pub to: String,
-    /// The time zone of from and to, an IANA name such as Europe/Rome. Without it the zone of each schedule. A schedule
+    /// The time zone of from and to, an IANA name such as Europe/Rome. Default: the zone of each schedule. A schedule
     /// without a zone counts as UTC.
     #[schemars(length(min = 1, max = 64))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,21 +168,21 @@ pub enum Day {
     Saturday,
 }
 
-/// The range in which quota-usage-above may lie.
+/// The range of quota-usage-above.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
     Rule::new(schema::usage_in_order()).field_path(".min").message(
-        "min is above max, so no quota-usage-above would do: write a min below max, such as 50% and 90%",
+        "min is above max, so no quota-usage-above would be allowed: write a min below max, such as 50% and 90%",
     ),
 ]))]
 pub struct UsageRange {
-    /// The least quota-usage-above: 50% or 0.5. Without it there is no least.
+    /// The least quota-usage-above: 50% or 0.5. Default: no limit.
     #[schemars(schema_with = "schema::share")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min: Option<String>,
     /// The greatest quota-usage-above. Also, above this share of the quota every rule has to fire when there is enough
-    /// to reclaim, judged by proof: a tenth of the quota, but at least 32Mi and minFree, and at most 256Mi or minFree.
+    /// to reclaim, which is proven: a tenth of the quota, but at least 32Mi and minFree, and at most 256Mi or minFree.
     /// Defaults to 90%.
     #[schemars(schema_with = "schema::share")]
     pub max: String,
@@ -200,7 +200,7 @@ pub struct VolumeLimits {
     /// Volumes under this percentage of the quota are refused. Defaults to 100.
     #[schemars(range(min = 0, max = 1000))]
     pub refuse_below_percent: i32,
-    /// Volumes under this percentage of the quota are warned about. Without it 200, or refuseBelowPercent where that is more.
+    /// Volumes under this percentage of the quota are warned about. Default: 200, or refuseBelowPercent if that is more.
     #[schemars(range(min = 0, max = 1000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warn_below_percent: Option<i32>,

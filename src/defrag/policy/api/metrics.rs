@@ -11,8 +11,8 @@ use crate::defrag::ondemand::Queries as BuiltIn;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MetricsSource {
-    /// A Prometheus, or what answers its queries, such as Thanos and Mimir, that scrapes the etcds. It is asked once in each
-    /// interval for all etcds at once. Without it runs start by schedule only.
+    /// A Prometheus that scrapes the etcds, or a system with its query API, such as Thanos or Mimir. One query in each
+    /// interval reads all etcds. Without it runs start by schedule only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<Prometheus>,
 }
@@ -29,7 +29,7 @@ pub struct MetricsSource {
         "caFile is for https: write an https URL, or remove caFile",
     ),
     Rule::new("!(has(self.bearerTokenFile) || has(self.basicAuth)) || self.url.startsWith('https:')").field_path(".url").message(
-        "over plain http everybody on the way could read the token or password: write an https URL, or remove the credentials",
+        "over plain http everybody on the network path could read the token or password: write an https URL, or remove the credentials",
     ),
     Rule::new("!(has(self.bearerTokenFile) && has(self.basicAuth))").field_path(".basicAuth").message(
         "bearerTokenFile and basicAuth exclude each other: remove one",
@@ -38,7 +38,7 @@ pub struct MetricsSource {
         "interval is from 5s to 1h, such as 1m",
     ),
     Rule::new("duration(self.timeout) >= duration('1s') && duration(self.timeout) <= duration(self.interval)").field_path(".timeout").message(
-        "timeout is from 1s to the interval, such as 10s: a slower answer would overlap the next question",
+        "timeout is from 1s to the interval, such as 10s: a slower answer would overlap the next query",
     ),
     Rule::new("duration(self.staleAfter) >= duration('15s') && duration(self.staleAfter) <= duration('1h')").field_path(".staleAfter").message(
         "staleAfter is from 15s to 1h, such as 5m, and has to be longer than the time between two scrapes",
@@ -52,27 +52,27 @@ pub struct Prometheus {
     #[schemars(schema_with = "schema::prometheus_url")]
     pub url: String,
     /// The file with the certificate authority of an https URL, in PEM: the name of a file in the folder that
-    /// etcd-defrag-webhook serve --prometheus-files names. Needed for https.
+    /// etcd-defrag-webhook serve --prometheus-files names. Required for https.
     #[schemars(schema_with = "schema::file_name")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// The file with a bearer token, in the same folder. It is read for each question, so that it may rotate.
+    /// The file with a bearer token, in the same folder. It is read for each query, so that it may rotate.
     #[schemars(schema_with = "schema::file_name")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_token_file: Option<String>,
     /// A user name and the file with its password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuth>,
-    /// How often it is asked, a Go duration. Etcds under policies with the same URL, credentials, interval and queries are
-    /// asked for together. Defaults to 1m.
+    /// How often it is queried, a Go duration. Etcds under policies with the same URL, credentials, interval and queries
+    /// share a query. Defaults to 1m.
     #[schemars(schema_with = "schema::duration")]
     #[serde(default = "interval")]
     pub interval: String,
-    /// How long all its answers may take together, a Go duration. Defaults to 10s.
+    /// How long all its answers together may take, a Go duration. Defaults to 10s.
     #[schemars(schema_with = "schema::duration")]
     #[serde(default = "timeout")]
     pub timeout: String,
-    /// How old a scrape may be, a Go duration; older values start nothing. Defaults to 5m.
+    /// How old a scrape may be, a Go duration; older values start no run. Defaults to 5m.
     #[schemars(schema_with = "schema::duration")]
     #[serde(default = "stale_after")]
     pub stale_after: String,
@@ -82,17 +82,17 @@ pub struct Prometheus {
     /// The labels that say which pod a series is of.
     #[serde(default)]
     pub labels: PodLabels,
-    /// How long after a run, started by whatever, the next may start because of what was measured, a Go duration. Defaults
+    /// How long after any run the next one may start on demand, a Go duration. Defaults
     /// to 24h.
     #[schemars(schema_with = "schema::duration")]
     #[serde(default = "cooldown")]
     pub cooldown: String,
-    /// How many etcds under this policy are defragmented at a time because of what was measured; the nearest to its quota
-    /// comes first. Defaults to 1.
+    /// How many etcds under this policy are defragmented on demand at a time; the one nearest to its quota is
+    /// first. Defaults to 1.
     #[schemars(range(min = 1, max = 100))]
     #[serde(default = "max_concurrent")]
     pub max_concurrent: i32,
-    /// The share of the quota from which on a run waits for no window of the limits, and for limits.minInterval where
+    /// From this share of the quota on, a run waits for no window of the limits, and only for limits.minInterval if
     /// that is shorter than the cooldown: 95% or 0.95. Defaults to 95%.
     #[schemars(schema_with = "schema::share")]
     #[serde(default = "emergency_above")]
@@ -113,7 +113,7 @@ pub struct BasicAuth {
     pub password_file: String,
 }
 
-/// What Prometheus is asked.
+/// The queries of Prometheus.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Queries {
@@ -124,10 +124,10 @@ pub struct Queries {
     #[schemars(length(min = 1, max = 1024))]
     pub in_use: String,
     /// The bytes of the database file. Defaults to etcd_mvcc_db_total_size_in_bytes. With timestamp() around it, it has to
-    /// tell the time of the scrape, which only a selector does; a recording rule tells the time of its evaluation.
+    /// return the time of the scrape, which only a selector does; a recording rule returns the time of its evaluation.
     #[schemars(length(min = 1, max = 1024))]
     pub size: String,
-    /// The members that tell of the alarm CORRUPT. Defaults to etcd_debugging_server_alarms{alarm_type="CORRUPT"} > 0.
+    /// The members that report the alarm CORRUPT. Defaults to etcd_debugging_server_alarms{alarm_type="CORRUPT"} > 0.
     #[schemars(length(min = 1, max = 1024))]
     pub corrupt: String,
 }

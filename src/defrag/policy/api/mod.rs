@@ -20,9 +20,9 @@ pub use limits::{Day, LimitsSpec, Reaction, UsageRange, VolumeLimits, Window};
 pub use lockable::LockableKey;
 pub use metrics::{MetricsSource, Prometheus};
 
-/// What a platform team gives to the etcds of its cluster and what nobody may do: defaults, limits and the shape of the
-/// Jobs that defragment. Exactly one policy governs a StatefulSet: of those that match, the one with the highest
-/// priority, then the one whose name comes first. Where none matches, the built-in policy governs.
+/// The settings of a platform team for the etcds of its cluster: defaults, limits, and the Jobs that defragment. Exactly
+/// one policy governs a StatefulSet: of those that match, the one with the highest priority, then the one whose
+/// name comes first. If none matches, the built-in policy governs.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[kube(
     group = "etcd-defrag.io",
@@ -34,7 +34,7 @@ pub use metrics::{MetricsSource, Prometheus};
     status = "DefragPolicyStatus",
     derive = "Default",
     derive = "PartialEq",
-    doc = "DefragPolicy says what the etcds of a cluster get and what nobody may do: defaults, limits and the shape of the Jobs that defragment.",
+    doc = "DefragPolicy has the settings of the etcds of a cluster: defaults, limits, and the Jobs that defragment.",
     selectable = ".spec.enrollment",
     printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),
     printcolumn(name = "Enrollment", type_ = "string", json_path = ".spec.enrollment"),
@@ -78,13 +78,13 @@ pub use metrics::{MetricsSource, Prometheus};
         .field_path(".defaults.commandTimeout")
         .message("spec.limits.maxCommandTimeout excludes this default: write at most that, or a higher maxCommandTimeout"),
     Rule::new("!self.allowOptOut || self.enrollment == 'All'").field_path(".allowOptOut").message(
-        "allowOptOut speaks of etcds that enrollment: All enrols; with enrollment: Labeled everybody may take the label \
-         off. Remove it, or write enrollment: All",
+        "allowOptOut is for etcds that enrollment: All enrols; with enrollment: Labeled everybody may remove the \
+         label. Remove it, or write enrollment: All",
     ),
 ]))]
 pub struct DefragPolicySpec {
-    /// Which policy governs where several match: the highest priority wins, then the name that comes first
-    /// alphabetically. Give the policy for everything the lowest. Defaults to 0.
+    /// Which policy governs if several match: the highest priority wins, then the name that comes first
+    /// alphabetically. Give the lowest to a policy that matches everything. Defaults to 0.
     pub priority: i32,
     /// Selects by the labels of the namespace. Empty selects every namespace. To select by name use the label
     /// kubernetes.io/metadata.name.
@@ -95,31 +95,31 @@ pub struct DefragPolicySpec {
     #[schemars(schema_with = "schema::selector")]
     pub selector: LabelSelector,
     /// Who is enrolled. Labeled: StatefulSets with the label etcd-defrag.io/enabled: "true". All: also every
-    /// StatefulSet that this policy governs and whose pod template runs an etcd, judged by its command, arguments
-    /// and environment and never by its name. Defaults to Labeled.
+    /// StatefulSet that this policy governs and whose pod template runs an etcd, as its command, arguments and
+    /// environment show, never its name. Defaults to Labeled.
     pub enrollment: EnrollmentMode,
-    /// Whether the label etcd-defrag.io/enabled: "false" takes an etcd out again where enrollment is All. Defaults to
-    /// false: opting out is then a violation.
+    /// Whether the label etcd-defrag.io/enabled: "false" excludes an etcd if enrollment is All. Defaults to false:
+    /// opting out is then a violation.
     pub allow_opt_out: bool,
-    /// What becomes of a write that a finding of severity deny objects to, as in a ValidatingAdmissionPolicyBinding. Deny:
-    /// the write is refused. Warn: it goes through, and the client is warned. Audit: it goes through, and the finding
-    /// stands in the audit annotations of the request. Deny and Warn exclude each other, since a refusal says it
-    /// already. Findings of severity warn are warnings, whatever stands here. Without Deny, a violated limit keeps no
-    /// etcd from being defragmented; a setting that cannot be understood still does. Defaults to Deny alone.
+    /// What happens to a write with a finding of severity deny, as in a ValidatingAdmissionPolicyBinding. Deny: the write is
+    /// refused. Warn: it is accepted, and the client is warned. Audit: it is accepted, and the finding is in the
+    /// audit annotations of the request. Deny and Warn exclude each other, since a refusal includes the warning.
+    /// Findings of severity warn are always warnings. Without Deny, a violated limit keeps no
+    /// etcd from being defragmented; a setting that cannot be parsed still does. Defaults to Deny alone.
     #[schemars(
         length(min = 1, max = 3),
         extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [Rule::new(
             "!('Deny' in self && 'Warn' in self)"
-        ).message("Deny and Warn exclude each other, since a refusal says it already: write [Deny] or [Warn], each with or without Audit")])
+        ).message("Deny and Warn exclude each other, since a refusal includes the warning: write [Deny] or [Warn], each with or without Audit")])
     )]
     pub validation_actions: Vec<ValidationAction>,
     /// Values for annotations that a StatefulSet does not carry.
     pub defaults: Defaults,
-    /// What no annotation may exceed, and how hazards are judged.
+    /// The limits of annotations, and the actions on hazards: Allow, Warn or Deny.
     pub limits: LimitsSpec,
-    /// Everything about the Job and the pod that defragment. Nothing of it can be changed by an annotation.
+    /// The Job and the pod that defragment. Annotations cannot change any of it.
     pub job: Job,
-    /// Where the sizes of databases are measured, so that a run starts when it is required and not only by schedule.
+    /// Where the sizes of databases are measured, so that runs also start on demand and not only by schedule.
     pub metrics: MetricsSource,
 }
 
@@ -133,7 +133,7 @@ pub enum EnrollmentMode {
     All,
 }
 
-/// What becomes of a write that a finding objects to.
+/// What happens to a write with a finding that refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[allow(missing_docs, reason = "documentation of a variant would leave the schema; the field has it")]
 pub enum ValidationAction {
@@ -151,100 +151,100 @@ pub enum ValidationAction {
          quotaUsageAbove, freeAbove and freeShareAbove",
     ),
     Rule::new("!has(self.freeAbove) || quantity(self.freeAbove).isGreaterThan(quantity('0'))").field_path(".freeAbove").message(
-        "with a freeAbove of nothing every run would defragment for nothing: write a value such as 200Mi",
+        "with a freeAbove of 0 every run would defragment without any gain: write a value such as 200Mi",
     ),
 ]))]
 pub struct Defaults {
     /// A Kubernetes CronJob schedule in which H may stand for a number that is derived from namespace and name, so that
-    /// not all etcds run at once: "H H(0-4) * * *". Without it "0 0 * * *".
+    /// not all etcds run at once: "H H(0-4) * * *". Default: "0 0 * * *".
     #[schemars(length(min = 1, max = 256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
-    /// The time zone of the schedule, an IANA name such as Europe/Rome. Without it the zone of the controller manager,
+    /// The time zone of the schedule, an IANA name such as Europe/Rome. Default: the zone of the controller manager,
     /// mostly UTC.
     #[schemars(length(min = 1, max = 64))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// When to defragment, in the rule language of etcd-defrag. Without it and without thresholds, where more than half of the
-    /// file is free and more than 100 MiB are in use, or with more than 256 MiB or a tenth of the quota to reclaim once 80 %
-    /// of the quota are used, and never with less than limits.minFree.
+    /// When to defragment, in the rule language of etcd-defrag. Default without thresholds: if more than half of the file is
+    /// free and more than 100 MiB are in use, or if 80 % of the quota are used and more than 256 MiB or a tenth of the quota can
+    /// be reclaimed; never for less than limits.minFree.
     #[schemars(length(min = 1, max = 1024))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// Defragment when the database takes more than this share of its quota and there is something to reclaim: 80% or
-    /// 0.8. Takes the place of rule.
+    /// 0.8. Replaces rule.
     #[schemars(schema_with = "schema::share")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_usage_above: Option<String>,
-    /// Defragment when more than this can be reclaimed: 200Mi. Takes the place of rule.
+    /// Defragment when more than this can be reclaimed: 200Mi. Replaces rule.
     #[schemars(schema_with = "schema::size")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_above: Option<String>,
-    /// Defragment when more than this share of the database file can be reclaimed, and it is worth a run: 50% or 0.5.
-    /// Takes the place of rule.
+    /// Defragment when more than this share of the database file can be reclaimed, and enough for a run: 50% or 0.5.
+    /// Replaces rule.
     #[schemars(schema_with = "schema::share")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_share_above: Option<String>,
-    /// Whether CronJobs are paused. Without it false.
+    /// Whether CronJobs are paused. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// Whether the leader is moved before its member is defragmented. Without it true.
+    /// Whether the leader is moved before its member is defragmented. Default: true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub move_leader: Option<bool>,
-    /// Whether a NOSPACE alarm is lifted after a run. Without it false.
+    /// Whether a NOSPACE alarm is lifted after a run. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_disalarm: Option<bool>,
     /// The share of the quota below which the alarm is lifted: 90% or 0.9.
     #[schemars(schema_with = "schema::share")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disalarm_below: Option<String>,
-    /// Whether each run compacts first. Without it only where nobody else compacts the etcd.
+    /// Whether each run compacts first. Default: only if nothing else compacts the etcd.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compaction: Option<bool>,
-    /// The pause between two members, a Go duration. Without it 30s.
+    /// The pause between two members, a Go duration. Default: 30s.
     #[schemars(schema_with = "schema::duration")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_between_members: Option<String>,
-    /// How long one member's defragmentation may take, a Go duration. Without it three times limits.secondsPerGiB for
+    /// How long one member's defragmentation may take, a Go duration. Default: three times limits.secondsPerGiB for
     /// each GiB of the quota, at least 60s.
     #[schemars(schema_with = "schema::duration")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command_timeout: Option<String>,
-    /// The port of the members' client URLs. Without it discovered.
+    /// The port of the members' client URLs. Default: read from the StatefulSet.
     #[schemars(range(min = 1, max = 65535))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_port: Option<i32>,
-    /// The DNS domain of the cluster, such as cluster.local. Without it discovered.
+    /// The DNS domain of the cluster, such as cluster.local. Default: read from the StatefulSet.
     #[schemars(length(min = 1, max = 253))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_domain: Option<String>,
-    /// The Secret with the CA certificate of etcd, in the namespace of the StatefulSet: name or name:key. Without it
-    /// discovered.
+    /// The Secret with the CA certificate of etcd, in the namespace of the StatefulSet: name or name:key. Default:
+    /// read from the StatefulSet.
     #[schemars(length(min = 1, max = 507))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_secret: Option<String>,
-    /// The Secret with the client certificate, in the namespace of the StatefulSet: name or name:certKey,keyKey. Without
-    /// it discovered.
+    /// The Secret with the client certificate, in the namespace of the StatefulSet: name or name:certKey,keyKey. Default:
+    /// read from the StatefulSet.
     #[schemars(length(min = 1, max = 761))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<String>,
     /// The Secret with the user name and password of etcd RBAC, in the namespace of the StatefulSet:
-    /// name:userKey,passwordKey, or name:user=root,passwordKey where it holds no user name.
+    /// name:userKey,passwordKey, or name:user=root,passwordKey if it has no user name.
     #[schemars(length(min = 1, max = 761))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_secret: Option<String>,
 }
 
-/// What has been observed of the StatefulSets that a policy governs.
+/// The observed state of the StatefulSets that a policy governs.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DefragPolicyStatus {
-    /// The generation of the policy that this was observed of.
+    /// The generation of the policy that was observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// How many enrolled StatefulSets this policy governs.
     pub matched: i32,
-    /// How many of them are without a finding that refuses.
+    /// How many of them have no finding that refuses.
     pub compliant: i32,
     /// How many of them have a finding that refuses.
     pub violating: i32,
@@ -257,7 +257,7 @@ pub struct DefragPolicyStatus {
     pub engine_image: Option<String>,
     /// Ready, Valid (the values of the policy itself), Governing (whether it governs anything, and if not why),
     /// EngineFollowsRelease (whether an upgrade changes the image of the runs, and if not why) and, with
-    /// metrics.prometheus, PrometheusReachable (whether it answers, and which etcds it cannot tell of).
+    /// metrics.prometheus, PrometheusReachable (whether it answers, and for which etcds it has no values).
     #[schemars(
         length(max = 8),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])

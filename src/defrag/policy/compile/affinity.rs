@@ -1,4 +1,4 @@
-//! Where the pod of a run would rather or must not run, as far as Kubernetes takes it. A term that it refuses is left out.
+//! The affinity of the pod of a run, as far as Kubernetes accepts it. A term that it refuses is ignored.
 
 use k8s_openapi::api::core::v1::{
     Affinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PreferredSchedulingTerm,
@@ -25,7 +25,7 @@ impl Reader {
                 let list = format!("affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms");
                 if required.node_selector_terms.is_empty() {
                     let problem = Problem::new("", "nodeSelectorTerms has no term", "add one, or remove it");
-                    self.left_out(format!("spec.job.{list}"), &problem, REFUSED, "it is left out");
+                    self.left_out(format!("spec.job.{list}"), &problem, REFUSED, "it is ignored");
                 }
                 let terms = &mut required.node_selector_terms;
                 self.keep(&list, "the term", REFUSED, terms, |term| node_term(term, false));
@@ -104,9 +104,11 @@ fn node_requirement(requirement: &NodeSelectorRequirement, any_value: bool) -> V
             "write one number",
         ),
         "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => None,
-        _ => {
-            problem("operator", format!("{operator} is no operator"), "write In, NotIn, Exists, DoesNotExist, Gt or Lt")
-        }
+        _ => problem(
+            "operator",
+            format!("{operator} is not an operator"),
+            "write In, NotIn, Exists, DoesNotExist, Gt or Lt",
+        ),
     };
     let impossible = |(index, text): (usize, &String)| labels::value(&format!("values[{index}]"), text);
     let values = values.iter().enumerate().filter(|_| !any_value).filter_map(impossible);
@@ -118,17 +120,17 @@ fn node_field(requirement: &NodeSelectorRequirement) -> Vec<Problem> {
     let values = requirement.values.as_deref().unwrap_or_default();
     let mut problems = Vec::new();
     if !matches!(requirement.operator.as_str(), "In" | "NotIn") {
-        let what = format!("{} is no operator of a field", quoted(&requirement.operator));
+        let what = format!("{} is not an operator of a field", quoted(&requirement.operator));
         problems.push(Problem::new("operator", what, "write In or NotIn"));
     } else if values.len() != 1 {
         let what = format!("a field is compared with one value, and there are {}", values.len());
         problems.push(Problem::new("values", what, "write one"));
     }
     if requirement.key != "metadata.name" {
-        let what = format!("{} is no field to select nodes by", quoted(&requirement.key));
+        let what = format!("{} is not a field to select nodes by", quoted(&requirement.key));
         problems.push(Problem::new("key", what, "write metadata.name"));
     } else if let Some(name) = values.iter().find(|name| !is_object_name(name)) {
-        problems.push(Problem::new("values", format!("{} is no name of a node", quoted(name)), "write one"));
+        problems.push(Problem::new("values", format!("{} is not a name of a node", quoted(name)), "write one"));
     }
     problems
 }
@@ -142,7 +144,7 @@ fn pod_term(term: &PodAffinityTerm) -> Vec<Problem> {
     }
     for (index, name) in term.namespaces.iter().flatten().enumerate().filter(|(_, name)| !is_label(name)) {
         let at = format!("namespaces[{index}]");
-        problems.push(Problem::new(at, format!("{} is no name of a namespace", quoted(name)), "write one"));
+        problems.push(Problem::new(at, format!("{} is not a name of a namespace", quoted(name)), "write one"));
     }
     let selector = term.label_selector.as_ref();
     problems.extend(labels::keys_beside("matchLabelKeys", term.match_label_keys.as_deref(), selector));

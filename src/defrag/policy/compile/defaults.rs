@@ -21,9 +21,9 @@ use crate::defrag::{
     },
 };
 
-/// As whose `H` resolves a schedule is judged: it differs from object to object, and these show most of it.
+/// The objects for which `H` is resolved in a schedule: it differs from object to object, and these show most of it.
 const SAMPLES: u32 = 24;
-/// For how many members the length of a run is judged: as many as most etcds have.
+/// The number of members with which the length of a run is checked: as many as most etcds have.
 const MEMBERS: u32 = 3;
 
 /// The values as annotations have them.
@@ -52,8 +52,8 @@ fn texts(defaults: &api::Defaults) -> BTreeMap<Key, String> {
     pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
-/// The defaults in force and what is wrong with those that are written. A value that cannot be understood is left out; one
-/// that only breaks a limit of the same policy stands, since nobody can tell which of the two was meant.
+/// The defaults in force and what is wrong with those that are written. A value that cannot be parsed is ignored; one
+/// that only breaks a limit of the same policy is kept, since it is not known which of the two was meant.
 pub(super) fn check(
     written: &api::Defaults,
     limits: &Limits,
@@ -161,7 +161,7 @@ pub(super) fn lock(keys: &[LockableKey], defaults: &api::Defaults, limits: &mut 
             "spec.limits.lockedKeys",
             format!("locked without a value in spec.defaults: {names}"),
             format!(
-                "spec.limits.lockedKeys locks {names}, but spec.defaults has no value for it: nobody could tell what it is \
+                "spec.limits.lockedKeys locks {names}, but spec.defaults has no value for it: it is not defined what it is \
                  locked to. Write the value in spec.defaults, or take the key out. Until then the built-in value is locked."
             ),
         )

@@ -36,7 +36,7 @@ pub(super) fn key(at: &str, text: &str) -> Option<Problem> {
     (!is_label_key(text)).then(|| {
         Problem::new(
             at,
-            format!("{} is no key of a label", quoted(text)),
+            format!("{} is not a key of a label", quoted(text)),
             "write at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or a digit at both ends; a prefix is a \
              DNS name with \"/\" behind it",
         )
@@ -48,7 +48,7 @@ pub(super) fn value(at: &str, text: &str) -> Option<Problem> {
     (!is_label_value(text)).then(|| {
         Problem::new(
             at,
-            format!("{} is no value of a label", quoted(text)),
+            format!("{} is not a value of a label", quoted(text)),
             "write at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or a digit at both ends",
         )
     })
@@ -68,7 +68,7 @@ pub(super) fn operators(selector: &LabelSelector) -> Vec<Problem> {
             ("In" | "NotIn", true) => ("has no values to compare with", "add some"),
             ("Exists" | "DoesNotExist", false) => ("takes no values", "remove them"),
             ("In" | "NotIn", false) | ("Exists" | "DoesNotExist", true) => return None,
-            _ => ("is no operator", "write In, NotIn, Exists or DoesNotExist"),
+            _ => ("is not an operator", "write In, NotIn, Exists or DoesNotExist"),
         };
         let what = format!("{} {what}", quoted(&requirement.operator));
         Some(Problem::new(format!("matchExpressions[{index}]"), what, write))
@@ -97,7 +97,7 @@ pub(super) fn impossible(selector: &LabelSelector) -> Vec<Problem> {
 pub(super) fn keys_beside(at: &str, keys: Option<&[String]>, selector: Option<&LabelSelector>) -> Vec<Problem> {
     let keys = keys.unwrap_or_default();
     if !keys.is_empty() && selector.is_none() {
-        let what = format!("{at} goes with a labelSelector, and there is none");
+        let what = format!("{at} needs a labelSelector, and there is none");
         return vec![Problem::new(at, what, format!("add the labelSelector, or remove {at}"))];
     }
     keys.iter().enumerate().filter_map(|(index, text)| key(&format!("{at}[{index}]"), text)).collect()

@@ -1,4 +1,5 @@
-//! `spec.metrics`, read. What cannot be read starts nothing: on demand is off until it is fixed, and the schedule goes on.
+//! `spec.metrics`, parsed. A value that cannot be parsed disables runs on demand until it is fixed; scheduled runs
+//! continue.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::defrag::{
 };
 
 impl Reader {
-    /// Reads whom to ask; `None` where nobody, or where it cannot be read.
+    /// Reads which Prometheus to query; `None` if there is none, or it cannot be parsed.
     pub(super) fn metrics(&mut self, written: &metrics::MetricsSource, limits: &Limits) -> Option<OnDemand> {
         let written = written.prometheus.as_ref()?;
         let before = self.findings.len();
@@ -47,7 +48,7 @@ impl Reader {
     fn source(&mut self, written: &metrics::Prometheus) -> Source {
         let https = written.url.starts_with("https://");
         if !https && !written.url.starts_with("http://") || written.url.contains(['@', '?', '#', ' ']) {
-            let why = "is no http or https URL without user and query";
+            let why = "is not an http or https URL without user and query";
             self.off("url", &written.url, why, "http://prometheus.monitoring.svc:9090");
         }
         if https && written.ca_file.is_none() {
@@ -64,14 +65,14 @@ impl Reader {
                 self.off(
                     "basicAuth",
                     file,
-                    "stands beside bearerTokenFile, and only one can be sent",
+                    "is set together with bearerTokenFile, and only one can be sent",
                     "one of the two",
                 );
                 None
             }
         };
         if credentials.is_some() && !https {
-            let why = "would carry a token or password that everybody on the way could read";
+            let why = "would send a token or password that everybody on the network path could read";
             self.off("url", &written.url, why, "https://…");
         }
         let password = match &credentials {
@@ -80,7 +81,7 @@ impl Reader {
         };
         for file in [written.ca_file.as_ref(), password].into_iter().flatten() {
             if !is_file_name(file) {
-                self.off("caFile", file, "is no name of a file in the folder of --prometheus-files", "ca.crt");
+                self.off("caFile", file, "is not a name of a file in the folder of --prometheus-files", "ca.crt");
             }
         }
         Source {
@@ -117,7 +118,7 @@ impl Reader {
             format!("spec.metrics.prometheus.{name}"),
             format!("{name} {why}"),
             format!(
-                "{} {why}. Write for example {example}. Until then no run starts because of what was measured; schedules go on.",
+                "{} {why}. Write for example {example}. Until then no run starts on demand; scheduled runs continue.",
                 quoted(found)
             ),
         );

@@ -1,4 +1,4 @@
-//! The pod of the runs: names, labels and where it may run. What Kubernetes refuses is left out, and nothing else of it.
+//! The pod of the runs: names, labels and where it may run. Only the parts that Kubernetes refuses are ignored.
 
 use k8s_openapi::api::core::v1::{LocalObjectReference, Toleration, TopologySpreadConstraint};
 
@@ -56,7 +56,7 @@ impl Reader {
         let Some(image) = written.take_if(|image| !is_image(image)) else { return };
         let meant = [image.trim().to_owned(), image.trim().to_lowercase()].into_iter().find(|text| is_image(text));
         let write = meant.as_deref().unwrap_or(EXAMPLE);
-        let what = format!("{} is no reference to an image", quoted(&image));
+        let what = format!("{} is not a reference to an image", quoted(&image));
         let why = format!(
             "{what}: a path in lower case, with a registry in front and a tag or a whole digest behind, and no blanks. Write for \
              example {}. {UNUSABLE} Until that is fixed, the image of the installation is run.",
@@ -68,7 +68,7 @@ impl Reader {
 
     fn name(&mut self, field: &str, kind: &str, written: &mut Option<String>) {
         let Some(problem) = written.as_deref().and_then(|name| name_problem(kind, name)) else { return };
-        self.left_out(format!("spec.job.{field}"), &problem, REFUSED, "it is left out");
+        self.left_out(format!("spec.job.{field}"), &problem, REFUSED, "it is ignored");
         *written = None;
     }
 
@@ -85,7 +85,7 @@ impl Reader {
         items.retain(|item| {
             let found = problems(item);
             for problem in found.iter().cloned().map(|problem| problem.within(&format!("spec.job.{list}[{index}]"))) {
-                self.left_out(problem.at.clone(), &problem, follows, &format!("{noun} is left out"));
+                self.left_out(problem.at.clone(), &problem, follows, &format!("{noun} is ignored"));
             }
             index += 1;
             found.is_empty()
@@ -102,7 +102,7 @@ impl Reader {
         entries.retain(|key, value| {
             let found = problems(key, value);
             for problem in &found {
-                self.left_out(format!("spec.job.{map}[{key}]"), problem, REFUSED, "it is left out");
+                self.left_out(format!("spec.job.{map}[{key}]"), problem, REFUSED, "it is ignored");
             }
             found.is_empty()
         });
@@ -128,7 +128,7 @@ impl Reader {
                 );
                 let problem = Problem::new("", what, "write one of them");
                 let field = "spec.job.topologySpreadConstraints".to_owned();
-                self.left_out(field, &problem, REFUSED, "the second one is left out");
+                self.left_out(field, &problem, REFUSED, "the second one is ignored");
             }
             seen.push(kind);
             !again
@@ -150,7 +150,7 @@ fn name_problem(kind: &str, name: &str) -> Option<Problem> {
     (!is_object_name(name)).then(|| {
         Problem::new(
             "",
-            format!("{} is no name of a {kind}", quoted(name)),
+            format!("{} is not a name of a {kind}", quoted(name)),
             "write at most 253 lower-case letters, digits, \"-\" and \".\", with a letter or a digit at both ends",
         )
     })
@@ -160,7 +160,7 @@ fn annotation(key: &str) -> Vec<Problem> {
     if is_annotation_key(key) {
         return Vec::new();
     }
-    let what = format!("{} is no key of an annotation", quoted(key));
+    let what = format!("{} is not a key of an annotation", quoted(key));
     let write = "write at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or a digit at both ends; a prefix is a DNS name with \"/\" behind it";
     vec![Problem::new("", what, write)]
 }
@@ -175,7 +175,7 @@ fn toleration(toleration: &Toleration) -> Vec<Problem> {
     } else if operator != "Exists" {
         problems.push(Problem::new(
             "operator",
-            "a toleration without a key is one of every taint, and takes operator Exists",
+            "a toleration without a key tolerates every taint, and needs operator Exists",
             "write operator: Exists, or add the key of a taint",
         ));
     }
@@ -190,25 +190,25 @@ fn toleration(toleration: &Toleration) -> Vec<Problem> {
         "Lt" | "Gt" if value.parse::<i64>().is_ok() => {}
         "Lt" | "Gt" => problems.push(Problem::new(
             "value",
-            format!("{} is no whole number, which {operator} compares with", quoted(&value)),
+            format!("{} is not a whole number, which {operator} compares with", quoted(&value)),
             "write a number, or operator: Equal",
         )),
         other => problems.push(Problem::new(
             "operator",
-            format!("{} is no operator of a toleration", quoted(other)),
+            format!("{} is not an operator of a toleration", quoted(other)),
             "write Exists or Equal",
         )),
     }
     if !matches!(effect.as_str(), "" | "NoSchedule" | "PreferNoSchedule" | "NoExecute") {
         problems.push(Problem::new(
             "effect",
-            format!("{} is no effect of a taint", quoted(&effect)),
+            format!("{} is not an effect of a taint", quoted(&effect)),
             "write NoSchedule, PreferNoSchedule or NoExecute, or nothing for all of them",
         ));
     } else if toleration.toleration_seconds.is_some() && effect != "NoExecute" {
         problems.push(Problem::new(
             "effect",
-            "tolerationSeconds goes with effect NoExecute only",
+            "tolerationSeconds needs effect NoExecute",
             "remove tolerationSeconds, or write effect: NoExecute",
         ));
     }
@@ -246,11 +246,11 @@ fn spread(constraint: &TopologySpreadConstraint) -> Vec<Problem> {
     }
     let otherwise = constraint.when_unsatisfiable.as_str();
     if !matches!(otherwise, "DoNotSchedule" | "ScheduleAnyway") {
-        let what = format!("{} is no whenUnsatisfiable", quoted(otherwise));
+        let what = format!("{} is not a whenUnsatisfiable", quoted(otherwise));
         problems.push(Problem::new("whenUnsatisfiable", what, "write DoNotSchedule or ScheduleAnyway"));
     } else if constraint.min_domains.is_some() && otherwise != "DoNotSchedule" {
         let write = "remove minDomains, or write whenUnsatisfiable: DoNotSchedule";
-        problems.push(Problem::new("minDomains", "minDomains goes with whenUnsatisfiable DoNotSchedule only", write));
+        problems.push(Problem::new("minDomains", "minDomains needs whenUnsatisfiable DoNotSchedule", write));
     }
     let policies = [
         ("nodeAffinityPolicy", &constraint.node_affinity_policy),
@@ -258,7 +258,11 @@ fn spread(constraint: &TopologySpreadConstraint) -> Vec<Problem> {
     ];
     for (at, policy) in policies {
         if let Some(policy) = policy.as_deref().filter(|policy| !matches!(*policy, "Honor" | "Ignore")) {
-            problems.push(Problem::new(at, format!("{} is no {at}", quoted(policy)), "write Honor or Ignore"));
+            problems.push(Problem::new(
+                at,
+                format!("{} is not a value of {at}", quoted(policy)),
+                "write Honor or Ignore",
+            ));
         }
     }
     let selector = constraint.label_selector.as_ref();

@@ -43,7 +43,7 @@ impl Reader {
             if without_floor < min_interval {
                 let why = format!(
                     "is shorter than minInterval, {}, although it is for rules that may fire with nothing to reclaim. \
-                     Write at least the same. Until then minInterval holds for both.",
+                     Write at least the same. Until then minInterval is used for both.",
                     quoted(&written.min_interval)
                 );
                 self.conflict("minIntervalWithoutFloor", text, &why);
@@ -67,7 +67,7 @@ impl Reader {
         let mut quota_usage_min =
             written.quota_usage.min.as_ref().map_or(0.0, |min| self.share("quotaUsage.min", min, 0.0));
         if quota_usage_min > quota_ceiling {
-            let why = "is above quotaUsage.max, so no quota-usage-above would do. Write a min below max, such as 50% and \
+            let why = "is above quotaUsage.max, so no quota-usage-above would be allowed. Write a min below max, such as 50% and \
                        90%. Until then there is no min.";
             self.conflict("quotaUsage.min", written.quota_usage.min.as_deref().unwrap_or_default(), why);
             quota_usage_min = 0.0;
@@ -133,7 +133,7 @@ impl Reader {
             Code::DurationInvalid,
             format!("spec.limits.{name}"),
             format!("{name} is not a duration such as {example}"),
-            format!("{} is not a Go duration: {found}. Write a number and a unit, such as \"{example}\". Until then the built-in value holds.", quoted(text)),
+            format!("{} is not a Go duration: {found}. Write a number and a unit, such as \"{example}\". Until then the built-in value is used.", quoted(text)),
         );
         otherwise
     }
@@ -146,7 +146,7 @@ impl Reader {
         if most < least {
             let why = format!(
                 "is shorter than min{of}, {}, so no value could keep both. Write a longer {name} or a shorter min{of}. \
-                 Until then the built-in value holds.",
+                 Until then the built-in value is used.",
                 quoted(shortest)
             );
             self.conflict(&name, text, &why);
@@ -161,7 +161,7 @@ impl Reader {
                 Code::ThresholdInvalid,
                 format!("spec.limits.{name}"),
                 format!("{name} is not a share of the quota such as 80%"),
-                format!("{} {error}. Until then the built-in value holds.", quoted(text)),
+                format!("{} {error}. Until then the built-in value is used.", quoted(text)),
             );
             otherwise
         })
@@ -173,7 +173,7 @@ impl Reader {
                 Code::ThresholdInvalid,
                 format!("spec.limits.{name}"),
                 format!("{name} is not a size such as {example}"),
-                format!("{} {error}. Until then the built-in value holds.", quoted(text)),
+                format!("{} {error}. Until then the built-in value is used.", quoted(text)),
             );
             otherwise
         })
@@ -189,7 +189,7 @@ impl Reader {
             field,
             format!("is not from {low} to {high}"),
             format!(
-                "{value} is not from {low} to {high}. Until that is fixed, the built-in value of {otherwise} holds."
+                "{value} is not from {low} to {high}. Until that is fixed, the built-in value of {otherwise} is used."
             ),
         );
         otherwise
@@ -214,8 +214,8 @@ impl Reader {
         let zone = match written.time_zone.as_deref().map(TimeZone::parse).transpose() {
             Ok(zone) => zone,
             Err(error) => {
-                let message = format!("The time zone {error}. Until that is fixed, this window is left out.");
-                let brief = format!("{} is no time zone", quoted(&error.found));
+                let message = format!("The time zone {error}. Until that is fixed, this window is ignored.");
+                let brief = format!("{} is not a time zone", quoted(&error.found));
                 self.refuse(Code::TimeZoneInvalid, field("timeZone"), brief, message);
                 return None;
             }
@@ -238,7 +238,7 @@ impl Reader {
             Some(text) => format!("Write {}.", quoted(&text)),
             None => "Write for example from \"22:00\" to \"04:00\".".to_owned(),
         };
-        let message = format!("{}. {advice} Until then this window is left out.", problem.1);
+        let message = format!("{}. {advice} Until then this window is ignored.", problem.1);
         self.refuse(Code::ValueInvalid, field(problem.0), &problem.1, message);
         None
     }
@@ -268,7 +268,7 @@ impl Reader {
                 Code::ValueInvalid,
                 "spec.job.failureBudget",
                 "failureBudget is not at least 1",
-                format!("{budget} is not at least 1. Write how many runs in a row may fail, or remove the field. Until then failed runs are reported and go on."),
+                format!("{budget} is not at least 1. Write how many runs in a row may fail, or remove the field. Until then failed runs are reported and runs continue."),
             );
             shape.failure_budget = None;
         }
@@ -278,10 +278,10 @@ impl Reader {
 }
 
 fn no_time(text: &str, range: &str) -> String {
-    format!("{} is no time {range}, with two digits each", quoted(text))
+    format!("{} is not a time {range}, with two digits each", quoted(text))
 }
 
-/// The time that a text with fewer digits stands for: `02:00` for `2:00`.
+/// The time that a text with fewer digits means: `02:00` for `2:00`.
 fn two_digits(text: &str) -> Option<String> {
     let (hour, minute) = text.trim().split_once(':')?;
     let padded = format!("{hour:0>2}:{minute:0>2}");

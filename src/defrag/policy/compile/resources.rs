@@ -16,7 +16,7 @@ type Quantities = BTreeMap<String, Quantity>;
 /// The resources that a container has under a name without a prefix, besides those of [`HUGE_PAGES`].
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const HUGE_PAGES: &str = "hugepages-";
-/// No container starts with less memory: whoever wrote less meant another unit.
+/// No container starts with less memory: a smaller value was meant in another unit.
 const LEAST_MEMORY: u64 = MIB;
 
 impl Reader {
@@ -29,7 +29,7 @@ impl Reader {
         ResourceRequirements { requests: some(requests), limits: some(limits), claims: None }
     }
 
-    /// Quantities as the API server gives them back, so that a CronJob that nobody has changed equals the one that was
+    /// Quantities as the API server returns them, so that a CronJob that nobody has changed equals the one that was
     /// built.
     fn quantities(&mut self, list: &str, written: Option<&Quantities>) -> Quantities {
         let mut amounts = Quantities::new();
@@ -42,7 +42,7 @@ impl Reader {
                     Code::ValueInvalid,
                     format!("spec.job.resources.{list}[{resource}]"),
                     brief,
-                    format!("{why} Until that is fixed, it is left out."),
+                    format!("{why} Until that is fixed, it is ignored."),
                 ),
             }
         }
@@ -70,7 +70,7 @@ impl Reader {
             format!("the request of {resource}, {text}, {problem}"),
             format!(
                 "The request of {resource}, {text}, {problem}. Kubernetes would refuse every CronJob of this policy. Until that is \
-                 fixed, the request is left out, and the limit stays."
+                 fixed, the request is ignored, and the limit stays."
             ),
         );
         false
@@ -80,9 +80,9 @@ impl Reader {
 /// The canonical form of an amount; or a few words and a sentence on what is wrong with it.
 fn quantity_of(list: &str, resource: &str, text: &str) -> Result<String, (String, String)> {
     const REFUSED: &str = "Kubernetes would refuse every CronJob of this policy.";
-    const LESS: &str = "A part of a byte counts as a byte, and far less is asked for than is meant.";
+    const LESS: &str = "A part of a byte counts as a byte, so this requests far less than it seems to.";
     if !is_resource(resource) {
-        let brief = format!("{} is no resource of a container", quoted(resource));
+        let brief = format!("{} is not a resource of a container", quoted(resource));
         let why = format!(
             "{brief}: write cpu, memory, ephemeral-storage, or the name of an extended resource with its prefix, such as \
              example.com/name. {REFUSED}"
@@ -90,7 +90,7 @@ fn quantity_of(list: &str, resource: &str, text: &str) -> Result<String, (String
         return Err((brief, why));
     }
     let invalid = |error: QuantityError| {
-        let brief = format!("{} is no quantity", quoted(text));
+        let brief = format!("{} is not a quantity", quoted(text));
         let why = format!("{} {error}.", quoted(text));
         (brief, why)
     };
@@ -99,11 +99,11 @@ fn quantity_of(list: &str, resource: &str, text: &str) -> Result<String, (String
     let is_whole = quantity::billionths(text).map_err(invalid)?.is_multiple_of(1_000_000_000);
     if !is_whole && resource != "cpu" {
         let (brief, example) = if in_bytes {
-            (format!("{} of {resource} is no whole number of bytes", quoted(text)), "64Mi")
+            (format!("{} of {resource} is not a whole number of bytes", quoted(text)), "64Mi")
         } else {
-            (format!("{} of {resource} is no whole number", quoted(text)), "1")
+            (format!("{} of {resource} is not a whole number", quoted(text)), "1")
         };
-        let unit = if in_bytes { ": m stands for thousandths, Mi for MiB" } else { "" };
+        let unit = if in_bytes { ": m means thousandths, Mi means MiB" } else { "" };
         let why = format!("{brief}{unit}. Write for example \"{example}\". {}", if in_bytes { LESS } else { REFUSED });
         return Err((brief, why));
     }

@@ -36,7 +36,7 @@ impl<'a> Lexer<'a> {
         std::mem::take(&mut self.rest)
     }
 
-    /// What stands between the braces of a parameter.
+    /// The text between the braces of a parameter.
     pub(super) fn parameter(&mut self, text: &str) -> Piece {
         let quoted = self.double_quoted;
         let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! The texts of which a variable is one: each that a branch or a loop sets it to, where all are in view.
+//! All possible values of a variable: those that branches or loops assign to it, if all are visible.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ impl Variables<'_> {
         }
     }
 
-    /// The texts of which a variable is one, where all of them are in view.
+    /// The possible values of a variable, if all of them are visible.
     pub(super) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let texts = &self.environment.variable(name)?.one_of;
         let length = texts.iter().map(|text| text.len() + 1).sum();
@@ -96,7 +96,7 @@ impl Variables<'_> {
         }
     }
 
-    /// The texts of which a piece of a word is one, where all are in view and there are several.
+    /// The possible values of a part of a word, if all are visible and there are several.
     pub(super) fn texts_of(&mut self, piece: &Piece, certain: bool) -> Option<Vec<String>> {
         let (name, sign, or_empty, word) = match piece {
             Piece::Variable { name, .. } => return self.texts(name),
