@@ -92,7 +92,10 @@ pub fn commands_of(page: &str, text: &str) -> Vec<Printed> {
                 (None, _) => panic!("{page}:{line_number}: a console begins with a command"),
             },
             Some(language) => {
-                assert!(DATA.contains(&language), "{page}:{line_number}: may {language:?} have commands? sh, console, {DATA:?}");
+                assert!(
+                    DATA.contains(&language),
+                    "{page}:{line_number}: may {language:?} have commands? sh, console, {DATA:?}"
+                );
             }
         }
     }
