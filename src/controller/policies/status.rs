@@ -395,8 +395,8 @@ mod tests {
         status.conditions.iter().map(|one| (one.type_.as_str(), one.status.as_str(), one.reason.as_str())).collect()
     }
 
-    fn found(findings: Vec<Finding>) -> LastLook {
-        LastLook::of(&findings, None)
+    fn found(findings: &[Finding]) -> LastLook {
+        LastLook::of(findings, None)
     }
 
     #[test]
@@ -409,9 +409,9 @@ mod tests {
         let prod = Labels::from([("tier".to_owned(), "prod".to_owned())]);
         let bad = Finding::new(Code::ScheduleInvalid, Key::Schedule.field(), "short", "long");
         let objects = [
-            (ObjectKey::new("ns", "one"), prod.clone(), found(vec![bad])),
-            (ObjectKey::new("ns", "two"), prod, found(Vec::new())),
-            (ObjectKey::new("ns", "three"), Labels::new(), found(Vec::new())),
+            (ObjectKey::new("ns", "one"), prod.clone(), found(&[bad])),
+            (ObjectKey::new("ns", "two"), prod, found(&[])),
+            (ObjectKey::new("ns", "three"), Labels::new(), found(&[])),
         ];
         let tallies = tally(&snapshot, objects.iter().map(|(key, labels, last_look)| (key, labels.clone(), last_look)));
         let of = |policy: &Compiled| {
@@ -463,7 +463,7 @@ mod tests {
         let snapshot = PolicySnapshot::new(PolicySet::new([a]), Arc::default());
         let finding = || Finding::new(Code::ScheduleInvalid, "x", "short", "long");
         let objects: BTreeMap<ObjectKey, LastLook> = (0..50)
-            .map(|index| (ObjectKey::new("ns", &format!("etcd-{index}")), found(vec![finding(), finding()])))
+            .map(|index| (ObjectKey::new("ns", &format!("etcd-{index}")), found(&[finding(), finding()])))
             .collect();
         let none = Labels::new();
         let tallies = tally(&snapshot, objects.iter().map(|(key, last_look)| (key, none.clone(), last_look)));

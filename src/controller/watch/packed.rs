@@ -184,7 +184,7 @@ mod tests {
         #[test]
         fn what_is_packed_comes_back(strings in prop::collection::vec(".{0,12}|[ab]{0,6}", 0..8), own in prop::collection::vec(".{0,3}|[ab]{0,3}", 0..8)) {
             let text = format!("{}\n{}", json(&strings), json(&own));
-            let words: Vec<String> = own.iter().map(|own| word(own)).collect();
+            let words: Vec<String> = own.iter().map(word).collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let packed = Texts::default().pack(&text, &words);
             prop_assert_eq!(packed.text(), text.clone());
