@@ -53,6 +53,14 @@ compare: controlplane ## defrag.sh's CronJob against ours, with both engines, in
 simulate: ## A year of growing databases under different ways to decide when to defragment, into docs/
 	cargo run --locked --example simulate
 
+.PHONY: plots
+plots: controlplane ## A sheet of plots for each dashboard, of its queries on a real Prometheus, into docs/ (some six minutes)
+	PLOTS=$(CURDIR)/docs ETCD_DEFRAG_PROMETHEUS=required cargo test --locked --test monitoring every_query_of_the_dashboards_has_data -- --nocapture
+
+.PHONY: recording
+recording: ## Record make demo, and draw a still of it, into docs/ (needs asciinema; root, for the node)
+	scripts/recording.sh
+
 .PHONY: controlplane
 controlplane: ## Build the test control plane (about 10 min on 2 cores, once; then cached)
 	@scripts/controlplane.sh >/dev/null

@@ -2,7 +2,7 @@
 # Builds the site of the documentation with mdBook, and fails where a link within it leads nowhere. Links out of docs/ lead into the
 # repository, at SITE_SOURCE (such as https://github.com/OWNER/REPOSITORY/blob/main).
 #
-#   scripts/site.sh      needs cargo the first time: mdBook is installed by scripts/tools.sh
+#   scripts/site.sh      needs cargo the first time, for mdBook is installed by scripts/tools.sh; and npm, for the player of the demo
 #
 # Standard output is the folder of the site and nothing else.
 set -euo pipefail
@@ -28,6 +28,16 @@ sources() {
   done
 }
 
+# player: what plays docs/demo.cast, at the version and digest of scripts/player/package-lock.json.
+player() {
+  command -v npm >/dev/null || die 'npm is missing; install Node.js (it fetches the player of the recorded demo)'
+  local folder=$site/player
+  cp -r scripts/player "$folder"
+  npm ci --silent --ignore-scripts --no-audit --no-fund --prefix "$folder" >&2
+  cp "$folder"/node_modules/asciinema-player/dist/bundle/asciinema-player.{css,min.js} "$site/docs/"
+  rm -rf "$folder"
+}
+
 # check_links: each relative link of each page leads to a file.
 check_links() {
   local page folder link broken=0 seen=0
@@ -48,6 +58,7 @@ check_links() {
 
 tools=$(scripts/tools.sh mdbook)
 sources
+player
 "$tools/mdbook" build "$site" --dest-dir "$PWD/$site/html" >&2
 check_links
 printf '%s\n' "$PWD/$site/html"

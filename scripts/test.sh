@@ -91,9 +91,9 @@ declare -A selects=() filters=()
 
 # All but what needs Go, a control plane, Helm or Prometheus.
 jobs_of_fast() {
-  selects[unit]='--lib --bins --example simulate --example compare'
+  selects[unit]='--lib --bins --example simulate --example compare --example recording'
   local name
-  for name in admission chart cli cli_ci cli_policies cli_rule field fuzz_corpus growth layers manifests model monitoring rule_soundness site terminal workflows; do
+  for name in admission chart cli cli_ci cli_policies cli_rule field fuzz_corpus growth layers manifests model monitoring pages rule_soundness site terminal workflows; do
     selects[$name]="--test $name"
   done
   # Only what is left out is named: a new test is in, until it asks for something that is not there.

@@ -78,7 +78,7 @@ fn updates_are_proposed_for_every_folder_with_dependencies() {
         return;
     };
     let files = String::from_utf8(files.stdout).unwrap();
-    for (ecosystem, manifest) in [("cargo", "Cargo.toml"), ("gomod", "go.mod")] {
+    for (ecosystem, manifest) in [("cargo", "Cargo.toml"), ("gomod", "go.mod"), ("npm", "package.json")] {
         let found: BTreeSet<String> = files
             .lines()
             .filter_map(|file| file.strip_suffix(manifest))

@@ -1,6 +1,6 @@
 //! The picture: a row for each scenario, defrag.sh on the left and ours with each engine beside it, a lane for each member.
 
-use std::fmt::Write as _;
+use harness::svg::Picture;
 
 use crate::model::{Interval, Lane, Scenario};
 
@@ -17,18 +17,10 @@ const LANE: f64 = 26.0;
 const TITLE: f64 = 46.0;
 const AXIS: f64 = 30.0;
 
-/// Colours for light and dark. The paper is painted, too: a page can be of another scheme than the browser says.
 const STYLE: &str = "
-  text { font: 12px system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #1f2328; }
-  .name { font-weight: 600; font-size: 14px; } .title { font-weight: 600; font-size: 13px; }
-  .quiet { fill: #59636e; font-size: 11px; } .bad { fill: #cf222e; font-weight: 600; }
-  .paper { fill: #fff; }
-  .lane { fill: #818b98; fill-opacity: .14; } .axis { stroke: #818b98; stroke-opacity: .6; }
+  .name { font-weight: 600; font-size: 14px; } .lane { fill: #818b98; fill-opacity: .14; }
   .blocked { fill: #d4870b; } .overlap { fill: #cf222e; } .failed { stroke: #cf222e; stroke-width: 1.4; }
-  @media (prefers-color-scheme: dark) {
-    .paper { fill: #0d1117; } text { fill: #e6edf3; } .quiet { fill: #9198a1; } .bad { fill: #f4525c; }
-    .blocked { fill: #db9a2c; } .overlap { fill: #f4525c; } .failed { stroke: #f4525c; }
-  }
+  @media (prefers-color-scheme: dark) { .blocked { fill: #db9a2c; } .overlap { fill: #f4525c; } .failed { stroke: #f4525c; } }
 ";
 
 /// All of it as SVG.
@@ -39,18 +31,12 @@ pub(crate) fn svg(scenarios: &[Scenario]) -> String {
     for scenario in scenarios {
         top = drawing.row(scenario, top);
     }
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {top:.0}\" width=\"{WIDTH}\" height=\"{top:.0}\" \
-         role=\"img\" aria-label=\"When members of an etcd are blocked by defragmentation\">\n<style>{STYLE}</style>\n\
-         <rect class=\"paper\" width=\"100%\" height=\"100%\" rx=\"6\"/>\n{}\
-         </svg>\n",
-        drawing.text
-    )
+    drawing.picture.finish(WIDTH, top, "When members of an etcd are blocked by defragmentation", STYLE)
 }
 
 #[derive(Default)]
 struct Drawing {
-    text: String,
+    picture: Picture,
 }
 
 impl Drawing {
@@ -65,13 +51,13 @@ impl Drawing {
             if class == "failed" {
                 self.tick(x + 6.0, 11.0, 11.0);
             } else {
-                self.rect(class, x, 10.0, 12.0, 12.0);
+                self.picture.rect(class, x, 10.0, 12.0, 12.0);
             }
-            self.label("", x + 18.0, 20.0, "start", words);
+            self.picture.label("", x + 18.0, 20.0, "start", words);
             x += 290.0;
         }
         for (side, run) in scenarios.iter().take(1).flat_map(|scenario| scenario.runs.iter().enumerate()) {
-            self.label("name", left(side), 56.0, "start", run.who);
+            self.picture.label("name", left(side), 56.0, "start", run.who);
         }
     }
 
@@ -81,18 +67,18 @@ impl Drawing {
         let lanes = scenario.runs.iter().map(|run| run.lanes.len()).max().unwrap_or_default();
         #[expect(clippy::cast_precision_loss, reason = "a handful")]
         let height = lanes as f64 * LANE;
-        self.label("title", 8.0, top + 14.0, "start", &scenario.title);
+        self.picture.label("title", 8.0, top + 14.0, "start", &scenario.title);
         for (side, run) in scenario.runs.iter().enumerate() {
             let scale = Scale { left: left(side), longest };
-            self.label("quiet", scale.left, top + 34.0, "start", &run.in_a_line());
+            self.picture.label("quiet", scale.left, top + 34.0, "start", &run.in_a_line());
             if let Some(failure) = run.failure() {
-                self.label("bad", scale.left + PANEL, top + 14.0, "end", &failure);
+                self.picture.label("bad", scale.left + PANEL, top + 14.0, "end", &failure);
             }
             let mut y = top + TITLE;
             let overlaps = run.overlaps().0;
             for lane in &run.lanes {
                 if side == 0 {
-                    self.label("", LABELS - 10.0, y + 14.0, "end", &lane.name);
+                    self.picture.label("", LABELS - 10.0, y + 14.0, "end", &lane.name);
                 }
                 self.lane(scale, lane, &overlaps, y);
                 y += LANE;
@@ -103,7 +89,7 @@ impl Drawing {
     }
 
     fn lane(&mut self, scale: Scale, lane: &Lane, overlaps: &[Interval], y: f64) {
-        self.rect("lane", scale.left, y, PANEL, LANE - 5.0);
+        self.picture.rect("lane", scale.left, y, PANEL, LANE - 5.0);
         for blocked in &lane.blocked {
             self.span("blocked", scale, *blocked, y);
             for overlap in overlaps {
@@ -120,17 +106,12 @@ impl Drawing {
 
     /// Seconds below the lanes.
     fn axis(&mut self, scale: Scale, y: f64) {
-        let _ = writeln!(
-            self.text,
-            "<line class=\"axis\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>",
-            scale.left,
-            scale.left + PANEL
-        );
+        self.picture.line("axis", &[(scale.left, y), (scale.left + PANEL, y)]);
         let step = step(scale.longest);
         let mut at = 0.0;
         while at <= scale.longest {
             let words = if at == 0.0 { "0 s".to_owned() } else { format!("{at:.0}") };
-            self.label("quiet", scale.x(at), y + 14.0, if at == 0.0 { "start" } else { "middle" }, &words);
+            self.picture.label("quiet", scale.x(at), y + 14.0, if at == 0.0 { "start" } else { "middle" }, &words);
             at += step;
         }
     }
@@ -138,30 +119,11 @@ impl Drawing {
     fn span(&mut self, class: &str, scale: Scale, interval: Interval, y: f64) {
         let (from, to) = (scale.x(interval.from), scale.x(interval.to));
         // A short one is to be seen, too.
-        self.rect(class, from, y, (to - from).max(1.5), 12.0);
-    }
-
-    fn rect(&mut self, class: &str, x: f64, y: f64, width: f64, height: f64) {
-        let _ = writeln!(
-            self.text,
-            "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
-        );
+        self.picture.rect(class, from, y, (to - from).max(1.5), 12.0);
     }
 
     fn tick(&mut self, x: f64, y: f64, height: f64) {
-        let _ = writeln!(
-            self.text,
-            "<line class=\"failed\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{y:.1}\" y2=\"{:.1}\"/>",
-            y + height
-        );
-    }
-
-    fn label(&mut self, class: &str, x: f64, y: f64, anchor: &str, words: &str) {
-        let words = words.replace('&', "&amp;").replace('<', "&lt;");
-        let _ = writeln!(
-            self.text,
-            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>"
-        );
+        self.picture.line("failed", &[(x, y), (x, y + height)]);
     }
 }
 

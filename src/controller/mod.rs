@@ -101,7 +101,7 @@ pub async fn run(
         match end {
             leading::End::Shutdown => break,
             leading::End::LeadershipLost => {
-                warn!("the reconciler stops, because another replica may be the leader now")
+                warn!("the reconciler stops, because another replica may be the leader now");
             }
         }
     }

@@ -9,7 +9,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::defrag::{Assessment, Plan, Verdict, finding::Finding, ondemand::Aim, policy::Policy, preflight::Access};
+use crate::defrag::{
+    Assessment, Plan, Verdict,
+    finding::{Code, Finding},
+    ondemand::Aim,
+    policy::Policy,
+    preflight::Access,
+};
 
 /// Something that an Event says once, and again only after it changed or went away and came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,13 +57,32 @@ pub(super) struct Settled {
     pub(super) live: u64,
 }
 
-/// What the last look found at an enrolled StatefulSet.
+/// What the last look found at an enrolled StatefulSet. Who has to see all of it, such as Events and reports, saw it then.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct LastLook {
-    /// Everything that is wrong or risky.
-    pub(super) findings: Arc<[Finding]>,
+    /// The code of everything that is wrong or risky, and whether it refuses.
+    pub(super) findings: Box<[(Code, bool)]>,
+    /// The messages of those that refuse, in the same order.
+    messages: Box<[Box<str>]>,
     /// What its CronJob goes by; `None` where it has none.
     pub(super) planned: Option<Planned>,
+}
+
+impl LastLook {
+    pub(super) fn of(findings: &[Finding], planned: Option<Planned>) -> Self {
+        let denials = findings.iter().filter(|finding| finding.denies());
+        Self {
+            findings: findings.iter().map(|finding| (finding.code, finding.denies())).collect(),
+            messages: denials.map(|finding| finding.message.as_str().into()).collect(),
+            planned,
+        }
+    }
+
+    /// What refuses the settings, with its message.
+    pub(super) fn denials(&self) -> impl Iterator<Item = (Code, &str)> {
+        let codes = self.findings.iter().filter(|(_, denies)| *denies).map(|(code, _)| *code);
+        codes.zip(self.messages.iter().map(AsRef::as_ref))
+    }
 }
 
 /// The part of a plan that is in metrics.
@@ -112,7 +137,7 @@ impl ObjectState {
         self.access = assessment.cronjob().filter(|_| preflights).and_then(Access::of);
         self.aim = sound.filter(|_| asks).and_then(Aim::of).map(Arc::new);
         let planned = assessment.plan.as_ref().map(Planned::of);
-        self.last_look = Some(LastLook { findings: assessment.findings.clone().into(), planned });
+        self.last_look = Some(LastLook::of(&assessment.findings, planned));
         self.status = match &assessment.verdict {
             Verdict::Leave => self.status,
             Verdict::Unseen | Verdict::Absent => EtcdStatus::None,

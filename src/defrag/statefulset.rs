@@ -22,7 +22,7 @@ pub struct StatefulSet {
     #[serde(default, deserialize_with = "decode::metadata")]
     pub metadata: ObjectMeta,
     /// The desired state.
-    #[serde(default, deserialize_with = "Part::part")]
+    #[serde(default, deserialize_with = "Part::part", skip_serializing_if = "decode::is_default")]
     pub spec: Spec,
 }
 
@@ -31,7 +31,9 @@ macro_rules! part {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
         #[serde(rename_all = "camelCase")]
-        pub struct $name { $($(#[$field_doc])* #[serde(default, deserialize_with = "Part::part")] pub $field: $type,)+ }
+        pub struct $name {
+            $($(#[$field_doc])* #[serde(default, deserialize_with = "Part::part", skip_serializing_if = "decode::is_default")] pub $field: $type,)+
+        }
 
         impl Part for $name {
             fn part<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

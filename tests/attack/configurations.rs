@@ -26,7 +26,6 @@ pub(crate) enum Called {
 
 pub(crate) struct Configurations<'a> {
     node: &'a Node,
-    called: Called,
     ours: [Value; 2],
     null: [Value; 2],
 }
@@ -42,14 +41,11 @@ impl<'a> Configurations<'a> {
             object
         });
         let null = ours.clone().map(|object| redirected(object, null));
-        Self { node, called: Called::Ours, ours, null }
+        Self { node, ours, null }
     }
 
-    /// Has the API server call these, and waits until it does.
-    pub(crate) fn call(&mut self, called: Called) {
-        if self.called == called {
-            return;
-        }
+    /// Has the API server call these, and waits until it does. They are made anew each time, so that all are equally new to it.
+    pub(crate) fn call(&self, called: Called) {
         for kind in KINDS {
             self.node.kubectl_ok(&["delete", kind, NAME, "--ignore-not-found"]);
         }
@@ -62,7 +58,6 @@ impl<'a> Configurations<'a> {
             let made = self.node.kubectl_stdin(["create", "-f", "-"], &object.to_string());
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         }
-        self.called = called;
         sleep(NOTICED);
     }
 }

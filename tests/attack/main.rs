@@ -68,6 +68,7 @@ fn two_replicas_under_attack() {
     let _cert_manager = CertManager::start(&node);
     let installation = Installation::install(&node, "");
     let mut stage = Stage::set(&installation, lasts);
+    stage.at_rest();
     // A part of their names, to look at some of them.
     let only = std::env::var("ATTACK").unwrap_or_default();
     for attack in tenant::attacks(&node, stage.runtime()).iter().filter(|attack| attack.name.contains(&only)) {

@@ -35,6 +35,7 @@ mod helm;
 mod node;
 mod objects;
 mod own_image;
+pub mod pages;
 mod processes;
 pub mod prometheus;
 pub mod random;
@@ -42,6 +43,7 @@ mod read;
 mod serve;
 mod stand_in;
 mod supervised;
+pub mod svg;
 mod terminal;
 
 pub use self::{

@@ -236,6 +236,14 @@ impl Prometheus {
         }
     }
 
+    /// What a query comes to at each step (seconds) between two times (Unix seconds): a matrix.
+    pub fn query_range(&self, expression: &str, from: i64, to: i64, step: i64) -> Vec<Value> {
+        let query = encoded(expression);
+        let answer = self.api(&format!("/api/v1/query_range?query={query}&start={from}&end={to}&step={step}"));
+        assert_eq!(answer["status"], "success", "{expression}\n{answer}");
+        answer["data"]["result"].as_array().cloned().unwrap_or_default()
+    }
+
     /// The first value of a query, where it has one.
     pub fn value(&self, expression: &str) -> Option<f64> {
         self.query(expression).first()?["value"][1].as_str()?.parse().ok()

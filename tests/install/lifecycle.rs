@@ -75,29 +75,6 @@ fn self_signed_without_cert_manager() {
     clean(plane, "alone");
 }
 
-/// The second way: `kubectl apply -k`, and the policy after it.
-#[test]
-fn the_plain_manifests() {
-    let Some(turn) = world("the_plain_manifests") else { return };
-    let plane: &ControlPlane = &turn.world.node;
-    let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/manifests");
-    plane.kubectl_ok(&["apply", "-k", manifests]);
-    plane.wait_established("defragpolicies.etcd-defrag.io");
-    plane.kubectl_ok(&["apply", "-f", &format!("{manifests}/50-default-policy.yaml")]);
-    plane.kubectl_ok(&["-n", NAMESPACE, "rollout", "status", "deployment", RELEASE, "--timeout=3m"]);
-    etcd(plane, "plain");
-    cronjob(plane, "plain", "kamaji-etcd", |_| true);
-    refuses(plane, "plain");
-    // As docs/install.md says it: the webhooks first.
-    let webhooks = "validatingwebhookconfiguration,mutatingwebhookconfiguration";
-    plane.kubectl_ok(&["delete", webhooks, RELEASE]);
-    for file in ["20-deployment.yaml", "10-rbac.yaml"] {
-        plane.kubectl_ok(&["delete", "-f", &format!("{manifests}/{file}")]);
-    }
-    nothing_intercepts(plane, "plain");
-    clean(plane, "plain");
-}
-
 /// All replicas are ready, `helm test` is content, an etcd gets its CronJob, and a harmful one is refused.
 fn judges(release: &Release<'_>, namespace: &str) {
     let plane = release.plane;
@@ -119,7 +96,7 @@ fn judges(release: &Release<'_>, namespace: &str) {
 }
 
 /// A labelled etcd in a namespace of its own.
-fn etcd(plane: &ControlPlane, namespace: &str) {
+pub(super) fn etcd(plane: &ControlPlane, namespace: &str) {
     plane.kubectl_ok(&["create", "namespace", namespace]);
     plane.kubectl_ok(&["label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted"]);
     EtcdPods::new(plane, namespace, PodsOptions { members: 3, ..PodsOptions::default() }).apply();
@@ -139,7 +116,7 @@ fn follows(release: &Release<'_>, namespace: &str, hour: &str) {
 }
 
 #[track_caller]
-fn refuses(plane: &ControlPlane, namespace: &str) {
+pub(super) fn refuses(plane: &ControlPlane, namespace: &str) {
     let output =
         plane.kubectl(["-n", namespace, "annotate", "statefulset", "kamaji-etcd", "--overwrite", EVERY_MINUTE]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -147,7 +124,7 @@ fn refuses(plane: &ControlPlane, namespace: &str) {
 }
 
 /// What was installed is gone, the CronJobs and the definition stay, and a write that was refused before goes through.
-fn nothing_intercepts(plane: &ControlPlane, namespace: &str) {
+pub(super) fn nothing_intercepts(plane: &ControlPlane, namespace: &str) {
     let selector = format!("app.kubernetes.io/instance={RELEASE}");
     let kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,clusterroles,\
         clusterrolebindings";
@@ -167,7 +144,7 @@ fn nothing_intercepts(plane: &ControlPlane, namespace: &str) {
 }
 
 /// Takes away what a test left, by the one command of the documentation and then the rest.
-fn clean(plane: &ControlPlane, namespace: &str) {
+pub(super) fn clean(plane: &ControlPlane, namespace: &str) {
     plane.kubectl_ok(&["delete", "cronjob", "-A", "-l", "app.kubernetes.io/managed-by=etcd-defrag-webhook"]);
     assert!(plane.get(&["-n", namespace, "cronjob", "kamaji-etcd-defrag-job"]).is_none());
     plane.kubectl_ok(&["delete", "crd", "defragpolicies.etcd-defrag.io"]);

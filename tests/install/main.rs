@@ -12,4 +12,7 @@
 )]
 
 mod lifecycle;
+mod pages;
 mod support;
+#[path = "../pages/table.rs"]
+mod table;

@@ -1,16 +1,24 @@
 //! A node with cert-manager's controllers beside it, and the chart on it.
 
 use std::{
+    fs,
+    path::Path,
+    process::Command,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use harness::{CertManager, ControlPlane, Node, chart, eventually, helm_ok, own_image, unavailable};
 
 pub(crate) const RELEASE: &str = "etcd-defrag-webhook";
 pub(crate) const NAMESPACE: &str = "etcd-defrag-system";
+
+/// The image's name in docs/install.md.
+const PUSHED: &str = "registry.example/etcd-defrag-webhook";
+const ARCHIVE: &str = "pushed.tar";
 
 /// What one step needs at most, with room for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
@@ -20,6 +28,35 @@ pub(crate) struct World {
     // Dropped first: it must not outlive its API server.
     _cert_manager: CertManager,
     pub(crate) node: Node,
+    // Read again where the node is started again.
+    _pushed: TempDir,
+}
+
+/// Our own image in an archive, under the name that docs/install.md gives it, as if it had been pushed there and pulled.
+fn pushed_image() -> TempDir {
+    let folder = TempDir::with_prefix("etcd-defrag-pushed-").unwrap();
+    let content = folder.path().join("content");
+    fs::create_dir(&content).unwrap();
+    let tar = |args: &[&Path]| {
+        let status = Command::new("tar").args(args).status().unwrap();
+        assert!(status.success(), "tar {args:?}: {status}");
+    };
+    tar(&[Path::new("-xf"), own_image(), Path::new("-C"), &content]);
+    let read = |file: &str| fs::read_to_string(content.join(file)).unwrap();
+    let manifest: Value = serde_json::from_str(&read("manifest.json")).unwrap();
+    let name = manifest[0]["RepoTags"][0].as_str().unwrap();
+    let (_, version) = name.rsplit_once(':').unwrap();
+    for file in ["manifest.json", "index.json"] {
+        let renamed = read(file).replace(name, &format!("{PUSHED}:{version}"));
+        assert!(renamed.contains(PUSHED), "{file} has no {name}");
+        fs::write(content.join(file), renamed).unwrap();
+    }
+    let files: Vec<_> = fs::read_dir(&content).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let archive = folder.path().join(ARCHIVE);
+    let into = [Path::new("-cf"), &archive, Path::new("-C"), &content];
+    tar(&into.into_iter().chain(files.iter().map(Path::new)).collect::<Vec<_>>());
+    fs::remove_dir_all(&content).unwrap();
+    folder
 }
 
 /// A test's turn on the node.
@@ -43,12 +80,14 @@ pub(crate) fn world(test: &str) -> Option<Turn> {
             let _ = Node::start(test);
             return None;
         }
-        let node = Node::start_with(test, &[format!("--image={}", own_image().display())])?;
+        let pushed = pushed_image();
+        let images = [own_image(), &pushed.path().join(ARCHIVE)].map(|path| format!("--image={}", path.display()));
+        let node = Node::start_with(test, &images)?;
         let cert_manager = CertManager::start(&node);
         println!("cert-manager's controllers ran after {:.1} s", cert_manager.start_time.as_secs_f64());
         // Enforces Pod Security "restricted".
         node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
-        let world = Arc::new(World { node, _cert_manager: cert_manager });
+        let world = Arc::new(World { node, _cert_manager: cert_manager, _pushed: pushed });
         *shared = Arc::downgrade(&world);
         world
     };

@@ -1,16 +1,17 @@
 //! Every query and every alert on real data, and our own metrics on a real `serve`.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use crate::{
     dashboards,
     files::{self, text},
+    plots,
     world::{NAME, NAMESPACE, statefulset, world},
 };
 use harness::{eventually, prometheus};
 
 /// Variables as a person would set them.
-fn substituted(expression: &str) -> String {
+pub(crate) fn substituted(expression: &str) -> String {
     expression.replace("$__rate_interval", "5m").replace("$namespace", NAMESPACE).replace("$statefulset", NAME)
 }
 
@@ -41,6 +42,9 @@ fn every_query_of_the_dashboards_has_data() {
         }
     }
     println!("{count} queries have data");
+    if let Some(folder) = std::env::var_os("PLOTS") {
+        plots::draw(&world, Path::new(&folder));
+    }
 }
 
 /// What an alert compares is there, or the alert could never fire; and each is evaluated without an error. What is there only

@@ -16,6 +16,7 @@ mod dashboards;
 mod files;
 mod live;
 mod nospace;
+mod plots;
 mod rules;
 mod webhook;
 mod world;

@@ -114,17 +114,26 @@ impl World {
                          tries 1 job preflight: all members were reached";
         let cronjob = format!("cronjob/{NAME}-defrag-job");
         self.plane.kubectl_ok(&["-n", NAMESPACE, "annotate", &cronjob, preflight]);
-        let value = "x".repeat(500_000);
-        for index in 0..20 {
-            self.etcd.put(&format!("key-{index}"), &value);
-        }
-        self.etcd.etcdctl_ok(&["del", "--prefix", "key-"]);
-        self.etcd.compact();
+        self.grow(20);
         eventually("each member to have much to reclaim", SOON, || {
             // A member counts its free pages when it commits; an idle one is stale.
             self.etcd.put("tick", "tock");
             (self.prometheus.query("etcd_member:reclaimable_bytes:max > 5e6").len() == 3).then_some(())
         });
+        self.defragment();
+    }
+
+    /// Writes this many values of half a megabyte, and deletes them: all of it can be reclaimed.
+    pub(crate) fn grow(&self, values: usize) {
+        let value = "x".repeat(500_000);
+        for index in 0..values {
+            self.etcd.put(&format!("key-{index}"), &value);
+        }
+        self.etcd.etcdctl_ok(&["del", "--prefix", "key-"]);
+        self.etcd.compact();
+    }
+
+    pub(crate) fn defragment(&self) {
         self.etcd.etcdctl_ok(&["defrag", "--cluster"]);
     }
 

@@ -187,7 +187,7 @@ fn a_secret_of_somebody_else_is_left_alone() {
     plane.apply(&theirs.to_string());
     let mut serve = Serve::spawn(&plane, &options(&plane, &["--tls-self-signed"]));
     let (_, words) = eventually("the reason to be told", SOON, || {
-        serve.readyz().filter(|(_, words)| words.contains("somebody else"))
+        serve.readyz().filter(|(_, words)| words.contains("created by something else"))
     });
     let line = words.lines().find(|line| line.contains("]tls ")).unwrap();
     insta::assert_snapshot!(line, @"[-]tls failed: there is no serving certificate: Secret etcd-defrag-system/etcd-defrag-webhook-tls: it was created by something else, so it is not changed; delete it, or name another one with --tls-secret");

@@ -113,10 +113,7 @@ fn of_jobs() -> Vec<(Value, &'static str)> {
             "operator Exists takes no value",
         ),
         (json!({"job": {"tolerations": [{"operator": "Equal"}]}}), "or add the key of a taint"),
-        (
-            json!({"job": {"tolerations": [{"key": "a", "tolerationSeconds": 5}]}}),
-            "is valid only with effect NoExecute",
-        ),
+        (json!({"job": {"tolerations": [{"key": "a", "tolerationSeconds": 5}]}}), "needs effect NoExecute"),
         (
             json!({"job": {"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]}}),
             "maxSkew is below 1",

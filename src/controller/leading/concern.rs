@@ -6,7 +6,10 @@ use super::{
     super::{
         ObjectKey,
         compliance::keep::Reports,
-        watch::{cache::Change, observed::STANDING_OUT},
+        watch::{
+            cache::Change,
+            kept::{KeptCronJob, KeptStatefulSet, STANDING_OUT},
+        },
     },
     Leading,
 };
@@ -14,7 +17,7 @@ use crate::defrag::{
     cronjob::{self, live::Live, ownership::statefulset_of},
     etcd::Reached,
     gives_way,
-    policy::{Labels, PolicySnapshot},
+    policy::PolicySnapshot,
     statefulset::StatefulSet,
 };
 
@@ -22,27 +25,31 @@ impl Leading {
     /// The CronJobs that concern a StatefulSet, however many there are in its namespace.
     pub(super) fn concerning(&self, key: &ObjectKey, object: Option<&StatefulSet>) -> Vec<Live> {
         let expected = cronjob::name(&key.name);
-        let own = self.cronjobs.get(&ObjectKey::new(&key.namespace, &expected));
+        let own = self.cronjobs.get(&ObjectKey::new(&key.namespace, &expected)).and_then(KeptCronJob::live);
         let standing_out = ObjectKey::new(&key.namespace, STANDING_OUT);
-        let others = self.cronjobs.filed(&standing_out).map(|(_, live)| live);
-        let others = others.filter(|live| live.name() != expected && live.concerns(&key.name, object, &expected));
+        let others = self.cronjobs.filed(&standing_out).filter(|(name, _)| *name != expected);
+        let others = others.filter_map(|(_, kept)| kept.live());
+        let others = others.filter(|live| live.concerns(&key.name, object, &expected));
         let sharing = object.into_iter().flat_map(|object| self.sharing(key, object));
-        own.into_iter().chain(others).chain(sharing).cloned().collect()
+        own.into_iter().chain(others).chain(sharing).collect()
     }
 
     /// The CronJobs of ours for other StatefulSets of the namespace whose runs reach members of this one, or may. They are found by
     /// what the StatefulSets state, not by going through them.
-    fn sharing(&self, key: &ObjectKey, object: &StatefulSet) -> Vec<&Live> {
+    fn sharing(&self, key: &ObjectKey, object: &StatefulSet) -> Vec<Live> {
         let (pods, besides) = (Reached::pods(object), Reached::besides(object));
         let mut names: BTreeSet<&str> = besides.statefulsets().collect();
         names.extend(self.reaching(&key.namespace, pods.iter().chain(besides.iter())));
         names.remove(key.name.as_str());
         let stated = Reached::stated(object);
         let cronjob = |name: &str| {
-            let other = self.statefulsets.get(&ObjectKey::new(&key.namespace, name))?;
+            let other = self.statefulset(&ObjectKey::new(&key.namespace, name))?;
             // What nobody asks for goes once this one reaches all of it.
-            let goes = gives_way(other, &stated);
-            self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(name))).filter(|live| live.ours && !goes)
+            if gives_way(&other, &stated) {
+                return None;
+            }
+            let live = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(name)))?.live()?;
+            live.ours.then_some(live)
         };
         names.into_iter().filter_map(cronjob).collect()
     }
@@ -56,15 +63,15 @@ impl Leading {
     }
 
     /// The reports that concern a StatefulSet; `None` while it is not known what there is.
-    pub(super) fn reports_of(&self, key: &ObjectKey) -> Option<Reports> {
+    pub(super) fn reports_of(&self, key: &ObjectKey, object: Option<&StatefulSet>) -> Option<Reports> {
         let (kind, cache) = self.compliance.as_ref().filter(|(_, cache)| cache.ready())?;
-        Some(Reports::of(*kind, cache, key, self.statefulsets.get(key).map(AsRef::as_ref)))
+        Some(Reports::of(*kind, cache, key, object))
     }
 
     /// Asks for a look at each StatefulSet that a changed CronJob concerns.
-    pub(super) fn concerned(&mut self, change: &Change<Live>) {
-        for live in [&change.old, &change.new].into_iter().flatten() {
-            for name in self.sharing_runs(&change.key.namespace, live) {
+    pub(super) fn concerned(&mut self, change: &Change<KeptCronJob>) {
+        for live in [&change.old, &change.new].into_iter().flatten().filter_map(KeptCronJob::live) {
+            for name in self.sharing_runs(&change.key.namespace, &live) {
                 self.queue.add(&ObjectKey::new(&change.key.namespace, &name));
             }
             if let Some(name) = statefulset_of(&live.meta) {
@@ -73,8 +80,11 @@ impl Leading {
                     continue;
                 }
             }
+            let is_rival = |object: &KeptStatefulSet| {
+                live.defragments.is_some() && object.object().is_some_and(|object| live.rivals(&object).is_some())
+            };
             for (key, object) in self.statefulsets.within(&change.key.namespace) {
-                if live.concerns(&key.name, Some(object), &cronjob::name(&key.name)) {
+                if live.concerns(&key.name, None, &cronjob::name(&key.name)) || is_rival(object) {
                     self.queue.add(key);
                 }
             }
@@ -111,8 +121,7 @@ impl Leading {
 }
 
 /// Whether another policy governs a StatefulSet than before, or the same one says something else.
-fn governed_anew(before: &PolicySnapshot, now: &PolicySnapshot, key: &ObjectKey, object: &StatefulSet) -> bool {
-    let none = Labels::new();
-    let labels = object.metadata.labels.as_ref().unwrap_or(&none);
-    !before.govern(&key.namespace, labels).is_same(&now.govern(&key.namespace, labels))
+fn governed_anew(before: &PolicySnapshot, now: &PolicySnapshot, key: &ObjectKey, object: &KeptStatefulSet) -> bool {
+    let labels = object.labels();
+    !before.govern(&key.namespace, &labels).is_same(&now.govern(&key.namespace, &labels))
 }

@@ -9,7 +9,7 @@ use super::{
             ending::{self, Ended},
             run_of,
         },
-        watch::observed::Job,
+        watch::{kept::KeptCronJob, observed::Job},
     },
     Leading, ObjectKey,
 };
@@ -18,27 +18,30 @@ use crate::defrag::cronjob::{
     last_run::LastRun,
     live::Live,
     names::{LAST_ON_DEMAND, RETRY_OF},
-    ownership::statefulset_of_ours,
 };
 
 impl Leading {
     /// Our CronJob of a StatefulSet, as the watch saw it.
-    pub(super) fn cronjob_of(&self, key: &ObjectKey) -> Option<&Live> {
-        let cached = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)))?;
-        Some(cached).filter(|cached| statefulset_of_ours(&cached.meta) == Some(&key.name))
+    pub(super) fn cronjob_of(&self, key: &ObjectKey) -> Option<Live> {
+        self.kept_cronjob_of(key)?.live()
+    }
+
+    /// The same as it is kept, for what is asked of many.
+    pub(super) fn kept_cronjob_of(&self, key: &ObjectKey) -> Option<&KeptCronJob> {
+        let kept = self.cronjobs.get(&ObjectKey::new(&key.namespace, &cronjob::name(&key.name)))?;
+        Some(kept).filter(|kept| kept.is_of(&key.name))
     }
 
     /// By what the runs of a StatefulSet are known.
     pub(super) fn runs_of(&self, key: &ObjectKey) -> Option<CronJobId> {
-        CronJobId::of(&self.cronjob_of(key)?.meta)
+        self.kept_cronjob_of(key)?.runs(&key.namespace)
     }
 
     /// Tells of a run that has ended, and asks for a look where the policy counts those that fail.
     pub(super) fn ran(&mut self, key: &ObjectKey) {
         self.tell(key);
         let Some(object) = self.statefulsets.get(key) else { return };
-        let labels = object.metadata.labels.clone().unwrap_or_default();
-        if self.snapshot.govern(&key.namespace, &labels).policy.job.shape.failure_budget.is_some() {
+        if self.snapshot.govern(&key.namespace, &object.labels()).policy.job.shape.failure_budget.is_some() {
             self.queue.add(key);
         }
     }
@@ -51,7 +54,7 @@ impl Leading {
         };
         let Some(of) = CronJobId::controlling(job) else { return };
         let Some(key) = run_of(job).filter(|key| self.runs_of(key).as_ref() == Some(&of)) else { return };
-        let Some(object) = self.statefulsets.get(&key).cloned() else { return };
+        let Some(object) = self.statefulset(&key) else { return };
         let Some(cronjob) = self.cronjob_of(&key) else { return };
         let ended = job.ended_at().unwrap_or_else(|| (self.context.clock)());
         // An earlier process told of it, or of a later one.
@@ -68,7 +71,7 @@ impl Leading {
         let (no_pod_ever, unstarted) = (job.has_counted_no_pod(), self.starts.unstarted(&uid));
         let job =
             Ended { name, uid, started, at: ended, failure, deferred, cause, may_be_retried, no_pod_ever, unstarted };
-        let (context, cronjob) = (Arc::clone(&self.context), cronjob.meta.clone());
+        let (context, cronjob) = (Arc::clone(&self.context), cronjob.meta);
         self.background.spawn(async move { ending::tell(&context, &object, cronjob, job).await });
     }
 }

@@ -42,6 +42,8 @@ use super::{
     runs::{Runs, starts::Starts},
     watch::{
         cache::Cache,
+        kept::{KeptCronJob, KeptStatefulSet},
+        packed::Texts,
         watches::{self, Watched, Watches},
     },
 };
@@ -50,7 +52,7 @@ use crate::{
         cronjob::{self, live::Live, ownership::statefulset_of},
         etcd,
         keys::ENABLED,
-        policy::{EnrollmentMode, Labels, PolicySnapshot},
+        policy::{EnrollmentMode, PolicySnapshot},
         statefulset::StatefulSet,
     },
     runtime::leadership::Leadership,
@@ -84,8 +86,10 @@ pub(super) struct Leading {
     /// The watch of StatefulSets, and whether it is of all.
     watch: Watches,
     watches_all: bool,
-    statefulsets: Cache<Arc<StatefulSet>>,
-    cronjobs: Cache<Live>,
+    statefulsets: Cache<KeptStatefulSet>,
+    cronjobs: Cache<KeptCronJob>,
+    /// What those of a fleet have in common.
+    texts: Texts,
     states: HashMap<ObjectKey, ObjectState>,
     queue: Queue,
     looks: JoinSet<Done>,
@@ -128,6 +132,7 @@ impl Leading {
             snapshot,
             statefulsets: Cache::default(),
             cronjobs: Cache::default(),
+            texts: Texts::default(),
             states: HashMap::new(),
             queue: Queue::default(),
             looks: JoinSet::new(),
@@ -229,10 +234,9 @@ impl Leading {
         if busy && self.statuses.postpone(now) {
             return;
         }
-        let none = Labels::new();
         let enrolled = self.statefulsets.iter().filter_map(|(key, object)| {
             let last_look = self.states.get(key)?.last_look.as_ref()?;
-            Some((key, object.metadata.labels.as_ref().unwrap_or(&none), last_look))
+            Some((key, object.labels(), last_look))
         });
         let mut tallies = status::tally(&self.snapshot, enrolled);
         for policy in self.snapshot.policies().iter() {
@@ -266,12 +270,17 @@ impl Leading {
         }
     }
 
+    /// A StatefulSet as the watch last saw it.
+    fn statefulset(&self, key: &ObjectKey) -> Option<Arc<StatefulSet>> {
+        self.statefulsets.get(key)?.object()
+    }
+
     fn task(&mut self, key: ObjectKey) -> Task {
-        let statefulset = self.statefulsets.get(&key).cloned();
+        let statefulset = self.statefulset(&key);
         Task {
             cronjobs: self.concerning(&key, statefulset.as_deref()),
+            reports: self.reports_of(&key, statefulset.as_deref()),
             statefulset,
-            reports: self.reports_of(&key),
             runs: self.runs.ended(self.runs_of(&key).as_ref()).copied().collect(),
             snapshot: Arc::clone(&self.snapshot),
             state: self.states.get(&key).cloned().unwrap_or_default(),
@@ -349,8 +358,8 @@ impl Leading {
     /// Updates the metrics of a StatefulSet, or removes those of one that is not enrolled.
     fn tell(&self, key: &ObjectKey) {
         let state = self.states.get(key).filter(|state| state.status != EtcdStatus::None);
-        let facts =
-            state.map(|state| Facts::of(state, self.cronjob_of(key), self.runs.ended(self.runs_of(key).as_ref())));
+        let facts = state
+            .map(|state| Facts::of(state, self.cronjob_of(key).as_ref(), self.runs.ended(self.runs_of(key).as_ref())));
         self.context.metrics.etcds.set(key, facts);
     }
 
@@ -391,9 +400,9 @@ impl Leading {
                 if let Watch::Apply(object) = &event {
                     self.preflights.changed(&ObjectKey::of(&object.metadata), Instant::now());
                 }
-                for change in self.statefulsets.take(event, of_concern) {
+                for change in self.statefulsets.take(event, |object| of_concern(object, &mut self.texts)) {
                     let [old, new] =
-                        [&change.old, &change.new].map(|object| object.as_ref().map(|one| &one.metadata.labels));
+                        [&change.old, &change.new].map(|object| object.as_ref().map(KeptStatefulSet::labels));
                     if old != new {
                         // Another policy may count it now, which comes to the same assessment.
                         self.statuses.touch(Instant::now());
@@ -408,7 +417,8 @@ impl Leading {
                     Watch::Delete(_) | Watch::Init | Watch::InitDone => None,
                 };
                 let listed = matches!(*event, Watch::InitDone);
-                for change in self.cronjobs.take(*event, Live::of) {
+                let kept = |cronjob| Some(KeptCronJob::of(&Live::of(cronjob)?, &mut self.texts));
+                for change in self.cronjobs.take(*event, kept) {
                     self.concerned(&change);
                 }
                 if listed {
@@ -446,12 +456,12 @@ fn enrols_all(snapshot: &PolicySnapshot) -> bool {
 }
 
 /// The part of a StatefulSet that is kept, where it has our label or could be enrolled without.
-fn of_concern(object: StatefulSet) -> Option<Arc<StatefulSet>> {
+fn of_concern(object: StatefulSet, texts: &mut Texts) -> Option<KeptStatefulSet> {
     // What runs is read when it is assessed, where that delays nobody.
     if object.label(ENABLED).is_none() && !etcd::mentions_etcd(&object) {
         return None;
     }
-    Some(Arc::new(object))
+    Some(KeptStatefulSet::of(object, texts))
 }
 
 /// Waits for a time, or for ever.

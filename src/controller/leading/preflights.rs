@@ -10,15 +10,12 @@ use super::{
     super::{
         ObjectKey,
         preflight::{self as steps, Ended, Subject},
-        runs::{CronJobId, run_of},
-        watch::observed::Job,
+        runs::run_of,
+        watch::{kept::KeptCronJob, observed::Job},
     },
     Leading,
 };
-use crate::defrag::{
-    cronjob::live::Live,
-    preflight::{ANNOTATION, Outcome, Record, Waiting, When, Why, in_order, is_sample_full, rollout_at, when},
-};
+use crate::defrag::preflight::{Outcome, Record, Waiting, When, Why, in_order, is_sample_full, rollout_at, when};
 
 impl Leading {
     /// Begins as many preflights as there are places, and notes when to decide again.
@@ -46,8 +43,8 @@ impl Leading {
     fn due_preflights(&mut self, now: Instant, time: Timestamp) -> Vec<Waiting<ObjectKey>> {
         let (mut due, mut later, mut tried) = (Vec::new(), Vec::new(), HashMap::<String, usize>::new());
         for (key, state) in &self.states {
-            let (Some(access), Some(live)) = (&state.access, self.cronjob_of(key)) else { continue };
-            let last = record(live);
+            let (Some(access), Some(kept)) = (&state.access, self.kept_cronjob_of(key)) else { continue };
+            let last = kept.preflight();
             if let Some(last) = &last {
                 *tried.entry(last.access.engine.clone()).or_default() += 1;
             }
@@ -61,12 +58,13 @@ impl Leading {
                 continue;
             }
             // The end of the run decides again.
-            if CronJobId::of(&live.meta).is_some_and(|of| self.runs.is_active(&of)) {
+            if kept.runs(&key.namespace).is_some_and(|of| self.runs.is_active(&of)) {
                 continue;
             }
             match when(access, last.as_ref(), time) {
                 When::Now(why) => {
-                    due.push((Waiting { of: key.clone(), why, made: live.created() }, access.engine.clone()));
+                    let made = kept.live().and_then(|live| live.created());
+                    due.push((Waiting { of: key.clone(), why, made }, access.engine.clone()));
                 }
                 When::At(at) => later.push(now + until(time, at)),
                 When::Never => {}
@@ -131,7 +129,7 @@ impl Leading {
     /// Whether the CronJob of a StatefulSet says that this Job is its preflight and runs.
     pub(super) fn is_preflight(&self, key: &ObjectKey, job: &str) -> bool {
         let runs = |last: Record| last.outcome == Outcome::Running && last.job == job;
-        self.cronjob_of(key).and_then(record).is_some_and(runs)
+        self.kept_cronjob_of(key).and_then(KeptCronJob::preflight).is_some_and(runs)
     }
 
     /// Concludes a preflight that does not start.
@@ -147,12 +145,8 @@ impl Leading {
     }
 
     fn subject(&self, key: &ObjectKey) -> Option<Subject> {
-        Some(Subject { key: key.clone(), object: self.statefulsets.get(key).cloned()? })
+        Some(Subject { key: key.clone(), object: self.statefulset(key)? })
     }
-}
-
-fn record(live: &Live) -> Option<Record> {
-    Record::read(live.annotation(ANNOTATION)?)
 }
 
 fn until(now: Timestamp, at: Timestamp) -> Duration {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::defrag::{
     ondemand::{Facts, Places},
-    policy::{Labels, Source},
+    policy::Source,
 };
 
 impl Leading {
@@ -28,18 +28,15 @@ impl Leading {
 
     /// The etcds that a Prometheus is asked for, and the policies that govern them.
     fn candidates(&self, source: &Source) -> (Vec<Candidate>, HashMap<Arc<str>, Governed>) {
-        let (none, now) = (Labels::new(), Timestamp::now());
+        let now = Timestamp::now();
         let mut policies: HashMap<Arc<str>, Governed> = HashMap::new();
         let mut candidates = Vec::new();
-        for (key, object) in self.statefulsets.iter() {
-            let governing = self.snapshot.govern(&key.namespace, object.metadata.labels.as_ref().unwrap_or(&none));
+        for (key, kept) in self.statefulsets.iter() {
+            let governing = self.snapshot.govern(&key.namespace, &kept.labels());
             let Some(metrics) = governing.policy.metrics.as_ref().filter(|metrics| metrics.source == *source) else {
                 continue;
             };
-            let Some((cached, runs)) = self.cronjob_of(key).and_then(|live| Some((live, CronJobId::of(&live.meta)?)))
-            else {
-                continue;
-            };
+            let (Some(cached), Some(runs)) = (self.cronjob_of(key), self.runs_of(key)) else { continue };
             let policy: Arc<str> = governing.name().unwrap_or_default().into();
             let governed = policies.entry(Arc::clone(&policy)).or_insert_with(|| Governed {
                 on_demand: metrics.clone(),
@@ -51,17 +48,18 @@ impl Leading {
                 governed.places.take(&key.namespace, place);
             }
             let Some(aim) = self.states.get(key).and_then(|state| state.aim.clone()) else { continue };
+            let Some(object) = kept.object() else { continue };
             let ended = self.runs.ended(Some(&runs)).map(|run| run.ended).max();
             let started = cached.annotation(LAST_ON_DEMAND);
             let started = started.and_then(|note| note.split(' ').next()?.parse().ok());
             governed.places.note(&key.namespace, started.max(self.on_demand.served(&policy, &key.namespace)));
             candidates.push(Candidate {
                 key: key.clone(),
-                object: Arc::clone(object),
+                object,
                 aim,
                 policy,
                 facts: Facts { active: self.runs.is_active(&runs), last_run: ended.max(started) },
-                cronjob: cached.meta.clone(),
+                cronjob: cached.meta,
                 strikes: self.on_demand.strikes(key),
             });
         }

@@ -38,7 +38,7 @@ impl Leading {
             let free =
                 self.retries.is_pending(&key) && !self.on_demand.is_asking() && !self.preflights.is_running(&key);
             let active = self.runs_of(&key).is_none_or(|of| self.runs.is_active(&of));
-            let Some(object) = self.statefulsets.get(&key).cloned() else { continue };
+            let Some(object) = self.statefulset(&key) else { continue };
             if !free || active || !self.queue.reserve(&key) {
                 continue;
             }
@@ -61,7 +61,7 @@ impl Leading {
                 if !hold.lasts() || !self.retries.is_news(&key, hold.code()) {
                     return;
                 }
-                let Some(object) = self.statefulsets.get(&key).cloned() else { return };
+                let Some(object) = self.statefulset(&key) else { return };
                 let note = format!("The run {job} waits for its retry, because {}.", hold.because());
                 let event = Event::normal("Defragment", "DefragRetryWaits", note);
                 let event = Event { unique: Some(format!("{job} {}", hold.code())), ..event };

@@ -49,7 +49,7 @@ impl Leading {
             }
             return;
         }
-        let Some(object) = self.statefulsets.get(&one.key).cloned() else { return };
+        let Some(object) = self.statefulset(&one.key) else { return };
         self.context.metrics.not_started_runs.inc();
         info!(statefulset = %one.key, job = one.job, cause = found.cause, "the container of a run does not start");
         let note = format!("The defragmentation {} has not started. {}", one.job, found.text);
@@ -66,8 +66,8 @@ impl Leading {
     /// Takes the mark off a CronJob whose runs start again.
     fn has_started(&mut self, job: &Job) {
         let Some((of, key)) = CronJobId::controlling(job).zip(run_of(job)) else { return };
-        let marked = |live: &crate::defrag::cronjob::live::Live| live.annotation(NOT_STARTED).is_some();
-        if self.runs_of(&key).as_ref() != Some(&of) || !self.cronjob_of(&key).is_some_and(marked) {
+        let is_marked = || self.cronjob_of(&key).is_some_and(|live| live.annotation(NOT_STARTED).is_some());
+        if self.runs_of(&key).as_ref() != Some(&of) || !is_marked() {
             return;
         }
         let context = Arc::clone(&self.context);

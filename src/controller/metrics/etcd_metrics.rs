@@ -24,7 +24,7 @@ use crate::{
             last_run::{LastRun, Members},
             live::Live,
         },
-        finding::{Code, Finding},
+        finding::Code,
         preflight::{self, Outcome, Record},
     },
 };
@@ -36,7 +36,7 @@ pub(crate) struct Facts {
     longest_pause: Option<Duration>,
     suspended: bool,
     /// The code of each finding, and whether it refuses.
-    findings: Vec<(Code, bool)>,
+    findings: Box<[(Code, bool)]>,
     made: Option<Timestamp>,
     last_success: Option<Timestamp>,
     last_failure: Option<Timestamp>,
@@ -70,12 +70,12 @@ impl Facts {
         let planned = last_look.and_then(|last_look| last_look.planned);
         let findings = last_look.iter().flat_map(|last_look| last_look.findings.iter());
         // A name that is taken refuses no setting, but the etcd goes without runs all the same.
-        let hurts = |finding: &Finding| finding.denies() || finding.code == Code::CronJobForeign;
+        let hurts = |(code, denies): &(Code, bool)| (*code, *denies || *code == Code::CronJobForeign);
         let mut facts = Self {
             quota: planned.and_then(|planned| planned.quota),
             longest_pause: planned.and_then(|planned| planned.longest_pause),
             suspended: planned.is_some_and(|planned| planned.suspended),
-            findings: findings.map(|finding| (finding.code, hurts(finding))).collect(),
+            findings: findings.map(hurts).collect(),
             made: cronjob.and_then(Live::created),
             last_success: cronjob.and_then(|cronjob| cronjob.last_success),
             last_failure: None,
@@ -222,7 +222,10 @@ mod tests {
     use prometheus_client::{encoding::text::encode, registry::Registry};
 
     use super::*;
-    use crate::controller::object_state::{EtcdStatus, LastLook, Planned};
+    use crate::{
+        controller::object_state::{EtcdStatus, LastLook, Planned},
+        defrag::finding::Finding,
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -241,7 +244,7 @@ mod tests {
         let planned = Planned { quota: Some(2 << 30), longest_pause: Some(Duration::from_hours(24)), suspended: false };
         let mut state = ObjectState::default();
         state.status = EtcdStatus::Refused;
-        state.last_look = Some(LastLook { findings: vec![finding].into(), planned: Some(planned) });
+        state.last_look = Some(LastLook::of(&[finding], Some(planned)));
         let runs = [(50, false), (70, true), (60, true)].map(|(second, failed)| Run { ended: at(second), failed });
         let metrics = EtcdMetrics::default();
         let key = ObjectKey::new("tenants", "etcd");
@@ -266,7 +269,7 @@ mod tests {
     fn a_name_that_is_taken_is_a_violation() {
         let mut state = ObjectState::default();
         let finding = Finding::new(Code::CronJobForeign, "metadata.name", "short", "long");
-        state.last_look = Some(LastLook { findings: vec![finding].into(), planned: None });
+        state.last_look = Some(LastLook::of(&[finding], None));
         assert_eq!(Facts::of(&state, None, [].iter()).violations(), 1);
     }
 }

@@ -74,11 +74,11 @@ pub(crate) struct Tally {
 /// Counts for each policy, by its name, the enrolled StatefulSets.
 pub(crate) fn tally<'a>(
     snapshot: &PolicySnapshot,
-    enrolled: impl Iterator<Item = (&'a ObjectKey, &'a Labels, &'a LastLook)>,
+    enrolled: impl Iterator<Item = (&'a ObjectKey, Labels, &'a LastLook)>,
 ) -> HashMap<String, Tally> {
     let mut tallies: HashMap<String, Tally> = HashMap::new();
     for (key, labels, last_look) in enrolled {
-        let selecting = snapshot.selecting(&key.namespace, labels);
+        let selecting = snapshot.selecting(&key.namespace, &labels);
         let Some((governing, shadowed)) = selecting.split_first() else { continue };
         for policy in shadowed {
             let tally = tallies.entry(policy.name.clone()).or_default();
@@ -88,14 +88,14 @@ pub(crate) fn tally<'a>(
         let tally = tallies.entry(governing.name.clone()).or_default();
         tally.selected += 1;
         tally.matched += 1;
-        let mut denials = last_look.findings.iter().filter(|finding| finding.denies()).peekable();
+        let mut denials = last_look.denials().peekable();
         tally.violating += usize::from(denials.peek().is_some());
         let room = VIOLATIONS_TOLD.saturating_sub(tally.violations.len());
-        tally.violations.extend(denials.take(room).map(|finding| Violation {
+        tally.violations.extend(denials.take(room).map(|(code, message)| Violation {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
-            code: finding.code.as_str().to_owned(),
-            message: cut(&finding.message),
+            code: code.as_str().to_owned(),
+            message: cut(message),
         }));
     }
     tallies
@@ -395,8 +395,8 @@ mod tests {
         status.conditions.iter().map(|one| (one.type_.as_str(), one.status.as_str(), one.reason.as_str())).collect()
     }
 
-    fn found(findings: Vec<Finding>) -> LastLook {
-        LastLook { findings: findings.into(), planned: None }
+    fn found(findings: &[Finding]) -> LastLook {
+        LastLook::of(findings, None)
     }
 
     #[test]
@@ -409,11 +409,11 @@ mod tests {
         let prod = Labels::from([("tier".to_owned(), "prod".to_owned())]);
         let bad = Finding::new(Code::ScheduleInvalid, Key::Schedule.field(), "short", "long");
         let objects = [
-            (ObjectKey::new("ns", "one"), prod.clone(), found(vec![bad])),
-            (ObjectKey::new("ns", "two"), prod, found(Vec::new())),
-            (ObjectKey::new("ns", "three"), Labels::new(), found(Vec::new())),
+            (ObjectKey::new("ns", "one"), prod.clone(), found(&[bad])),
+            (ObjectKey::new("ns", "two"), prod, found(&[])),
+            (ObjectKey::new("ns", "three"), Labels::new(), found(&[])),
         ];
-        let tallies = tally(&snapshot, objects.iter().map(|(key, labels, last_look)| (key, labels, last_look)));
+        let tallies = tally(&snapshot, objects.iter().map(|(key, labels, last_look)| (key, labels.clone(), last_look)));
         let of = |policy: &Compiled| {
             let tally = tallies.get(&policy.name).cloned().unwrap_or_default();
             told(policy, &tally, &DefragPolicyStatus::default(), Timestamp::UNIX_EPOCH)
@@ -463,10 +463,10 @@ mod tests {
         let snapshot = PolicySnapshot::new(PolicySet::new([a]), Arc::default());
         let finding = || Finding::new(Code::ScheduleInvalid, "x", "short", "long");
         let objects: BTreeMap<ObjectKey, LastLook> = (0..50)
-            .map(|index| (ObjectKey::new("ns", &format!("etcd-{index}")), found(vec![finding(), finding()])))
+            .map(|index| (ObjectKey::new("ns", &format!("etcd-{index}")), found(&[finding(), finding()])))
             .collect();
         let none = Labels::new();
-        let tallies = tally(&snapshot, objects.iter().map(|(key, last_look)| (key, &none, last_look)));
+        let tallies = tally(&snapshot, objects.iter().map(|(key, last_look)| (key, none.clone(), last_look)));
         let tally = tallies.get("a").unwrap();
         assert_eq!((tally.violating, tally.violations.len()), (50, VIOLATIONS_TOLD));
     }

@@ -1,55 +1,13 @@
-//! The parts of watched StatefulSets and Jobs that are kept in memory.
+//! The parts of watched Jobs that are kept in memory.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 use k8s_openapi::{api::batch::v1 as batch, apimachinery::pkg::apis::meta::v1::Time};
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
-use super::cache::Cached;
-use crate::defrag::{
-    cronjob::{budget::Run, live::Live},
-    etcd::Reached,
-    preflight,
-    statefulset::StatefulSet,
-};
-
-/// What CronJobs are filed under that may concern another StatefulSet than their name says.
-pub(crate) const STANDING_OUT: &str = "";
-
-impl Cached for Arc<StatefulSet> {
-    /// The status is no reason to look, and the generation changes with every part of the specification.
-    fn differs(&self, old: &Self) -> bool {
-        let facts = |object: &Self| {
-            let meta = &object.metadata;
-            (
-                meta.uid.clone(),
-                meta.generation,
-                meta.labels.clone(),
-                meta.annotations.clone(),
-                meta.deletion_timestamp.is_some(),
-            )
-        };
-        facts(self) != facts(old)
-    }
-
-    /// What its endpoints reach besides its own pods.
-    fn filed_under(&self) -> BTreeSet<Cow<'_, str>> {
-        Reached::besides(self).iter().map(|place| Cow::Owned(place.to_owned())).collect()
-    }
-}
-
-impl Cached for Live {
-    fn differs(&self, old: &Self) -> bool {
-        Self::differs(self, old)
-    }
-
-    /// The others are found by their names.
-    fn filed_under(&self) -> BTreeSet<Cow<'_, str>> {
-        self.stands_out().then_some(Cow::Borrowed(STANDING_OUT)).into_iter().collect()
-    }
-}
+use crate::defrag::{cronjob::budget::Run, preflight};
 
 /// A Job, reduced to whether it runs, and whether and why it failed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -190,25 +148,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-
-    #[test]
-    fn status_churn_of_a_statefulset_is_no_change() {
-        let object = |value: Value| Arc::new(serde_json::from_value::<StatefulSet>(value).unwrap());
-        let base = json!({"metadata": {"name": "a", "uid": "u", "generation": 3, "resourceVersion": "1"}});
-        let mut other = base.clone();
-        other["metadata"]["resourceVersion"] = json!("2");
-        assert!(!object(other.clone()).differs(&object(base.clone())));
-        for (field, value) in [
-            ("generation", json!(4)),
-            ("uid", json!("v")),
-            ("labels", json!({"a": "b"})),
-            ("annotations", json!({"etcd-defrag.io/rule": "b"})),
-        ] {
-            let mut other = base.clone();
-            other["metadata"][field] = value;
-            assert!(object(other).differs(&object(base.clone())), "{field}");
-        }
-    }
 
     #[test]
     fn a_job_has_failed_only_when_its_condition_holds() {

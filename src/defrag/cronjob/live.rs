@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 use kube::api::ObjectMeta;
+use serde::{Deserialize, Serialize};
 
 use super::{
     SUFFIX, deferral, drift,
@@ -28,8 +29,8 @@ pub fn slim(mut meta: ObjectMeta) -> ObjectMeta {
     meta
 }
 
-/// A CronJob, as far as it concerns us.
-#[derive(Clone, Debug, PartialEq)]
+/// A CronJob, as far as it concerns us. As JSON it is without the [`Rest`].
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Live {
     /// Its metadata without the fields that are not read.
     pub meta: ObjectMeta,
@@ -40,6 +41,7 @@ pub struct Live {
     /// Whether we keep it.
     pub ours: bool,
     /// What it defragments, where it is not ours.
+    #[serde(skip)]
     pub defragments: Option<Arc<Defragments>>,
     /// What its runs reach, where it is ours.
     pub reached: Reached,
@@ -54,6 +56,15 @@ pub struct Live {
     /// Why it is not one that defrag.sh made; asked only of one that bears no mark of ours.
     no_script: Option<Box<str>>,
     /// What was in force when it was written; only where its own record cannot be used.
+    #[serde(skip)]
+    read_back: Option<Arc<Record>>,
+}
+
+/// The parts of a [`Live`] that few have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rest {
+    /// What it defragments, where it is not ours.
+    pub defragments: Option<Arc<Defragments>>,
     read_back: Option<Arc<Record>>,
 }
 
@@ -168,8 +179,26 @@ impl Live {
     /// Whether an assessment could come to another result than with `old`. How its runs went is no reason.
     #[must_use]
     pub fn differs(&self, old: &Self) -> bool {
-        (&self.meta, self.spec, self.ours, self.written, &self.defragments, &self.read_back)
-            != (&old.meta, old.spec, old.ours, old.written, &old.defragments, &old.read_back)
+        (self.deciding(), &self.defragments, &self.read_back) != (old.deciding(), &old.defragments, &old.read_back)
+    }
+
+    /// What an assessment reads besides the [`Rest`].
+    #[must_use]
+    pub const fn deciding(&self) -> (&ObjectMeta, u64, bool, bool) {
+        (&self.meta, self.spec, self.ours, self.written)
+    }
+
+    /// The parts that JSON does not have.
+    #[must_use]
+    pub fn rest(&self) -> Rest {
+        Rest { defragments: self.defragments.clone(), read_back: self.read_back.clone() }
+    }
+
+    /// The same with the parts that JSON does not have.
+    #[must_use]
+    pub fn with(self, rest: Rest) -> Self {
+        let Rest { defragments, read_back } = rest;
+        Self { defragments, read_back, ..self }
     }
 }
 

@@ -269,9 +269,9 @@ mod tests {
         assert_eq!(ownership(&cronjob(by_script(MEMBERS)), "kamaji-etcd"), Ownership::Adoptable);
         assert!(why(ownership(&cronjob(by_script(MEMBERS)), "kamaji")).contains("name"));
         let elsewhere = by_script("https://other-0.other.kamaji-system.svc.cluster.local:2379");
-        assert!(why(ownership(&cronjob(elsewhere), "kamaji-etcd")).contains("no pod of this StatefulSet"));
+        assert!(why(ownership(&cronjob(elsewhere), "kamaji-etcd")).contains("not a pod of this StatefulSet"));
         let namesake = by_script("https://kamaji-etcd-0.kamaji-etcd.elsewhere.svc.cluster.local:2379");
-        assert!(why(ownership(&cronjob(namesake), "kamaji-etcd")).contains("no pod"));
+        assert!(why(ownership(&cronjob(namesake), "kamaji-etcd")).contains("not a pod"));
         let mixed = by_script(&format!("{MEMBERS},https://10.0.0.1:2379"));
         assert!(why(ownership(&cronjob(mixed), "kamaji-etcd")).contains("10.0.0.1"));
     }

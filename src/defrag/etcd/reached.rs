@@ -1,5 +1,7 @@
 //! Which members the runs of an etcd reach, for comparing them with those of others.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     MAX_MEMBERS,
     hosts::{place_of, statefulset_of},
@@ -10,7 +12,7 @@ use crate::defrag::{keys::Key, statefulset::StatefulSet};
 const MOST: usize = MAX_MEMBERS as usize;
 
 /// What the endpoints of an etcd lead to, each in one form whatever its name is, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Reached(Box<[Box<str>]>);
 
 impl Reached {

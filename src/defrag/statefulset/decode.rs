@@ -27,6 +27,11 @@ pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// Whether a part is what one that is not there reads as, so that it needs not be written.
+pub(super) fn is_default<T: Default + PartialEq>(part: &T) -> bool {
+    *part == T::default()
+}
+
 macro_rules! plain {
     ($($type:ty)+) => {
         $(impl Part for $type {

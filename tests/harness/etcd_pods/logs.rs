@@ -27,7 +27,8 @@ pub struct Defragmentation {
 impl Defragmentation {
     /// How many members were blocked at the same time, at most. One whose end is not in its log is blocked from its beginning on.
     pub fn most_at_once(all: &[Self]) -> usize {
-        let blocked = |at: Timestamp| all.iter().filter(|one| one.from <= at && one.to.is_none_or(|to| to > at)).count();
+        let blocked =
+            |at: Timestamp| all.iter().filter(|one| one.from <= at && one.to.is_none_or(|to| to > at)).count();
         all.iter().map(|one| blocked(one.from)).max().unwrap_or_default()
     }
 }

@@ -58,7 +58,7 @@ pub struct Job {
         Rule::new("self.all(one, has(one.key) && one.key != '' || has(one.operator) && one.operator == 'Exists')")
             .message("a toleration without a key tolerates every taint: write operator: Exists, or add the key of a taint"),
         Rule::new("self.all(one, !has(one.tolerationSeconds) || has(one.effect) && one.effect == 'NoExecute')")
-            .message("tolerationSeconds is valid only with effect NoExecute: remove it, or write effect: NoExecute"),
+            .message("tolerationSeconds needs effect NoExecute: remove it, or write effect: NoExecute"),
     ]))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
@@ -73,7 +73,7 @@ pub struct Job {
         Rule::new("self.all(one, one.whenUnsatisfiable in ['DoNotSchedule', 'ScheduleAnyway'])")
             .message("whenUnsatisfiable is not known: write DoNotSchedule or ScheduleAnyway"),
         Rule::new("self.all(one, !has(one.minDomains) || one.minDomains >= 1 && one.whenUnsatisfiable == 'DoNotSchedule')")
-            .message("minDomains is at least 1 and valid only with whenUnsatisfiable DoNotSchedule: write that, or remove minDomains"),
+            .message("minDomains is at least 1 and needs whenUnsatisfiable DoNotSchedule: write that, or remove minDomains"),
     ]))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,

@@ -208,7 +208,7 @@ fn toleration(toleration: &Toleration) -> Vec<Problem> {
     } else if toleration.toleration_seconds.is_some() && effect != "NoExecute" {
         problems.push(Problem::new(
             "effect",
-            "tolerationSeconds is valid only with effect NoExecute",
+            "tolerationSeconds needs effect NoExecute",
             "remove tolerationSeconds, or write effect: NoExecute",
         ));
     }
@@ -250,11 +250,7 @@ fn spread(constraint: &TopologySpreadConstraint) -> Vec<Problem> {
         problems.push(Problem::new("whenUnsatisfiable", what, "write DoNotSchedule or ScheduleAnyway"));
     } else if constraint.min_domains.is_some() && otherwise != "DoNotSchedule" {
         let write = "remove minDomains, or write whenUnsatisfiable: DoNotSchedule";
-        problems.push(Problem::new(
-            "minDomains",
-            "minDomains is valid only with whenUnsatisfiable DoNotSchedule",
-            write,
-        ));
+        problems.push(Problem::new("minDomains", "minDomains needs whenUnsatisfiable DoNotSchedule", write));
     }
     let policies = [
         ("nodeAffinityPolicy", &constraint.node_affinity_policy),
