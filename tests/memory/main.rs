@@ -4,54 +4,28 @@
 //! `tests/model`. What it keeps is what is freed when it ends, since the server stays: counted are bytes that are allocated and
 //! not freed. The difference of the two fleets has no part that every process needs.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
-#![allow(clippy::cast_precision_loss, reason = "of bytes a few digits matter")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::manual_strip,
+    clippy::panic,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    reason = "a test may fail loudly, and the model uses the rest of its API server"
+)]
 
 #[path = "../model/events.rs"]
-#[allow(dead_code, reason = "of the model's")]
 mod events;
 #[path = "../model/fields.rs"]
-#[allow(dead_code, clippy::pedantic, reason = "of the model's")]
 mod fields;
 #[path = "../model/objects.rs"]
-#[allow(
-    dead_code,
-    clippy::pedantic,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "of the model's"
-)]
 mod objects;
 #[path = "../model/server.rs"]
-#[allow(
-    dead_code,
-    clippy::pedantic,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "of the model's"
-)]
 mod server;
 #[path = "../model/store.rs"]
-#[allow(
-    dead_code,
-    clippy::pedantic,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "of the model's"
-)]
 mod store;
 #[path = "../model/watching.rs"]
-#[allow(
-    dead_code,
-    clippy::pedantic,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "of the model's"
-)]
 mod watching;
 
 use std::{alloc::System, collections::BTreeSet, path::PathBuf, time::Duration};
