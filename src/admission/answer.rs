@@ -112,7 +112,7 @@ pub fn failed(entry: Entry, uid: &str, failure: Failure) -> Answer {
         Failure::Panicked => (
             500,
             "InternalError",
-            "the assessment of this object failed, which is a bug; the webhook's log has the location",
+            "the assessment of this object failed, which is a bug; see the webhook's log",
         ),
         Failure::TimedOut => (504, "Timeout", "the assessment of this object took too long; try again"),
     };

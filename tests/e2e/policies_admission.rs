@@ -48,7 +48,7 @@ fn every_etcd_is_enrolled_where_a_policy_says_so() {
     assert!(label("web").is_null());
 
     let said = ns.run(&["label", "statefulset", "e", "etcd-defrag.io/enabled-"]);
-    assert!(said.contains("the label etcd-defrag.io/enabled is back"), "{said}");
+    assert!(said.contains("the label etcd-defrag.io/enabled was added again"), "{said}");
     assert_eq!(label("e"), "true");
     let said = ns.refused(&["label", "--overwrite", "statefulset", "e", "etcd-defrag.io/enabled=false"]);
     assert!(said.contains("[opt-out-refused]"), "{said}");
