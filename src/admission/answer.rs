@@ -109,11 +109,9 @@ pub fn answer(entry: Entry, uid: &str, body: &[u8], snapshot: &PolicySnapshot, n
 #[must_use]
 pub fn failed(entry: Entry, uid: &str, failure: Failure) -> Answer {
     let (code, reason, text) = match failure {
-        Failure::Panicked => (
-            500,
-            "InternalError",
-            "the assessment of this object failed, which is a bug; see the webhook's log",
-        ),
+        Failure::Panicked => {
+            (500, "InternalError", "the assessment of this object failed, which is a bug; see the webhook's log")
+        }
         Failure::TimedOut => (504, "Timeout", "the assessment of this object took too long; try again"),
     };
     unassessed(entry, uid, Outcome::Failed, code, reason, text)

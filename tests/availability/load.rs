@@ -1,12 +1,9 @@
 //! A constant load of creates and updates of labelled StatefulSets through the API server, each call recorded.
 
 use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread::JoinHandle,
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{JoinHandle, sleep},
     time::{Duration, Instant},
 };
 
@@ -68,7 +65,8 @@ pub(crate) struct Load {
 struct Shared {
     calls: Mutex<Vec<Call>>,
     fleet: Mutex<Fleet>,
-    in_flight: AtomicUsize,
+    /// The numbers of the calls that are not answered yet.
+    under_way: Mutex<BTreeSet<usize>>,
 }
 
 #[derive(Default)]
@@ -97,6 +95,14 @@ impl Load {
         Self { shared, stop, thread }
     }
 
+    /// Waits until every call that is under way now is answered, so that what happens next has no part in it.
+    pub(crate) fn answered(&self) {
+        let now = lock(&self.shared.under_way).clone();
+        while !lock(&self.shared.under_way).is_disjoint(&now) {
+            sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Ends the load; returns the calls and the StatefulSets that are left.
     pub(crate) fn end(self) -> (Vec<Call>, Vec<String>) {
         let _ = self.stop.send(());
@@ -114,18 +120,18 @@ impl Shared {
                 _ = &mut stopped => break,
                 _ = interval.tick() => {}
             }
-            if self.in_flight.load(Ordering::Relaxed) >= IN_FLIGHT {
+            if lock(&self.under_way).len() >= IN_FLIGHT {
                 continue;
             }
             let shared = Arc::clone(&self);
             let api = api.clone();
-            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            lock(&self.under_way).insert(number);
             tokio::spawn(async move {
                 shared.call(&api, number).await;
-                shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+                lock(&shared.under_way).remove(&number);
             });
         }
-        while self.in_flight.load(Ordering::Relaxed) > 0 {
+        while !lock(&self.under_way).is_empty() {
             tokio::time::sleep(INTERVAL).await;
         }
     }

@@ -63,6 +63,7 @@ impl<'a> Phases<'a> {
         let lost = event();
         sleep(crate::a_while());
         self.rows.push(Row { name, planned, from, to: Timestamp::now(), lost });
+        self.load.answered();
     }
 
     /// Ends the load, prints the table, and fails where something was noticed that nobody should notice.
