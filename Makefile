@@ -11,7 +11,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: controlplane ## The main job on a Kubernetes of its own: a label, refusals, repairs; as root a real defragmentation
-	cargo build --locked
+	cargo build --locked --bins --example demo
 	cargo run --locked --example demo
 
 .PHONY: test
@@ -46,7 +46,7 @@ bench-judge: ## How long judgements take, beside other crates and the Go modules
 SIZE ?=
 .PHONY: compare
 compare: controlplane ## defrag.sh's CronJob against ours, with both engines, into docs/ (root, 8 GB, etcd-defrag on PATH; SIZE='--live 3Gi')
-	cargo build --locked
+	cargo build --locked --bins --example compare
 	cargo run --locked --example compare -- $(SIZE)
 
 .PHONY: simulate
