@@ -48,9 +48,7 @@ struct Outcome {
     reclaimed: f64,
     /// The largest share of the quota that the file took.
     highest: f64,
-    /// How often the quota was reached.
-    nospace: u32,
-    /// Steps of ten minutes in which nothing was taken because of that.
+    /// Steps of ten minutes in which writes were refused, since the quota had been reached.
     refusing: u32,
 }
 
@@ -101,9 +99,7 @@ fn simulate(year: &Year, mut decider: Decider, contiguous: f64) -> Outcome {
     let mut outcome = Outcome::default();
     let mut database = Database::new(year.in_use.first().copied().unwrap_or_default(), contiguous);
     for (step, in_use) in (0..).zip(&year.in_use) {
-        if database.write(*in_use) {
-            outcome.nospace += 1;
-        }
+        database.write(*in_use);
         outcome.highest = outcome.highest.max(database.usage());
         outcome.refusing += u32::from(database.is_alarmed());
         if decider.defragments(step, &database.state()) {

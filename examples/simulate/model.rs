@@ -184,12 +184,11 @@ impl Database {
         Self { size: in_use, in_use, contiguous, stranded: 0.0, alarm: false }
     }
 
-    /// So much is to be in use now; whether the quota was reached by it. From then on nothing more is taken until the
-    /// database is defragmented.
-    pub(crate) fn write(&mut self, wanted: f64) -> bool {
+    /// So much is to be in use now. Where the quota is reached by it, nothing more is taken until the database is defragmented.
+    pub(crate) fn write(&mut self, wanted: f64) {
         if self.alarm {
             self.in_use = self.in_use.min(wanted);
-            return false;
+            return;
         }
         let more = wanted - self.in_use;
         let room = (self.size - self.in_use - self.stranded).max(0.0);
@@ -201,13 +200,11 @@ impl Database {
             // Freed pages join their free neighbours; a part is in rows too short for a value of several pages.
             self.stranded = (self.size - self.in_use) * (1.0 - self.contiguous);
         }
-        if self.size <= QUOTA {
-            return false;
+        if self.size > QUOTA {
+            self.alarm = true;
+            self.size = QUOTA;
+            self.in_use = self.in_use.min(QUOTA);
         }
-        self.alarm = true;
-        self.size = QUOTA;
-        self.in_use = self.in_use.min(QUOTA);
-        true
     }
 
     /// Writes the file anew; what that gave back. An alarm is lifted with it, as `auto-disalarm` or a person does.

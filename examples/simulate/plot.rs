@@ -6,6 +6,7 @@ use crate::Row;
 
 const WIDTH: f64 = 860.0;
 const LABELS: f64 = 220.0;
+const NUMBERS: f64 = 190.0;
 const BAR: f64 = 15.0;
 const STYLE: &str = "
   .theirs { fill: #d4870b; } .ours { fill: #1a7f37; }
@@ -22,14 +23,14 @@ pub(crate) fn svg(rows: &[Row]) -> String {
         picture.label("title", 8.0, y, "start", &format!("{}: member-runs", row.shape.name()));
         for (strategy, outcome) in &row.outcomes {
             y += BAR + 4.0;
-            let length = (WIDTH - LABELS - 160.0) * f64::from(outcome.member_runs) / f64::from(most);
+            let length = (WIDTH - LABELS - NUMBERS) * f64::from(outcome.member_runs) / f64::from(most);
             let name = strategy.name();
             let class = if name.starts_with("ours") { "ours" } else { "theirs" };
             picture.label("", LABELS - 8.0, y, "end", name);
             picture.rect(class, LABELS, y - BAR + 3.0, length, BAR);
-            let (kind, words) = match outcome.nospace {
+            let (kind, words) = match outcome.refusing {
                 0 => ("quiet", outcome.member_runs.to_string()),
-                times => ("bad", format!("{}, NOSPACE {times} times", outcome.member_runs)),
+                _ => ("bad", format!("{}, {:.0} h in NOSPACE", outcome.member_runs, outcome.hours())),
             };
             picture.label(kind, LABELS + length + 6.0, y, "start", &words);
         }

@@ -18,8 +18,8 @@ pub(crate) fn markdown(rows: &[Row], candidates: &[Candidate], options: &Options
          Written by `make simulate`; what is wrong here is wrong in `examples/simulate`. {} days of an etcd of three members with a\n\
          quota of 8 GiB, in steps of ten minutes. A member-run blocks one member for as long as its defragmentation takes. In\n\
          NOSPACE an etcd refuses writes, until the next run.\n\n\
-         | growth | decided by | member-runs | reclaimed a run | highest usage | NOSPACE | hours in it |\n\
-         | --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
+         | growth | decided by | member-runs | reclaimed a run | highest usage | hours in NOSPACE |\n\
+         | --- | --- | ---: | ---: | ---: | ---: |\n",
         options.days
     );
     for row in rows {
@@ -30,22 +30,21 @@ pub(crate) fn markdown(rows: &[Row], candidates: &[Candidate], options: &Options
             } else {
                 format!("{:.0} MiB", outcome.reclaimed / MIB / f64::from(outcome.member_runs))
             };
-            let [nospace, hours] = [f64::from(outcome.nospace), outcome.hours()].map(loud);
+            let hours = loud(outcome.hours());
             let _ = writeln!(
                 text,
-                "| {shape} | {} | {} | {each} | {:.0} % | {nospace} | {hours} |",
+                "| {shape} | {} | {} | {each} | {:.0} % | {hours} |",
                 strategy.name(),
                 outcome.member_runs,
                 outcome.highest * 100.0
             );
         }
     }
-    text.push_str("\n![Member-runs by pattern and strategy](simulation.svg)\n\n## In all\n\n| decided by | member-runs | NOSPACE | hours in it |\n| --- | ---: | ---: | ---: |\n");
+    text.push_str("\n![Member-runs by pattern and strategy](simulation.svg)\n\n## In all\n\n| decided by | member-runs | hours in NOSPACE |\n| --- | ---: | ---: |\n");
     for strategy in Strategy::ALL {
         let outcomes = rows.iter().flat_map(|row| &row.outcomes).filter(|(one, _)| *one == strategy);
-        let (runs, nospace, hours) = outcomes
-            .fold((0, 0, 0.0), |sum, (_, one)| (sum.0 + one.member_runs, sum.1 + one.nospace, sum.2 + one.hours()));
-        let _ = writeln!(text, "| {} | {runs} | {nospace} | {hours:.0} |", strategy.name());
+        let (runs, hours) = outcomes.fold((0, 0.0), |sum, (_, one)| (sum.0 + one.member_runs, sum.1 + one.hours()));
+        let _ = writeln!(text, "| {} | {runs} | {hours:.0} |", strategy.name());
     }
     text.push_str(&compared(candidates));
     text.push_str("\n## Strategies\n\n");

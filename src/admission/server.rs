@@ -26,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AdmissionMetrics, Entry,
     answer::{Answer, Failure, Outcome, answer, failed},
-    reply, review, trace,
+    reply,
+    review::{self, Operation},
+    trace,
 };
 use crate::{
     defrag::policy::PolicySnapshot,
@@ -223,8 +225,11 @@ async fn wait_its_turn(
     bytes: usize,
     deadline: Instant,
 ) {
-    let namespace = answer.request.as_ref().map_or("", |request| request.namespace.as_str());
-    let wait = admission.pace.wait(namespace, &client.and_then(Client::capped), bytes, Instant::now());
+    let request = answer.request.as_ref();
+    let namespace = request.map_or("", |request| request.namespace.as_str());
+    let creates = request.is_some_and(|request| request.operation == Operation::Create);
+    let cost = if creates { bytes + admission.limits.of_create } else { bytes };
+    let wait = admission.pace.wait(namespace, &client.and_then(Client::capped), cost, Instant::now());
     if wait.is_zero() {
         return;
     }

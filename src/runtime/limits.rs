@@ -27,6 +27,9 @@ pub struct ServerLimits {
     /// What one namespace may ask for in reviews before its answers wait, while others ask too. Some 40 usual reviews a second, which
     /// is 20 writes of our keys.
     pub of_namespace: Share,
+    /// What the review of a create counts there besides its bytes: for a new object the API server, the controllers and etcd have
+    /// more to do than for a change, and again when it is deleted.
+    pub of_create: usize,
     /// How many answers may wait for that at once; more are sent without waiting.
     pub waiting: usize,
     /// Connections at once, past their handshake; for one more the one that has waited for its client longest is closed.
@@ -72,6 +75,7 @@ impl Default for ServerLimits {
                 overhead: 16 << 10,
                 longest: Duration::from_secs(1),
             },
+            of_create: 48 << 10,
             waiting: 64,
             connections: 256,
             peer_connections: 64,

@@ -470,3 +470,29 @@ async fn answers_to_a_namespace_that_asks_for_much_wait_while_others_ask() {
     assert!(much > Duration::from_secs(2), "{much:?}");
     assert_eq!(little, none);
 }
+
+/// What a new object costs the API server is not in the size of its review.
+#[tokio::test(start_paused = true)]
+async fn creates_use_up_a_share_sooner_than_changes_of_the_same_size() {
+    let service = router(&admission(&ServerLimits::default(), AdmissionMetrics::default()));
+    let takes = async |namespace: &str, operation: &str, path: &str| {
+        let old = if operation == "CREATE" { json!(null) } else { etcd() };
+        let mut request = review(operation, "", etcd(), old);
+        request["request"]["namespace"] = json!(namespace);
+        let begun = tokio::time::Instant::now();
+        let (status, answer) = call(service.clone(), Method::POST, path, request.to_string().into()).await;
+        assert_eq!((status, &answer["response"]["allowed"]), (StatusCode::OK, &json!(true)));
+        begun.elapsed()
+    };
+    let mut at_once = Vec::new();
+    for (operation, path) in [("CREATE", "/create"), ("UPDATE", "/validate")] {
+        takes("other", operation, path).await;
+        let mut count = 0;
+        while takes(operation, operation, path).await == Duration::ZERO {
+            count += 1;
+        }
+        at_once.push(count);
+    }
+    let [creates, changes] = at_once[..] else { panic!("{at_once:?}") };
+    assert!(creates > 0 && creates * 2 < changes, "{creates} creates, {changes} changes");
+}

@@ -47,6 +47,8 @@ struct Effect {
     recovered: Duration,
     /// How often the webhook was called that allows everything.
     calls: usize,
+    /// How often a tenant did what it does.
+    acts: usize,
 }
 
 impl Effect {
@@ -55,6 +57,7 @@ impl Effect {
         self.peak = self.peak.max(part.peak);
         self.recovered = self.recovered.max(part.recovered);
         self.calls += part.calls;
+        self.acts += part.acts;
     }
 }
 
@@ -86,8 +89,8 @@ impl<'a> Stage<'a> {
         };
         stage.restarts = stage.restarts();
         println!(
-            "{:<44} {:>6} {:>8} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}",
-            "", "writes", "refused", "p50", "p95", "p99", "peak", "restarts", "recovered"
+            "{:<44} {:>7} {:>6} {:>8} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}",
+            "", "attacks", "writes", "refused", "p50", "p95", "p99", "peak", "restarts", "recovered"
         );
         let calm = stage.runtime.block_on(stage.victim.writes(lasts));
         stage.usual = calm.percentile(99) * ROOM;
@@ -118,7 +121,9 @@ impl<'a> Stage<'a> {
         attack.prepare(self.installation.node);
         let mut effects: BTreeMap<Called, Effect> = BTreeMap::new();
         for called in PARTS {
-            let part = self.part(called, self.lasts / 2, |stage| attack.begin(&stage.runtime));
+            let before = attack.done();
+            let mut part = self.part(called, self.lasts / 2, |stage| attack.begin(&stage.runtime));
+            part.acts = attack.done() - before;
             if (part.calls > 0) != (called == Called::Null) {
                 self.wrong.push(format!("{}: {} calls of the other webhook, {called:?}", attack.name, part.calls));
             }
@@ -168,7 +173,7 @@ impl<'a> Stage<'a> {
         let seen = self.runtime.block_on(self.victim.writes(lasts));
         drop(attack);
         let recovered = self.runtime.block_on(self.victim.recovers(self.usual));
-        Effect { seen, peak: self.peak(), recovered, calls: 0 }
+        Effect { seen, peak: self.peak(), recovered, ..Effect::default() }
     }
 
     fn judge(&mut self, name: &str, effect: &Effect, allowed: f64) {
@@ -191,7 +196,8 @@ impl<'a> Stage<'a> {
 
     fn print(&self, name: &str, effect: &Effect) {
         println!(
-            "{name:<44} {:>6} {:>8} {:>5} ms {:>6} ms {:>6} ms {:>5} MiB {:>8} {:>8.1} s",
+            "{name:<44} {:>7} {:>6} {:>8} {:>5} ms {:>6} ms {:>6} ms {:>5} MiB {:>8} {:>8.1} s",
+            effect.acts,
             effect.seen.writes(),
             effect.seen.refused.len(),
             effect.seen.percentile(50).as_millis(),

@@ -27,6 +27,8 @@ pub(crate) struct Tenant {
     client: Client,
     in_flight: usize,
     act: Act,
+    /// How often it was done so far.
+    done: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Copy)]
@@ -102,8 +104,14 @@ fn status(number: usize) -> Value {
 
 pub(crate) fn attacks(plane: &ControlPlane, runtime: &Runtime) -> Vec<Tenant> {
     let client = tenant(plane, runtime, NAMESPACE);
-    let attack =
-        |name, objects: Vec<Value>, in_flight, act| Tenant { name, objects, client: client.clone(), in_flight, act };
+    let attack = |name, objects: Vec<Value>, in_flight, act| Tenant {
+        name,
+        objects,
+        client: client.clone(),
+        in_flight,
+        act,
+        done: Arc::default(),
+    };
     vec![
         attack("1.3 MB of script, made, 4 at a time", Vec::new(), 4, Act::Ask(script)),
         attack("60 KB of script, our key, 8 at a time", (0..8).map(read_script).collect(), 8, Act::Patch(our_key)),
@@ -140,6 +148,11 @@ impl Tenant {
         }
     }
 
+    /// How often it was done so far.
+    pub(crate) fn done(&self) -> usize {
+        self.done.load(Ordering::Relaxed)
+    }
+
     /// Goes on until it is dropped.
     pub(crate) fn begin(&self, runtime: &Runtime) -> JoinSet<()> {
         let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), NAMESPACE);
@@ -149,10 +162,12 @@ impl Tenant {
         let mut attack = JoinSet::new();
         for _ in 0..self.in_flight {
             let (api, names, turn, act) = (api.clone(), Arc::clone(&names), Arc::clone(&turn), self.act);
+            let done = Arc::clone(&self.done);
             let act = async move {
                 loop {
                     let number = turn.fetch_add(1, Ordering::Relaxed);
                     act.once(&api, &names, number).await;
+                    done.fetch_add(1, Ordering::Relaxed);
                 }
             };
             attack.spawn_on(act, runtime.handle());

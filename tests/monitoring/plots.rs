@@ -25,6 +25,8 @@ const HEIGHT: f64 = 150.0;
 const GAP: f64 = 20.0;
 /// Lines of a legend that are shown.
 const LEGEND: usize = 4;
+/// Characters of one, for which there is room in its column.
+const ENTRY: usize = 28;
 const COLOURS: usize = 6;
 const STYLE: &str = "
   .heading { font-weight: 600; font-size: 16px; } .field { fill: #818b98; fill-opacity: .08; }
@@ -114,16 +116,24 @@ fn series(world: &World, target: &Value, now: i64) -> Vec<Series> {
     found
         .iter()
         .map(|one| {
-            let labels = one["metric"].as_object().unwrap();
-            let mut name = legend.to_owned();
-            for (label, value) in labels {
-                name = name.replace(&format!("{{{{{label}}}}}"), value.as_str().unwrap());
-            }
+            let name = named(legend, &one["metric"]);
             let point = |pair: &Value| Some((pair[0].as_f64()?, pair[1].as_str()?.parse::<f64>().ok()?));
             let points = one["values"].as_array().unwrap().iter().filter_map(point);
             Series { name, points: points.filter(|(_, value)| value.is_finite()).collect() }
         })
         .collect()
+}
+
+/// A legend with the labels of a series put in; one that the series does not have is empty, as in Grafana.
+fn named(legend: &str, labels: &Value) -> String {
+    let mut parts = legend.split("{{");
+    let mut name = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (label, rest) = part.split_once("}}").unwrap();
+        name.push_str(labels[label.trim()].as_str().unwrap_or_default());
+        name.push_str(rest);
+    }
+    name.trim().to_owned()
 }
 
 fn plot(picture: &mut Picture, (left, top): (f64, f64), title: &str, unit: &str, series: &[Series], now: i64) {
@@ -173,9 +183,17 @@ fn legend(picture: &mut Picture, left: f64, floor: f64, series: &[Series], unit:
         } else {
             String::new()
         };
-        let name: String = one.name.chars().take(26).collect();
+        let name = shortened(&one.name, ENTRY.saturating_sub(last.chars().count() + more.chars().count() + 1));
         picture.label("quiet", x + 5.0, y, "start", format!("{name} {last}{more}").trim());
     }
+}
+
+/// At most so many characters.
+fn shortened(name: &str, most: usize) -> String {
+    if name.chars().count() <= most {
+        return name.to_owned();
+    }
+    name.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// A value in the unit of a panel.
@@ -192,6 +210,7 @@ fn shown(value: f64, unit: &str) -> String {
         "Bps" => scaled(&["B/s", "KiB/s", "MiB/s"], 1024.0),
         "percentunit" => format!("{} %", short(value * 100.0)),
         "s" if value.abs() >= 172_800.0 => format!("{} d", short(value / 86_400.0)),
+        "s" if value.abs() >= 7_200.0 => format!("{} h", short(value / 3_600.0)),
         "s" if value != 0.0 && value.abs() < 1.0 => format!("{} ms", short(value * 1000.0)),
         "s" => format!("{} s", short(value)),
         "ops" => format!("{}/s", short(value)),
@@ -220,9 +239,26 @@ fn values_are_shown_in_the_unit_of_their_panel() {
         (0.1234, "percentunit", "12.3 %"),
         (0.0021, "s", "2.1 ms"),
         (31_536_000.0, "s", "365 d"),
+        (86_400.0, "s", "24 h"),
         (0.2, "ops", "0.2/s"),
         (120.0, "short", "120"),
     ] {
         assert_eq!(shown(value, unit), expected);
     }
+}
+
+#[test]
+fn a_legend_has_the_labels_of_its_series_and_fits_its_column() {
+    let labels = serde_json::json!({"pod": "etcd-0", "code": "200"});
+    for (legend, expected) in [
+        ("{{pod}} file", "etcd-0 file"),
+        ("{{ pod }}: {{code}}", "etcd-0: 200"),
+        ("{{name}} refused", "refused"),
+        ("all", "all"),
+        ("", ""),
+    ] {
+        assert_eq!(named(legend, &labels), expected);
+    }
+    assert_eq!(shortened("mutate.etcd-defrag-webhook", 10), "mutate.et…");
+    assert_eq!(shortened("etcd-0", 6), "etcd-0");
 }
