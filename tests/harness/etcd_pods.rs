@@ -163,6 +163,8 @@ pub struct EtcdPods<'a> {
 
 /// From the first manifest until every member answers, on a busy machine.
 const START: Duration = Duration::from_mins(3);
+/// Has time for an election and for a machine that does much else; by itself a command waits for 5 s, and a dial for 2.
+pub const ETCDCTL: &[&str] = &["etcdctl", "--command-timeout=15s", "--dial-timeout=15s"];
 
 impl<'a> EtcdPods<'a> {
     /// Makes its certificates; nothing runs yet.
@@ -306,7 +308,7 @@ impl<'a> EtcdPods<'a> {
 
     /// Runs `etcdctl` against all members, whether it succeeds or not.
     pub fn etcdctl(&self, args: &[&str]) -> Output {
-        self.client(&[&["etcdctl"], args].concat())
+        self.client(&[ETCDCTL, args].concat())
     }
 
     /// Runs `etcdctl`, which has to succeed, and returns its standard output.

@@ -43,6 +43,8 @@ fn a_client_certificate_that_etcd_does_not_know() {
     edit(&["scale", "statefulset", pods.name(), "--replicas=3"]);
     let end = pods.job_end("by-hand", RUN);
     assert!(!end.succeeded, "{}", pods.job_log("by-hand"));
+    // A container that waits to be started has no log.
+    pods.wait_ready();
     assert_eq!(begun(&pods), Vec::<String>::new());
     let report = event(node, &pods, "DefragmentationFailed");
     println!("{report}");
@@ -80,11 +82,11 @@ fn a_member_that_is_killed_in_the_middle_stops_the_run() {
     println!("{report}");
     assert!(report.contains("by-hand") && report.contains(&first), "the report does not say why: {report}\n{log}");
     incident(&pods, &format!("{first} is killed in the middle"), log.lines().last().unwrap_or_default());
+    pods.wait_ready();
     assert_eq!(begun(&pods), Vec::<String>::new(), "the run went on to another member:\n{log}");
     let died = pods.log(&first, true);
     assert!(died.iter().any(|line| line.message == "starting defragment"));
     assert!(!died.iter().any(|line| line.message == "finished defragment"), "{first} was killed too late");
-    pods.wait_ready();
     assert_eq!(pods.status().iter().filter(|member| member.is_leader).count(), 1);
     assert_eq!(pods.etcdctl_ok(&["get", "a", "--print-value-only"]).trim(), "b");
 }

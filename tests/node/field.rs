@@ -5,7 +5,7 @@ mod member;
 
 use std::{process::Output, thread};
 
-use harness::{ControlPlane, Engine, EtcdPods, Fill, PodsOptions, eventually};
+use harness::{ControlPlane, ETCDCTL, Engine, EtcdPods, Fill, PodsOptions, eventually};
 use serde_json::{Value, json};
 
 use self::member::{Shape, Tls};
@@ -275,7 +275,7 @@ impl<'a> Run<'a> {
         let Some(password) = self.shape.password else { return };
         let user = format!("root:{password}");
         for args in [&["user", "add", &user][..], &["user", "grant-role", "root", "root"], &["auth", "enable"]] {
-            let words = [&["etcdctl"], args, &["--endpoints=http://127.0.0.1:2379"]].concat();
+            let words = [ETCDCTL, args, &["--endpoints=http://127.0.0.1:2379"]].concat();
             let output = self.pods.exec(&self.shape.pod(), &words);
             assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
@@ -283,12 +283,13 @@ impl<'a> Run<'a> {
 
     fn size(&self) -> u64 {
         let output = self.etcdctl(&["endpoint", "status", "-w", "json"]);
+        assert!(output.status.success(), "{}: {}", self.shape.name, String::from_utf8_lossy(&output.stderr));
         let status: Value = serde_json::from_slice(&output.stdout).expect("a status");
         status[0]["Status"]["dbSize"].as_u64().expect("a size")
     }
 
     fn etcdctl(&self, args: &[&str]) -> Output {
-        self.client(&[&["etcdctl"], args].concat())
+        self.client(&[ETCDCTL, args].concat())
     }
 
     /// Runs a client in the pod.
