@@ -4,7 +4,7 @@ use std::{error::Error as StdError, io, time::Duration};
 
 use tonic::{Code, Status};
 
-use crate::defrag::text::shorten;
+use crate::{defrag::text::shorten, runtime::api_error};
 
 /// What kind of failure it is: whether it may be over in a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ fn cause(status: &Status) -> Option<Error> {
     if let Some((_, alert)) = text.split_once(ALERT) {
         return Some(Error::new(Kind::Access, refused_by_alert(alert)));
     }
-    Some(Error::new(Kind::Unreachable, text))
+    Some(Error::new(Kind::Unreachable, api_error::of_connection(&text)))
 }
 
 /// How rustls begins what it says of an alert.
