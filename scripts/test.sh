@@ -7,9 +7,9 @@
 #   scripts/test.sh --fast        what needs neither Go nor a control plane nor root
 #   scripts/test.sh [ARGUMENTS]   arguments go to `cargo test`, such as --test e2e
 #
-# Test binaries that have no node run side by side, $TEST_LANES (2) at a time; after
-# them those that have one, two at a time, for a node and its etcds starve beside more;
-# and last, alone, those that measure.
+# First run the test binaries that have a node, for they mostly wait, and beside them, with
+# what they leave of the processors, those that only compute. Then all others run side
+# by side, $TEST_LANES (2) at a time; and last, alone, those that measure.
 # Shown are, for each binary when it has ended, its result, failures in full
 # and what was skipped; everything else is in target/test.log. The last line has
 # the totals. Exit 0 only where at least one test passed and none failed.
@@ -21,13 +21,16 @@ readonly log=${CARGO_TARGET_DIR:-target}/test.log
 readonly lanes=${TEST_LANES:-2}
 # What cargo says is read here.
 export CARGO_TERM_COLOR=never
-# They mostly wait for pods. The longest first.
+# They mostly wait for pods.
 readonly with_nodes=(node install upgrade)
-# Nothing runs beside them: how soon answers come is measured, also those of the API server, and what a node leaves on the machine,
-# which the node of another binary may take over.
-readonly alone=(node_lifecycle availability registration attack)
+# No other node runs beside it: it looks at what a node leaves on the machine, which that of another binary may take over.
+readonly lone_node=(node_lifecycle)
+# They have neither a node nor limits of time by the clock.
+readonly computing=(unit model admission growth memory)
+# Nothing runs beside them: how soon answers come is measured, also those of the API server.
+readonly alone=(availability registration attack)
 # First, for they take longest.
-readonly longest=(e2e ondemand process model chart)
+readonly longest=(e2e ondemand process chart)
 # Where most of the time is waiting, more than one test for each processor makes sense.
 readonly -A threads=([e2e]=4 [node]=4 [ondemand]=4 [process]=3)
 
@@ -155,6 +158,9 @@ collect() {
 
 # The names of the jobs that run, by their process.
 declare -A running=()
+# Jobs that run one after the other beside those that mostly wait, and the process of the one that does.
+beside=()
+besides=''
 
 stop() {
   local pid
@@ -163,13 +169,33 @@ stop() {
   exit 130
 }
 
-# Waits until fewer jobs than so many run.
+# Starts a job in a group of processes of its own, to be ended as one.
+start() {
+  set -m
+  run_job "$1" &
+  set +m
+  running[$!]=$1
+}
+
+# Has one of the jobs in `beside` run, if none of them does, with what the others leave of the processors.
+start_beside() {
+  if [[ -n $besides || ${#beside[@]} -eq 0 ]]; then return 0; fi
+  start "${beside[0]}"
+  besides=$!
+  beside=("${beside[@]:1}")
+  renice -n 19 -g "$besides" >/dev/null
+}
+
+# Waits until fewer jobs than so many run, without the one beside them.
 await() {
   local pid
-  while ((${#running[@]} >= $1)); do
+  start_beside
+  while ((${#running[@]} - (${#besides} > 0) >= $1)); do
     wait -n -p pid "${!running[@]}" || true
     collect "${running[$pid]}"
     unset "running[$pid]"
+    if [[ $pid == "$besides" ]]; then besides=''; fi
+    start_beside
   done
 }
 
@@ -179,36 +205,43 @@ run_jobs() {
   shift
   for name in "$@"; do
     await "$width"
-    # A group of processes of its own, to be ended as one.
-    set -m
-    run_job "$name" &
-    set +m
-    running[$!]=$name
+    start "$name"
   done
   await 1
 }
 
 among() { [[ " ${*:2} " == *" $1 "* ]]; }
 
-run_all() {
-  local -a together=() in_pairs=() singly=()
+# The names of a list that are selected.
+selected_of() {
   local name
-  for name in "${longest[@]}" "${with_nodes[@]}" $(printf '%s\n' "${!selects[@]}" | sort); do
-    [[ -v selects[$name] ]] || continue
-    if among "$name" "${together[@]}" "${in_pairs[@]}" "${singly[@]}"; then continue; fi
-    if among "$name" "${alone[@]}"; then
-      singly+=("$name")
-    elif among "$name" "${with_nodes[@]}"; then
-      in_pairs+=("$name")
-    else
-      together+=("$name")
-    fi
+  for name in "$@"; do
+    if [[ -v selects[$name] ]]; then echo "$name"; fi
   done
-  if ((${#in_pairs[@]} + ${#singly[@]})); then image || { verdict=$?; return; }; fi
+}
+
+run_all() {
+  local -a nodes lone others=() singly
+  mapfile -t nodes < <(selected_of "${with_nodes[@]}")
+  mapfile -t lone < <(selected_of "${lone_node[@]}")
+  mapfile -t beside < <(selected_of "${computing[@]}")
+  mapfile -t singly < <(selected_of "${alone[@]}")
+  local name
+  for name in $(selected_of "${longest[@]}") $(printf '%s\n' "${!selects[@]}" | sort); do
+    if ! among "$name" "${nodes[@]}" "${lone[@]}" "${beside[@]}" "${singly[@]}" "${others[@]}"; then others+=("$name"); fi
+  done
+  if ((${#nodes[@]} + ${#lone[@]} + ${#singly[@]})); then
+    image || { verdict=$?; return; }
+  else
+    others=("${beside[@]}" "${others[@]}") beside=()
+  fi
   scratch=$(mktemp -d)
   trap stop INT TERM
-  run_jobs "$lanes" "${together[@]}"
-  run_jobs 2 "${in_pairs[@]}"
+  run_jobs 2 "${nodes[@]}"
+  run_jobs 1 "${lone[@]}"
+  # Whatever of them is left is one of the others from now on.
+  others=("${others[@]}" "${beside[@]}") beside=() besides=''
+  run_jobs "$lanes" "${others[@]}"
   run_jobs 1 "${singly[@]}"
   trap - INT TERM
   rm -rf "$scratch"

@@ -4,7 +4,10 @@ use std::{
     fs,
     path::Path,
     process::Command,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,7 +26,7 @@ const ARCHIVE: &str = "pushed.tar";
 /// What one step needs at most, with room for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
-/// The node. What is installed belongs to the whole cluster, so a test has it alone.
+/// A node. What is installed belongs to the whole cluster, so each test has its own.
 pub(crate) struct World {
     // Dropped first: it must not outlive its API server.
     _cert_manager: CertManager,
@@ -59,39 +62,32 @@ fn pushed_image() -> TempDir {
     folder
 }
 
-/// A test's turn on the node.
+/// What a test has: a node, and one of the turns.
 pub(crate) struct Turn {
-    pub(crate) world: Arc<World>,
-    // Dropped last: the next test may begin when this one has let go of the node.
+    pub(crate) world: World,
+    // Dropped last: the next test may begin when the node is gone.
     _turn: MutexGuard<'static, ()>,
 }
 
-/// The shared world, with nothing of ours in it; it lives until the last test lets go of it. `None` where no node can run.
+/// A world with nothing of ours in it; two at once, however many tests there are. `None` where no node can run.
 pub(crate) fn world(test: &str) -> Option<Turn> {
-    static TURN: Mutex<()> = Mutex::new(());
-    static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut shared = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
-    let world = if let Some(world) = shared.upgrade() {
-        world
-    } else {
-        if unavailable().is_some() {
-            // It says why; the image is not built for nothing.
-            let _ = Node::start(test);
-            return None;
-        }
-        let pushed = pushed_image();
-        let images = [own_image(), &pushed.path().join(ARCHIVE)].map(|path| format!("--image={}", path.display()));
-        let node = Node::start_with(test, &images)?;
-        let cert_manager = CertManager::start(&node);
-        println!("cert-manager's controllers ran after {:.1} s", cert_manager.start_time.as_secs_f64());
-        // Enforces Pod Security "restricted".
-        node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
-        let world = Arc::new(World { node, _cert_manager: cert_manager, _pushed: pushed });
-        *shared = Arc::downgrade(&world);
-        world
-    };
-    Some(Turn { world, _turn: turn })
+    static TURNS: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let turn = &TURNS[NEXT.fetch_add(1, Ordering::Relaxed) % TURNS.len()];
+    let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    if unavailable().is_some() {
+        // It says why; the image is not built for nothing.
+        let _ = Node::start(test);
+        return None;
+    }
+    let pushed = pushed_image();
+    let images = [own_image(), &pushed.path().join(ARCHIVE)].map(|path| format!("--image={}", path.display()));
+    let node = Node::start_with(test, &images)?;
+    let cert_manager = CertManager::start(&node);
+    println!("cert-manager's controllers ran after {:.1} s", cert_manager.start_time.as_secs_f64());
+    // Enforces Pod Security "restricted".
+    node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
+    Some(Turn { world: World { node, _cert_manager: cert_manager, _pushed: pushed }, _turn: turn })
 }
 
 /// The chart on a cluster.
