@@ -84,7 +84,7 @@ fn self_signed_without_cert_manager() {
 }
 
 /// All replicas are ready, `helm test` is content, an etcd gets its CronJob, and a harmful one is refused.
-fn judges(release: &Release<'_>, namespace: &str) {
+pub(super) fn judges(release: &Release<'_>, namespace: &str) {
     let plane = release.plane;
     let pods = release.pods();
     assert_eq!(pods.len(), 2);

@@ -79,7 +79,7 @@ func (c *cluster) apiServer(prober supervisor.Prober) supervisor.Component {
 		"--profiling=false",
 	}
 	if c.node != nil {
-		args = append(args, c.node.apiServerArgs(c.caFile)...)
+		args = append(args, c.node.apiServerArgs(c.caFile, c.family.unspecified)...)
 	}
 	return c.component("kube-apiserver", ready, args...)
 }

@@ -51,7 +51,7 @@ func (c *cluster) url(scheme string, port int) string {
 
 // family is what the addresses of a control plane are in IPv4 or in IPv6.
 type family struct {
-	loopback, serviceRange, firstServiceIP string
+	loopback, unspecified, serviceRange, firstServiceIP string
 	// advertised is a documentation address that nobody dials. The API server
 	// refuses to advertise loopback, and without this flag it looks for a
 	// default route, which an isolated machine does not have.
@@ -60,11 +60,11 @@ type family struct {
 
 var (
 	ipv4 = family{
-		loopback: "127.0.0.1", serviceRange: "10.96.0.0/16", firstServiceIP: "10.96.0.1",
+		loopback: "127.0.0.1", unspecified: "0.0.0.0", serviceRange: "10.96.0.0/16", firstServiceIP: "10.96.0.1",
 		advertised: "192.0.2.1",
 	}
 	ipv6 = family{
-		loopback: "::1", serviceRange: "fd00:10:96::/112", firstServiceIP: "fd00:10:96::1",
+		loopback: "::1", unspecified: "::", serviceRange: "fd00:10:96::/112", firstServiceIP: "fd00:10:96::1",
 		advertised: "2001:db8::1",
 	}
 )

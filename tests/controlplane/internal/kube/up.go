@@ -4,7 +4,6 @@ package kube
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -49,17 +48,13 @@ func Up(args []string) int {
 	var options options
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.BoolVar(&options.node, "node", false, "run a node too; needs root")
-	flags.BoolVar(&options.ipv6, "ipv6", false, "everything on ::1, and Services of IPv6 only; without a node")
+	flags.BoolVar(&options.ipv6, "ipv6", false, "no address of IPv4: everything on ::1, and IPv6 for Services, node and pods")
 	flags.Func("image", "an image `archive` to load into the node; may be repeated", func(path string) error {
 		absolute, err := filepath.Abs(path)
 		options.images = append(options.images, absolute)
 		return err
 	})
 	if !options.Parse(flags, args, about) {
-		return 2
-	}
-	if options.ipv6 && options.node {
-		fmt.Fprintln(os.Stderr, "the node knows IPv4 only: leave out --node or --ipv6")
 		return 2
 	}
 	return supervisor.Run(options.Options, func(reserved *ports.Reserved) (supervisor.Layout, error) {
@@ -81,7 +76,7 @@ func plan(options options, reserved *ports.Reserved) (supervisor.Layout, error) 
 	}
 	if options.node {
 		var err error
-		if c.node, err = newNode(options.Dir, options.images, reserved); err != nil {
+		if c.node, err = newNode(options.Dir, options.ipv6, options.images, reserved); err != nil {
 			return layout, err
 		}
 	}
