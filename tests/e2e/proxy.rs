@@ -57,7 +57,9 @@ fn succeeds(output: &Output) {
 #[track_caller]
 fn fails(output: &Output, port: u16) -> String {
     assert_eq!(output.status.code(), Some(2), "{}", stderr(output));
-    stderr(output).replace(&format!("127.0.0.1:{port}"), "127.0.0.1:PORT").replace("USER:PASSWORD@127.0.0.1:PORT", "USER:PASSWORD@…")
+    stderr(output)
+        .replace(&format!("127.0.0.1:{port}"), "127.0.0.1:PORT")
+        .replace("USER:PASSWORD@127.0.0.1:PORT", "USER:PASSWORD@…")
 }
 
 /// `127.0.0.1:PORT` of the API server.
@@ -104,7 +106,8 @@ fn commands_go_through_the_proxy_that_is_set_and_nowhere_else() {
     assert!(proxy.requests().len() > before);
 
     let socks = ForwardProxy::to(&address(plane));
-    let stated = kubeconfig(plane, "socks", &format!("https://{NAME}"), Some(&format!("socks5://127.0.0.1:{}", socks.port)));
+    let stated =
+        kubeconfig(plane, "socks", &format!("https://{NAME}"), Some(&format!("socks5://127.0.0.1:{}", socks.port)));
     succeeds(&status(&stated, &[]));
     assert!(socks.requests().iter().all(|request| *request == format!("SOCKS {NAME}:443")), "{:?}", socks.requests());
     assert!(!socks.requests().is_empty());
@@ -122,10 +125,7 @@ fn elsewhere(plane: &ControlPlane) -> Option<(std::net::IpAddr, u16)> {
     thread::spawn(move || {
         for client in listener.incoming().filter_map(Result::ok) {
             let Ok(server) = std::net::TcpStream::connect(&server) else { continue };
-            for (mut from, mut to) in [
-                (client.try_clone().unwrap(), server.try_clone().unwrap()),
-                (server, client),
-            ] {
+            for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
                 thread::spawn(move || std::io::copy(&mut from, &mut to));
             }
         }

@@ -42,7 +42,8 @@ fn a_cluster_of_ipv6_only_is_served() {
     let cronjob = eventually("the CronJob", SOON, || plane.get(&["cronjob", "-n", "default", "six-defrag-job"]));
     assert_eq!(cronjob["spec"]["schedule"], "7 3 * * *");
 
-    let status = Command::new(binary()).args(["status", "-n", "default"]).env("KUBECONFIG", plane.kubeconfig()).output();
+    let status =
+        Command::new(binary()).args(["status", "-n", "default"]).env("KUBECONFIG", plane.kubeconfig()).output();
     let status = status.unwrap();
     assert!(String::from_utf8_lossy(&status.stdout).contains("7 3 * * *"), "{status:?}");
     assert!(serve.stop());
