@@ -78,8 +78,9 @@ pub(super) async fn configured(
 ) -> anyhow::Result<(Config, Option<Proxy>)> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await.map_err(|error| match error {
-        KubeconfigError::ParseNoProxy(why) => anyhow::Error::from(why)
-            .context("NO_PROXY is invalid; write names, addresses and CIDRs, separated by commas, without empty entries"),
+        KubeconfigError::ParseNoProxy(why) => anyhow::Error::from(why).context(
+            "NO_PROXY is invalid; write names, addresses and CIDRs, separated by commas, without empty entries",
+        ),
         other => other.into(),
     })?;
     let stated = proxy::proxy_url(kubeconfig, context);

@@ -7,11 +7,7 @@ use std::{fmt, net::IpAddr};
 use anyhow::{Context as _, bail};
 use hyper::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
-use kube::{
-    Client, Config,
-    client::ClientBuilder,
-    config::Kubeconfig,
-};
+use kube::{Client, Config, client::ClientBuilder, config::Kubeconfig};
 use tower::{BoxError, util::MapErrLayer};
 
 /// The proxy, and what sets it.
@@ -137,17 +133,14 @@ impl Proxy {
             (format!("the proxy {self} requires a user name and a password (407)"), format!("write {address}"))
         } else if said("tunnel error: failed to create underlying connection") {
             (format!("cannot connect to the proxy {self}: {cause}"), "correct it".to_owned())
-        } else if said("tunnel error") {
-            let what = format!("the proxy {self} refuses a connection to {server} ({cause})");
+        } else if said("tunnel error: unsuccessful") {
+            let what = format!("the proxy {self} refuses a connection to {server}");
             (what, "allow the connection in the proxy".to_owned())
         } else {
             return Failed(format!("{cause} (through the proxy {self}, set by {set_by})"));
         };
-        let direct = if set_by == PROXY_URL {
-            "remove proxy-url".to_owned()
-        } else {
-            format!("add {server} to NO_PROXY")
-        };
+        let direct =
+            if set_by == PROXY_URL { "remove proxy-url".to_owned() } else { format!("add {server} to NO_PROXY") };
         Failed(format!(
             "{what}. The proxy is set by {set_by}: {fix}, or, if {server} can be reached without a proxy, {direct}"
         ))

@@ -6,8 +6,7 @@ fn chosen(server: &str, variables: &[(&str, &str)]) -> Option<String> {
 }
 
 fn with_url(server: &str, proxy_url: Option<&str>, variables: &[(&str, &str)]) -> anyhow::Result<Option<String>> {
-    let read =
-        |name: &str| variables.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned());
+    let read = |name: &str| variables.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned());
     Ok(choose(&server.parse().unwrap(), proxy_url, read)?.map(|proxy| format!("{proxy} by {}", proxy.set_by)))
 }
 
@@ -21,7 +20,10 @@ fn https_proxy_is_used() {
     assert_eq!(used(&[PROXY]).as_deref(), Some("http://proxy.example:3128 by HTTPS_PROXY"));
     assert_eq!(used(&[("https_proxy", "proxy:3128")]).as_deref(), Some("http://proxy:3128 by https_proxy"));
     assert_eq!(used(&[("https_proxy", "http://low"), PROXY]), used(&[PROXY]));
-    assert_eq!(used(&[("HTTPS_PROXY", ""), ("https_proxy", "socks5h://p:1")]).as_deref(), Some("socks5://p:1 by https_proxy"));
+    assert_eq!(
+        used(&[("HTTPS_PROXY", ""), ("https_proxy", "socks5h://p:1")]).as_deref(),
+        Some("socks5://p:1 by https_proxy")
+    );
     assert_eq!(used(&[("HTTP_PROXY", "http://p"), ("ALL_PROXY", "http://p")]), None, "kubectl reads neither");
     assert_eq!(
         used(&[("HTTPS_PROXY", "http://user:secret@proxy.example:3128")]),

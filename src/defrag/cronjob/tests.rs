@@ -149,7 +149,8 @@ fn a_platform_may_say_who_the_pod_runs_as() {
 fn a_policy_may_let_the_pod_join_a_mesh() {
     let etcd: StatefulSet = serde_json::from_value(kamaji()).unwrap();
     let meta = |mesh: &str| {
-        let keys = json!({"linkerd.io/inject": "enabled", "config.beta.linkerd.io/proxy-enable-native-sidecar": "true"});
+        let keys =
+            json!({"linkerd.io/inject": "enabled", "config.beta.linkerd.io/proxy-enable-native-sidecar": "true"});
         let object = json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "p"},
             "spec": {"job": {"mesh": mesh, "podLabels": {"sidecar.istio.io/inject": "true"}, "podAnnotations": keys}}});
         let object: crate::defrag::policy::DefragPolicy = serde_json::from_value(object).unwrap();

@@ -115,7 +115,11 @@ mod tests {
             Access::of(&serde_json::from_value(value).unwrap()).unwrap()
         };
         let excluded = json!({"linkerd.io/inject": "disabled", "sidecar.istio.io/inject": "false"});
-        assert_eq!(of(json!({"annotations": excluded})), access(|_| {}), "as it was recorded before there was a choice");
+        assert_eq!(
+            of(json!({"annotations": excluded})),
+            access(|_| {}),
+            "as it was recorded before there was a choice"
+        );
         let all = [
             of(json!({"annotations": excluded})),
             of(json!({"annotations": {"note": "x"}})),
@@ -123,7 +127,10 @@ mod tests {
             of(json!({"labels": {"sidecar.istio.io/inject": "true"}})),
         ];
         for (index, one) in all.iter().enumerate() {
-            assert!(all.iter().take(index).all(|other| other.facts != one.facts && other.engine == one.engine), "{one:?}");
+            assert!(
+                all.iter().take(index).all(|other| other.facts != one.facts && other.engine == one.engine),
+                "{one:?}"
+            );
         }
         assert_eq!(of(json!({"labels": {"team": "a"}})), of(json!({"annotations": {"note": "x"}})));
     }
