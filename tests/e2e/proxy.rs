@@ -5,7 +5,7 @@
 
 use std::{
     net::UdpSocket,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
     thread,
 };
@@ -34,7 +34,7 @@ fn kubeconfig(plane: &ControlPlane, file: &str, server: &str, proxy_url: Option<
 }
 
 /// `status`, with these variables and no others of a proxy.
-fn status(kubeconfig: &PathBuf, variables: &[(&str, &str)]) -> Output {
+fn status(kubeconfig: &Path, variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary());
     command.args(["status", "-A"]).arg("--kubeconfig").arg(kubeconfig);
     for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "NO_PROXY", "no_proxy"] {
