@@ -15,10 +15,13 @@ use k8s_openapi::api::{
 use kube::{
     Client, Config,
     api::{Api, ListParams},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use super::output;
+use super::{
+    output,
+    proxy::{self, Proxy},
+};
 use crate::{
     admission::registration,
     defrag::{
@@ -51,19 +54,50 @@ pub(super) struct Access {
 impl Access {
     /// A client for that cluster.
     pub(super) async fn client(&self) -> anyhow::Result<Client> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let config = match &self.kubeconfig {
+        let context = self.context.as_deref();
+        let (config, proxy) = match &self.kubeconfig {
             Some(file) => {
                 let name = || format!("cannot use the kubeconfig {}", file.display());
                 let kubeconfig = Kubeconfig::read_from(file).with_context(name)?;
-                Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(name)?
+                configured(&kubeconfig, context).await.with_context(name)?
             }
-            None if self.context.is_some() => Config::from_kubeconfig(&options)
-                .await
-                .context("cannot use this context; are --context and KUBECONFIG right?")?,
-            None => Config::infer().await.context("cannot reach a cluster; is KUBECONFIG right?")?,
+            None if context.is_some() => {
+                let wrong = "cannot use this context; are --context and KUBECONFIG right?";
+                configured(&Kubeconfig::read().context(wrong)?, context).await.context(wrong)?
+            }
+            None => inferred().await.context("cannot reach a cluster; is KUBECONFIG right?")?,
         };
-        Client::try_from(config).context("cannot reach a cluster; is the kubeconfig right?")
+        proxy::client(config, proxy).context("cannot reach a cluster; is the kubeconfig right?")
+    }
+}
+
+/// The configuration of a context, and the proxy to its cluster.
+pub(super) async fn configured(
+    kubeconfig: &Kubeconfig,
+    context: Option<&str>,
+) -> anyhow::Result<(Config, Option<Proxy>)> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await.map_err(|error| match error {
+        KubeconfigError::ParseNoProxy(why) => anyhow::Error::from(why).context(
+            "NO_PROXY is invalid; write names, addresses and CIDRs, separated by commas, without empty entries",
+        ),
+        other => other.into(),
+    })?;
+    let stated = proxy::proxy_url(kubeconfig, context);
+    let proxy = proxy::choose(&config.cluster_url, stated, |name| std::env::var(name).ok())?;
+    Ok((config, proxy))
+}
+
+/// The configuration of the usual kubeconfig, or else that of a pod. A pod uses no proxy: it is in the cluster.
+pub(super) async fn inferred() -> anyhow::Result<(Config, Option<Proxy>)> {
+    let Ok(kubeconfig) = Kubeconfig::read() else { return Ok((Config::infer().await?, None)) };
+    match configured(&kubeconfig, None).await {
+        Ok((mut config, proxy)) => {
+            config.apply_debug_overrides();
+            Ok((config, proxy))
+        }
+        Err(error) if error.is::<KubeconfigError>() => Ok((Config::infer().await?, None)),
+        Err(error) => Err(error),
     }
 }
 

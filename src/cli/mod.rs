@@ -19,6 +19,7 @@ mod pause;
 mod policies;
 mod program;
 mod progress;
+mod proxy;
 mod render;
 mod selftest;
 mod serve;

@@ -181,9 +181,21 @@ pub(super) fn say_finding(place: &str, finding: &Finding) {
 pub(super) fn error(error: &anyhow::Error) {
     let text = match error.downcast_ref::<Several>() {
         Some(Several(lines)) => lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n"),
-        None => printable(&format!("{error:#}")),
+        None => printable(&causes(error)),
     };
     to_stderr(&format!("{DENY}error:{DENY:#} {text}\n"));
+}
+
+/// An error and its causes in one line, each once: kube's errors repeat their cause, behind a word of its code.
+fn causes(error: &anyhow::Error) -> String {
+    let mut links: Vec<String> = Vec::new();
+    for link in error.chain().map(ToString::to_string) {
+        let link = link.strip_prefix("ServiceError: ").unwrap_or(&link);
+        if !links.last().is_some_and(|last| last.ends_with(link)) {
+            links.push(link.to_owned());
+        }
+    }
+    links.join(": ")
 }
 
 /// An error of several lines. The line breaks of any other one are not ours.
@@ -316,5 +328,14 @@ mod tests {
             let Data(written) = yaml(&[text]).unwrap();
             assert!(written.contains(&format!("\"{text}\"")) || written.contains(&format!("'{text}'")), "{written}");
         }
+    }
+
+    #[test]
+    fn each_cause_is_there_once() {
+        let cause = anyhow::anyhow!("no such host");
+        let error = cause.context("ServiceError: no such host").context("cannot list Jobs");
+        assert_eq!(causes(&error), "cannot list Jobs: no such host");
+        let error = anyhow::anyhow!("no such host").context("client error").context("cannot list Jobs");
+        assert_eq!(causes(&error), "cannot list Jobs: client error: no such host");
     }
 }

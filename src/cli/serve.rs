@@ -9,15 +9,15 @@ use axum::http::{HeaderValue, header::USER_AGENT};
 use clap::{ArgAction, builder::NonEmptyStringValueParser};
 use jiff::Timestamp;
 use kube::{
-    Api, Client, Config, Resource, ResourceExt as _,
+    Api, Client, Resource, ResourceExt as _,
     api::{Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::Kubeconfig,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Exit;
+use super::{Exit, cluster, proxy};
 use crate::{
     admission::{
         self,
@@ -197,18 +197,15 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 }
 
 async fn client(args: &Args) -> anyhow::Result<Client> {
-    let mut config = match &args.kubeconfig {
-        Some(file) => {
-            let kubeconfig = Kubeconfig::read_from(file)?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
-        }
-        None => Config::infer()
+    let (mut config, proxy) = match &args.kubeconfig {
+        Some(file) => cluster::configured(&Kubeconfig::read_from(file)?, None).await?,
+        None => cluster::inferred()
             .await
             .context("find a cluster: there is no kubeconfig, and there are no credentials of a pod")?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    Client::try_from(config).context("connect to the API server")
+    proxy::client(config, proxy).context("connect to the API server")
 }
 
 /// Registers the webhooks, as soon as the API server lets us.

@@ -42,7 +42,7 @@ use super::{
     keys::Key,
     policy::{
         Governing, Policy,
-        api::{self, Engine, PodUser},
+        api::{self, Engine, Mesh, PodUser},
     },
 };
 use k8s_openapi::{
@@ -195,14 +195,16 @@ fn job(plan: &Plan, policy: &Policy, image: &str, ours: BTreeMap<String, String>
     let shape = &policy.job.shape;
     let mut labels = shape.pod_labels.clone();
     labels.extend(ours);
-    // A sidecar that never ends would keep the Job from ending. Istio's newer injectors read the label, older ones and
-    // Linkerd's the annotations.
-    labels.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
     let mut annotations = shape.pod_annotations.clone();
     // The schema refuses these; a policy that never saw it must not lift Pod Security "restricted" either.
     annotations.retain(|key, _| !UNCONFINING.iter().any(|prefix| key.starts_with(prefix)));
-    annotations.insert("linkerd.io/inject".to_owned(), "disabled".to_owned());
-    annotations.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
+    if shape.mesh == Mesh::Exclude {
+        // A sidecar that never ends would keep the Job from ending. Istio's newer injectors read the label, older ones and
+        // Linkerd's the annotations.
+        labels.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
+        annotations.insert("linkerd.io/inject".to_owned(), "disabled".to_owned());
+        annotations.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
+    }
     JobSpec {
         backoff_limit: Some(0),
         active_deadline_seconds: Some(i64::try_from(plan.deadline.as_secs()).unwrap_or(i64::MAX)),

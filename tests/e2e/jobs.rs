@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use serde_json::Value;
 
-use super::support::{due_soon, etcd, namespace, world};
+use super::support::{due_soon, etcd, namespace, stderr, world};
 use etcd_defrag_webhook::defrag::rule::SMALLEST_DATABASE;
 use harness::{EtcdCluster, EtcdOptions, eventually};
 
@@ -26,6 +26,27 @@ fn the_job_of_the_cronjob_has_the_pod_template_that_was_built() {
         pods["items"].as_array().filter(|items| !items.is_empty()).cloned()
     });
     assert_eq!(pods[0]["spec"]["containers"][0]["args"], built["template"]["spec"]["containers"][0]["args"]);
+}
+
+/// That of docs/policies.md.
+#[test]
+fn the_documented_network_policy_selects_the_runs_of_one_etcd() {
+    let world = world();
+    let ns = namespace(&world.plane, "netpol");
+    let page = include_str!("../../docs/policies.md");
+    let text = &page[page.find("apiVersion: networking.k8s.io/v1").unwrap()..];
+    let text = text.split("```").next().unwrap().replace("kamaji-system", &ns.name);
+    let args = ["create", "--dry-run=server", "--validate=strict", "-o", "json", "-f", "-"];
+    let output = ns.plane.kubectl_stdin(args, &text);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let policy: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let wanted = policy["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"].as_object().unwrap();
+    let selects = |name: &str| {
+        ns.accepts(&etcd(&ns.name, name, &[]));
+        let labels = &ns.cronjob(name)["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"];
+        wanted.iter().all(|(key, value)| labels[key] == *value)
+    };
+    assert!(selects("kamaji-etcd") && !selects("kamaji-etcd-2"));
 }
 
 /// The controller itself fires: the schedule is due in the minute that comes, and the starting deadline is generous.

@@ -33,6 +33,7 @@ mod policies;
 mod policies_admission;
 mod policies_controller;
 mod preflight;
+mod proxy;
 mod ran;
 mod relabelled;
 mod rendered;

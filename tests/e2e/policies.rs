@@ -71,8 +71,9 @@ fn shaped() -> Value {
         "priorityClassName": "low",
         "runtimeClassName": "gvisor",
         "securityContext": "Platform",
-        "podLabels": {"team": "platform"},
-        "podAnnotations": {"note": "x"},
+        "mesh": "Join",
+        "podLabels": {"team": "platform", "sidecar.istio.io/inject": "true"},
+        "podAnnotations": {"note": "x", "linkerd.io/inject": "enabled"},
     }})
 }
 

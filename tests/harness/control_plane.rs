@@ -78,6 +78,11 @@ impl ControlPlane {
         Self::start_args(&args).0
     }
 
+    /// Starts one in which everything listens on `::1` only, and Services have addresses of IPv6 only.
+    pub fn start_ipv6() -> Self {
+        Self::start_args(&["--ipv6".to_owned()]).0
+    }
+
     /// Starts one with arguments of `controlplane up`; the report is that of the
     /// node, if there is one.
     pub(super) fn start_args(args: &[String]) -> (Self, Option<NodeReport>) {

@@ -31,6 +31,7 @@ mod control_plane;
 mod engine;
 mod etcd_cluster;
 mod etcd_pods;
+mod forward_proxy;
 mod helm;
 mod node;
 mod objects;
@@ -53,6 +54,7 @@ pub use self::{
     engine::{Engine, engine_on_path, etcd_defrag, runs_in_a_pod},
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
     etcd_pods::{Authority, Defragmentation, ETCDCTL, EtcdLog, EtcdPods, Fill, JobEnd, Pair, PodsOptions, Secrets, certificate},
+    forward_proxy::ForwardProxy,
     helm::{chart, helm, helm_ok},
     node::{NODE, Node, engine_image, etcd_image, make_image, unavailable},
     objects::{example_etcd, make_namespace},

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    net::Ipv4Addr,
+    net::IpAddr,
     ops::Deref,
     path::{Path, PathBuf},
     process::Command,
@@ -32,8 +32,8 @@ pub fn etcd_image() -> &'static str {
 #[serde(rename_all = "camelCase")]
 pub(super) struct NodeReport {
     name: String,
-    ip: Ipv4Addr,
-    host_ip: Ipv4Addr,
+    ip: IpAddr,
+    host_ip: IpAddr,
 }
 
 /// A control plane with a node: containerd, kubelet, kube-proxy and cluster DNS
@@ -83,12 +83,12 @@ impl Node {
     }
 
     /// The node's address.
-    pub fn ip(&self) -> Ipv4Addr {
+    pub fn ip(&self) -> IpAddr {
         self.report.ip
     }
 
     /// This machine's address as pods see it.
-    pub fn host_ip(&self) -> Ipv4Addr {
+    pub fn host_ip(&self) -> IpAddr {
         self.report.host_ip
     }
 }

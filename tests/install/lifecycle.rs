@@ -59,14 +59,22 @@ fn self_signed_without_cert_manager() {
     let values = "tls: {mode: self-signed}";
     let release = Release::install(plane, values);
     judges(&release, "alone");
-    // An upgrade leaves the certificate alone, and the bundle in the registrations.
+    // An upgrade leaves the certificate alone, and the bundle in the registrations; it moves the image of the engine.
     let secret = |field: &str| {
         plane.get(&["-n", NAMESPACE, "secret", &format!("{RELEASE}-tls")]).unwrap()["data"][field].clone()
     };
     let before = secret("tls.crt");
     assert!(before.is_string());
-    let changed = "{tls: {mode: self-signed}, replicas: 1}";
+    let engine = |wanted: &str| {
+        cronjob(plane, "alone", "kamaji-etcd", |cronjob| {
+            let image = &cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["image"];
+            image.as_str().is_some_and(|image| image.starts_with(wanted))
+        });
+    };
+    engine("ghcr.io/ahrtr/etcd-defrag:");
+    let changed = "{tls: {mode: self-signed}, replicas: 1, engineImage: {registry: mirror.example}}";
     release.upgrade(changed);
+    engine("mirror.example/ahrtr/etcd-defrag:");
     assert_eq!(secret("tls.crt"), before);
     refuses(plane, "alone");
     assert_eq!(release.drift(changed, true), "");
@@ -76,7 +84,7 @@ fn self_signed_without_cert_manager() {
 }
 
 /// All replicas are ready, `helm test` is content, an etcd gets its CronJob, and a harmful one is refused.
-fn judges(release: &Release<'_>, namespace: &str) {
+pub(super) fn judges(release: &Release<'_>, namespace: &str) {
     let plane = release.plane;
     let pods = release.pods();
     assert_eq!(pods.len(), 2);

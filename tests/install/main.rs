@@ -11,6 +11,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod ipv6;
 mod lifecycle;
 mod pages;
 mod support;

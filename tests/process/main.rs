@@ -16,6 +16,7 @@ mod client_auth;
 #[path = "../support/crowd.rs"]
 mod crowd;
 mod crowding;
+mod ipv6;
 mod load;
 mod self_signed;
 mod support;

@@ -79,7 +79,9 @@ pub(crate) fn contradictions() -> Vec<(Value, &'static str)> {
 fn of_jobs() -> Vec<(Value, &'static str)> {
     vec![
         (json!({"job": {"podLabels": {"app.kubernetes.io/managed-by": "x"}}}), "remove them"),
-        (json!({"job": {"podAnnotations": {"linkerd.io/inject": "enabled"}}}), "remove them"),
+        (json!({"job": {"podAnnotations": {"linkerd.io/inject": "enabled"}}}), "remove them, or write mesh: Join"),
+        (json!({"job": {"podAnnotations": {"etcd-defrag.io/x": "y"}}}), "remove them"),
+        (json!({"job": {"podLabels": {"sidecar.istio.io/inject": "true"}}}), "remove it, or write mesh: Join"),
         (
             json!({"job": {"podAnnotations": {"container.apparmor.security.beta.kubernetes.io/etcd-defrag": "unconfined"}}}),
             "out of the Pod Security Standard restricted",

@@ -144,6 +144,29 @@ fn a_platform_may_say_who_the_pod_runs_as() {
     );
 }
 
+/// Native sidecars end with the Job; whether there is one is left to the mesh and to the policy.
+#[test]
+fn a_policy_may_let_the_pod_join_a_mesh() {
+    let etcd: StatefulSet = serde_json::from_value(kamaji()).unwrap();
+    let meta = |mesh: &str| {
+        let keys =
+            json!({"linkerd.io/inject": "enabled", "config.beta.linkerd.io/proxy-enable-native-sidecar": "true"});
+        let object = json!({"apiVersion": "etcd-defrag.io/v1alpha1", "kind": "DefragPolicy", "metadata": {"name": "p"},
+            "spec": {"job": {"mesh": mesh, "podLabels": {"sidecar.istio.io/inject": "true"}, "podAnnotations": keys}}});
+        let object: crate::defrag::policy::DefragPolicy = serde_json::from_value(object).unwrap();
+        let compiled = crate::defrag::policy::compile(&object, "2026-11-24T00:00:00Z".parse().unwrap());
+        assert_eq!(compiled.findings, []);
+        let built = serde_json::to_value(built_under(&etcd, (*compiled.policy).clone())).unwrap();
+        let meta = &built["spec"]["jobTemplate"]["spec"]["template"]["metadata"];
+        (meta["labels"]["sidecar.istio.io/inject"].clone(), meta["annotations"].clone())
+    };
+    let native = "config.beta.linkerd.io/proxy-enable-native-sidecar";
+    assert_eq!(meta("Join"), (json!("true"), json!({"linkerd.io/inject": "enabled", native: "true"})));
+    // The definition refuses these keys here; a policy that never saw it must not add a sidecar either.
+    let excluded = json!({"linkerd.io/inject": "disabled", "sidecar.istio.io/inject": "false", native: "true"});
+    assert_eq!(meta("Exclude"), (json!("false"), excluded));
+}
+
 #[test]
 fn names_fit_and_do_not_collide() {
     assert_eq!(name("kamaji-etcd"), "kamaji-etcd-defrag-job");

@@ -1,6 +1,6 @@
 //! What a run needs to reach the members of its etcd.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use k8s_openapi::api::{batch::v1::CronJob, core::v1::PodSpec};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::defrag::cronjob::ownership::pod;
 /// What a run needs to reach the members, as two short hashes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
-    /// Of endpoints, certificates, login and quota.
+    /// Of endpoints, certificates, login, quota and what a mesh reads.
     pub facts: String,
     /// Of the image and what starts it.
     pub engine: String,
@@ -22,6 +22,11 @@ const QUOTA: &str = "--etcd-storage-quota-bytes";
 /// The arguments that say how members are reached, and the quota, which our own runner holds against that of the members.
 const REACHING: [&str; 6] =
     ["--endpoints", "--skip-healthcheck-cluster-endpoints", "--cacert", "--cert", "--key", QUOTA];
+
+/// What keeps Linkerd from adding a sidecar: it is there where the policy excludes the pods from meshes.
+const INJECT: &str = "linkerd.io/inject";
+/// What the keys that Istio and Linkerd read contain.
+const MESHES: [&str; 2] = ["istio.io/", "linkerd.io/"];
 
 impl Access {
     /// That of the CronJob's runs; `None` where its template has no pod or no endpoints.
@@ -35,7 +40,9 @@ impl Access {
         }
         let reaching: Vec<&String> =
             args.iter().filter(|arg| REACHING.contains(&arg.split('=').next().unwrap_or_default())).collect();
-        let facts = hash(&(reaching, &pod.volumes, &container.env));
+        let facts = (reaching, &pod.volumes, &container.env);
+        // Without a mesh it is the hash that earlier versions recorded.
+        let facts = mesh(cronjob).map_or_else(|| hash(&facts), |mesh| hash(&(&facts, mesh)));
         let first = args.first().filter(|arg| !arg.starts_with('-'));
         let engine = hash(&(
             (&container.image, &container.image_pull_policy, first),
@@ -43,6 +50,18 @@ impl Access {
         ));
         Some(Self { facts, engine })
     }
+}
+
+/// The labels and annotations that a mesh reads of the pods; `None` where it is excluded.
+fn mesh(cronjob: &CronJob) -> Option<BTreeMap<&str, &str>> {
+    let meta = cronjob.spec.job_template.spec.as_ref()?.template.metadata.as_ref()?;
+    let [labels, annotations] = [meta.labels.as_ref(), meta.annotations.as_ref()];
+    if annotations.and_then(|all| all.get(INJECT)).is_some_and(|value| value == "disabled") {
+        return None;
+    }
+    let both = labels.into_iter().chain(annotations).flatten();
+    let read = both.filter(|(key, _)| MESHES.iter().any(|mesh| key.contains(mesh)));
+    Some(read.map(|(key, value)| (key.as_str(), value.as_str())).collect())
 }
 
 /// The quota in bytes that the rule of the CronJob's runs is evaluated with, where our own runner runs: the only one that leaves
@@ -86,6 +105,34 @@ mod tests {
 
     fn access(change: impl FnOnce(&mut serde_json::Value)) -> Access {
         Access::of(&cronjob(change)).unwrap()
+    }
+
+    #[test]
+    fn the_access_changes_with_the_mesh() {
+        let of = |meta: serde_json::Value| {
+            let mut value = serde_json::to_value(cronjob(|_| {})).unwrap();
+            value["spec"]["jobTemplate"]["spec"]["template"]["metadata"] = meta;
+            Access::of(&serde_json::from_value(value).unwrap()).unwrap()
+        };
+        let excluded = json!({"linkerd.io/inject": "disabled", "sidecar.istio.io/inject": "false"});
+        assert_eq!(
+            of(json!({"annotations": excluded})),
+            access(|_| {}),
+            "as it was recorded before there was a choice"
+        );
+        let all = [
+            of(json!({"annotations": excluded})),
+            of(json!({"annotations": {"note": "x"}})),
+            of(json!({"annotations": {"linkerd.io/inject": "enabled"}})),
+            of(json!({"labels": {"sidecar.istio.io/inject": "true"}})),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert!(
+                all.iter().take(index).all(|other| other.facts != one.facts && other.engine == one.engine),
+                "{one:?}"
+            );
+        }
+        assert_eq!(of(json!({"labels": {"team": "a"}})), of(json!({"annotations": {"note": "x"}})));
     }
 
     #[test]

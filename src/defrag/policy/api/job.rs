@@ -16,6 +16,14 @@ use super::super::schema;
 /// The Job and the pod that defragment. The pod always meets the Pod Security Standard "restricted".
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    Rule::new("self.mesh == 'Join' || !has(self.podLabels) || !self.podLabels.exists(key, key == 'sidecar.istio.io/inject')")
+        .field_path(".podLabels")
+        .message("sidecar.istio.io/inject is set by etcd-defrag-webhook, since a sidecar may keep the Job from ending: remove it, or write mesh: Join"),
+    Rule::new("self.mesh == 'Join' || !has(self.podAnnotations) || !self.podAnnotations.exists(key, key in ['linkerd.io/inject', 'sidecar.istio.io/inject'])")
+        .field_path(".podAnnotations")
+        .message("linkerd.io/inject and sidecar.istio.io/inject are set by etcd-defrag-webhook, since a sidecar may keep the Job from ending: remove them, or write mesh: Join"),
+]))]
 pub struct Job {
     /// What defragments: EtcdDefrag runs the image of etcd-defrag, BuiltIn our own image with the same arguments, which looks
     /// at the health of all members before each one. Defaults to EtcdDefrag.
@@ -88,20 +96,24 @@ pub struct Job {
     /// The user of the pod: Fixed (user, group and fsGroup are 65532) or Platform (none of them is set, for a platform that
     /// assigns them, such as OpenShift). Defaults to Fixed.
     pub security_context: PodUser,
+    /// Whether the pod may join a service mesh: Exclude (its label and annotations keep Istio and Linkerd from adding a
+    /// sidecar) or Join (they are left out, and podLabels and podAnnotations may have them; the sidecar has to be a native one,
+    /// any other keeps the Job from ending). Defaults to Exclude.
+    pub mesh: Mesh,
     /// Further labels of the pod.
     #[schemars(
         schema_with = "schema::labels",
         extend("x-kubernetes-validations" = [json!(schema::keys()), json!(Rule::new(
-            "!self.exists(key, key.startsWith('etcd-defrag.io/') || key in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/name', 'app.kubernetes.io/instance', 'sidecar.istio.io/inject'])"
-        ).message("labels under etcd-defrag.io/, sidecar.istio.io/inject and app.kubernetes.io/name, /instance and /managed-by are set by etcd-defrag-webhook: remove them"))])
+            "!self.exists(key, key.startsWith('etcd-defrag.io/') || key in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/name', 'app.kubernetes.io/instance'])"
+        ).message("labels under etcd-defrag.io/ and app.kubernetes.io/name, /instance and /managed-by are set by etcd-defrag-webhook: remove them"))])
     )]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_labels: BTreeMap<String, String>,
     /// Further annotations of the pod.
     #[schemars(
         extend("maxProperties" = 32, "x-kubernetes-validations" = [json!(schema::annotation_keys()), json!(Rule::new(
-            "!self.exists(key, key.startsWith('etcd-defrag.io/') || key in ['linkerd.io/inject', 'sidecar.istio.io/inject'])"
-        ).message("annotations under etcd-defrag.io/, linkerd.io/inject and sidecar.istio.io/inject are set by etcd-defrag-webhook, since a sidecar would keep the Job from ending: remove them")), json!(Rule::new(
+            "!self.exists(key, key.startsWith('etcd-defrag.io/'))"
+        ).message("annotations under etcd-defrag.io/ are set by etcd-defrag-webhook: remove them")), json!(Rule::new(
             "!self.exists(key, key.startsWith('container.apparmor.security.beta.kubernetes.io/') || key.startsWith('container.seccomp.security.alpha.kubernetes.io/') || key == 'seccomp.security.alpha.kubernetes.io/pod')"
         ).message("annotations of AppArmor and seccomp would take the pod out of the Pod Security Standard restricted: remove them"))])
     )]
@@ -142,6 +154,16 @@ pub enum PodUser {
     /// The user that the platform assigns. If it assigns none, the kubelet does not start an image that runs as root, as that of
     /// etcd-defrag does; without an fsGroup the pod cannot read the files of Secrets.
     Platform,
+}
+
+/// Whether the pod may join a service mesh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Mesh {
+    /// Neither Istio nor Linkerd adds a sidecar.
+    #[default]
+    Exclude,
+    /// The mesh decides, by the namespace and by the labels and annotations of the policy.
+    Join,
 }
 
 /// What defragments.
@@ -197,6 +219,7 @@ impl Default for Job {
             priority_class_name: None,
             runtime_class_name: None,
             security_context: PodUser::default(),
+            mesh: Mesh::default(),
             pod_labels: BTreeMap::new(),
             pod_annotations: BTreeMap::new(),
             successful_jobs_history_limit: 3,

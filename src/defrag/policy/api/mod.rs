@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-pub use job::{Engine, ImagePullPolicy, Job, PodUser};
+pub use job::{Engine, ImagePullPolicy, Job, Mesh, PodUser};
 pub use limits::{Day, LimitsSpec, Reaction, UsageRange, VolumeLimits, Window};
 pub use lockable::LockableKey;
 pub use metrics::{MetricsSource, Prometheus};

@@ -8,16 +8,10 @@ import (
 )
 
 const (
-	serviceRange   = "10.96.0.0/16"
-	firstServiceIP = "10.96.0.1"
 	// issuer of service account tokens.
 	issuer = "https://kubernetes.default.svc.cluster.local"
 	// proxyUser is the name by which the API server calls aggregated APIs.
 	proxyUser = "front-proxy-client"
-	// advertised is a documentation address that nobody dials. The API server
-	// refuses to advertise loopback, and without this flag it looks for a
-	// default route, which an isolated machine does not have.
-	advertised = "192.0.2.1"
 )
 
 func (c *cluster) component(
@@ -51,9 +45,9 @@ func (c *cluster) apiServer(prober supervisor.Prober) supervisor.Component {
 	ready := func(ctx context.Context) error { return prober.Get(ctx, c.serverURL()+"/readyz", "") }
 	args := []string{
 		"--etcd-servers=" + c.etcdURL(),
-		"--bind-address=127.0.0.1",
+		"--bind-address=" + c.family.loopback,
 		"--secure-port=" + strconv.Itoa(c.apiPort),
-		"--advertise-address=" + advertised,
+		"--advertise-address=" + c.family.advertised,
 		"--endpoint-reconciler-type=none",
 		"--tls-cert-file=" + c.apiServing.CertFile,
 		"--tls-private-key-file=" + c.apiServing.KeyFile,
@@ -71,7 +65,7 @@ func (c *cluster) apiServer(prober supervisor.Prober) supervisor.Component {
 		"--service-account-issuer=" + issuer,
 		"--service-account-key-file=" + c.tokenPublicKey,
 		"--service-account-signing-key-file=" + c.tokenKey,
-		"--service-cluster-ip-range=" + serviceRange,
+		"--service-cluster-ip-range=" + c.family.serviceRange,
 		// A webhook behind a Service is dialled at its endpoints: nothing here
 		// routes cluster IP addresses.
 		"--enable-aggregator-routing=true",
@@ -85,7 +79,7 @@ func (c *cluster) apiServer(prober supervisor.Prober) supervisor.Component {
 		"--profiling=false",
 	}
 	if c.node != nil {
-		args = append(args, c.node.apiServerArgs(c.caFile)...)
+		args = append(args, c.node.apiServerArgs(c.caFile, c.family.unspecified)...)
 	}
 	return c.component("kube-apiserver", ready, args...)
 }
@@ -105,7 +99,7 @@ func (c *cluster) controllerManager(prober supervisor.Prober) supervisor.Compone
 		"--kubeconfig=" + kubeconfig,
 		"--authentication-kubeconfig=" + kubeconfig,
 		"--authorization-kubeconfig=" + kubeconfig,
-		"--bind-address=127.0.0.1",
+		"--bind-address=" + c.family.loopback,
 		"--secure-port=" + strconv.Itoa(c.managerPort),
 		"--tls-cert-file=" + c.managerServing.CertFile,
 		"--tls-private-key-file=" + c.managerServing.KeyFile,
@@ -114,7 +108,7 @@ func (c *cluster) controllerManager(prober supervisor.Prober) supervisor.Compone
 		"--service-account-private-key-file=" + c.tokenKey,
 		"--cluster-signing-cert-file=" + c.caFile,
 		"--cluster-signing-key-file=" + c.caKeyFile,
-		"--service-cluster-ip-range=" + serviceRange,
+		"--service-cluster-ip-range=" + c.family.serviceRange,
 		"--use-service-account-credentials=true",
 		"--leader-elect=false",
 		// The defaults (20 requests a second for each controller) are made to

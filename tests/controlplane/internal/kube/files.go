@@ -3,8 +3,10 @@ package kube
 import (
 	"encoding/base64"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"controlplane/internal/pki"
 )
@@ -20,8 +22,9 @@ rules:
 
 // cluster is one control plane: its ports and the files it is configured by.
 type cluster struct {
-	dir   string
-	extra map[string][]string
+	dir    string
+	extra  map[string][]string
+	family family
 
 	etcdPort, etcdPeerPort, apiPort, managerPort int
 
@@ -37,10 +40,34 @@ type cluster struct {
 	tokenKey, tokenPublicKey string
 }
 
-func (c *cluster) etcdURL() string     { return fmt.Sprintf("http://127.0.0.1:%d", c.etcdPort) }
-func (c *cluster) etcdPeerURL() string { return fmt.Sprintf("http://127.0.0.1:%d", c.etcdPeerPort) }
-func (c *cluster) serverURL() string   { return fmt.Sprintf("https://127.0.0.1:%d", c.apiPort) }
-func (c *cluster) managerURL() string  { return fmt.Sprintf("https://127.0.0.1:%d", c.managerPort) }
+func (c *cluster) etcdURL() string     { return c.url("http", c.etcdPort) }
+func (c *cluster) etcdPeerURL() string { return c.url("http", c.etcdPeerPort) }
+func (c *cluster) serverURL() string   { return c.url("https", c.apiPort) }
+func (c *cluster) managerURL() string  { return c.url("https", c.managerPort) }
+
+func (c *cluster) url(scheme string, port int) string {
+	return scheme + "://" + net.JoinHostPort(c.family.loopback, strconv.Itoa(port))
+}
+
+// family is what the addresses of a control plane are in IPv4 or in IPv6.
+type family struct {
+	loopback, unspecified, serviceRange, firstServiceIP string
+	// advertised is a documentation address that nobody dials. The API server
+	// refuses to advertise loopback, and without this flag it looks for a
+	// default route, which an isolated machine does not have.
+	advertised string
+}
+
+var (
+	ipv4 = family{
+		loopback: "127.0.0.1", unspecified: "0.0.0.0", serviceRange: "10.96.0.0/16", firstServiceIP: "10.96.0.1",
+		advertised: "192.0.2.1",
+	}
+	ipv6 = family{
+		loopback: "::1", unspecified: "::", serviceRange: "fd00:10:96::/112", firstServiceIP: "fd00:10:96::1",
+		advertised: "2001:db8::1",
+	}
+)
 
 // writeFiles makes the keys, the certificates, the kubeconfigs and the audit
 // policy.
@@ -64,7 +91,7 @@ func (c *cluster) writeFiles() error {
 		}},
 		{&c.managerServing, "kube-controller-manager-serving", pki.Identity{
 			CommonName: "kube-controller-manager",
-			Hosts:      []string{"127.0.0.1", "localhost"},
+			Hosts:      []string{c.family.loopback, "localhost"},
 		}},
 		{&c.admin, "admin", pki.Identity{CommonName: "admin", Groups: []string{"system:masters"}}},
 		{&manager, "kube-controller-manager", pki.Identity{CommonName: "system:kube-controller-manager"}},
@@ -102,7 +129,7 @@ func (c *cluster) writeFiles() error {
 // apiHosts are the names and addresses by which the API server is reached.
 func (c *cluster) apiHosts() []string {
 	hosts := []string{
-		"127.0.0.1", "localhost", firstServiceIP, "kubernetes", "kubernetes.default",
+		c.family.loopback, "localhost", c.family.firstServiceIP, "kubernetes", "kubernetes.default",
 		"kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
 	}
 	if c.node != nil {

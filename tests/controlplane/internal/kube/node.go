@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,7 +26,7 @@ type nodeFiles struct {
 	client pki.Pair
 }
 
-func newNode(dir string, images []string, reserved *ports.Reserved) (*nodeFiles, error) {
+func newNode(dir string, ipv6 bool, images []string, reserved *ports.Reserved) (*nodeFiles, error) {
 	number, err := reserved.TakeNumber("node", node.Networks)
 	if err != nil {
 		return nil, err
@@ -35,17 +36,13 @@ func newNode(dir string, images []string, reserved *ports.Reserved) (*nodeFiles,
 		return nil, err
 	}
 	n := &nodeFiles{
-		network: node.NewNetwork(number),
+		network: node.NewNetwork(number, ipv6),
 		config: node.Config{
-			Number: number, Dir: filepath.Join(dir, "node"), Bin: filepath.Dir(executable), Images: images,
+			Number: number, IPv6: ipv6, Dir: filepath.Join(dir, "node"), Bin: filepath.Dir(executable), Images: images,
 		},
 	}
 	n.schedulerPort, err = reserved.Take()
 	return n, err
-}
-
-func (n *nodeFiles) schedulerURL() string {
-	return "https://127.0.0.1:" + strconv.Itoa(n.schedulerPort)
 }
 
 // writeNodeFiles makes the keys, certificates and configuration of the node and
@@ -56,7 +53,7 @@ func (c *cluster) writeNodeFiles(authority *pki.Authority) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	inside := "https://" + n.network.HostIP() + ":" + strconv.Itoa(c.apiPort)
+	inside := "https://" + net.JoinHostPort(n.network.HostIP(), strconv.Itoa(c.apiPort))
 	for _, user := range []struct {
 		kubeconfig, server string
 		identity           pki.Identity
@@ -85,7 +82,7 @@ func (c *cluster) writeNodeFiles(authority *pki.Authority) error {
 		return err
 	}
 	n.schedulerServing, err = authority.Issue("kube-scheduler-serving", pki.Identity{
-		CommonName: "kube-scheduler", Hosts: []string{"127.0.0.1"},
+		CommonName: "kube-scheduler", Hosts: []string{c.family.loopback},
 	})
 	if err != nil {
 		return err
@@ -100,9 +97,9 @@ func (c *cluster) writeNodeFiles(authority *pki.Authority) error {
 }
 
 // apiServerArgs let the node reach the API server, and the API server the node.
-func (n *nodeFiles) apiServerArgs(caFile string) []string {
+func (n *nodeFiles) apiServerArgs(caFile, unspecified string) []string {
 	return []string{
-		"--bind-address=0.0.0.0",
+		"--bind-address=" + unspecified,
 		"--advertise-address=" + n.network.HostIP(),
 		// The Service "kubernetes" leads to that address, for pods.
 		"--endpoint-reconciler-type=lease",
@@ -122,13 +119,13 @@ func managerArgs() []string {
 
 func (c *cluster) scheduler(prober supervisor.Prober) supervisor.Component {
 	kubeconfig := c.path(schedulerKubeconfig)
-	url := c.node.schedulerURL()
+	url := c.url("https", c.node.schedulerPort)
 	return c.component("kube-scheduler",
 		func(ctx context.Context) error { return prober.Get(ctx, url+"/readyz", "") },
 		"--kubeconfig="+kubeconfig,
 		"--authentication-kubeconfig="+kubeconfig,
 		"--authorization-kubeconfig="+kubeconfig,
-		"--bind-address=127.0.0.1",
+		"--bind-address="+c.family.loopback,
 		"--secure-port="+strconv.Itoa(c.node.schedulerPort),
 		"--tls-cert-file="+c.node.schedulerServing.CertFile,
 		"--tls-private-key-file="+c.node.schedulerServing.KeyFile,
@@ -145,7 +142,7 @@ func (c *cluster) nodeComponent(prober supervisor.Prober) supervisor.Component {
 	n := c.node
 	ready := func(ctx context.Context) error {
 		// What the API server knows may be from before a restart.
-		if err := prober.Get(ctx, "https://"+n.network.NodeIP()+":10250/healthz", ""); err != nil {
+		if err := prober.Get(ctx, "https://"+net.JoinHostPort(n.network.NodeIP(), "10250")+"/healthz", ""); err != nil {
 			return err
 		}
 		return prober.Get(ctx, c.serverURL()+"/api/v1/nodes/"+n.network.Name(), `"reason":"KubeletReady"`)

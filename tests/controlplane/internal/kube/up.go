@@ -11,7 +11,7 @@ import (
 	"controlplane/internal/supervisor"
 )
 
-const about = `Runs a real Kubernetes control plane on 127.0.0.1: etcd, kube-apiserver (RBAC,
+const about = `Runs a real Kubernetes control plane on loopback: etcd, kube-apiserver (RBAC,
 admission webhooks, Pod Security, an audit log of every request) and
 kube-controller-manager. Without --node pods stay Pending. With it, which takes
 root, there is a real node too: kube-scheduler on 127.0.0.1, and containerd,
@@ -39,6 +39,7 @@ type report struct {
 type options struct {
 	supervisor.Options
 	node   bool
+	ipv6   bool
 	images []string
 }
 
@@ -47,6 +48,7 @@ func Up(args []string) int {
 	var options options
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.BoolVar(&options.node, "node", false, "run a node too; needs root")
+	flags.BoolVar(&options.ipv6, "ipv6", false, "no address of IPv4: everything on ::1, and IPv6 for Services, node and pods")
 	flags.Func("image", "an image `archive` to load into the node; may be repeated", func(path string) error {
 		absolute, err := filepath.Abs(path)
 		options.images = append(options.images, absolute)
@@ -62,7 +64,10 @@ func Up(args []string) int {
 
 func plan(options options, reserved *ports.Reserved) (supervisor.Layout, error) {
 	var layout supervisor.Layout
-	c := cluster{dir: options.Dir, extra: options.Extra}
+	c := cluster{dir: options.Dir, extra: options.Extra, family: ipv4}
+	if options.ipv6 {
+		c.family = ipv6
+	}
 	for _, port := range []*int{&c.etcdPort, &c.etcdPeerPort, &c.apiPort, &c.managerPort} {
 		var err error
 		if *port, err = reserved.Take(); err != nil {
@@ -71,7 +76,7 @@ func plan(options options, reserved *ports.Reserved) (supervisor.Layout, error) 
 	}
 	if options.node {
 		var err error
-		if c.node, err = newNode(options.Dir, options.images, reserved); err != nil {
+		if c.node, err = newNode(options.Dir, options.ipv6, options.images, reserved); err != nil {
 			return layout, err
 		}
 	}

@@ -70,7 +70,7 @@ const cniJSON = `{
       "type": "host-local",
       "dataDir": "/run/cni",
       "ranges": [[{"subnet": "PODS"}]],
-      "routes": [{"dst": "0.0.0.0/0"}]
+      "routes": [{"dst": "ANYWHERE"}]
     }
   }]
 }
@@ -122,7 +122,7 @@ const corefileText = `.:53 {
   bind NODE_IP
   errors
   ready 127.0.0.1:8181
-  kubernetes cluster.local in-addr.arpa {
+  kubernetes cluster.local in-addr.arpa ip6.arpa {
     kubeconfig KUBECONFIG
     pods insecure
     ttl 1
@@ -133,8 +133,9 @@ const corefileText = `.:53 {
 // Write writes what the node's programs are configured by. The kubeconfigs are
 // there already; serving is the kubelet's certificate.
 func (c Config) Write(caFile string, serving pki.Pair) error {
-	network := NewNetwork(c.Number)
+	network := NewNetwork(c.Number, c.IPv6)
 	fill := strings.NewReplacer(
+		"ANYWHERE", network.anywhere(),
 		"BIN", c.Bin,
 		"CA_FILE", caFile,
 		"CERT_FILE", serving.CertFile,

@@ -65,5 +65,12 @@ func isolate(dir string) error {
 			return fmt.Errorf("mount /proc/sys/%s: %w", name, err)
 		}
 	}
-	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
+	for _, name := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"} {
+		err := os.WriteFile(filepath.Join("/proc/sys", name), []byte("1"), 0o644)
+		// A kernel may be without IPv6.
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }

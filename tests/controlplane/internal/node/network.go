@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Networks is how many nodes can run on one machine at a time.
@@ -17,12 +18,15 @@ const Networks = 64
 // aside for benchmarks (RFC 2544), which no real network uses.
 //
 //	198.18.N.1 (machine) ── veth ── 198.18.N.2 (node) ── bridge 198.19.N.1 ── pods
+//
+// In IPv6 they are unique local ones: fd00:12:N::1, fd00:12:N::2, fd00:13:N::1.
 type Network struct {
 	number int
+	ipv6   bool
 }
 
 // NewNetwork is the network of the node with this number, below Networks.
-func NewNetwork(number int) Network { return Network{number} }
+func NewNetwork(number int, ipv6 bool) Network { return Network{number, ipv6} }
 
 // Link is the name of the machine's end of the cable to the node.
 func (n Network) Link() string { return fmt.Sprintf("etcd-defrag-%d", n.number) }
@@ -34,18 +38,35 @@ func (n Network) HostIP() string { return n.address(18, 1).String() }
 func (n Network) NodeIP() string { return n.address(18, 2).String() }
 
 // PodCIDR is where the addresses of pods come from.
-func (n Network) PodCIDR() string { return netip.PrefixFrom(n.address(19, 0), 24).String() }
+func (n Network) PodCIDR() string {
+	if n.ipv6 {
+		return netip.PrefixFrom(n.address(19, 0), 64).String()
+	}
+	return netip.PrefixFrom(n.address(19, 0), 24).String()
+}
 
 // Name is that of the node, and of its control groups.
 func (n Network) Name() string { return fmt.Sprintf("etcd-defrag-node-%d", n.number) }
 
+func (n Network) anywhere() string {
+	if n.ipv6 {
+		return "::/0"
+	}
+	return "0.0.0.0/0"
+}
+
 func (n Network) address(second, last int) netip.Addr {
+	if n.ipv6 {
+		return netip.AddrFrom16([16]byte{0: 0xfd, 3: byte(second), 5: byte(n.number), 15: byte(last)})
+	}
 	return netip.AddrFrom4([4]byte{198, byte(second), byte(n.number), byte(last)})
 }
 
 func (n Network) link(address netip.Addr) *netlink.Addr {
-	ip := net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(30, 32)}
-	return &netlink.Addr{IPNet: &ip}
+	bits := address.BitLen()
+	ip := net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(bits-2, bits)}
+	// Nobody else has it, and in IPv6 the kernel would ask for a second.
+	return &netlink.Addr{IPNet: &ip, Flags: unix.IFA_F_NODAD}
 }
 
 // Attach connects the network namespace of a process to this machine. The

@@ -24,6 +24,8 @@ import (
 type Config struct {
 	// Number of the node's Network.
 	Number int `json:"number"`
+	// IPv6 is whether its addresses are of IPv6, and none of IPv4.
+	IPv6 bool `json:"ipv6"`
 	// Dir is the node's own folder, which exists.
 	Dir string `json:"dir"`
 	// Bin is the folder of the programs.
@@ -60,7 +62,7 @@ func run(dir string) error {
 	// PID 1 gets no signal that it does not ask for.
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
-	network := NewNetwork(config.Number)
+	network := NewNetwork(config.Number, config.IPv6)
 	if err := isolate(dir); err != nil {
 		return err
 	}
