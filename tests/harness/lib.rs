@@ -53,7 +53,9 @@ pub use self::{
     control_plane::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, ETCD, client},
     engine::{Engine, engine_on_path, etcd_defrag, runs_in_a_pod},
     etcd_cluster::{EtcdCluster, EtcdOptions, MemberStatus},
-    etcd_pods::{Authority, Defragmentation, ETCDCTL, EtcdLog, EtcdPods, Fill, JobEnd, Pair, PodsOptions, Secrets, certificate},
+    etcd_pods::{
+        Authority, Defragmentation, ETCDCTL, EtcdLog, EtcdPods, Fill, JobEnd, Pair, PodsOptions, Secrets, certificate,
+    },
     forward_proxy::ForwardProxy,
     helm::{chart, helm, helm_ok},
     node::{NODE, Node, engine_image, etcd_image, make_image, unavailable},
