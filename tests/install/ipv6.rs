@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     lifecycle::judges,
-    support::{NAMESPACE, RELEASE, Release},
+    support::{NAMESPACE, RELEASE, Release, turn},
 };
 use harness::{Node, own_image, unavailable};
 
@@ -37,6 +37,7 @@ fn on_a_cluster_of_ipv6_only_the_chart_works() {
         let _ = Node::start(test);
         return;
     }
+    let _turn = turn();
     let image = format!("--image={}", own_image().display());
     let Some(node) = Node::start_with(test, &[image, "--ipv6".to_owned()]) else { return };
     node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));

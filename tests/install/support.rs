@@ -4,10 +4,7 @@ use std::{
     fs,
     path::Path,
     process::Command,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -69,12 +66,15 @@ pub(crate) struct Turn {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// A world with nothing of ours in it; two at once, however many tests there are. `None` where no node can run.
+/// A turn: one test after the other has a node, for beside more nodes etcds starve.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A world with nothing of ours in it. `None` where no node can run.
 pub(crate) fn world(test: &str) -> Option<Turn> {
-    static TURNS: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let turn = &TURNS[NEXT.fetch_add(1, Ordering::Relaxed) % TURNS.len()];
-    let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = turn();
     if unavailable().is_some() {
         // It says why; the image is not built for nothing.
         let _ = Node::start(test);

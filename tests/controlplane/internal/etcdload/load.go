@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,6 +138,31 @@ type filled struct {
 // writers is how many writes are under way at a time while filling.
 const writers = 32
 
+// attempts is how often a write is tried while filling.
+const attempts = 5
+
+// passing are the errors of an election and of a machine that does much else.
+var passing = []error{
+	rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost, rpctypes.ErrNoLeader,
+	rpctypes.ErrLeaderChanged,
+}
+
+// persist tries a write again that failed for a reason that passes: it may be there twice.
+func persist(ctx context.Context, write func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := write()
+		is := func(one error) bool { return errors.Is(err, one) }
+		if err == nil || attempt == attempts || !slices.ContainsFunc(passing, is) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // fill leaves a database whose file is far larger than what is in use.
 func (o options) fill(ctx context.Context) (filled, error) {
 	prefix := o.prefix
@@ -159,7 +185,10 @@ func (o options) fill(ctx context.Context) (filled, error) {
 				}
 				// Values that differ, as real ones do.
 				_, _ = rand.Read(value)
-				_, err := client.Put(ctx, fmt.Sprintf("%s%09d", prefix, i), string(value))
+				err := persist(ctx, func() error {
+					_, err := client.Put(ctx, fmt.Sprintf("%s%09d", prefix, i), string(value))
+					return err
+				})
 				if o.untilFull && errors.Is(err, rpctypes.ErrNoSpace) {
 					return
 				}
@@ -176,11 +205,16 @@ func (o options) fill(ctx context.Context) (filled, error) {
 		return done, err
 	}
 	done.Written = written.Load()
-	deleted, err := client.Delete(ctx, fmt.Sprintf("%s%09d", prefix, o.keep), clientv3.WithRange(prefix+"~"))
+	err = persist(ctx, func() error {
+		deleted, err := client.Delete(ctx, fmt.Sprintf("%s%09d", prefix, o.keep), clientv3.WithRange(prefix+"~"))
+		if err == nil {
+			done.Deleted, done.Revision = deleted.Deleted, deleted.Header.Revision
+		}
+		return err
+	})
 	if err != nil {
 		return done, err
 	}
-	done.Deleted, done.Revision = deleted.Deleted, deleted.Header.Revision
 	if !o.compact {
 		return done, nil
 	}
