@@ -59,7 +59,7 @@ fn pushed_image() -> TempDir {
     folder
 }
 
-/// What a test has: a node, and one of the turns.
+/// What a test has: a node, and its turn.
 pub(crate) struct Turn {
     pub(crate) world: World,
     // Dropped last: the next test may begin when the node is gone.
