@@ -63,6 +63,8 @@ const CA_DIR: &str = "/etc/etcd-defrag/ca";
 const CLIENT_DIR: &str = "/etc/etcd-defrag/client";
 /// An unprivileged user that owns nothing, as distroless images have it.
 const NOBODY: i64 = 65532;
+/// The annotation that keeps Linkerd from adding a sidecar: the pods that are excluded from meshes have it.
+pub(in crate::defrag) const NO_SIDECAR: (&str, &str) = ("linkerd.io/inject", "disabled");
 /// Annotations that take the profile of AppArmor or seccomp away from a pod, in clusters old enough to read them.
 const UNCONFINING: [&str; 3] = [
     "container.apparmor.security.beta.kubernetes.io/",
@@ -202,7 +204,7 @@ fn job(plan: &Plan, policy: &Policy, image: &str, ours: BTreeMap<String, String>
         // A sidecar that never ends would keep the Job from ending. Istio's newer injectors read the label, older ones and
         // Linkerd's the annotations.
         labels.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
-        annotations.insert("linkerd.io/inject".to_owned(), "disabled".to_owned());
+        annotations.insert(NO_SIDECAR.0.to_owned(), NO_SIDECAR.1.to_owned());
         annotations.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
     }
     JobSpec {

@@ -6,7 +6,7 @@ use k8s_openapi::api::{batch::v1::CronJob, core::v1::PodSpec};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::defrag::cronjob::ownership::pod;
+use crate::defrag::cronjob::{NO_SIDECAR, ownership::pod};
 
 /// What a run needs to reach the members, as two short hashes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,8 +23,6 @@ const QUOTA: &str = "--etcd-storage-quota-bytes";
 const REACHING: [&str; 6] =
     ["--endpoints", "--skip-healthcheck-cluster-endpoints", "--cacert", "--cert", "--key", QUOTA];
 
-/// What keeps Linkerd from adding a sidecar: it is there where the policy excludes the pods from meshes.
-const INJECT: &str = "linkerd.io/inject";
 /// What the keys that Istio and Linkerd read contain.
 const MESHES: [&str; 2] = ["istio.io/", "linkerd.io/"];
 
@@ -56,7 +54,7 @@ impl Access {
 fn mesh(cronjob: &CronJob) -> Option<BTreeMap<&str, &str>> {
     let meta = cronjob.spec.job_template.spec.as_ref()?.template.metadata.as_ref()?;
     let [labels, annotations] = [meta.labels.as_ref(), meta.annotations.as_ref()];
-    if annotations.and_then(|all| all.get(INJECT)).is_some_and(|value| value == "disabled") {
+    if annotations.and_then(|all| all.get(NO_SIDECAR.0)).is_some_and(|value| value == NO_SIDECAR.1) {
         return None;
     }
     let both = labels.into_iter().chain(annotations).flatten();
