@@ -35,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{API_SERVER, CertManager, Node, own_image};
+use harness::{API_SERVER, CertManager, Node};
 
 use self::{
     installation::{Installation, NAME, NAMESPACE},
@@ -54,17 +54,12 @@ fn lasts(test: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds.to_str().and_then(|text| text.parse().ok()).expect("a number of seconds")))
 }
 
-fn node(test: &str, extra: &[String]) -> Option<Node> {
-    let image = format!("--image={}", own_image().display());
-    Node::start_with(test, &extra.iter().cloned().chain([image]).collect::<Vec<_>>())
-}
-
 #[test]
 fn two_replicas_under_attack() {
     let test = "two_replicas_under_attack";
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(lasts) = lasts(test) else { return };
-    let Some(node) = node(test, &[]) else { return };
+    let Some(node) = Node::start_with_own_image(test, Vec::new) else { return };
     let _cert_manager = CertManager::start(&node);
     let installation = Installation::install(&node, "");
     let mut stage = Stage::set(&installation, lasts);
@@ -93,7 +88,7 @@ fn two_replicas_that_know_who_calls_under_attack() {
     caller::client(dir.path(), &ca, caller::CLIENT);
     let file = caller::admission_configuration(dir.path(), &format!("{NAME}.{NAMESPACE}.svc"));
     let extra = format!("--extra={API_SERVER}=--admission-control-config-file={file}");
-    let Some(node) = node(test, &[extra]) else { return };
+    let Some(node) = Node::start_with_own_image(test, || vec![extra]) else { return };
     let _cert_manager = CertManager::start(&node);
     trusted(&node, &dir.path().join("clients.crt"));
     let values = format!("tls: {{clientCA: {{secretName: clients, names: [{}]}}}}", caller::CLIENT);

@@ -18,7 +18,6 @@ mod phase;
 mod upgrade;
 
 use std::{
-    path::PathBuf,
     sync::{Mutex, PoisonError},
     thread::sleep,
     time::Duration,
@@ -32,7 +31,7 @@ use self::{
     phase::Phases,
     upgrade::{NO_POLICY, Next, VERSION, to_another_version, writers},
 };
-use harness::{CertManager, Node, Process, own_image};
+use harness::{CertManager, Node, Process, image_argument};
 
 /// One test at a time: each measures the machine's answers.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -44,24 +43,11 @@ fn a_while() -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A node with the project's own image and others besides, which are made only where a node can run.
-fn node(test: &str, others: impl FnOnce() -> Vec<PathBuf>) -> Option<Node> {
-    if let Some(reason) = harness::unavailable() {
-        // Says the same as `Node::start_with`, before the image is built for nothing.
-        let required = std::env::var_os("ETCD_DEFRAG_NODE").is_some_and(|value| value == "required");
-        assert!(!required, "{test}: ETCD_DEFRAG_NODE=required, and no node can run: {reason}");
-        println!("SKIPPED: {test}: no node can run: {reason}");
-        return None;
-    }
-    let images = others();
-    let images = images.iter().map(PathBuf::as_path).chain([own_image()]);
-    Node::start_with(test, &images.map(|image| format!("--image={}", image.display())).collect::<Vec<_>>())
-}
-
 #[test]
 fn restarts_renewals_and_lost_leaders_under_load() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(node) = node("restarts_renewals_and_lost_leaders_under_load", Vec::new) else { return };
+    let test = "restarts_renewals_and_lost_leaders_under_load";
+    let Some(node) = Node::start_with_own_image(test, Vec::new) else { return };
     let _cert_manager = CertManager::start(&node);
     let installation = Installation::install(&node, "");
     figures_of_the_process(&installation);
@@ -108,7 +94,7 @@ fn restarts_renewals_and_lost_leaders_under_load() {
 #[test]
 fn a_ca_of_its_own_is_replaced_under_load() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(node) = node("a_ca_of_its_own_is_replaced_under_load", Vec::new) else { return };
+    let Some(node) = Node::start_with_own_image("a_ca_of_its_own_is_replaced_under_load", Vec::new) else { return };
     let installation = Installation::install(&node, "tls: {mode: self-signed}");
     let mut phases = Phases::start(&node);
     phases.planned("nothing", || sleep(a_while()));
@@ -127,10 +113,10 @@ fn a_ca_of_its_own_is_replaced_under_load() {
 #[test]
 fn an_upgrade_and_its_way_back_under_load() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let test = "an_upgrade_and_its_way_back_under_load";
     let mut next = None;
-    let Some(node) = node("an_upgrade_and_its_way_back_under_load", || vec![next.insert(Next::make()).image()]) else {
-        return;
-    };
+    let made = || vec![image_argument(&next.insert(Next::make()).image())];
+    let Some(node) = Node::start_with_own_image(test, made) else { return };
     let next = next.unwrap();
     let _cert_manager = CertManager::start(&node);
     let installation = Installation::install(&node, NO_POLICY);

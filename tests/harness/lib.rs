@@ -60,7 +60,7 @@ pub use self::{
     helm::{chart, helm, helm_ok},
     node::{NODE, Node, engine_image, etcd_image, make_image, unavailable},
     objects::{example_etcd, make_namespace},
-    own_image::own_image,
+    own_image::{image_argument, own_image},
     processes::Process,
     prometheus::{Prometheus, PrometheusOptions, Target},
     serve::{Serve, ServeOptions, binary, with_its_own_rights},

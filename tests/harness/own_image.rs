@@ -6,6 +6,8 @@ use std::{
     sync::OnceLock,
 };
 
+use super::{Node, unavailable};
+
 /// The archive of the image `etcd-defrag-webhook:<version>`, of the program of these sources. Built at the first call,
 /// with progress on standard error, unless `ETCD_DEFRAG_IMAGE` names one.
 pub fn own_image() -> &'static Path {
@@ -23,4 +25,22 @@ pub fn own_image() -> &'static Path {
         assert!(output.status.success(), "{} failed ({}); it says why above", script.display(), output.status);
         PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
     })
+}
+
+impl Node {
+    /// A node that has the project's own image, and what `more` adds to the arguments of `controlplane up`. Images are made only
+    /// where a node can run; elsewhere it says why none can.
+    pub fn start_with_own_image(test: &str, more: impl FnOnce() -> Vec<String>) -> Option<Self> {
+        if unavailable().is_some() {
+            return Self::start(test);
+        }
+        let mut args = more();
+        args.push(image_argument(own_image()));
+        Self::start_with(test, &args)
+    }
+}
+
+/// The argument of `controlplane up` for an image archive.
+pub fn image_argument(archive: &Path) -> String {
+    format!("--image={}", archive.display())
 }

@@ -11,7 +11,7 @@ use super::{
     lifecycle::judges,
     support::{NAMESPACE, RELEASE, Release, turn},
 };
-use harness::{Node, own_image, unavailable};
+use harness::Node;
 
 /// What the machine lacks for such a node.
 fn missing() -> Option<String> {
@@ -32,14 +32,8 @@ fn on_a_cluster_of_ipv6_only_the_chart_works() {
         println!("SKIPPED: {test}: {why}");
         return;
     }
-    if unavailable().is_some() {
-        // It says why; the image is not built for nothing.
-        let _ = Node::start(test);
-        return;
-    }
     let _turn = turn();
-    let image = format!("--image={}", own_image().display());
-    let Some(node) = Node::start_with(test, &[image, "--ipv6".to_owned()]) else { return };
+    let Some(node) = Node::start_with_own_image(test, || vec!["--ipv6".to_owned()]) else { return };
     node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
     // Nothing else is set: the values are those of any cluster without cert-manager.
     let release = Release::install(&node, "tls: {mode: self-signed}");

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use harness::{CertManager, ControlPlane, Node, chart, eventually, helm_ok, own_image, unavailable};
+use harness::{CertManager, ControlPlane, Node, chart, eventually, helm_ok, image_argument, own_image};
 
 pub(crate) const RELEASE: &str = "etcd-defrag-webhook";
 pub(crate) const NAMESPACE: &str = "etcd-defrag-system";
@@ -75,19 +75,19 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
 /// A world with nothing of ours in it. `None` where no node can run.
 pub(crate) fn world(test: &str) -> Option<Turn> {
     let turn = turn();
-    if unavailable().is_some() {
-        // It says why; the image is not built for nothing.
-        let _ = Node::start(test);
-        return None;
-    }
-    let pushed = pushed_image();
-    let images = [own_image(), &pushed.path().join(ARCHIVE)].map(|path| format!("--image={}", path.display()));
-    let node = Node::start_with(test, &images)?;
+    let mut pushed = None;
+    let node = Node::start_with_own_image(test, || {
+        let archive = pushed.insert(pushed_image()).path().join(ARCHIVE);
+        vec![image_argument(&archive)]
+    })?;
     let cert_manager = CertManager::start(&node);
     println!("cert-manager's controllers ran after {:.1} s", cert_manager.start_time.as_secs_f64());
     // Enforces Pod Security "restricted".
     node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
-    Some(Turn { world: World { node, _cert_manager: cert_manager, _pushed: pushed }, _turn: turn })
+    Some(Turn {
+        world: World { node, _cert_manager: cert_manager, _pushed: pushed.expect("the node has it") },
+        _turn: turn,
+    })
 }
 
 /// The chart on a cluster.

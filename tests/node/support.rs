@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub(crate) use harness::make_namespace as namespace;
 use harness::{
     ControlPlane, Defragmentation, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, etcd_defrag, eventually,
-    own_image, unavailable, with_its_own_rights,
+    with_its_own_rights,
 };
 
 /// What the reconciler, the kubelet and the Job controller need at most for one step, with room for a busy machine.
@@ -36,12 +36,7 @@ pub(crate) fn world(test: &str) -> Option<Arc<World>> {
     if let Some(world) = shared.upgrade() {
         return Some(world);
     }
-    if unavailable().is_some() {
-        // It says why; the image is not built for nothing.
-        let _ = Node::start(test);
-        return None;
-    }
-    let node = Node::start_with(test, &[format!("--image={}", own_image().display())])?;
+    let node = Node::start_with_own_image(test, Vec::new)?;
     if let Err(reason) = etcd_defrag() {
         println!("{reason}: the runner of our own defragments, by a policy with job.engine: BuiltIn");
     }

@@ -7,7 +7,7 @@ use crate::{
     fleet::Fleet,
     installation::{Installation, NAME},
 };
-use harness::{Node, chart, make_image, own_image, unavailable};
+use harness::{Node, chart, image_argument, make_image};
 
 /// The tag of the earlier image; the versions of both commits are the same.
 const TAG: &str = "previous";
@@ -16,15 +16,13 @@ const VALUES: &str = "tls: {mode: self-signed}";
 
 /// A node with the images of both.
 fn node(test: &str, previous: &Previous) -> Option<Node> {
-    if unavailable().is_some() {
-        // It says why; the image is not built for nothing.
-        return Node::start(test);
-    }
-    let dir = TempDir::with_prefix("etcd-defrag-previous-").unwrap();
-    let archive = dir.path().join("previous.tar");
-    make_image(&archive, &format!("{NAME}:{TAG}"), &[(&previous.program, "/etcd-defrag-webhook")]);
     // Read at the start, which has ended then; the node is not started a second time.
-    Node::start_with(test, &[&archive, own_image()].map(|image| format!("--image={}", image.display())))
+    let dir = TempDir::with_prefix("etcd-defrag-previous-").unwrap();
+    Node::start_with_own_image(test, || {
+        let archive = dir.path().join("previous.tar");
+        make_image(&archive, &format!("{NAME}:{TAG}"), &[(&previous.program, "/etcd-defrag-webhook")]);
+        vec![image_argument(&archive)]
+    })
 }
 
 #[test]
