@@ -32,8 +32,8 @@ struct Options {
     /// defrag.sh fires for ever above 80 % of that.
     #[arg(long, default_value = "1700Mi", value_parser = bytes)]
     live: u64,
-    /// What there is to reclaim before a run that has something to reclaim.
-    #[arg(long, default_value = "256Mi", value_parser = bytes)]
+    /// What there is to reclaim before a run that has something to reclaim: more than half of the database, for our rule.
+    #[arg(long, default_value = "2560Mi", value_parser = bytes)]
     free: u64,
     /// Backend quota of the etcd; kamaji-etcd has 8Gi.
     #[arg(long, default_value = "8Gi", value_parser = bytes)]

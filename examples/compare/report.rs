@@ -70,6 +70,10 @@ fn how(facts: &Facts) -> String {
          Writes go through every member all the time, one after another and at least 0.3 s apart; a write has failed\n\
          when it is not answered within 2 s. A member is blocked from \"starting defragment\" to \"finished defragment\" in\n\
          its log. What is reclaimed is that of all members together.\n\n\
+         The script defragments above 200 MiB to reclaim, or with more than 80 % of 2 GiB in use, whatever the quota is. Our built-in rule\n\
+         asks for more than half of the database or, above 80 % of the quota, for more than 256 MiB or a tenth of the quota: with\n\
+         `--free 256Mi` it defragments none of these members. The first run of all follows the filling of the database, so its disk\n\
+         is busier than that of the others.\n\n\
          The first two CronJobs run the engine etcd-defrag itself, the third our own runner (`job.engine: BuiltIn`). That of\n\
          defrag.sh has the arguments and the pod that the script gives it, and ours are as they are after one label, but for a\n\
          wait of {wait} between members instead of 30s. Runs are begun by hand, not by the schedule. A run that failed is looked at up to its first end\n\
@@ -78,7 +82,7 @@ fn how(facts: &Facts) -> String {
          Liveness probes are off: kamaji-etcd's would kill such a member in the middle, whoever defragments it, and\n\
          `liveness-too-eager` warns of that.\n\n\
          Machine: {cores} cores{memory}; etcd {etcd}, Kubernetes {kubernetes}. Times differ from run to run.\n\
-         Other sizes: `make compare SIZE='--live 3Gi --free 512Mi'`; `--help` has all of them.\n",
+         Other sizes: `make compare SIZE='--live 3Gi --free 4Gi'`; `--help` has all of them.\n",
         live = human(facts.live),
         quota = human(facts.quota),
         wait = facts.wait,
