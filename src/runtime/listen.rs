@@ -221,6 +221,9 @@ impl Server {
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut closing = false;
         let mut evicted = false;
+        // A process that was kept waiting for a processor finds the end of a client's time before it has read what came in
+        // time, so it closes only what is late twice in a row.
+        let mut overdue = false;
         // Whoever connects while we are leaving was sent here a moment ago and may ask once more.
         let mut says_goodbye = multiplexed && !self.leaving.is_cancelled();
         loop {
@@ -250,12 +253,22 @@ impl Server {
                 () = hang_up.asked() => {
                     return tracing::debug!("a client that reads no answers is disconnected to make room for others");
                 }
-                _ = watch.tick() => if activity.expired(&self.limits, closing) {
-                    tracing::debug!("a client used up its time");
-                    return;
+                _ = watch.tick() => {
+                    let expired = self.expired(&activity, client, closing);
+                    if expired && overdue {
+                        return tracing::debug!("a client used up its time");
+                    }
+                    overdue = expired;
                 }
             }
         }
+    }
+
+    /// Whether a client has used up its time. Go's client connects more often than it calls: a connection that it opened while
+    /// another became free is called on later, and a close could meet that request half-way.
+    fn expired(&self, activity: &Activity, client: Client, closing: bool) -> bool {
+        let expired = |expected| activity.expired(&self.limits, closing, expected);
+        expired(false) && (expired(true) || !self.places.expects(client))
     }
 
     /// The protocol is known from the handshake; waiting for a client to show it would have no time-out.

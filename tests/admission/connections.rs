@@ -71,6 +71,28 @@ async fn clients_that_stall_are_let_go() {
     }
 }
 
+/// As on a machine with too few processors: the request is there before the process gets round to the end of the client's time.
+#[tokio::test]
+async fn what_has_arrived_is_answered_however_late_it_is_read() {
+    let limits = ServerLimits { headers: Duration::from_millis(200), ..quick() };
+    let late = limits.headers * 2;
+    let server = Server::start(limits).await;
+    // Which of two things that are due is done first must not be left to chance.
+    for _ in 0..8 {
+        let mut stream = server.connect(H1).await;
+        // The server has ended the handshake, too, and waits for a request.
+        sleep(late / 8).await;
+        let request = b"POST /validate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{}";
+        stream.write_all(request).await.unwrap();
+        stream.flush().await.unwrap();
+        // Server and client share this thread.
+        std::thread::sleep(late);
+        let mut answer = [0; 9];
+        timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().expect("an answer, not a closed connection");
+        assert_eq!(&answer, b"HTTP/1.1 ");
+    }
+}
+
 #[tokio::test]
 async fn an_idle_connection_outlives_the_header_timeout_but_not_the_idle_one() {
     // On a machine that is too busy for these, with longer ones.

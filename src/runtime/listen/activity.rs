@@ -126,15 +126,17 @@ impl Activity {
         }
     }
 
-    /// Whether the client has used up its time; never while we owe it an answer, or a body has time left.
-    pub(super) fn expired(&self, limits: &ServerLimits, closing: bool) -> bool {
+    /// Whether the client has used up its time; never while we owe it an answer, or a body has time left. A first request that is
+    /// `expected` may come as late as the next one after a valid review.
+    pub(super) fn expired(&self, limits: &ServerLimits, closing: bool, expected: bool) -> bool {
         let progress = self.progress();
         if progress.answering.values().any(|took| took.elapsed() >= limits.headers) {
             return true;
         }
         let allowed = match progress.in_flight() {
             0 if closing => LINGER,
-            0 if progress.proven && !progress.header_started => limits.idle,
+            0 if progress.header_started => limits.headers,
+            0 if progress.proven || (expected && !progress.served) => limits.idle,
             0 => limits.headers,
             _ => return false,
         };

@@ -103,6 +103,13 @@ impl Places {
         Some(Place { places: Arc::clone(self), id, evicted })
     }
 
+    /// Whether calls of this client are expected on any connection: it has shown a certificate, or a valid review was answered
+    /// on a connection of the same address.
+    pub(super) fn expects(&self, client: Client) -> bool {
+        let proven = |served: &Served| served.client.peer == client.peer && served.activity.is_proven();
+        client.verified || self.book().served.values().any(proven)
+    }
+
     fn note(&self, book: &Book) {
         self.handshakes.set(book.handshakes.len());
         self.connections.set(book.served.len());

@@ -120,3 +120,28 @@ fn a_place_is_given_back() {
     let book = places.book();
     assert!(book.handshakes.is_empty() && book.served.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_spare_connection_of_a_client_that_calls_may_wait_for_its_first_request() {
+    let places = places(8, 8);
+    let limits = ServerLimits::default();
+    let (caller, other) = (client("10.0.0.1", false), client("10.0.0.2", false));
+    let calls = connect(&places, caller).await.unwrap();
+    let spare = connect(&places, caller).await.unwrap();
+    assert!(!places.expects(caller) && places.expects(client("10.0.0.3", true)));
+    drop(calls.activity.begin());
+    assert!(!places.expects(caller), "a request that was no valid review");
+    calls.activity.prove();
+    assert!(places.expects(caller) && !places.expects(other));
+    advance(limits.headers).await;
+    let expired = |expected| spare.activity.expired(&limits, false, expected);
+    assert_eq!([false, true].map(expired), [true, false]);
+    advance(limits.idle).await;
+    assert_eq!([false, true].map(expired), [true, true]);
+    // What was called once and not well is expected to call again as soon as anybody.
+    drop(spare.activity.begin());
+    advance(limits.headers).await;
+    assert_eq!([false, true].map(expired), [true, true]);
+    drop(calls);
+    assert!(!places.expects(caller), "nothing of it is left");
+}
