@@ -168,6 +168,21 @@ async fn a_connection_idles_only_after_a_valid_review() {
     }
 }
 
+/// As Go's client does it: a connection that was opened in vain is called on later.
+#[tokio::test]
+async fn a_spare_connection_of_a_client_that_calls_well_is_kept() {
+    let limits = ServerLimits { headers: Duration::from_millis(300), ..quick() };
+    let silence = 3 * limits.headers;
+    let server = Server::start(limits).await;
+    let mut caller = server.client(H1).await;
+    caller.works().await;
+    let mut spare = server.client(H1).await;
+    let stranger = server.connect_from(ATTACKER, H1).await.unwrap();
+    assert!(closes(stranger).await, "nothing is known of this address");
+    tokio::time::sleep(silence).await;
+    spare.works().await;
+}
+
 /// Answers that nobody takes are not kept: neither the connection nor what is in memory for them.
 #[tokio::test]
 async fn a_client_that_takes_no_answers_is_let_go() {
