@@ -6,7 +6,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use harness::Node;
 use serde_json::{Value, json};
 
-use crate::{installation::NAME, null::Null};
+use crate::{
+    allow_all::{self, AllowAll},
+    installation::NAME,
+};
 
 const KINDS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
 
@@ -32,7 +35,7 @@ pub(crate) struct Configurations<'a> {
 
 impl<'a> Configurations<'a> {
     /// Those that are installed.
-    pub(crate) fn read(node: &'a Node, null: &Null) -> Self {
+    pub(crate) fn read(node: &'a Node, null: &AllowAll) -> Self {
         let ours = KINDS.map(|kind| {
             let mut object = node.get(&[kind, NAME]).unwrap();
             for field in ["resourceVersion", "uid", "creationTimestamp", "managedFields"] {
@@ -63,12 +66,12 @@ impl<'a> Configurations<'a> {
 }
 
 /// The same configuration with the other webhook behind it. It has no annotations: by one of them cert-manager would put in our CA.
-fn redirected(mut object: Value, null: &Null) -> Value {
+fn redirected(mut object: Value, null: &AllowAll) -> Value {
     object["metadata"] = json!({"name": NAME});
     for webhook in object["webhooks"].as_array_mut().unwrap() {
         let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap();
-        let url = format!("{}{path}", null.url);
-        webhook["clientConfig"] = json!({"url": url, "caBundle": BASE64_STANDARD.encode(&null.ca_pem)});
+        let service = json!({"namespace": allow_all::NAME, "name": allow_all::NAME, "path": path, "port": 443});
+        webhook["clientConfig"] = json!({"service": service, "caBundle": BASE64_STANDARD.encode(&null.ca_pem)});
     }
     object
 }

@@ -13,6 +13,7 @@
 
 #[path = "../support/adversary.rs"]
 mod adversary;
+mod allow_all;
 #[path = "../support/caller.rs"]
 mod caller;
 mod configurations;
@@ -21,7 +22,6 @@ mod crowd;
 #[allow(dead_code, reason = "the tests of availability use the rest of it")]
 #[path = "../availability/installation.rs"]
 mod installation;
-mod null;
 mod pod;
 mod stage;
 mod tenant;

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, fs, thread::sleep, time::Duration};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    allow_all::AllowAll,
     configurations::{Called, Configurations},
     crowd,
     installation::{Installation, NAME, NAMESPACE},
-    null::Null,
     pod::{Attacker, Crowd},
     tenant::{Tenant, clear},
     verdict::Verdict,
@@ -28,7 +28,7 @@ const ROOM: u32 = 3;
 pub(crate) struct Stage<'a> {
     installation: &'a Installation<'a>,
     configurations: Configurations<'a>,
-    null: Null,
+    null: AllowAll,
     runtime: Runtime,
     victim: Victim,
     lasts: Duration,
@@ -74,7 +74,7 @@ impl<'a> Stage<'a> {
     pub(crate) fn set(installation: &'a Installation<'a>, lasts: Duration) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let victim = Victim::start(installation.node, &runtime);
-        let null = Null::start();
+        let null = AllowAll::start(installation.node);
         let mut stage = Self {
             installation,
             configurations: Configurations::read(installation.node, &null),

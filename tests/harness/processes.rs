@@ -75,6 +75,20 @@ impl Node {
         fs::write(&path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
+    /// Puts a process of this machine where one of a pod's is: it gets the processors that the container gets.
+    #[track_caller]
+    pub fn put_beside(&self, namespace: &str, pod: &str, beside: &Process, process: u32) {
+        let holds = |dir: &PathBuf| {
+            let members = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            members.lines().any(|pid| pid.parse() == Ok(beside.pid))
+        };
+        let pod_group = self.pod_cgroup(namespace, pod);
+        let container =
+            folders_in(&pod_group).find(holds).unwrap_or_else(|| panic!("{beside:?} is not in {namespace}/{pod}"));
+        let path = container.join("cgroup.procs");
+        fs::write(&path, process.to_string()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
     /// The control group of a pod, in the hierarchy that shares out processors.
     #[track_caller]
     fn pod_cgroup(&self, namespace: &str, pod: &str) -> PathBuf {
