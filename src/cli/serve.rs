@@ -14,6 +14,7 @@ use kube::{
     config::Kubeconfig,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -31,7 +32,7 @@ use crate::{
         cores::Cores,
         leadership,
         limits::ServerLimits,
-        probes::{self, Probes},
+        probes::{self, Probes, Threads},
         pulse::Pulse,
         shutdown::Shutdown,
         telemetry::{self, LogFormat, ProcessMetrics},
@@ -44,7 +45,7 @@ const LEASE: &str = "etcd-defrag-webhook";
 /// The pause before webhooks that could not be registered are registered again.
 const REGISTER_AGAIN: Duration = Duration::from_secs(2);
 
-/// How long the threads that answer reviews may be stuck before the API server is no longer sent here; twice as long, and the
+/// How long the threads that answer reviews, or reconcile, may be stuck before the API server is no longer sent here; twice as long, and the
 /// process is not alive, which restarts it after six probes.
 const PULSE: Duration = Duration::from_secs(5);
 
@@ -114,12 +115,16 @@ impl Args {
 /// Runs the command until a signal ends it.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     telemetry::init(args.log_format, text::is_printable).map_err(anyhow::Error::msg)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(serve(args))?;
+    let runtime = |threads: &str| {
+        Builder::new_multi_thread().thread_name(threads).enable_all().build().context("start the threads")
+    };
+    // Reviews have threads of their own: decoding what is watched, and whatever the reconciler does, delays no answer.
+    let (reviews, reconciler) = (runtime("reviews")?, runtime("reconciler")?);
+    reconciler.block_on(serve(args, reviews.handle()))?;
     Ok(Exit::Clean)
 }
 
-async fn serve(args: &Args) -> anyhow::Result<()> {
+async fn serve(args: &Args, reviews: &Handle) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("handle signals")?;
     let mut metrics = ProcessMetrics::default();
     let admission_metrics = admission::AdmissionMetrics::register(metrics.registry_mut());
@@ -127,7 +132,11 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     reconciler_metrics.register(metrics.registry_mut());
 
     let listen = |address| bind::listen_on(address).with_context(|| format!("listen on {address}"));
-    let (listener, probes_listener) = (listen(args.listen)?, listen(args.probes_listen)?);
+    let (listener, pulse) = {
+        let _entered = reviews.enter();
+        (listen(args.listen)?, Pulse::start())
+    };
+    let probes_listener = listen(args.probes_listen)?;
     let address = listener.local_addr().context("the address of the webhook")?;
     let client = client(args).await?;
     let tls::Source { certificates, ca, rotation } =
@@ -142,7 +151,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         Some(clients) => certificates.server_config_for(clients)?,
         None => certificates.server_config()?,
     };
-    let webhook = tokio::spawn(server::run(listener, admission, config, limits, shutdown.token()));
+    let webhook = reviews.spawn(server::run(listener, admission, config, limits, shutdown.token()));
     info!(%address, "the webhook serves TLS");
 
     if let Some(url) = args.tls.register_webhooks.clone() {
@@ -151,7 +160,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     }
     let policies = snapshots.clone();
     let mut probes = Probes::new(metrics)
-        .with_pulse(Pulse::start(), PULSE)
+        .with_pulse(Threads::Reviews, pulse, PULSE)
+        .with_pulse(Threads::Reconciler, Pulse::start(), PULSE)
         .check("tls", move || certificates.check(Timestamp::now()));
     if let Some(clients) = clients {
         probes = probes.check("clients", move || clients.check());

@@ -28,27 +28,56 @@ pub type Check = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
 pub struct Probes {
     checks: Vec<(&'static str, Check)>,
     metrics: ProcessMetrics,
-    /// The pulse, and how old its last beat may be while the process is alive.
-    pulse: Option<(Pulse, Duration)>,
+    /// What beats, and how old its last beat may be while the process is alive.
+    pulses: Vec<(Threads, Pulse, Duration)>,
+}
+
+/// Threads whose pulse is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// Those that answer reviews.
+    Reviews,
+    /// Those that reconcile.
+    Reconciler,
+}
+
+impl Threads {
+    /// The name of the check.
+    const fn check(self) -> &'static str {
+        match self {
+            Self::Reviews => "runtime",
+            Self::Reconciler => "reconciler",
+        }
+    }
+
+    const fn work(self) -> &'static str {
+        match self {
+            Self::Reviews => "answer reviews",
+            Self::Reconciler => "reconcile",
+        }
+    }
 }
 
 impl Probes {
     /// Probes without a condition.
     #[must_use]
     pub const fn new(metrics: ProcessMetrics) -> Self {
-        Self { checks: Vec::new(), metrics, pulse: None }
+        Self { checks: Vec::new(), metrics, pulses: Vec::new() }
     }
 
-    /// Probes that fail when this pulse stops: readiness when its last beat is as old as `allowed`, liveness at twice that.
+    /// Probes that fail when the pulse of these threads stops: readiness when its last beat is as old as `allowed`, liveness at
+    /// twice that.
     #[must_use]
-    pub fn with_pulse(self, pulse: Pulse, allowed: Duration) -> Self {
+    pub fn with_pulse(self, of: Threads, pulse: Pulse, allowed: Duration) -> Self {
         let beats = pulse.clone();
-        let probes = self.check("runtime", move || stopped(&beats, allowed).map_or_else(|| Ok(String::new()), Err));
-        Self { pulse: Some((pulse, 2 * allowed)), ..probes }
+        let beat = move || stopped(of, &beats, allowed).map_or_else(|| Ok(String::new()), Err);
+        let mut probes = self.check(of.check(), beat);
+        probes.pulses.push((of, pulse, 2 * allowed));
+        probes
     }
 
     fn alive(&self) -> (StatusCode, String) {
-        match self.pulse.as_ref().and_then(|(pulse, allowed)| stopped(pulse, *allowed)) {
+        match self.pulses.iter().find_map(|(of, pulse, allowed)| stopped(*of, pulse, *allowed)) {
             None => (StatusCode::OK, "ok\n".to_owned()),
             Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         }
@@ -103,9 +132,9 @@ impl Probes {
 }
 
 /// Why a pulse is taken to have stopped, where it is that old.
-fn stopped(pulse: &Pulse, allowed: Duration) -> Option<String> {
+fn stopped(of: Threads, pulse: &Pulse, allowed: Duration) -> Option<String> {
     let age = pulse.age();
-    (age >= allowed).then(|| format!("the threads that answer reviews have been busy or stuck for {} s", age.as_secs()))
+    (age >= allowed).then(|| format!("the threads that {} have been busy or stuck for {} s", of.work(), age.as_secs()))
 }
 
 /// `/healthz`, `/readyz` and `/metrics`.

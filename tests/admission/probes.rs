@@ -14,7 +14,7 @@ use etcd_defrag_webhook::{
     admission::{AdmissionMetrics, Entry, server},
     runtime::{
         limits::ServerLimits,
-        probes::{self, Probes, router},
+        probes::{self, Probes, Threads, router},
         pulse::Pulse,
         telemetry::ProcessMetrics,
     },
@@ -218,7 +218,8 @@ fn probes_answer_while_every_other_thread_is_stuck_and_then_fail() {
     let pulse = workers.block_on(async { tokio::spawn(async { Pulse::start() }).await.unwrap() });
     let (release, held) = std::sync::mpsc::channel::<()>();
     asking.block_on(async {
-        let probes = Probes::new(ProcessMetrics::default()).with_pulse(pulse, Duration::from_millis(1500));
+        let probes =
+            Probes::new(ProcessMetrics::default()).with_pulse(Threads::Reviews, pulse, Duration::from_millis(1500));
         let (address, shutdown, ended) = served(probes).await;
         assert!(answers(address, "/readyz", "200").await.contains("[+]runtime ok"));
         answers(address, "/healthz", "200").await;
