@@ -153,7 +153,9 @@ fn our_own_runner_puts_off_what_is_not_healthy() {
     let report = event(&world.node, &pods, "Deferred");
     println!("{report}");
     assert!(report.contains("before any member was changed") && report.contains(&silent), "{report}");
-    assert!(report.contains("no TLS handshake within 2s"), "{report}");
+    // The last attempt may have met a name server that was busy for as long.
+    assert!(log.contains("no TLS handshake within 2s"), "{log}");
+    assert!(report.contains("within 2s (--dial-timeout)"), "{report}");
     assert_eq!(last_run(&pods, "put-off").outcome, Outcome::Deferred);
     assert!(row(&pods, &world).contains("deferred"));
 

@@ -129,6 +129,7 @@ fn the_bundle_comes_back_whoever_takes_it_away() {
     });
     insta::assert_snapshot!(without_times(&words.1), @r"
     [+]runtime ok
+    [+]reconciler ok
     [+]tls ok: certificate valid until [TIME]
     [+]ca-bundle ok: there is no ValidatingWebhookConfiguration, so its webhooks are not called
     [+]policies ok: 0 policies
