@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     io::{Read as _, Write as _},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::Duration,
 };
@@ -46,8 +46,10 @@ impl Terminal {
         }
         let words = [command.get_program()].into_iter().chain(command.get_args());
         let line: Vec<String> = words.map(quoted).collect();
+        // A shell without job control has what it starts in the background ignore Ctrl-C, and so would the program under test.
+        let line = format!("exec env --default-signal=INT,QUIT {}", line.join(" "));
         let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
         script.env("SHELL", "/bin/sh").env("TERM", "xterm").env_remove("NO_COLOR");
         for (name, value) in command.get_envs() {
             match value {
@@ -93,8 +95,15 @@ impl Terminal {
     }
 
     /// Waits for the end of the program.
+    #[track_caller]
     fn end(mut self) -> Screen {
-        self.sent.extend(self.parts.iter().flatten());
+        loop {
+            match self.parts.recv_timeout(LONGEST) {
+                Ok(part) => self.sent.extend(part),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end: {}", String::from_utf8_lossy(&self.sent)),
+            }
+        }
         let status = self.child.wait().unwrap_or_else(|error| panic!("wait for script: {error}"));
         let sent =
             String::from_utf8(std::mem::take(&mut self.sent)).unwrap_or_else(|error| panic!("not UTF-8: {error}"));
