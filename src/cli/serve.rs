@@ -45,8 +45,8 @@ const LEASE: &str = "etcd-defrag-webhook";
 /// The pause before webhooks that could not be registered are registered again.
 const REGISTER_AGAIN: Duration = Duration::from_secs(2);
 
-/// How long the threads that answer reviews, or reconcile, may be stuck before the API server is no longer sent here; twice as long, and the
-/// process is not alive, which restarts it after six probes.
+/// How long the threads that answer reviews, or reconcile, may be stuck before the API server is no longer sent here; twice as
+/// long, and the process is not alive, which restarts it after six probes.
 const PULSE: Duration = Duration::from_secs(5);
 
 /// How this program names itself to the API server, as audit logs show it.

@@ -8,14 +8,14 @@ use std::{
     net::{IpAddr, Ipv4Addr, TcpStream},
     os::fd::AsFd as _,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::Arc,
     time::Duration,
 };
 
 use axum::body::Bytes;
 use etcd_defrag_webhook::runtime::selfsigned;
-use harness::{Node, etcd_image, eventually};
+use harness::{Node, child, etcd_image, eventually};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -68,8 +68,7 @@ impl AllowAll {
                 let processes = node.pod_processes(NAME, pod);
                 Some((address, processes.into_iter().find(|process| process.name == "etcd")?))
             });
-            let process = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "allow_all::one_of_its_processes", "--ignored"])
+            let process = child::of_this_program("allow_all::one_of_its_processes")
                 .env(FOLDER, folder.path())
                 .env(NETWORK, beside.pid.to_string())
                 .stdout(Stdio::null())

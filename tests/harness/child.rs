@@ -1,4 +1,4 @@
-//! This test program again, as a process that ends badly, to see what it leaves.
+//! This test program again, as a process of its own: mostly one that ends badly, to see what it leaves.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -10,11 +10,17 @@ use std::{
 /// What the child is to do, in its environment.
 pub const MODE: &str = "ETCD_DEFRAG_TEST_CHILD";
 
+/// The ignored test of that name, as a process of this program.
+pub fn of_this_program(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    command
+}
+
 /// Starts the ignored test of that name in a process group of its own, with its mode in [`MODE`], and returns it with
 /// the folder that it prints as `dir=`.
 pub fn start(test: &str, mode: &str) -> (Child, PathBuf) {
-    let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
-        .args(["--exact", test, "--ignored", "--nocapture"])
+    let mut child = of_this_program(test)
         .env(MODE, mode)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -12,7 +12,7 @@ use std::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{ControlPlane, bin, engine::etcd_defrag, expect_success, run};
+use super::{ControlPlane, bin, engine::etcd_defrag, expect_success, image_argument, run};
 
 /// The component that is the whole node; killing it kills every pod.
 pub const NODE: &str = "node";
@@ -69,7 +69,7 @@ impl Node {
         let mut args = vec!["--node".to_owned()];
         let engine = images.as_ref().map(|images| &images.engine);
         for archive in [&bin("pause.tar"), &bin("etcd.tar")].into_iter().chain(engine) {
-            args.push(format!("--image={}", archive.display()));
+            args.push(image_argument(archive));
         }
         args.extend_from_slice(extra);
         let (plane, report) = ControlPlane::start_args(&args);
