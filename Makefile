@@ -39,6 +39,11 @@ bench-fleet: controlplane ## What 1,000 and 5,000 StatefulSets cost at a cold st
 bench-status: controlplane ## What the entry for statefulsets/status costs the status writes of other StatefulSets, at saturation
 	cargo bench --locked --profile dev --bench status
 
+.PHONY: bench-admission
+bench-admission: controlplane ## What admission costs a write, beside a webhook in Go, the policy of vap, one that allows all, and nobody (ROUNDS=3)
+	CGO_ENABLED=0 go -C benches/peers build -trimpath -o $(abspath $(or $(CARGO_TARGET_DIR),target))/peer .
+	BENCH_PEER=$(abspath $(or $(CARGO_TARGET_DIR),target))/peer cargo bench --locked --bench admission
+
 .PHONY: bench-judge
 bench-judge: ## How long judgements take, beside other crates and the Go modules (needs Go)
 	cargo run --locked --release --manifest-path benches/judge/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)

@@ -17,14 +17,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::http::Request;
 use etcd_defrag_webhook::defrag::{
     Surroundings, assess,
     policy::{self, DefragPolicy, Governing},
     statefulset::StatefulSet,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use harness::{CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, client, example_etcd};
+use harness::{
+    API_SERVER, CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, client, example_etcd, processor_seconds,
+};
 use k8s_openapi::api::{apps, batch::v1::CronJob, core::v1::Namespace};
 use kube::{
     Api, Client,
@@ -147,6 +148,7 @@ struct Fleet {
 async fn measure(size: usize, namespaces: usize, program: Option<PathBuf>) -> Result<Measured> {
     let plane = ControlPlane::start();
     plane.component(CONTROLLER_MANAGER).stop();
+    let server = plane.component(API_SERVER).pid().ok_or("the API server does not run")?;
     let client = client(plane.kubeconfig()).await;
     plane.apply(&serde_json::to_string(&policy::crd())?);
     plane.wait_established("defragpolicies.etcd-defrag.io");
@@ -166,19 +168,19 @@ async fn measure(size: usize, namespaces: usize, program: Option<PathBuf>) -> Re
     // Connections and caches warm up.
     fleet.create_plain(0..100).await?;
     let half = size / 2;
-    let busy = fleet.server_seconds().await?;
+    let busy = processor_seconds(server);
     let mut plain = fleet.create_plain(100..100 + half).await?;
-    let plain_cpu = (fleet.server_seconds().await? - busy) / float(half);
+    let plain_cpu = (processor_seconds(server) - busy) / float(half);
 
     let mark = fleet.plane.audit_mark();
-    let (before, busy) = (fleet.seen(), fleet.server_seconds().await?);
+    let (before, busy) = (fleet.seen(), processor_seconds(server));
     let begun = Instant::now();
     let serve = Serve::spawn(&fleet.plane, &ServeOptions { program, ..ServeOptions::default() });
     fleet.wait_for(before + size).await?;
     let created = begun.elapsed().as_secs_f64();
-    let ours_cpu = (fleet.server_seconds().await? - busy) / float(size);
+    let ours_cpu = (processor_seconds(server) - busy) / float(size);
     tokio::time::sleep(REST).await;
-    let (serve_cpu, resident) = (processor_seconds(serve.pid())? / float(size), mib(serve.resident()));
+    let (serve_cpu, resident) = (processor_seconds(serve.pid()) / float(size), mib(serve.resident()));
     let created_calls = fleet.calls_since(mark);
     plain += fleet.create_plain(100 + half..100 + size).await?;
 
@@ -298,13 +300,6 @@ impl Fleet {
         }
         counts.into_iter().collect()
     }
-
-    /// What the API server has used of the processors so far.
-    async fn server_seconds(&self) -> Result<f64> {
-        let text = self.client.request_text(Request::get("/metrics").body(Vec::new())?).await?;
-        let line = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
-        Ok(line.ok_or("the API server does not say what it has used of the processors")?.trim().parse()?)
-    }
 }
 
 /// Makes calls, so many at once.
@@ -337,15 +332,6 @@ fn plain() -> Result<CronJob> {
         container.image = Some("example.org/plain:v1".to_owned());
     }
     Ok(cronjob)
-}
-
-/// What a process has used of the processors so far.
-fn processor_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: usize = fields[11].parse::<usize>()? + fields[12].parse::<usize>()?;
-    // Linux counts in hundredths of a second wherever it shows them.
-    Ok(float(ticks) / 100.0)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far fewer than a float can count")]

@@ -15,12 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::http::Request;
 use etcd_defrag_webhook::admission::registration::{NAME, Registration, Target};
-use harness::{CONTROLLER_MANAGER, ControlPlane, client, example_etcd};
+use harness::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, client, example_etcd, processor_seconds};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{
-    Api, Client,
+    Api,
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
@@ -74,19 +73,19 @@ async fn main() -> Result {
     let registration = Registration { target, ca_bundle: None, exempt_namespaces: Vec::new() };
     let configurations =
         [serde_json::to_string(&registration.mutating())?, serde_json::to_string(&registration.validating())?];
-    let metrics = client(plane.kubeconfig()).await;
+    let server = plane.component(API_SERVER).pid().ok_or("the API server does not run")?;
     // Caches and connections warm up.
-    turn(&metrics, &written).await?;
+    turn(server, &written).await;
     let (mut rates, mut costs) = (Vec::new(), Vec::new());
     for _ in 0..PAIRS {
         if let Some(ended) = writers.try_join_next() {
             ended??;
         }
-        let bare = turn(&metrics, &written).await?;
+        let bare = turn(server, &written).await;
         for configuration in &configurations {
             plane.apply(configuration);
         }
-        let with = turn(&metrics, &written).await?;
+        let with = turn(server, &written).await;
         plane.kubectl_ok(&["delete", "validatingwebhookconfiguration,mutatingwebhookconfiguration", NAME]);
         println!(
             "without: {:6.0} writes/s, {:5.2} ms of processor each; with: {:6.0} writes/s, {:5.2} ms",
@@ -103,23 +102,16 @@ async fn main() -> Result {
     Ok(())
 }
 
-async fn turn(metrics: &Client, written: &AtomicU64) -> Result<Turn> {
+async fn turn(server: u32, written: &AtomicU64) -> Turn {
     tokio::time::sleep(SETTLE).await;
-    let (begun, writes, busy) = (Instant::now(), written.load(Ordering::Relaxed), processor_seconds(metrics).await?);
+    let (begun, writes, busy) = (Instant::now(), written.load(Ordering::Relaxed), processor_seconds(server));
     tokio::time::sleep(TURN).await;
     let (took, writes, busy) = (
         begun.elapsed().as_secs_f64(),
         float(written.load(Ordering::Relaxed) - writes),
-        processor_seconds(metrics).await? - busy,
+        processor_seconds(server) - busy,
     );
-    Ok(Turn { rate: writes / took, cost: busy / writes })
-}
-
-/// What the API server has used of the processors so far.
-async fn processor_seconds(client: &Client) -> Result<f64> {
-    let text = client.request_text(Request::get("/metrics").body(Vec::new())?).await?;
-    let line = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
-    Ok(line.ok_or("the API server does not say what it has used of the processors")?.trim().parse()?)
+    Turn { rate: writes / took, cost: busy / writes }
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -1,40 +1,22 @@
-//! A webhook that allows everything at once: what it costs others is what the API server spends on any webhook. It runs where ours
-//! does: two processes behind a Service, each with the network and the share of the processors of a pod like ours.
+//! The webhook that allows everything at once, where ours runs: two processes behind a Service, each with the network and the share
+//! of the processors of a pod like ours.
 
 use std::{
-    convert::Infallible,
     fs::{self, File, OpenOptions},
     io::Write as _,
     net::{IpAddr, Ipv4Addr, TcpStream},
     os::fd::AsFd as _,
     path::PathBuf,
     process::{Child, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
-use axum::body::Bytes;
 use etcd_defrag_webhook::runtime::selfsigned;
-use harness::{Node, child, etcd_image, eventually};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use harness::{Node, allow_all::AllowsAll, child, etcd_image, eventually};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use rustls::{
-    ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{
-    net::{TcpListener, TcpStream as Stream},
-    runtime::Builder,
-};
-use tokio_rustls::TlsAcceptor;
-
-/// The API server writes the uid into the first bytes of a review; nothing else of it is read.
-const HEAD: usize = 512;
+use tokio::{net::TcpListener, runtime::Builder};
 
 /// The name of its Service and of the namespace.
 pub(crate) const NAME: &str = "allow-all";
@@ -124,61 +106,22 @@ fn objects() -> Vec<Value> {
 #[ignore = "started by another test"]
 fn one_of_its_processes() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-    let tls = TlsAcceptor::from(Arc::new(config(&read("tls.crt"), &read("tls.key"))));
+    let webhook = AllowsAll::of(&folder);
     let network = File::open(format!("/proc/{}/ns/net", std::env::var(NETWORK).unwrap())).unwrap();
     // The threads of the runtime are started from this one, so they have the same network.
     move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).expect("the pod's network");
-    let counted = Arc::new(OpenOptions::new().append(true).open(folder.join("calls")).unwrap());
+    let calls = OpenOptions::new().append(true).open(folder.join("calls")).unwrap();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await.unwrap();
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, tls.clone(), Arc::clone(&counted)));
-        }
+        webhook.serve(listener, move || (&calls).write_all(b"+").expect("a file of its own")).await;
     });
-}
-
-/// Without ALPN, so that the API server takes HTTP/1.1, as it does for a Service.
-fn config(certificate: &str, key: &str) -> ServerConfig {
-    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap()
-}
-
-/// A connection that fails is a call that fails, which whoever wrote is told.
-async fn serve(stream: Stream, tls: TlsAcceptor, calls: Arc<File>) {
-    drop(stream.set_nodelay(true));
-    let Ok(stream) = tls.accept(stream).await else { return };
-    let service = service_fn(|request| answer(request, &calls));
-    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
-}
-
-async fn answer(request: Request<Incoming>, mut calls: &File) -> Result<Response<Full<Bytes>>, Infallible> {
-    let review = request.into_body().collect().await.expect("a whole review").to_bytes();
-    calls.write_all(b"+").expect("a file of its own");
-    let answer = allowed(&review).expect("a review has a uid");
-    Ok(Response::new(Full::from(answer)))
-}
-
-/// The answer to a review.
-fn allowed(review: &[u8]) -> Option<String> {
-    let head = String::from_utf8_lossy(review.get(..HEAD.min(review.len()))?);
-    let (uid, _) = head.split_once(r#""uid":""#)?.1.split_once('"')?;
-    let answer = json!({
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {"uid": uid, "allowed": true},
-    });
-    Some(answer.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use harness::allow_all::allowed;
+    use serde_json::json;
 
     #[test]
     fn a_review_is_allowed_by_its_uid_and_nothing_else_is() {

@@ -24,6 +24,7 @@
 //!   building it.
 //! - `ETCD_DEFRAG_KEEP`: when set, folders with logs and data are never removed.
 
+pub mod allow_all;
 mod audit;
 mod cert_manager;
 pub mod child;
@@ -61,9 +62,9 @@ pub use self::{
     node::{NODE, Node, engine_image, etcd_image, make_image, unavailable},
     objects::{example_etcd, make_namespace},
     own_image::{image_argument, own_image},
-    processes::Process,
+    processes::{Process, processor_seconds},
     prometheus::{Prometheus, PrometheusOptions, Target},
-    serve::{Serve, ServeOptions, binary, with_its_own_rights},
+    serve::{Serve, ServeOptions, binary, certificates, with_its_own_rights},
     stand_in::{Exported, Exporter, StandIn},
     supervised::Component,
     terminal::{Screen, Terminal, on_terminal},

@@ -41,6 +41,19 @@ impl Process {
     }
 }
 
+/// What a process of this machine has used of the processors so far, in seconds.
+#[track_caller]
+pub fn processor_seconds(pid: u32) -> f64 {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    // The name of the program, in brackets, may hold spaces.
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
+    let mut ticks = || fields.next().and_then(|field| field.parse::<u32>().ok()).map(f64::from);
+    let (user, system) = ticks().zip(ticks()).unwrap_or_else(|| panic!("{path}: {stat}"));
+    // Linux counts in hundredths of a second wherever it shows them.
+    (user + system) / 100.0
+}
+
 impl Node {
     /// Every process of the node, those of its pods included.
     pub fn processes(&self) -> Vec<Process> {

@@ -239,8 +239,8 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// The folder with the certificates that every `serve` of a control plane shares.
-fn certificates(plane: &ControlPlane) -> PathBuf {
+/// The folder with the certificates that every `serve` of a control plane shares: `ca.crt`, `tls.crt` and `tls.key`.
+pub fn certificates(plane: &ControlPlane) -> PathBuf {
     let dir = plane.dir().join("webhook-certs");
     if !dir.join("tls.key").is_file() {
         let made = Command::new(binary()).arg("certs").arg("--out").arg(&dir).output();

@@ -151,7 +151,8 @@ fn timed(contenders: Vec<Option<Batch<'_>>>) -> Result<Vec<Option<Times>>> {
 pub fn judge(table: &mut Table) -> Result {
     let now = now()?;
     let at = Place::annotations("kamaji-system", "kamaji-etcd");
-    let limits = ScheduleLimits { min_interval: Duration::from_mins(10), max_interval: None, windows: None, locks_zone: false };
+    let limits =
+        ScheduleLimits { min_interval: Duration::from_mins(10), max_interval: None, windows: None, locks_zone: false };
     table.part("parse and judge a schedule", &[]);
     for (text, zone) in [
         ("0 0 * * *", None),

@@ -8,6 +8,7 @@ use etcd_defrag_webhook::{
         Surroundings, assess,
         finding::Finding,
         policy::{self, Compiled, DefragPolicy, Governing, PolicySet, PolicySnapshot},
+        rule,
         statefulset::StatefulSet,
     },
 };
@@ -81,19 +82,27 @@ pub fn judge(table: &mut Table, root: &Path) -> Result {
         ("the same as the API server stores it", stored(&tuned)),
         ("kamaji-etcd, four harmful annotations", annotated(&kamaji, &harmful)),
     ];
-    table.part("judge a StatefulSet, from JSON", &["decode alone", "judge alone", "serde_json::Value"]);
+    table.part(
+        "judge a StatefulSet, from JSON",
+        &["decode alone", "judge alone", "judge another with that rule", "serde_json::Value"],
+    );
     let mut sound = Vec::new();
     for (name, object) in inputs {
         let bytes = serde_json::to_vec(&object)?;
         let decode = || serde_json::from_slice::<StatefulSet>(&bytes);
         let decoded = decode()?;
         let assessed = |object: &StatefulSet, around: &Surroundings<'_>| assess(object, &governing, around, now);
+        let first = |object: &StatefulSet, around: &Surroundings<'_>| {
+            rule::forget_analyses();
+            assessed(object, around)
+        };
         let unseen = Surroundings::default();
         let assessment = assessed(&decoded, &unseen);
         let refused = assessment.findings.iter().filter(|finding: &&Finding| finding.denies()).count();
         let times = measure(vec![
-            here(|| decode().map(|object| assessed(&object, &unseen))),
+            here(|| decode().map(|object| first(&object, &unseen))),
             here(decode),
+            here(|| first(&decoded, &unseen)),
             here(|| assessed(&decoded, &unseen)),
             here(|| serde_json::from_slice::<Value>(&bytes)),
         ])?;

@@ -40,6 +40,7 @@ fn timed<T>(mut work: impl FnMut() -> T) -> Times {
     };
     let mut times: Vec<f64> = (0..ROUNDS)
         .map(|_| {
+            rule::forget_analyses();
             let began = on_the_processor();
             black_box(work());
             on_the_processor() - began

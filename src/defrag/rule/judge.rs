@@ -1,7 +1,7 @@
 //! Findings about a rule.
 
 use super::{
-    Analysis, ENGINE_SAMPLE, Rule, RuleErrorKind, State, Verdict, analyse, compile,
+    Analysis, ENGINE_SAMPLE, Rule, RuleErrorKind, State, Verdict, compile, kept,
     lex::quote,
     suggest, suspect,
     words::{self, database, database_in_brief},
@@ -53,7 +53,7 @@ pub fn judge(text: &str, quota: u64, limits: &Limits, field: &Field) -> Judged {
     if let Some(finding) = minimum_out_of_reach(quota, limits, field) {
         return Judged { findings: vec![finding], rule: Some(rule), floor: None, counterexample: None };
     }
-    let analysis = analyse(&rule, quota, limits);
+    let analysis = kept::analyse(&rule, quota, limits);
     let mut found = RuleFindings { rule: &rule, quota, limits, field, findings: Vec::new(), counterexample: None };
     found.properties(&analysis);
     found.constants(&analysis);

@@ -25,6 +25,7 @@ mod eval;
 mod fact;
 mod implication;
 mod judge;
+mod kept;
 mod lex;
 mod linear;
 mod number;
@@ -47,11 +48,11 @@ pub use self::{
     error::{Construct, EvalError, EvalErrorKind, RuleError, RuleErrorKind},
     implication::{FRAGMENTATION_ALERT, FRAGMENTATION_ALERT_CONDITION, implies, quiets_alert},
     judge::{Judged, judge, out_of_reach},
+    kept::{first_firing, forget_analyses},
     parse::{MAX_DEPTH, MAX_LENGTH},
     picture::picture,
     program::Variable,
     space::SMALLEST_DATABASE,
-    threshold::first_firing,
     verdict::Verdict,
     words::database,
 };

@@ -45,6 +45,12 @@ impl Space {
         Self { quota, quota_as_float: quota as f64, size_least, size_limit, least_real, above_ceiling: low, enough }
     }
 
+    /// All that decides: the rest of it follows.
+    pub(super) fn decides(&self) -> [i64; 6] {
+        let Self { quota, quota_as_float: _, size_least, size_limit, least_real, above_ceiling, enough } = *self;
+        [quota.cast_signed(), size_least, size_limit, least_real, above_ceiling, enough]
+    }
+
     /// The size of a full database.
     pub(super) fn full(&self) -> u64 {
         self.quota.max(SMALLEST_DATABASE)

@@ -1,9 +1,9 @@
 //! The rules that messages propose instead. A proposal passes the check that it is for, with this quota and policy.
 
 use super::{
-    ENGINE_SAMPLE, Rule, Verdict, analyse,
+    ENGINE_SAMPLE, Rule, Verdict,
     compile::{self, Thresholds, bytes},
-    suspect, words,
+    kept, suspect, words,
 };
 use crate::defrag::{policy::Limits, quantity::MIB};
 
@@ -65,7 +65,7 @@ fn rule(quota: u64, limits: &Limits) -> Option<String> {
 /// Whether a rule has no findings.
 fn is_sound(text: &str, quota: u64, limits: &Limits) -> bool {
     let Ok(rule) = Rule::parse(text) else { return false };
-    let analysis = analyse(&rule, quota, limits);
+    let analysis = kept::analyse(&rule, quota, limits);
     let verdicts = [
         analysis.never_fails,
         analysis.not_always_true,

@@ -14,8 +14,7 @@ use crate::defrag::policy::Limits;
 
 /// The state with the least size at which `rule` fires, for an etcd with this quota in bytes; `None` where it never does or where
 /// the budget does not settle it.
-#[must_use]
-pub fn first_firing(rule: &Rule, quota: u64, limits: &Limits) -> Option<State> {
+pub(super) fn first_firing(rule: &Rule, quota: u64, limits: &Limits) -> Option<State> {
     let space = Space::new(quota, limits);
     let program = specialise(rule.instructions(), space.quota_as_float);
     #[expect(clippy::cast_precision_loss, reason = "a bound, rounded up by the doubling")]

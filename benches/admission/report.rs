@@ -1,0 +1,109 @@
+//! What was measured, for people; and whether each goal is reached.
+
+use std::collections::BTreeMap;
+
+use crate::{Result, peers::Peer};
+
+/// So much more than a goal is put down to the noise of the machine.
+const MARGIN: f64 = 1.2;
+
+/// What one measures of each: a figure for each round.
+#[derive(Default)]
+pub(crate) struct Results {
+    /// In the order in which they were first measured.
+    figures: Vec<String>,
+    values: BTreeMap<(Peer, String), Vec<f64>>,
+}
+
+/// What ours is to be at most, or at least, of something else in the same round.
+struct Goal {
+    figure: &'static str,
+    of: Peer,
+    /// Whether what is compared is what it adds to a write that nobody is asked about.
+    added: bool,
+    bound: Bound,
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+const GOALS: &[Goal] = &[
+    Goal { figure: "our key, median", of: Peer::Go, added: true, bound: Bound::AtMost(0.5) },
+    Goal { figure: "our key, p99", of: Peer::Go, added: true, bound: Bound::AtMost(0.4) },
+    Goal { figure: "our key, median", of: Peer::AllowsAll, added: true, bound: Bound::AtMost(1.25) },
+    Goal { figure: "another key, writes/s", of: Peer::Nobody, added: false, bound: Bound::AtLeast(0.97) },
+    Goal { figure: "directly, reviews/s", of: Peer::Go, added: false, bound: Bound::AtLeast(2.0) },
+    Goal { figure: "directly, ms of processor", of: Peer::Go, added: false, bound: Bound::AtMost(0.5) },
+];
+
+impl Results {
+    pub(crate) fn add(&mut self, peer: Peer, figure: &str, value: f64) {
+        if !self.figures.iter().any(|known| known == figure) {
+            self.figures.push(figure.to_owned());
+        }
+        self.values.entry((peer, figure.to_owned())).or_default().push(value);
+    }
+
+    fn of(&self, peer: Peer, figure: &str) -> &[f64] {
+        self.values.get(&(peer, figure.to_owned())).map_or(&[], Vec::as_slice)
+    }
+
+    /// Prints the table and the goals; an error where a goal is missed by more than the margin.
+    pub(crate) fn print(&self) -> Result {
+        println!("\nmedians of the rounds, times in milliseconds:\n");
+        println!("| | {} |", Peer::ALL.map(Peer::name).join(" | "));
+        println!("| --- |{}", " ---: |".repeat(Peer::ALL.len()));
+        for figure in &self.figures {
+            let cells = Peer::ALL.map(|peer| match median(self.of(peer, figure)) {
+                Some(value) if value >= 100.0 => format!("{value:.0}"),
+                Some(value) => format!("{value:.2}"),
+                None => "–".to_owned(),
+            });
+            println!("| {figure} | {} |", cells.join(" | "));
+        }
+        println!();
+        let missed: Vec<String> = GOALS.iter().filter_map(|goal| self.check(goal)).collect();
+        if missed.is_empty() { Ok(()) } else { Err(format!("missed: {}", missed.join("; ")).into()) }
+    }
+
+    /// Prints a goal beside what was reached; its name where it is missed.
+    fn check(&self, goal: &Goal) -> Option<String> {
+        let (ours, theirs) = (self.of(Peer::Ours, goal.figure), self.of(goal.of, goal.figure));
+        let bare = self.of(Peer::Nobody, goal.figure);
+        let ratios: Vec<f64> = (0..ours.len())
+            .map(|round| {
+                let base = if goal.added { bare[round] } else { 0.0 };
+                (ours[round] - base) / (theirs[round] - base)
+            })
+            .collect();
+        let ratio = median(&ratios)?;
+        let (bound, met, within) = match goal.bound {
+            Bound::AtMost(most) => (format!("≤ {most}"), ratio <= most, ratio <= most * MARGIN),
+            // Of what is missing to the whole, as that is what noise makes larger.
+            Bound::AtLeast(least) if least < 1.0 => {
+                (format!("≥ {least}"), ratio >= least, ratio >= 1.0 - (1.0 - least) * MARGIN)
+            }
+            Bound::AtLeast(least) => (format!("≥ {least}"), ratio >= least, ratio >= least / MARGIN),
+        };
+        let verdict = if met {
+            "reached"
+        } else if within {
+            "within the margin"
+        } else {
+            "MISSED"
+        };
+        let what = format!("{}{}, of {}", if goal.added { "added: " } else { "" }, goal.figure, goal.of.name());
+        let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        println!("{what}: goal {bound}, ours {ratio:.2} ({}): {verdict}", each.join(", "));
+        (!within).then_some(what)
+    }
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
