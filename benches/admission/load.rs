@@ -120,7 +120,7 @@ impl Load {
     /// Each StatefulSet is written again as soon as it was written.
     pub(crate) async fn saturated(&self, write: Write) -> Result<Saturated> {
         let (begun, busy) = (Instant::now(), processor_seconds(self.server));
-        let writers = self.objects.iter().enumerate().map(async |(object, api)| {
+        let all = self.objects.iter().enumerate().map(async |(object, api)| {
             let mut writes = 0_u32;
             while begun.elapsed() < SATURATED {
                 Self::write(object, api.clone(), write.patch(self.next())).await?;
@@ -128,7 +128,7 @@ impl Load {
             }
             Ok::<_, kube::Error>(writes)
         });
-        let writes: u32 = futures::future::try_join_all(writers).await?.iter().sum();
+        let writes: u32 = futures::future::try_join_all(all).await?.iter().sum();
         let (took, busy) = (begun.elapsed().as_secs_f64(), processor_seconds(self.server) - busy);
         Ok(Saturated { rate: f64::from(writes) / took, cost: busy / f64::from(writes) })
     }
