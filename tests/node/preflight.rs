@@ -187,7 +187,15 @@ impl Place<'_> {
     fn breaks(&self, wrong: Wrong) {
         match wrong {
             Nothing | Annotation(..) => {}
-            Silent => self.signal("kamaji-etcd-2", "STOP"),
+            Silent => {
+                // Without a leader the others would answer, too, with an error of their own.
+                if self.pods.leader() == "kamaji-etcd-2" {
+                    let members = self.pods.etcdctl_ok(&["member", "list"]);
+                    let other = members.lines().find(|line| line.contains("kamaji-etcd-0")).unwrap();
+                    self.pods.etcdctl_ok(&["move-leader", other.split(',').next().unwrap()]);
+                }
+                self.signal("kamaji-etcd-2", "STOP");
+            }
             Voter => {
                 let peer = "--peer-urls=https://kamaji-etcd-3.elsewhere.invalid:2380";
                 self.pods.etcdctl_ok(&["member", "add", "kamaji-etcd-3", peer]);
