@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     net::{Ipv4Addr, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -64,7 +64,8 @@ pub(crate) struct Peers<'a> {
     serve: Serve,
     go: (Ends, u16),
     allows_all: (Ends, u16),
-    certificates: PathBuf,
+    /// What the certificate of each was signed by, in PEM.
+    pub(crate) authority: String,
 }
 
 /// Ends the registration of a peer when dropped.
@@ -110,8 +111,9 @@ impl<'a> Peers<'a> {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
+        let authority = fs::read_to_string(certificates.join("ca.crt"))?;
         let peers =
-            Self { plane, serve, go: (Ends(go), listening), allows_all: (Ends(allows_all), allowing), certificates };
+            Self { plane, serve, go: (Ends(go), listening), allows_all: (Ends(allows_all), allowing), authority };
         for port in [listening, allowing] {
             eventually("a peer to listen", PATIENCE, || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
         }
@@ -126,10 +128,6 @@ impl<'a> Peers<'a> {
             Peer::AllowsAll => Some((self.allows_all.1, self.allows_all.0.0.id())),
             Peer::Ours => Some((self.serve.port, self.serve.pid())),
         }
-    }
-
-    pub(crate) fn authority(&self) -> Result<String> {
-        Ok(fs::read_to_string(self.certificates.join("ca.crt"))?)
     }
 
     /// Has the API server ask a peer, and waits until it does.
@@ -155,12 +153,14 @@ impl<'a> Peers<'a> {
             (_, process) => process?,
         };
         let url = format!("https://127.0.0.1:{port}");
-        let authority = fs::read_to_string(self.certificates.join("ca.crt")).expect("it was read before");
         if peer == Peer::Go {
-            return Some(in_go(&url, &authority).to_string());
+            return Some(in_go(&url, &self.authority).to_string());
         }
-        let registration =
-            Registration { target: Target::Url(url), ca_bundle: Some(authority), exempt_namespaces: Vec::new() };
+        let registration = Registration {
+            target: Target::Url(url),
+            ca_bundle: Some(self.authority.clone()),
+            exempt_namespaces: Vec::new(),
+        };
         let items = [json!(registration.mutating()), json!(registration.validating())];
         Some(json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
     }
