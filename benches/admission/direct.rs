@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     Result,
     peers::{Peer, Peers},
-    report::Results,
+    report::{Results, percentile},
 };
 
 /// Connections, each with a review under way.
@@ -43,12 +43,11 @@ pub(crate) async fn measure(peers: &Peers<'_>, rounds: usize, results: &mut Resu
                 }
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(times)
             });
-            let mut times: Vec<f64> = futures::future::try_join_all(callers).await?.into_iter().flatten().collect();
+            let times: Vec<f64> = futures::future::try_join_all(callers).await?.into_iter().flatten().collect();
             let (took, busy) = (begun.elapsed().as_secs_f64(), processor_seconds(pid) - busy);
-            times.sort_unstable_by(f64::total_cmp);
             let count = f64::from(u32::try_from(times.len())?);
             results.add(peer, "directly, reviews/s", count / took);
-            results.add(peer, "directly, p99", times[times.len() * 99 / 100]);
+            results.add(peer, "directly, p99", percentile(&times, 99).ok_or("nothing was answered")?);
             results.add(peer, "directly, ms of processor", busy / count * 1e3);
         }
     }

@@ -14,10 +14,10 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::interval};
 
-use crate::Result;
+use crate::{Result, report::percentile};
 
 /// StatefulSets, and at saturation writers, each with a connection of its own.
-const OBJECTS: u64 = 8;
+const OBJECTS: usize = 8;
 /// Between two writes at a steady rate: far from what saturates two cores.
 const PACE: Duration = Duration::from_millis(16);
 /// Writes at a steady rate in a turn.
@@ -86,11 +86,10 @@ impl Load {
     pub(crate) async fn start(plane: &ControlPlane) -> Result<Self> {
         let server = plane.component(API_SERVER).pid().ok_or("the API server does not run")?;
         let mut objects = Vec::new();
-        for index in 0..OBJECTS {
+        for number in 0..OBJECTS {
             let api = Api::<StatefulSet>::namespaced(client(plane.kubeconfig()).await, "default");
-            let mut object = example_etcd("default", &name(objects.len()), &[]);
+            let mut object = example_etcd("default", &name(number), &[]);
             object["spec"]["replicas"] = json!(0);
-            object["metadata"]["annotations"]["team"] = json!(format!("of {index}"));
             api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
             objects.push(api);
         }
@@ -112,9 +111,9 @@ impl Load {
             let object = call % self.objects.len();
             calls.spawn(Self::write(object, self.objects[object].clone(), write.patch(self.next())));
         }
-        let mut times = calls.join_all().await.into_iter().collect::<kube::Result<Vec<f64>>>()?;
-        times.sort_unstable_by(f64::total_cmp);
-        Ok(Steady { median: times[times.len() / 2], p99: times[times.len() * 99 / 100] })
+        let times = calls.join_all().await.into_iter().collect::<kube::Result<Vec<f64>>>()?;
+        let of = |share| percentile(&times, share).ok_or("nothing was written");
+        Ok(Steady { median: of(50)?, p99: of(99)? })
     }
 
     /// Each StatefulSet is written again as soon as it was written.

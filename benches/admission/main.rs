@@ -2,7 +2,8 @@
 //! in Go, and a webhook that answers at once behind our own entries, which is what the API server itself spends on being asked.
 //!
 //! All are measured in one run, one after the other in each round, and compared with what the same run says of the others: machines
-//! are noisy. A turn begins when the API server is seen to ask whom it is about. `ROUNDS=5` says how many rounds.
+//! are noisy. A turn begins when the API server is seen to ask whom it is about; of the one that
+//! allows all nothing is seen, so it begins after a pause. `ROUNDS=5` says how many rounds.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a benchmark that cannot go on ends")]
 

@@ -65,23 +65,27 @@ impl Results {
             println!("| {figure} | {} |", cells.join(" | "));
         }
         println!();
-        let missed: Vec<String> = GOALS.iter().filter_map(|goal| self.check(goal)).collect();
+        let mut missed = Vec::new();
+        for goal in GOALS {
+            missed.extend(self.check(goal)?);
+        }
         if missed.is_empty() { Ok(()) } else { Err(format!("missed: {}", missed.join("; ")).into()) }
     }
 
-    /// Prints a goal beside what was reached; its name where it is missed.
-    fn check(&self, goal: &Goal) -> Option<String> {
-        let of = |peer| median(self.of(peer, goal.figure));
+    /// Prints a goal beside what was reached; its name where it is missed. An error where it was not measured.
+    fn check(&self, goal: &Goal) -> Result<Option<String>> {
+        let of = |peer| median(self.of(peer, goal.figure)).ok_or(format!("nobody measured {}", goal.figure));
         // Of the medians of all rounds: what is added is a small difference, and in one round may be none.
         let base = if goal.added { of(Peer::Nobody)? } else { 0.0 };
-        let ratio = (of(Peer::Ours)? - base) / (of(goal.of)? - base);
+        let (ours, theirs) = (of(Peer::Ours)? - base, of(goal.of)? - base);
+        // No quotient: where noise lets the other seem to add less than nothing, a negative one would look good.
         let (bound, met, within) = match goal.bound {
-            Bound::AtMost(most) => (format!("≤ {most}"), ratio <= most, ratio <= most * MARGIN),
+            Bound::AtMost(most) => (format!("≤ {most}"), ours <= most * theirs, ours <= most * MARGIN * theirs),
             // Of what is missing to the whole, as that is what noise makes larger.
             Bound::AtLeast(least) if least < 1.0 => {
-                (format!("≥ {least}"), ratio >= least, ratio >= 1.0 - (1.0 - least) * MARGIN)
+                (format!("≥ {least}"), ours >= least * theirs, ours >= (1.0 - (1.0 - least) * MARGIN) * theirs)
             }
-            Bound::AtLeast(least) => (format!("≥ {least}"), ratio >= least, ratio >= least / MARGIN),
+            Bound::AtLeast(least) => (format!("≥ {least}"), ours >= least * theirs, ours >= least / MARGIN * theirs),
         };
         let verdict = if met {
             "reached"
@@ -91,13 +95,18 @@ impl Results {
             "MISSED"
         };
         let what = format!("{}{}, of {}", if goal.added { "added: " } else { "" }, goal.figure, goal.of.name());
-        println!("{what}: goal {bound}, ours {ratio:.2}: {verdict}");
-        (!within).then_some(what)
+        println!("{what}: goal {bound}, ours {:.2}: {verdict}", ours / theirs);
+        Ok((!within).then_some(what))
     }
 }
 
 fn median(values: &[f64]) -> Option<f64> {
+    percentile(values, 50)
+}
+
+/// Of what is measured; `None` where nothing is.
+pub(crate) fn percentile(values: &[f64], share: usize) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    values.get(values.len() * share / 100).copied()
 }

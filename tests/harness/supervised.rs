@@ -51,13 +51,6 @@ pub(super) struct Supervised {
     keep: bool,
 }
 
-/// A time zone in which noon is less than an hour away. The schedule that is built in is midnight where
-/// kube-controller-manager runs; it must not become due while a test counts runs.
-fn where_it_is_noon(now: Timestamp) -> String {
-    // By POSIX, and so in these names, what is west of Greenwich is positive.
-    format!("Etc/GMT{:+}", now.to_zoned(TimeZone::UTC).hour() - 12)
-}
-
 struct Channel {
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -265,4 +258,11 @@ impl Component<'_> {
             .find(|status| status.name == self.name)
             .unwrap_or_else(|| panic!("no component is named {}", self.name))
     }
+}
+
+/// A time zone in which noon is less than an hour away. The schedule that is built in is midnight where
+/// kube-controller-manager runs; it must not become due while a test counts runs.
+fn where_it_is_noon(now: Timestamp) -> String {
+    // By POSIX, and so in these names, what is west of Greenwich is positive.
+    format!("Etc/GMT{:+}", now.to_zoned(TimeZone::UTC).hour() - 12)
 }

@@ -18,16 +18,14 @@ static FIRST_FIRINGS: LazyLock<Kept<Option<State>>> = LazyLock::new(Kept::defaul
 
 /// As [`analyse`](analysis::analyse) says.
 pub(super) fn analyse(rule: &Rule, quota: u64, limits: &Limits) -> Analysis {
-    let key = (rule.as_str().into(), Space::new(quota, limits).decides());
-    ANALYSES.get_or(key, || analysis::analyse(rule, quota, limits))
+    ANALYSES.get_or(key(rule, quota, limits), || analysis::analyse(rule, quota, limits))
 }
 
 /// The state with the least size at which `rule` fires, for an etcd with this quota in bytes; `None` where it never does or where
 /// the budget does not settle it.
 #[must_use]
 pub fn first_firing(rule: &Rule, quota: u64, limits: &Limits) -> Option<State> {
-    let key = (rule.as_str().into(), Space::new(quota, limits).decides());
-    FIRST_FIRINGS.get_or(key, || threshold::first_firing(rule, quota, limits))
+    FIRST_FIRINGS.get_or(key(rule, quota, limits), || threshold::first_firing(rule, quota, limits))
 }
 
 /// Keeps nothing of what was analysed so far: for whoever measures what an analysis takes.
@@ -38,6 +36,10 @@ pub fn forget_analyses() {
 
 /// A rule's text, and what else decides.
 type Key = (Box<str>, [i64; 6]);
+
+fn key(rule: &Rule, quota: u64, limits: &Limits) -> Key {
+    (rule.as_str().into(), Space::new(quota, limits).decides())
+}
 
 /// What was used last: two generations, of which the older one goes when the younger one is full.
 struct Kept<T>(Mutex<[HashMap<Key, T>; 2]>);
@@ -89,23 +91,23 @@ mod tests {
     use super::*;
     use crate::defrag::policy::Policy;
 
-    fn key(number: usize) -> Key {
+    fn numbered(number: usize) -> Key {
         (format!("dbSize > {number}").into(), [0; 6])
     }
 
     #[test]
     fn what_is_asked_for_again_is_not_computed_again_and_what_is_not_goes() {
         let kept = Kept::default();
-        assert_eq!(kept.get_or(key(0), || 7), 7);
+        assert_eq!(kept.get_or(numbered(0), || 7), 7);
         for number in 1..10 * MOST {
-            assert_eq!(kept.get_or(key(number), || number), number);
-            assert_eq!(kept.get_or(key(0), || unreachable!("it was used a moment ago")), 7);
+            assert_eq!(kept.get_or(numbered(number), || number), number);
+            assert_eq!(kept.get_or(numbered(0), || unreachable!("it was used a moment ago")), 7);
             let count: usize = kept.0.lock().unwrap().iter().map(HashMap::len).sum();
             assert!(count <= 2 * MOST, "{count} are kept");
         }
-        assert_eq!(kept.get_or(key(1), || 8), 8, "it was not used for long");
+        assert_eq!(kept.get_or(numbered(1), || 8), 8, "it was not used for long");
         kept.forget();
-        assert_eq!(kept.get_or(key(0), || 9), 9);
+        assert_eq!(kept.get_or(numbered(0), || 9), 9);
     }
 
     #[test]
