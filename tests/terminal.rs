@@ -38,7 +38,7 @@ fn long_work_shows_what_it_is_at() {
         // Opens once the program has: by then the work has begun.
         let mut pipe = fs::OpenOptions::new().write(true).open(pipe).unwrap();
         // Several times what is no long work.
-        std::thread::sleep(std::time::Duration::from_secs(4));
+        std::thread::sleep(std::time::Duration::from_secs(8));
         std::io::Write::write_all(&mut pipe, include_bytes!("../examples/kamaji-etcd.yaml")).unwrap();
     });
     let Some(screen) = screen("long_work_shows_what_it_is_at", folder.path(), &["check", "-f", "slow.yaml"]) else {

@@ -7,7 +7,7 @@ use super::{
     Entry,
     decide::{Write, decide},
     reply::{Response, failure, invalid},
-    review::{self, Request},
+    review::{self, Request, Review},
 };
 use crate::defrag::{
     finding::{Finding, WARNING_LIMIT, shorten},
@@ -72,10 +72,10 @@ pub enum Failure {
     TimedOut,
 }
 
-/// The answer to the review in `body`, whose request has this `uid`.
+/// The answer to a review, whose request has this `uid`.
 #[must_use]
-pub fn answer(entry: Entry, uid: &str, body: &[u8], snapshot: &PolicySnapshot, now: Timestamp) -> Answer {
-    let request = match review::request(body) {
+pub fn answer(entry: Entry, uid: &str, review: Review<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Answer {
+    let request = match review::request(review) {
         Ok(request) => request,
         Err(error) => return unassessed(entry, uid, Outcome::Unreadable, 400, "BadRequest", &error.to_string()),
     };

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 pub use super::write::{Decision, Write};
 use super::{Entry, enroll::fill_in, review::Operation, status_subresource, validate, write::govern};
-use crate::defrag::{defaulting, policy::PolicySnapshot};
+use crate::defrag::{defaulting, policy::PolicySnapshot, statefulset::StatefulSet};
 
 /// Decides on a write.
 #[must_use]
@@ -32,11 +32,13 @@ pub fn decide(entry: Entry, write: Write<'_>, snapshot: &PolicySnapshot, now: Ti
 /// Refuses what no write of the status may bring in, and assesses other keys of ours as in any write.
 fn through_status(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp) -> Decision {
     let policy = govern(snapshot, write.object).policy;
+    let of = |object: &StatefulSet| validate::change(Write { object, ..write }, snapshot, now);
     // Nothing is filled in here, but what somebody writes is theirs, and is looked at as such.
-    let as_theirs = defaulting::changed(write.object, &defaulting::changes(write.object, write.old, &policy));
-    let theirs = validate::change(Write { object: &as_theirs, ..write }, snapshot, now);
+    let changes = defaulting::changes(write.object, write.old, &policy);
+    let theirs = (!changes.is_empty()).then(|| of(&defaulting::changed(write.object, &changes)));
+    let refused = theirs.filter(|theirs| !theirs.refusals.is_empty());
     // What goes on is told of as it will be, since nothing is filled in.
-    let mut decision = if theirs.refusals.is_empty() { validate::change(write, snapshot, now) } else { theirs };
+    let mut decision = refused.unwrap_or_else(|| of(write.object));
     for refusal in status_subresource::through_status(write, &policy) {
         decision.findings.push(refusal.clone());
         decision.refusals.push(refusal);

@@ -1,5 +1,5 @@
-//! Decoding an `AdmissionReview`, as little of it as needed and in steps: first the request's uid, so that whatever is
-//! wrong behind it is still answered, then the request, then each object.
+//! Decoding an `AdmissionReview`, as little of it as needed and in steps: first the request and its uid, so that whatever else is
+//! wrong is still answered, then each object.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -93,6 +93,7 @@ struct Envelope<T> {
     request: Option<T>,
 }
 
+/// What can be read of a request that cannot be read as [`Attributes`].
 #[derive(Deserialize)]
 #[serde(expecting = "a request")]
 struct Identity {
@@ -102,6 +103,7 @@ struct Identity {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Attributes<'a> {
+    uid: Option<String>,
     operation: String,
     resource: Resource,
     sub_resource: Option<String>,
@@ -134,8 +136,11 @@ fn words(error: &serde_json::Error) -> String {
     shorten(&error.to_string(), 200)
 }
 
-/// The uid of the request in `body`, which every answer must carry.
-pub fn uid(body: &[u8]) -> Result<String, Malformed> {
+/// A review that can be answered, whose objects are not read yet.
+pub struct Review<'a>(Result<Attributes<'a>, Unreadable>);
+
+/// The review in `body`, and the uid of its request, which every answer must carry.
+pub fn read(body: &[u8]) -> Result<(String, Review<'_>), Malformed> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Malformed(format!("the body is not UTF-8 from byte {} on", error.valid_up_to())))?;
     match text.trim_ascii_start().chars().next() {
@@ -143,17 +148,35 @@ pub fn uid(body: &[u8]) -> Result<String, Malformed> {
         Some('{') => {}
         Some(_) => return Err(Malformed("the body is not a JSON object".to_owned())),
     }
-    let envelope: Envelope<Identity> = serde_json::from_str(text)
-        .map_err(|error| Malformed(format!("the body is not an AdmissionReview: {}", words(&error))))?;
-    let expect = |field: &str, found: Option<&str>, expected: &str| match found {
-        Some(found) if found == expected => Ok(()),
-        Some(found) => Err(Malformed(format!("{field} is {}, expected {}", quoted(found), quoted(expected)))),
-        None => Err(Malformed(format!("the body has no {field}, expected {}", quoted(expected)))),
-    };
-    expect("kind", envelope.kind.as_deref(), KIND)?;
-    expect("apiVersion", envelope.api_version.as_deref(), API_VERSION)?;
-    let request = envelope.request.ok_or_else(|| Malformed("the review has no request".to_owned()))?;
-    let uid = request.uid.filter(|uid| !uid.is_empty());
+    match serde_json::from_str::<Envelope<Attributes<'_>>>(text) {
+        Ok(envelope) => {
+            let mut attributes = envelope.open()?;
+            Ok((checked(attributes.uid.take())?, Review(Ok(attributes))))
+        }
+        Err(unreadable) => {
+            let envelope: Envelope<Identity> = serde_json::from_str(text)
+                .map_err(|error| Malformed(format!("the body is not an AdmissionReview: {}", words(&error))))?;
+            Ok((checked(envelope.open()?.uid)?, Review(Err(Unreadable::Request(words(&unreadable))))))
+        }
+    }
+}
+
+impl<T> Envelope<T> {
+    /// The request of a review that is one.
+    fn open(self) -> Result<T, Malformed> {
+        let expect = |field: &str, found: Option<&str>, expected: &str| match found {
+            Some(found) if found == expected => Ok(()),
+            Some(found) => Err(Malformed(format!("{field} is {}, expected {}", quoted(found), quoted(expected)))),
+            None => Err(Malformed(format!("the body has no {field}, expected {}", quoted(expected)))),
+        };
+        expect("kind", self.kind.as_deref(), KIND)?;
+        expect("apiVersion", self.api_version.as_deref(), API_VERSION)?;
+        self.request.ok_or_else(|| Malformed("the review has no request".to_owned()))
+    }
+}
+
+fn checked(uid: Option<String>) -> Result<String, Malformed> {
+    let uid = uid.filter(|uid| !uid.is_empty());
     let uid = uid.ok_or_else(|| Malformed("the request has no uid, and an answer needs it".to_owned()))?;
     if uid.len() > LONGEST_UID {
         return Err(Malformed(format!(
@@ -170,11 +193,9 @@ fn decoded(field: &'static str, raw: Option<&RawValue>) -> Result<Option<Statefu
     raw.map(decode).transpose().map_err(|error| Unreadable::Object { field, reason: words(&error) })
 }
 
-/// The request in a `body` whose [`uid`] was read.
-pub fn request(body: &[u8]) -> Result<Request, Unreadable> {
-    let envelope: Envelope<Attributes<'_>> =
-        serde_json::from_slice(body).map_err(|error| Unreadable::Request(words(&error)))?;
-    let attributes = envelope.request.ok_or_else(|| Unreadable::Request("there is no request".to_owned()))?;
+/// The request of a review, with its objects.
+pub fn request(review: Review<'_>) -> Result<Request, Unreadable> {
+    let attributes = review.0?;
     let operation = match attributes.operation.as_str() {
         "CREATE" => Operation::Create,
         "UPDATE" => Operation::Update,

@@ -27,7 +27,7 @@ use super::{
     AdmissionMetrics, Entry,
     answer::{Answer, Failure, Outcome, answer, failed},
     reply,
-    review::{self, Operation},
+    review::{self, Malformed, Operation},
     trace,
 };
 use crate::{
@@ -188,13 +188,13 @@ async fn respond(
     let assessment = cores.run({
         let known_uid = Arc::clone(&known_uid);
         move || {
-            let uid = review::uid(&body)?;
-            let mut answer = answer(entry, known_uid.get_or_init(|| uid), &body, &snapshot, clock());
+            let (uid, review) = review::read(&body)?;
+            let mut answer = answer(entry, known_uid.get_or_init(|| uid), review, &snapshot, clock());
             if let Some(request) = &mut answer.request {
                 (request.object, request.old_object) = (None, None);
             }
             drop(slot);
-            Ok::<_, review::Malformed>((answer, body.into_answer()))
+            Ok::<_, Malformed>((answer, body.into_answer()))
         }
     });
     let (failure, error) = match timeout_at(deadline, assessment).await {

@@ -1,5 +1,7 @@
 //! What happens to a write with findings, under the policy that governs the object.
 
+use std::cell::LazyCell;
+
 use jiff::Timestamp;
 
 use super::{
@@ -33,9 +35,12 @@ pub(super) fn change(write: Write<'_>, snapshot: &PolicySnapshot, now: Timestamp
     let Some(assessment) = assess_enrolled(write.object, &governing, now) else { return Decision::default() };
     // The old object is assessed under the policy that governs the new one: neither a policy that has become stricter nor a
     // label that moves the object under a stricter one is a change of our keys, so what they bring in stood before.
-    let old = write.old.and_then(|old| Some((old, assess_enrolled(old, &governing, now)?)));
-    // A violation may stay where the object was as enrolled before as it is now: enrolling is assessed as a whole.
-    let old = old.filter(|(_, before)| before.enrollment == assessment.enrollment);
+    let old = LazyCell::new(|| {
+        let old = write.old?;
+        let before = assess_enrolled(old, &governing, now)?;
+        // A violation may stay where the object was as enrolled before as it is now: enrolling is assessed as a whole.
+        (before.enrollment == assessment.enrollment).then_some((old, before))
+    });
     let stood_before = |finding: &Finding| {
         old.as_ref().is_some_and(|(old, before)| stood(finding, &before.findings, old, write.object))
     };
@@ -104,19 +109,19 @@ pub(super) fn edit_elsewhere(write: Write<'_>, snapshot: &PolicySnapshot, now: T
     let governing = govern(snapshot, write.object);
     let actions = governing.policy.actions;
     let Some(assessment) = assess_enrolled(write.object, &governing, now) else { return Decision::default() };
-    let before = write.old.and_then(|old| assess_enrolled(old, &govern(snapshot, old), now));
-    let known_before = before.iter().flat_map(|before| &before.findings);
-    let known =
-        |finding: &Finding| known_before.clone().any(|one| one.code == finding.code && one.field == finding.field);
+    let before = LazyCell::new(|| write.old.and_then(|old| assess_enrolled(old, &govern(snapshot, old), now)));
+    let known = |finding: &Finding| {
+        let mut known_before = before.iter().flat_map(|before| &before.findings);
+        known_before.any(|one| one.code == finding.code && one.field == finding.field)
+    };
     let violations = assessment.denials().filter(|_| actions.deny || actions.warn);
     let risks = assessment.findings.iter().filter(|finding| !finding.denies() && !known(finding));
     let mut warnings: Vec<String> = violations.chain(risks).map(|finding| finding.brief.clone()).collect();
     if !warnings.is_empty() {
         warnings.extend(who_governs(&governing, snapshot));
     }
-    if !before.as_ref().is_some_and(|before| before.suspended) {
-        warnings.extend(assessment.suspension());
-    }
+    let was_suspended = || before.as_ref().is_some_and(|before| before.suspended);
+    warnings.extend(assessment.suspension().filter(|_| !was_suspended()));
     Decision {
         audit: audit::annotation(&governing, assessment.denials()),
         warnings: fit(warnings),

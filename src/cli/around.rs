@@ -1,6 +1,6 @@
 //! What commands see around a StatefulSet: the CronJobs, the runs and the Services of its namespace.
 
-use std::collections::BTreeMap;
+use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::{
     batch::v1::{CronJob, Job},
@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 
 use serde_json::{Map, Value};
 
-use super::input::Document;
+use super::input::{Document, Kept};
 use crate::defrag::{
     Neighbours, Other, Service, Surroundings,
     cronjob::{self, budget::Run, live::Live, ownership::controlling_cronjob, rival::Defragments},
@@ -46,26 +46,30 @@ const STARTED_AGAIN: [(&str, &str); 3] = [
 
 impl Around {
     pub(super) fn new(cronjobs: impl IntoIterator<Item = CronJob>, jobs: &[Job]) -> Self {
-        Self::with(cronjobs.into_iter().filter_map(Live::of), jobs)
-    }
-
-    fn with(cronjobs: impl Iterator<Item = Live>, jobs: &[Job]) -> Self {
         let mut around = Self::default();
-        for live in cronjobs {
-            around.cronjobs.entry(namespace(live.meta.namespace.as_deref())).or_default().push(live);
+        for live in cronjobs.into_iter().filter_map(Live::of) {
+            around.add_cronjob(live);
         }
         for job in jobs {
-            let meta = &job.metadata;
-            let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref());
-            if let (Some(run), Some(uid)) = (Run::of(conditions.unwrap_or_default()), controlling_cronjob(meta)) {
-                around.runs.entry((namespace(meta.namespace.as_deref()), uid.to_owned())).or_default().push(run);
-            }
+            around.add_job(job);
         }
         around
     }
 
+    fn add_cronjob(&mut self, live: Live) {
+        self.cronjobs.entry(namespace(live.meta.namespace.as_deref())).or_default().push(live);
+    }
+
+    fn add_job(&mut self, job: &Job) {
+        let meta = &job.metadata;
+        let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref());
+        if let (Some(run), Some(uid)) = (Run::of(conditions.unwrap_or_default()), controlling_cronjob(meta)) {
+            self.runs.entry((namespace(meta.namespace.as_deref()), uid.to_owned())).or_default().push(run);
+        }
+    }
+
     /// The same among these StatefulSets, each with the policy that governs it.
-    pub(super) fn among<'o>(self, objects: impl Iterator<Item = (&'o StatefulSet, &'o Policy)> + Clone) -> Self {
+    pub(super) fn among(self, objects: impl Iterator<Item = (StatefulSet, Arc<Policy>)> + Clone) -> Self {
         Self { neighbours: Neighbours::of(objects), ..self }
     }
 
@@ -76,9 +80,9 @@ impl Around {
 
     /// Those of a stream, such as `kubectl get statefulset,cronjob,job -o yaml` prints it.
     /// `default` is the namespace of those that name none.
-    pub(super) fn of(documents: &[Document], default: &str) -> anyhow::Result<Self> {
+    pub(super) fn of(objects: &[Kept], default: &str) -> anyhow::Result<Self> {
         let mut troubles = Vec::new();
-        let around = Self::of_readable(documents, default, &mut troubles);
+        let around = Self::of_readable(objects, default, &mut troubles);
         match troubles.into_iter().next() {
             Some(trouble) => Err(trouble),
             None => Ok(around),
@@ -86,51 +90,63 @@ impl Around {
     }
 
     /// The same of what can be read; what cannot is added to `troubles`.
-    pub(super) fn of_readable(documents: &[Document], default: &str, troubles: &mut Vec<anyhow::Error>) -> Self {
-        let (mut cronjobs, mut jobs): (Vec<CronJob>, Vec<Job>) = (Vec::new(), Vec::new());
-        let mut pause = None;
-        for document in documents {
-            let read = match document.kind() {
-                (Some("batch/v1"), Some("CronJob")) => document.typed().map(|cronjob| cronjobs.push(cronjob)),
-                (Some("batch/v1"), Some("Job")) => document.typed().map(|job| jobs.push(job)),
-                (Some("v1"), Some("ConfigMap")) if text(document, "/metadata/name") == Some(pause::NAME) => {
-                    document.typed::<ConfigMap>().map(|map| pause = Some(Pause::of(&map)))
-                }
-                _ => Ok(()),
-            };
-            troubles.extend(read.err());
-        }
-        let metas = cronjobs.iter_mut().map(|cronjob| &mut cronjob.metadata);
-        for meta in metas.chain(jobs.iter_mut().map(|job| &mut job.metadata)) {
-            meta.namespace.get_or_insert_with(|| default.to_owned());
-        }
-        let scripts = ConfigMaps::of(documents, default);
-        let others = documents.iter().filter_map(|document| scripts.other(document, default)).collect();
-        let cronjobs = cronjobs.into_iter().filter_map(|cronjob| {
-            let namespace = cronjob.metadata.namespace.clone().unwrap_or_default();
-            Live::reading(cronjob, Some(&|script| scripts.text(&namespace, script)))
-        });
-        let mut around = Self { others, pause, ..Self::with(cronjobs, &jobs) };
-        for document in documents.iter().filter(|one| one.kind() == (Some("v1"), Some("PersistentVolumeClaim"))) {
-            let size = text(document, "/spec/resources/requests/storage").and_then(|size| quantity::parse(size).ok());
-            if let (Some(name), Some(size)) = (text(document, "/metadata/name"), size) {
-                let namespace = text(document, "/metadata/namespace").unwrap_or(default);
-                around.claims.entry(namespace.to_owned()).or_default().insert(name.to_owned(), size);
+    pub(super) fn of_readable(objects: &[Kept], default: &str, troubles: &mut Vec<anyhow::Error>) -> Self {
+        let scripts = ConfigMaps::of(objects, default);
+        let mut around = Self::default();
+        let mut services: BTreeMap<String, Vec<WrittenService>> = BTreeMap::new();
+        for document in objects.iter().filter(|kept| kept.kind().1.is_some_and(is_around)).map(Kept::open) {
+            troubles.extend(around.add(&document, &scripts, default).err());
+            if let Some(service) = WrittenService::of(&document) {
+                services.entry(namespace_of(&document, default).to_owned()).or_default().push(service);
             }
         }
-        let services: Vec<WrittenService<'_>> =
-            documents.iter().filter_map(|document| WrittenService::of(document, default)).collect();
-        for document in documents.iter().filter(|document| document.kind() == (Some("apps/v1"), Some("StatefulSet"))) {
-            let Some(name) = text(document, "/metadata/name") else { continue };
-            let namespace = text(document, "/metadata/namespace").unwrap_or(default);
+        if services.is_empty() {
+            return around;
+        }
+        for document in
+            objects.iter().filter(|kept| kept.kind() == (Some("apps/v1"), Some("StatefulSet"))).map(Kept::open)
+        {
+            let Some(name) = text(&document, "/metadata/name") else { continue };
+            let namespace = namespace_of(&document, default);
             let labels = document.value.pointer("/spec/template/metadata/labels");
-            let in_namespace = services.iter().filter(|service| service.namespace == namespace);
-            let seen: Vec<Service> = in_namespace.map(|service| service.around(labels)).collect();
-            if !seen.is_empty() {
+            if let Some(services) = services.get(namespace) {
+                let seen = services.iter().map(|service| service.around(labels)).collect();
                 around.services.insert((namespace.to_owned(), name.to_owned()), seen);
             }
         }
         around
+    }
+
+    fn add(&mut self, document: &Document, scripts: &ConfigMaps<'_>, default: &str) -> anyhow::Result<()> {
+        self.others.extend(scripts.other(document, default));
+        match document.kind() {
+            (Some("batch/v1"), Some("CronJob")) => {
+                let mut cronjob: CronJob = document.typed()?;
+                let namespace = cronjob.metadata.namespace.get_or_insert_with(|| default.to_owned()).clone();
+                let live = Live::reading(cronjob, Some(&|script| scripts.text(&namespace, script)));
+                if let Some(live) = live {
+                    self.add_cronjob(live);
+                }
+            }
+            (Some("batch/v1"), Some("Job")) => {
+                let mut job: Job = document.typed()?;
+                job.metadata.namespace.get_or_insert_with(|| default.to_owned());
+                self.add_job(&job);
+            }
+            (Some("v1"), Some("ConfigMap")) if text(document, "/metadata/name") == Some(pause::NAME) => {
+                self.pause = Some(Pause::of(&document.typed::<ConfigMap>()?));
+            }
+            (Some("v1"), Some("PersistentVolumeClaim")) => {
+                let size = text(document, "/spec/resources/requests/storage");
+                let size = size.and_then(|size| quantity::parse(size).ok());
+                if let (Some(name), Some(size)) = (text(document, "/metadata/name"), size) {
+                    let namespace = namespace_of(document, default);
+                    self.claims.entry(namespace.to_owned()).or_default().insert(name.to_owned(), size);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// What manifests show around a StatefulSet. Where they hold no CronJob at all, they say nothing of those in the cluster.
@@ -160,16 +176,23 @@ impl Around {
     }
 }
 
-/// The ConfigMaps among manifests, by namespace and name.
-struct ConfigMaps<'a>(BTreeMap<(&'a str, &'a str), &'a Map<String, Value>>);
+/// Whether something of this kind may matter to a StatefulSet.
+fn is_around(kind: &str) -> bool {
+    matches!(kind, "Job" | "ConfigMap" | "PersistentVolumeClaim" | "Service")
+        || STARTED_AGAIN.iter().any(|(again, _)| *again == kind)
+}
+
+/// The ConfigMaps among manifests, by namespace and name; each is opened where a script of it is read.
+struct ConfigMaps<'a>(BTreeMap<(String, String), (&'a Kept, OnceCell<Document>)>);
 
 impl<'a> ConfigMaps<'a> {
-    fn of(documents: &'a [Document], default: &'a str) -> Self {
-        let maps = documents.iter().filter(|document| document.kind() == (Some("v1"), Some("ConfigMap")));
-        let by_name = maps.filter_map(|document| {
-            let namespace = text(document, "/metadata/namespace").unwrap_or(default);
-            let data = document.value.get("data")?.as_object()?;
-            Some(((namespace, text(document, "/metadata/name")?), data))
+    fn of(objects: &'a [Kept], default: &str) -> Self {
+        let maps = objects.iter().filter(|kept| kept.kind() == (Some("v1"), Some("ConfigMap")));
+        let by_name = maps.filter_map(|kept| {
+            let document = kept.open();
+            let name = text(&document, "/metadata/name")
+                .filter(|_| document.value.get("data").is_some_and(Value::is_object))?;
+            Some(((namespace_of(&document, default).to_owned(), name.to_owned()), (kept, OnceCell::new())))
         });
         Self(by_name.collect())
     }
@@ -185,7 +208,7 @@ impl<'a> ConfigMaps<'a> {
             return None;
         }
         let pod: PodSpec = serde_json::from_value(document.value.pointer(pod)?.clone()).ok()?;
-        let namespace = text(document, "/metadata/namespace").unwrap_or(default);
+        let namespace = namespace_of(document, default);
         let reading = |script: &ObjectKey| self.text(namespace, script);
         let defragments = Defragments::of_pod(&pod, Some(&reading))?;
         Some(Other {
@@ -197,27 +220,24 @@ impl<'a> ConfigMaps<'a> {
     }
 
     /// The text of a file.
-    fn text(&self, namespace: &str, file: &ObjectKey) -> Option<&'a str> {
-        self.0.get(&(namespace, file.name.as_str()))?.get(&file.key)?.as_str()
+    fn text(&self, namespace: &str, file: &ObjectKey) -> Option<&str> {
+        let (kept, map) = self.0.get(&(namespace.to_owned(), file.name.clone()))?;
+        map.get_or_init(|| kept.open()).value.get("data")?.get(&file.key)?.as_str()
     }
 }
 
 /// A Service as a manifest has it.
-struct WrittenService<'a> {
-    namespace: &'a str,
-    name: &'a str,
-    spec: &'a Map<String, Value>,
+struct WrittenService {
+    name: String,
+    spec: Map<String, Value>,
 }
 
-impl<'a> WrittenService<'a> {
+impl WrittenService {
     /// The Service that a document is. Its other fields do not matter here.
-    fn of(document: &'a Document, default: &'a str) -> Option<Self> {
+    fn of(document: &Document) -> Option<Self> {
         let is_service = document.kind() == (Some("v1"), Some("Service"));
-        Some(Self {
-            namespace: text(document, "/metadata/namespace").unwrap_or(default),
-            name: text(document, "/metadata/name")?,
-            spec: document.value.get("spec").filter(|_| is_service)?.as_object()?,
-        })
+        let spec = document.value.get("spec").filter(|_| is_service)?.as_object()?.clone();
+        Some(Self { name: text(document, "/metadata/name")?.to_owned(), spec })
     }
 
     /// What matters of it to a StatefulSet whose pods have these labels.
@@ -225,7 +245,7 @@ impl<'a> WrittenService<'a> {
         let selector = self.spec.get("selector").and_then(Value::as_object);
         let has = |(key, value): (&String, &Value)| labels.and_then(|labels| labels.get(key)) == Some(value);
         Service {
-            name: self.name.to_owned(),
+            name: self.name.clone(),
             is_headless: self.spec.get("clusterIP").and_then(Value::as_str) == Some("None"),
             publishes_not_ready: self.spec.get("publishNotReadyAddresses") == Some(&Value::Bool(true)),
             selects_members: selector.filter(|selector| !selector.is_empty()).map(|selector| selector.iter().all(has)),
@@ -235,6 +255,11 @@ impl<'a> WrittenService<'a> {
 
 fn text<'a>(document: &'a Document, path: &str) -> Option<&'a str> {
     document.value.pointer(path).and_then(Value::as_str)
+}
+
+/// The namespace of an object, which is `default` where it names none.
+fn namespace_of<'d>(document: &'d Document, default: &'d str) -> &'d str {
+    text(document, "/metadata/namespace").unwrap_or(default)
 }
 
 fn namespace(name: Option<&str>) -> String {

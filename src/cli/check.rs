@@ -5,6 +5,7 @@ mod github;
 mod junit;
 mod placed;
 mod sarif;
+mod tally;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -14,17 +15,16 @@ use serde::Serialize;
 use self::{
     assessed::{Assessed, Subject},
     placed::Placed,
+    tally::Tally,
 };
 use super::{
     Exit,
     around::Around,
-    input::{Document, Files, Trouble},
+    input::{Files, Kept, Trouble},
     output::{self, Page},
     policies::{Policies, as_acted_on},
 };
-use crate::defrag::{
-    Enrollment, assess, assess_before_enrolment, finding::Finding, statefulset::StatefulSet, text::counted,
-};
+use crate::defrag::{Enrollment, assess, assess_before_enrolment, finding::Finding, statefulset::StatefulSet};
 
 /// Check manifests and print the findings
 ///
@@ -81,39 +81,29 @@ struct Governor<'a>(Option<&'a str>);
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     args.policies.read_stdin_once(&args.files)?;
-    let (documents, mut troubles) = args.files.read_each();
-    let loaded = args.policies.load(&documents, false, now)?;
-    let mut assessed: Vec<Assessed> = loaded
-        .policies
-        .iter()
-        .map(|(document, compiled)| Assessed {
-            document: document.clone(),
-            subject: Subject::Policy(compiled.name.clone()),
-            findings: compiled.findings.clone(),
-        })
-        .collect();
-    let around = Around::of_readable(&documents, args.files.namespace(), &mut troubles);
-    let mut placed = Placed::of(&documents);
-    let mut found = Vec::new();
-    for document in documents {
-        match args.files.statefulset(&document) {
-            Ok(object) => {
-                let governed = object.map(|object| {
-                    let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
-                    (object, governing)
-                });
-                found.push((document, governed));
-            }
-            Err(trouble) => troubles.push(trouble),
-        }
+    let (objects, mut troubles) = args.files.read_each();
+    let loaded = args.policies.load(&objects, false, now)?;
+    let around = Around::of_readable(&objects, args.files.namespace(), &mut troubles);
+    troubles.extend(objects.iter().filter_map(Kept::trouble));
+    let troubles: Vec<Trouble> = troubles.iter().map(Trouble::of).collect();
+    let governed = |kept: &Kept| {
+        let object = args.files.statefulset(kept).ok()??;
+        let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
+        Some((object, governing))
+    };
+    let around = around.among(objects.iter().filter_map(governed).map(|(object, by)| (object, by.policy)));
+    let mut placed = Placed::of(&objects);
+    let mut report = Report::of(args.output);
+    for (document, compiled) in &loaded.policies {
+        report.add(Assessed::of(document, Subject::Policy(compiled.name.clone()), compiled.findings.clone()))?;
     }
-    let governed = found.iter().filter_map(|(_, governed)| governed.as_ref());
-    let around = around.among(governed.map(|(object, governing)| (object, &*governing.policy)));
-    for (document, governed) in found {
-        let Some((object, governing)) = governed else {
-            assessed.extend(other(document, &placed, args.files.namespace()));
+    for kept in &objects {
+        let Some((object, governing)) = governed(kept) else {
+            let other = other(kept, &placed, args.files.namespace());
+            other.map_or(Ok(()), |other| report.add(other))?;
             continue;
         };
+        let document = kept.open();
         let surroundings = around.of_manifests(&object);
         let assessment = assess(&object, &governing, &surroundings, now);
         let before = assess_before_enrolment(&object, &governing, &surroundings, now);
@@ -122,62 +112,101 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         let undecided = unknown.is_some();
         let mut found = before.unwrap_or(assessment.findings);
         found.extend(placed.statefulset(&document, &object, concerns_us));
-        assessed.push(Assessed {
-            document,
-            findings: unknown.into_iter().chain(as_acted_on(&governing.policy, found)).collect(),
-            subject: Subject::StatefulSet {
-                object: Box::new(object),
-                enrolment: assessment.enrollment,
-                governing: args.policies.given().then_some(governing),
-                undecided,
-            },
-        });
+        let findings = unknown.into_iter().chain(as_acted_on(&governing.policy, found)).collect();
+        let subject = Subject::StatefulSet {
+            namespace: object.namespace().to_owned(),
+            name: object.name().to_owned(),
+            enrolment: assessment.enrollment,
+            governing: args.policies.given().then_some(governing),
+            undecided,
+        };
+        report.add(Assessed::of(&document, subject, findings))?;
     }
-    let placed_troubles: Vec<Trouble> = troubles.iter().map(Trouble::of).collect();
-    let troubles: Vec<String> = placed_troubles.iter().map(ToString::to_string).collect();
-    let unreadable = (!troubles.is_empty()).then(|| output::Several(troubles.clone()));
-    if assessed.is_empty()
+    let texts: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+    let unreadable = (!troubles.is_empty()).then(|| output::Several(texts.clone()));
+    if report.is_empty
         && !matches!(args.output, Format::Junit | Format::Github)
         && let Some(unreadable) = unreadable
     {
         return Err(unreadable.into());
     }
-    Files::note_if_none(statefulsets(&assessed).count());
+    Files::note_if_none(objects.iter().filter(|kept| kept.is_statefulset()).count());
+    let Report { any_refused, all_clean, tally, mut page, assessed, .. } = report;
     match args.output {
-        Format::Text => output::print(&page(&assessed))?,
-        Format::Json => output::write(&output::json(&objects(&assessed))?)?,
+        Format::Text => {
+            page.line(&tally.to_string());
+            output::print(&page)?;
+        }
+        Format::Json => output::write(&output::json(&checked(&assessed))?)?,
         Format::Yaml => {
-            let value = serde_json::to_value(objects(&assessed)).context("cannot write the findings")?;
+            let value = serde_json::to_value(checked(&assessed)).context("cannot write the findings")?;
             output::write(&output::yaml(&value)?)?;
         }
         Format::Sarif => output::write(&output::json(&sarif::log(&assessed))?)?,
         Format::Junit => {
-            let document = junit::document(&assessed, &troubles).context("cannot write the findings")?;
+            let document = junit::document(&assessed, &texts).context("cannot write the findings")?;
             output::write(&output::Data::script(document))?;
         }
-        Format::Github => output::write(&output::Data::script(github::commands(&assessed, &placed_troubles)))?,
+        Format::Github => output::write(&output::Data::script(github::commands(&assessed, &troubles)))?,
     }
     if let Some(unreadable) = unreadable {
         return Err(unreadable.into());
     }
-    let fails = |one: &Assessed| one.refused() || args.strict && !one.is_clean();
-    Ok(if assessed.iter().any(fails) { Exit::Refused } else { Exit::Clean })
+    let fails = any_refused || args.strict && !all_clean;
+    Ok(if fails { Exit::Refused } else { Exit::Clean })
+}
+
+/// What was assessed so far. A page for people is printed as it grows; the other forms begin with what is known at the end only.
+struct Report {
+    format: Format,
+    is_empty: bool,
+    any_refused: bool,
+    all_clean: bool,
+    tally: Tally,
+    page: Page,
+    assessed: Vec<Assessed>,
+}
+
+impl Report {
+    fn of(format: Format) -> Self {
+        let (tally, page, assessed) = Default::default();
+        Self { format, is_empty: true, any_refused: false, all_clean: true, tally, page, assessed }
+    }
+
+    fn add(&mut self, one: Assessed) -> anyhow::Result<()> {
+        self.is_empty = false;
+        self.any_refused |= one.refused();
+        self.all_clean &= one.is_clean();
+        if self.format != Format::Text {
+            self.assessed.push(one);
+            return Ok(());
+        }
+        self.tally.add(&one);
+        let place = |line: u64| format!("{}:{line}: {}", one.file, one.subject.name());
+        if let Some(governed) = one.subject.governed() {
+            self.page.placed(&place(one.line), &governed);
+            self.page.line("");
+        }
+        for (line, finding) in one.placed() {
+            self.page.finding(&place(line), finding);
+            self.page.line("");
+        }
+        self.page.print_if_much()
+    }
 }
 
 /// The findings of an object that is not a StatefulSet but similar to one.
-fn other(document: Document, placed: &Placed, default: &str) -> Option<Assessed> {
-    let kind = document.kind().1.filter(|_| !document.is_policy())?.to_owned();
+fn other(kept: &Kept, placed: &Placed, default: &str) -> Option<Assessed> {
+    let kind = kept.kind().1.filter(|_| !kept.is_policy() && kept.trouble().is_none())?.to_owned();
+    let document = kept.open();
     let object: StatefulSet = document.typed().ok()?;
     let findings = vec![placed.other(&kind, &document, &object)?];
     let namespace = object.metadata.namespace.clone().unwrap_or_else(|| default.to_owned());
-    Some(Assessed { document, subject: Subject::Other { kind, namespace, name: object.name().to_owned() }, findings })
+    let subject = Subject::Other { kind, namespace, name: object.name().to_owned() };
+    Some(Assessed::of(&document, subject, findings))
 }
 
-fn statefulsets(assessed: &[Assessed]) -> impl Iterator<Item = &Assessed> {
-    assessed.iter().filter(|assessed| matches!(assessed.subject, Subject::StatefulSet { .. }))
-}
-
-fn objects(assessed: &[Assessed]) -> Vec<CheckedObject<'_>> {
+fn checked(assessed: &[Assessed]) -> Vec<CheckedObject<'_>> {
     assessed
         .iter()
         .map(|Assessed { subject, findings, .. }| match subject {
@@ -197,67 +226,14 @@ fn objects(assessed: &[Assessed]) -> Vec<CheckedObject<'_>> {
                 policy: None,
                 findings,
             },
-            Subject::StatefulSet { object, enrolment, governing, .. } => CheckedObject {
+            Subject::StatefulSet { namespace, name, enrolment, governing, .. } => CheckedObject {
                 kind: governing.as_ref().map(|_| "StatefulSet"),
-                namespace: Some(object.namespace()),
-                name: object.name(),
+                namespace: Some(namespace),
+                name,
                 enrolled: Some(*enrolment == Enrollment::Enrolled),
                 policy: governing.as_ref().map(|governing| Governor(governing.name())),
                 findings,
             },
         })
         .collect()
-}
-
-fn page(assessed: &[Assessed]) -> Page {
-    let mut page = Page::default();
-    for Assessed { document, subject, findings } in assessed {
-        let place = |field: &str| format!("{}:{}: {}", document.file(), document.line(field), subject.name());
-        if let Some(governed) = subject.governed() {
-            page.placed(&place("metadata.name"), &governed);
-            page.line("");
-        }
-        for finding in findings {
-            page.finding(&place(&finding.field.to_string()), finding);
-            page.line("");
-        }
-    }
-    page.line(&summary(assessed));
-    page
-}
-
-fn summary(assessed: &[Assessed]) -> String {
-    let found = statefulsets(assessed).count();
-    let enrolled = assessed
-        .iter()
-        .filter(|assessed| matches!(assessed.subject, Subject::StatefulSet { enrolment: Enrollment::Enrolled, .. }))
-        .count();
-    let policies = assessed.iter().filter(|assessed| matches!(assessed.subject, Subject::Policy(_))).count();
-    let policies = match policies {
-        0 => String::new(),
-        more => format!("{}, ", counted(more, "DefragPolicy")),
-    };
-    let acted_on = assessed.iter().filter(|assessed| !assessed.subject.is_only_looked_at());
-    let only_looked_at: Vec<&Assessed> =
-        assessed.iter().filter(|one| one.subject.is_only_looked_at() && !one.findings.is_empty()).collect();
-    let would_get = only_looked_at.iter().flat_map(|assessed| &assessed.findings);
-    let (would_deny, would_warn): (Vec<_>, Vec<_>) = would_get.partition(|finding| finding.denies());
-    let looked_at = match only_looked_at.len() {
-        0 => String::new(),
-        number => format!(
-            "; {number} without the label, with what {} would get: {}, {}",
-            if number == 1 { "it" } else { "they" },
-            counted(would_deny.len(), "denial"),
-            counted(would_warn.len(), "warning")
-        ),
-    };
-    let findings = acted_on.flat_map(|assessed| &assessed.findings);
-    let (denials, warnings): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.denies());
-    format!(
-        "{policies}{}, {enrolled} enrolled, {} refused: {}, {}{looked_at}",
-        counted(found, "StatefulSet"),
-        statefulsets(assessed).filter(|assessed| assessed.refused()).count(),
-        counted(denials.len(), "denial"),
-        counted(warnings.len(), "warning")
-    )
 }

@@ -13,6 +13,7 @@ mod exit;
 mod explain;
 mod explain_rule;
 mod explain_schedule;
+mod in_order;
 mod input;
 mod output;
 mod pause;

@@ -18,7 +18,7 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::progress;
 use crate::defrag::{
@@ -45,6 +45,9 @@ pub(super) enum Format {
 
 /// Where messages are broken, in characters.
 const WIDTH: usize = 100;
+
+/// What is shorter is printed at once, and so behind what is said meanwhile on standard error.
+const MUCH: usize = 1 << 20;
 
 /// Text for people, line by line.
 #[derive(Debug, Default)]
@@ -92,6 +95,15 @@ impl Page {
             self.0.push_str("\n  ");
             self.0.push_str(&headed(finding));
         }
+    }
+
+    /// Prints what there is so far if it is much, so that no long page is in memory as a whole.
+    pub(super) fn print_if_much(&mut self) -> anyhow::Result<()> {
+        if self.0.len() >= MUCH {
+            print(self)?;
+            self.0.clear();
+        }
+        Ok(())
     }
 
     /// What is printed where there is no colour.
@@ -249,17 +261,52 @@ fn wrap(text: &str, indent: usize) -> String {
     wrapped
 }
 
-/// Objects of Kubernetes: a stream of documents in YAML, a List in JSON.
-pub(super) fn objects(format: Format, objects: &[Value]) -> anyhow::Result<Data> {
-    match format {
-        Format::Json => json(&json!({"apiVersion": "v1", "kind": "List", "items": objects})),
-        Format::Text | Format::Yaml => {
-            let documents: Vec<String> =
-                objects.iter().map(|object| Ok(yaml(object)?.0)).collect::<anyhow::Result<_>>()?;
-            Ok(Data(documents.join("---\n")))
+/// Objects of Kubernetes, printed as they come: a stream of documents in YAML, a List in JSON.
+pub(super) struct Objects {
+    format: Format,
+    is_empty: bool,
+    text: String,
+}
+
+impl Objects {
+    pub(super) const fn of(format: Format) -> Self {
+        Self { format, is_empty: true, text: String::new() }
+    }
+
+    /// Adds an object as [`object`] has it.
+    pub(super) fn add(&mut self, Data(object): &Data) -> anyhow::Result<()> {
+        if self.format == Format::Json {
+            self.text.push_str(if self.is_empty { LIST_BEGINS } else { "," });
+            // No line break is in a string of JSON, so each is one of the layout.
+            self.text.extend(object.lines().flat_map(|line| ["\n    ", line]));
+        } else {
+            self.text.push_str(if self.is_empty { "" } else { "---\n" });
+            self.text.push_str(object);
         }
+        self.is_empty = false;
+        if self.text.len() >= MUCH {
+            to(io::stdout().lock(), &self.text)?;
+            self.text.clear();
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+        if self.format == Format::Json {
+            self.text.push_str(if self.is_empty { LIST_BEGINS } else { "\n  " });
+            self.text.push_str("],\n  \"kind\": \"List\"\n}\n");
+        }
+        to(io::stdout().lock(), &self.text)
     }
 }
+
+/// One of the objects that [`Objects`] prints.
+pub(super) fn object(format: Format, object: &Value) -> anyhow::Result<Data> {
+    if format == Format::Json { json(object) } else { yaml(object) }
+}
+
+/// How a List begins in JSON, whose keys are sorted.
+const LIST_BEGINS: &str = "{\n  \"apiVersion\": \"v1\",\n  \"items\": [";
 
 /// `value` as a YAML document, long strings on one line so that they can be searched for.
 pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<Data> {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     Exit,
     definition::Definition,
-    input::{self, Document, Files, join},
+    input::{self, Document, Files, Kept, join},
     output,
 };
 use crate::defrag::{
@@ -58,7 +58,7 @@ impl Policies {
         files: &Files,
         follow: bool,
         now: Timestamp,
-    ) -> anyhow::Result<(Vec<Document>, LoadedPolicies)> {
+    ) -> anyhow::Result<(Vec<Kept>, LoadedPolicies)> {
         self.read_stdin_once(files)?;
         let documents = files.read()?;
         let loaded = self.load(&documents, follow, now)?;
@@ -74,14 +74,16 @@ impl Policies {
     }
 
     /// Reads the policies, and the namespaces of them and of `manifests`. Without files, the built-in policy governs.
-    pub(super) fn load(&self, manifests: &[Document], follow: bool, now: Timestamp) -> anyhow::Result<LoadedPolicies> {
+    pub(super) fn load(&self, manifests: &[Kept], follow: bool, now: Timestamp) -> anyhow::Result<LoadedPolicies> {
         let follow = follow && !self.given();
-        let documents = if follow { manifests.to_vec() } else { input::read(&self.policy, false)? };
-        let namespaces = namespaces(documents.iter().chain(manifests));
+        let named = input::read(&self.policy, false)?;
+        let namespaces = namespaces(named.iter().chain(manifests));
         let mut policies = Vec::new();
         let definition = OnceCell::new();
-        for document in documents {
-            if let Some(object) = defrag_policy(&document)? {
+        for kept in if follow { manifests } else { &named } {
+            if kept.is_policy() {
+                let document = kept.open();
+                let object = defrag_policy(&document)?;
                 let mut compiled = policy::compile(&object, now);
                 if let Some(definition) = definition.get_or_init(Definition::current) {
                     let refused = definition.findings(&document.value, &compiled.findings);
@@ -96,7 +98,7 @@ impl Policies {
         twice(&policies)?;
         if !self.given()
             && !follow
-            && let Some(unused) = manifests.iter().find(|document| document.is_policy())
+            && let Some(unused) = manifests.iter().find(|kept| kept.is_policy()).map(Kept::open)
         {
             output::note(&format!(
                 "{}:{} is a DefragPolicy and is not used; to use it, name its file with --policy",
@@ -175,10 +177,11 @@ fn twice(policies: &[(Document, Arc<Compiled>)]) -> anyhow::Result<()> {
 }
 
 /// The labels of each namespace that is described, as the API server would complete them.
-fn namespaces<'a>(documents: impl Iterator<Item = &'a Document>) -> BTreeMap<String, Labels> {
-    documents
-        .filter(|document| document.kind() == (Some("v1"), Some("Namespace")))
-        .filter_map(|document| {
+fn namespaces<'a>(objects: impl Iterator<Item = &'a Kept>) -> BTreeMap<String, Labels> {
+    objects
+        .filter(|kept| kept.kind() == (Some("v1"), Some("Namespace")))
+        .filter_map(|kept| {
+            let document = kept.open();
             let metadata = document.value.get("metadata")?;
             let name = metadata.get("name")?.as_str()?;
             let written = metadata.get("labels").and_then(Value::as_object).into_iter().flatten();
@@ -190,17 +193,16 @@ fn namespaces<'a>(documents: impl Iterator<Item = &'a Document>) -> BTreeMap<Str
         .collect()
 }
 
-/// The DefragPolicy that a document is, if it is one. A field that no policy has is an error, as it is to the API server
+/// The DefragPolicy that a document is. A field that no policy has is an error, as it is to the API server
 /// under kubectl's strict validation: what it was meant to limit would be unlimited without a word.
-fn defrag_policy(document: &Document) -> anyhow::Result<Option<DefragPolicy>> {
-    match document.kind() {
-        (Some("etcd-defrag.io/v1alpha1"), Some("DefragPolicy")) => {}
-        (version, Some("DefragPolicy")) => bail!(
+fn defrag_policy(document: &Document) -> anyhow::Result<DefragPolicy> {
+    let (version, _) = document.kind();
+    if version != Some("etcd-defrag.io/v1alpha1") {
+        bail!(
             "{}: a DefragPolicy of apiVersion \"{}\"; the only version there is is etcd-defrag.io/v1alpha1",
             document.place("apiVersion"),
             version.unwrap_or_default()
-        ),
-        _ => return Ok(None),
+        );
     }
     let schema = schema();
     let mut unknown = Vec::new();
@@ -241,7 +243,7 @@ fn defrag_policy(document: &Document) -> anyhow::Result<Option<DefragPolicy>> {
     if object.metadata.name.as_deref().is_none_or(str::is_empty) {
         bail!("{}: the DefragPolicy has no metadata.name", document.place("metadata"));
     }
-    Ok(Some(object))
+    Ok(object)
 }
 
 fn schema() -> Value {

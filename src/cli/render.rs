@@ -3,13 +3,15 @@
 use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::{
     Exit, Format,
     around::Around,
-    input::{Document, Files},
-    output,
+    in_order::in_order,
+    input::{Document, Files, Kept},
+    output::{self, Objects},
     policies::{LoadedPolicies, Policies},
 };
 use crate::defrag::{
@@ -17,6 +19,7 @@ use crate::defrag::{
     cronjob::OWN_IMAGE,
     defaulting::{self, Change},
     engine,
+    finding::Finding,
     policy::Governing,
     statefulset::StatefulSet,
 };
@@ -47,106 +50,161 @@ pub(super) struct Args {
     output: Format,
 }
 
-/// What `serve` knows of images.
-#[derive(Clone, Copy)]
-struct Images<'a> {
-    own: &'a str,
-    engine: &'a str,
-}
+/// Objects that a worker renders at a time.
+const TOGETHER: usize = 8;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
-    let (documents, loaded) = args.policies.load_with(&args.files, true, now)?;
-    let around = Around::of(&documents, args.files.namespace())?;
-    let images = Images { own: &args.own_image, engine: &args.engine_image };
+    let (objects, loaded) = args.policies.load_with(&args.files, true, now)?;
+    let around = Around::of(&objects, args.files.namespace())?;
     let mut exit = loaded.say_findings();
-    let mut found = Vec::new();
-    for document in documents {
-        let governed = args.files.statefulset(&document)?.map(|object| {
-            let governing = loaded.snapshot.govern(object.namespace(), &object.labels());
-            (object, governing)
-        });
-        found.push((document, governed));
+    if let Some(trouble) = objects.iter().find_map(Kept::trouble) {
+        return Err(trouble);
     }
-    let statefulsets = found.iter().filter_map(|(_, governed)| governed.as_ref());
-    let around = around.among(statefulsets.map(|(object, governing)| (object, &*governing.policy)));
-    let mut objects = Vec::new();
+    let mut renderer = Renderer { args, loaded: &loaded, around: Around::default(), now };
+    let governed = objects.iter().filter_map(|kept| renderer.governed(kept));
+    renderer.around = around.among(governed.map(|(object, governing)| (object, governing.policy)));
+    let mut printed = Objects::of(args.output);
     let mut enrolled = 0;
-    for (document, governed) in found {
-        let asking = governed.filter(|(object, governing)| {
-            let enrollment = Enrollment::of(object, &governing.policy);
-            matches!(enrollment, Enrollment::Enrolled | Enrollment::Unclear)
-        });
-        match asking {
-            Some((object, governing)) => {
-                enrolled += 1;
-                note_governing(&loaded, &document, &object, &governing);
-                let (pair, refused) = rendered(&document, (&object, &governing), (&around, images), now)?;
-                objects.extend(pair);
-                if refused {
+    let mut chunks = objects.chunks(TOGETHER);
+    let render = |chunk: &[Kept]| chunk.iter().map(|kept| renderer.rendered(kept)).collect::<Vec<_>>();
+    in_order(
+        || Ok(chunks.next()),
+        render,
+        |chunk| {
+            for one in chunk {
+                let one = one?;
+                one.said.iter().for_each(Said::say);
+                enrolled += usize::from(one.is_enrolled);
+                if one.is_refused {
                     exit = Exit::Refused;
                 }
+                one.texts.iter().try_for_each(|text| printed.add(text))?;
             }
-            None if args.all => objects.push(document.value),
-            None => {}
-        }
-    }
+            Ok(())
+        },
+    )?;
     if enrolled == 0 {
         output::note(
             "there is no enrolled StatefulSet in the input; the label etcd-defrag.io/enabled: \"true\" enrols one",
         );
     }
-    output::write(&output::objects(args.output, &objects)?)?;
+    printed.finish()?;
     Ok(exit)
 }
 
-fn note_governing(loaded: &LoadedPolicies, document: &Document, object: &StatefulSet, governing: &Governing) {
-    if loaded.policies.is_empty() {
-        return;
+/// What an object is rendered with.
+struct Renderer<'a> {
+    args: &'a Args,
+    loaded: &'a LoadedPolicies,
+    around: Around,
+    now: Timestamp,
+}
+
+/// What is printed of an object, and said of it on standard error before.
+#[derive(Default)]
+struct Rendered {
+    is_enrolled: bool,
+    is_refused: bool,
+    said: Vec<Said>,
+    texts: Vec<output::Data>,
+}
+
+/// A line on standard error.
+enum Said {
+    Note(String),
+    /// A finding, and its place.
+    Finding(String, Finding),
+}
+
+impl Said {
+    fn finding(document: &Document, name: &str, finding: Finding) -> Self {
+        let line = document.line(&finding.field.to_string());
+        Self::Finding(format!("{}:{line}: {name}", document.file()), finding)
     }
-    let name = format!("{}/{}", object.namespace(), object.name());
-    let unknown = loaded.labels_unknown(object, governing);
-    let why = if unknown.is_some() { governing.perhaps() } else { governing.why() };
-    output::note(&format!("{name}: {why}"));
-    if let Some(unknown) = unknown {
-        let place = format!("{}:{}: {name}", document.file(), document.line(&unknown.field.to_string()));
-        output::say_finding(&place, &unknown);
+
+    fn say(&self) {
+        match self {
+            Self::Note(text) => output::note(text),
+            Self::Finding(place, finding) => output::say_finding(place, finding),
+        }
     }
 }
 
-/// The StatefulSet as mutated and its CronJob, nothing where that is refused; and whether something is refused. Where the
-/// name of the CronJob is taken, the StatefulSet is alone.
-fn rendered(
-    document: &Document,
-    (object, governing): (&StatefulSet, &Governing),
-    (around, images): (&Around, Images<'_>),
-    now: Timestamp,
-) -> anyhow::Result<(Vec<Value>, bool)> {
-    let mut value = document.value.clone();
-    apply(&mut value, &defaulting::changes(object, None, &governing.policy));
-    let mut mutated: StatefulSet =
-        serde_json::from_value(value.clone()).context("the mutated StatefulSet cannot be read")?;
-    mutated.metadata.namespace.clone_from(&object.metadata.namespace);
-    let around =
-        Surroundings { own_image: Some(images.own), engine_image: Some(images.engine), ..around.surroundings(object) };
-    let assessment = assess(&mutated, governing, &around, now);
-    let name = format!("{}/{}", object.namespace(), object.name());
-    for finding in &assessment.findings {
-        let place = format!("{}:{}: {name}", document.file(), document.line(&finding.field.to_string()));
-        output::say_finding(&place, finding);
+impl Renderer<'_> {
+    /// The StatefulSet that an object is, and what governs it.
+    fn governed(&self, kept: &Kept) -> Option<(StatefulSet, Governing)> {
+        let object = self.args.files.statefulset(kept).ok()??;
+        let governing = self.loaded.snapshot.govern(object.namespace(), &object.labels());
+        Some((object, governing))
     }
-    let refused = assessment.refused.any;
-    let Some(cronjob) = assessment.cronjob() else {
-        // One whose members another one's runs reach gets none.
-        let covered = matches!(assessment.verdict, Verdict::Absent) && assessment.findings.is_empty();
-        let alone = (matches!(assessment.verdict, Verdict::Taken { .. }) || covered) && !refused;
-        return Ok((if alone { vec![value] } else { Vec::new() }, refused));
-    };
-    for line in assessment.plan.iter().flat_map(|plan| plan.effective(now)) {
-        output::note(&format!("{name}: {}", line.strip_prefix("etcd-defrag: ").unwrap_or(&line)));
+
+    fn rendered(&self, kept: &Kept) -> anyhow::Result<Rendered> {
+        let asking = self.governed(kept).filter(|(object, governing)| {
+            let enrollment = Enrollment::of(object, &governing.policy);
+            matches!(enrollment, Enrollment::Enrolled | Enrollment::Unclear)
+        });
+        let mut one = Rendered { is_enrolled: asking.is_some(), ..Rendered::default() };
+        let values = match asking {
+            Some((object, governing)) => {
+                let document = kept.open();
+                self.say_governing(&document, &object, &governing, &mut one.said);
+                self.pair(&document, &object, &governing, &mut one)?
+            }
+            None if self.args.all => vec![kept.open().value],
+            None => Vec::new(),
+        };
+        let text = |value| output::object(self.args.output, value);
+        one.texts = values.iter().map(text).collect::<anyhow::Result<_>>()?;
+        Ok(one)
     }
-    let cronjob = serde_json::to_value(cronjob).context("the CronJob cannot be written")?;
-    Ok((vec![value, cronjob], refused))
+
+    fn say_governing(&self, document: &Document, object: &StatefulSet, governing: &Governing, said: &mut Vec<Said>) {
+        if self.loaded.policies.is_empty() {
+            return;
+        }
+        let name = format!("{}/{}", object.namespace(), object.name());
+        let unknown = self.loaded.labels_unknown(object, governing);
+        let why = if unknown.is_some() { governing.perhaps() } else { governing.why() };
+        said.push(Said::Note(format!("{name}: {why}")));
+        said.extend(unknown.map(|unknown| Said::finding(document, &name, unknown)));
+    }
+
+    /// The StatefulSet as mutated and its CronJob, nothing where that is refused. Where the name of the CronJob is taken, the
+    /// StatefulSet is alone.
+    fn pair(
+        &self,
+        document: &Document,
+        object: &StatefulSet,
+        governing: &Governing,
+        one: &mut Rendered,
+    ) -> anyhow::Result<Vec<Value>> {
+        let mut value = document.value.clone();
+        apply(&mut value, &defaulting::changes(object, None, &governing.policy));
+        let mut mutated = StatefulSet::deserialize(&value).context("the mutated StatefulSet cannot be read")?;
+        mutated.metadata.namespace.clone_from(&object.metadata.namespace);
+        let around = Surroundings {
+            own_image: Some(&self.args.own_image),
+            engine_image: Some(&self.args.engine_image),
+            ..self.around.surroundings(object)
+        };
+        let assessment = assess(&mutated, governing, &around, self.now);
+        let name = format!("{}/{}", object.namespace(), object.name());
+        one.said.extend(assessment.findings.iter().map(|finding| Said::finding(document, &name, finding.clone())));
+        one.is_refused = assessment.refused.any;
+        let Some(cronjob) = assessment.cronjob() else {
+            // One whose members another one's runs reach gets none.
+            let covered = matches!(assessment.verdict, Verdict::Absent) && assessment.findings.is_empty();
+            let alone = (matches!(assessment.verdict, Verdict::Taken { .. }) || covered) && !one.is_refused;
+            return Ok(if alone { vec![value] } else { Vec::new() });
+        };
+        for line in assessment.plan.iter().flat_map(|plan| plan.effective(self.now)) {
+            let line = line.strip_prefix("etcd-defrag: ").unwrap_or(&line);
+            one.said.push(Said::Note(format!("{name}: {line}")));
+        }
+        let cronjob = serde_json::to_value(cronjob).context("the CronJob cannot be written")?;
+        Ok(vec![value, cronjob])
+    }
 }
 
 /// Changes annotations of a whole object and nothing else of it.

@@ -25,7 +25,11 @@ use crate::{
         registration::{Registration, Target},
         server::{self, Admission},
     },
-    controller::{self, policies::policy_snapshot::PolicySnapshots},
+    controller::{
+        self,
+        metrics::{EtcdSeries, ReconcileMetrics},
+        policies::policy_snapshot::PolicySnapshots,
+    },
     defrag::{cronjob::MANAGER, engine, text},
     runtime::{
         api_error, bind,
@@ -97,6 +101,10 @@ pub(super) struct Args {
     /// The image of etcd-defrag, for the runs of policies without an image
     #[arg(long, value_name = "IMAGE", default_value = engine::IMAGE, value_parser = NonEmptyStringValueParser::new())]
     engine_image: String,
+    /// Which etcds have metrics of their own: all, needs-attention (refused settings, a failed run or preflight, or no successful run in
+    /// time) or none
+    #[arg(long, value_name = "ETCDS", default_value_t)]
+    etcd_metrics: EtcdSeries,
     /// How long connections are still accepted after SIGTERM, as a Go duration
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = crate::defrag::duration::parse_unsigned)]
     drain_delay: Duration,
@@ -128,7 +136,7 @@ async fn serve(args: &Args, reviews: &Handle) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals().context("handle signals")?;
     let mut metrics = ProcessMetrics::default();
     let admission_metrics = admission::AdmissionMetrics::register(metrics.registry_mut());
-    let reconciler_metrics = controller::metrics::ReconcileMetrics::default();
+    let reconciler_metrics = ReconcileMetrics::of(args.etcd_metrics);
     reconciler_metrics.register(metrics.registry_mut());
 
     let listen = |address| bind::listen_on(address).with_context(|| format!("listen on {address}"));

@@ -43,6 +43,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         output::note("each policy applies wherever it selects: CEL sees neither priorities nor the other policies");
     }
     let exit = loaded.say_findings();
-    output::write(&output::objects(args.output, &objects)?)?;
+    let mut printed = output::Objects::of(args.output);
+    for object in &objects {
+        printed.add(&output::object(args.output, object)?)?;
+    }
+    printed.finish()?;
     Ok(exit)
 }

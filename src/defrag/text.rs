@@ -40,6 +40,10 @@ pub fn counted(number: usize, noun: &str) -> String {
 /// `text` as [`printable`] makes it, in at most `limit` characters, with an ellipsis in place of what was cut.
 #[must_use]
 pub fn shorten(text: &str, limit: usize) -> String {
+    // Nearly every text is short and printable as it is, and none has more characters than bytes.
+    if text.len() <= limit && text.chars().all(is_printable) {
+        return text.to_owned();
+    }
     let mut rest = text.chars().flat_map(escaped);
     let mut short: String = rest.by_ref().take(limit).collect();
     if rest.next().is_some() {

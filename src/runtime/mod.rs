@@ -15,6 +15,7 @@ pub mod limits;
 pub mod listen;
 pub mod mtls;
 pub mod pace;
+pub(crate) mod packed;
 pub mod peer;
 pub mod probes;
 pub mod pulse;

@@ -390,7 +390,7 @@ async fn a_body_that_never_ends_is_told_so_and_takes_no_slot() {
 async fn a_review_of_usual_size_waits_for_no_row_of_large_ones() {
     let gate = Gate::open();
     gate.close();
-    let admission = admission(&ServerLimits::default(), AdmissionMetrics::default()).with_clock(Arc::new({
+    let admission = admission(&quick(), AdmissionMetrics::default()).with_clock(Arc::new({
         let gate = Arc::clone(&gate);
         move || {
             gate.pass();

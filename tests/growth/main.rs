@@ -17,7 +17,7 @@ use std::{fmt::Write as _, hint::black_box};
 
 use adversary::KINDS;
 use etcd_defrag_webhook::{
-    admission::{Entry, answer::answer},
+    admission::{Entry, answer::answer, review},
     defrag::{
         Surroundings, assess, defaulting,
         etcd::{self, Overrides},
@@ -92,7 +92,10 @@ fn a_review_is_answered_in_linear_time() {
             &alone,
             entry.as_str(),
             |object| adversary::review(Some(object), object).into_bytes(),
-            |body| drop(black_box(answer(entry, "u", body, &snapshot, NOW))),
+            |body| {
+                let (uid, review) = review::read(body).unwrap();
+                drop(black_box(answer(entry, &uid, review, &snapshot, NOW)));
+            },
         );
         assert!(found.is_empty(), "faster than n log n:\n{found}");
     }

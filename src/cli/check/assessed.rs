@@ -2,14 +2,18 @@
 
 use crate::{
     cli::input::Document,
-    defrag::{Enrollment, finding::Finding, policy::Governing, statefulset::StatefulSet},
+    defrag::{Enrollment, finding::Finding, policy::Governing},
 };
 
 /// An object of the input, assessed.
 pub(super) struct Assessed {
-    pub(super) document: Document,
+    pub(super) file: Box<str>,
+    /// The line of its name.
+    pub(super) line: u64,
     pub(super) subject: Subject,
     pub(super) findings: Vec<Finding>,
+    /// The lines of the findings.
+    lines: Vec<u64>,
 }
 
 /// What was assessed.
@@ -17,7 +21,8 @@ pub(super) enum Subject {
     /// A policy of this name.
     Policy(String),
     StatefulSet {
-        object: Box<StatefulSet>,
+        namespace: String,
+        name: String,
         enrolment: Enrollment,
         /// `None` where no policies were named.
         governing: Option<Governing>,
@@ -33,7 +38,7 @@ impl Subject {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Policy(name) => format!("DefragPolicy {name}"),
-            Self::StatefulSet { object, .. } => format!("{}/{}", object.namespace(), object.name()),
+            Self::StatefulSet { namespace, name, .. } => format!("{namespace}/{name}"),
             Self::Other { kind, namespace, name } => format!("{kind} {namespace}/{name}"),
         }
     }
@@ -56,6 +61,16 @@ impl Subject {
 }
 
 impl Assessed {
+    pub(super) fn of(document: &Document, subject: Subject, findings: Vec<Finding>) -> Self {
+        let lines = findings.iter().map(|finding| document.line(&finding.field.to_string())).collect();
+        Self { file: document.file().into(), line: document.line("metadata.name"), subject, findings, lines }
+    }
+
+    /// Each finding with its line.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (u64, &Finding)> {
+        self.lines.iter().copied().zip(&self.findings)
+    }
+
     pub(super) fn refused(&self) -> bool {
         !self.subject.is_only_looked_at() && self.findings.iter().any(Finding::denies)
     }

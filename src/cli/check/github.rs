@@ -11,16 +11,14 @@ use crate::{cli::input::Trouble, defrag::text::printable};
 pub(super) fn commands(assessed: &[Assessed], troubles: &[Trouble]) -> String {
     let mut lines = String::new();
     for one in assessed {
-        for finding in &one.findings {
+        for (line, finding) in one.placed() {
             let command = if finding.denies() && one.refused() { "error" } else { "warning" };
             let field = finding.field.to_string();
-            let file = one.document.file();
             // Writing to a String cannot fail.
             let _ = writeln!(
                 lines,
-                "::{command} file={},line={},title={}::{}",
-                path(file),
-                one.document.line(&field),
+                "::{command} file={},line={line},title={}::{}",
+                path(&one.file),
                 property(&format!("{} {}", one.subject.name(), finding.code)),
                 data(&format!("{field}: {}", finding.message))
             );

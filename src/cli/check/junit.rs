@@ -17,7 +17,7 @@ use crate::defrag::{finding::Finding, text::printable};
 pub(super) fn document(assessed: &[Assessed], troubles: &[String]) -> std::io::Result<String> {
     let mut files: BTreeMap<&str, Vec<&Assessed>> = BTreeMap::new();
     for one in assessed {
-        files.entry(one.document.file()).or_default().push(one);
+        files.entry(&*one.file).or_default().push(one);
     }
     let failed = assessed.iter().filter(|one| one.refused()).count();
     let tests = (assessed.len() + troubles.len()).to_string();
@@ -59,7 +59,7 @@ fn suite(writer: &mut Out, file: &str, of_file: &[&Assessed]) -> std::io::Result
 
 fn case(writer: &mut Out, file: &str, one: &Assessed) -> std::io::Result<()> {
     let name = printable(&one.subject.name());
-    let line = one.document.line("metadata.name").to_string();
+    let line = one.line.to_string();
     let element = writer.create_element("testcase").with_attributes([
         ("classname", file),
         ("name", name.as_str()),
@@ -70,10 +70,9 @@ fn case(writer: &mut Out, file: &str, one: &Assessed) -> std::io::Result<()> {
         element.write_empty()?;
         return Ok(());
     }
-    let (refusing, others): (Vec<&Finding>, Vec<&Finding>) =
-        one.findings.iter().partition(|finding| finding.denies() && one.refused());
+    let (refusing, others): (Vec<_>, Vec<_>) = one.placed().partition(|(_, finding)| finding.denies() && one.refused());
     element.write_inner_content(|writer| {
-        if let Some(first) = refusing.first() {
+        if let Some((_, first)) = refusing.first() {
             writer
                 .create_element("failure")
                 .with_attributes([("type", first.code.as_str()), ("message", printable(&first.brief).as_str())])
@@ -88,11 +87,10 @@ fn case(writer: &mut Out, file: &str, one: &Assessed) -> std::io::Result<()> {
 }
 
 /// Each finding as a paragraph: where, how severe, which code, and the message.
-fn texts(one: &Assessed, findings: &[&Finding]) -> String {
-    let text = |finding: &&Finding| {
+fn texts(one: &Assessed, findings: &[(u64, &Finding)]) -> String {
+    let text = |(line, finding): &(u64, &Finding)| {
         let field = finding.field.to_string();
-        let (file, line) = (one.document.file(), one.document.line(&field));
-        let head = printable(&format!("{file}:{line}: {field}: {} {}", finding.severity, finding.code));
+        let head = printable(&format!("{}:{line}: {field}: {} {}", one.file, finding.severity, finding.code));
         format!("{head}\n{}", printable(&finding.message))
     };
     findings.iter().map(text).collect::<Vec<_>>().join("\n\n")

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use crate::{
-    cli::input::{Document, join},
+    cli::input::{Document, Kept, join},
     defrag::{
         finding::{Code, Finding},
         keys::name_of,
@@ -26,13 +26,17 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    pub(super) fn of(documents: &[Document]) -> Self {
-        let statefulsets = documents.iter().filter(|document| document.kind().1 == Some("StatefulSet"));
-        let metas = statefulsets.filter_map(|document| document.value.get("metadata"));
-        let maps = metas.flat_map(|meta| [meta.get("labels"), meta.get("annotations")]).flatten();
-        let pairs = maps.filter_map(Value::as_object).flatten();
-        let ours = pairs.filter(|(key, _)| name_of(key).is_some());
-        let read = ours.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    pub(super) fn of(objects: &[Kept]) -> Self {
+        let mut read = BTreeSet::new();
+        let is_one = |kept: &&Kept| kept.kind().1 == Some("StatefulSet");
+        // Only others are compared with them.
+        let statefulsets = if objects.iter().all(|kept| is_one(&kept)) { &[] } else { objects };
+        for document in statefulsets.iter().filter(is_one).map(Kept::open) {
+            let Some(meta) = document.value.get("metadata") else { continue };
+            let maps = [meta.get("labels"), meta.get("annotations")].into_iter().flatten();
+            let ours = maps.filter_map(Value::as_object).flatten().filter(|(key, _)| name_of(key).is_some());
+            read.extend(ours.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))));
+        }
         Self { read, places: BTreeMap::new() }
     }
 

@@ -114,7 +114,7 @@ struct Logical {
 
 pub(super) fn log(assessed: &[Assessed]) -> Log {
     let codes: BTreeSet<Code> = assessed.iter().flat_map(|one| &one.findings).map(|found| found.code).collect();
-    let results = assessed.iter().flat_map(|one| one.findings.iter().map(move |found| result(one, found))).collect();
+    let results = assessed.iter().flat_map(|one| one.placed().map(|(line, found)| result(one, line, found))).collect();
     Log {
         schema: "https://json.schemastore.org/sarif-2.1.0.json",
         version: "2.1.0",
@@ -141,16 +141,16 @@ fn rule(code: Code) -> Rule {
     }
 }
 
-fn result(assessed: &Assessed, finding: &Finding) -> SarifResult {
-    let Assessed { document, subject, .. } = assessed;
+fn result(assessed: &Assessed, line: u64, finding: &Finding) -> SarifResult {
+    let Assessed { file, subject, .. } = assessed;
     SarifResult {
         rule_id: finding.code,
         level: level(finding.severity),
         message: Text { text: finding.message.clone() },
         locations: [Location {
             physical_location: Physical {
-                artifact_location: Artifact { uri: uri(document.file()) },
-                region: Region { start_line: document.line(&finding.field.to_string()) },
+                artifact_location: Artifact { uri: uri(file) },
+                region: Region { start_line: line },
             },
             logical_locations: [Logical { fully_qualified_name: format!("{}: {}", subject.name(), finding.field) }],
         }],

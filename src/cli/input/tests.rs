@@ -1,7 +1,10 @@
-use super::*;
+use super::{
+    stream::{may_have_anchors, parse},
+    *,
+};
 
 fn documents(text: &str) -> Vec<Document> {
-    parse("f.yaml", text.as_bytes()).unwrap()
+    parse("f.yaml", text.as_bytes()).unwrap().iter().map(Kept::open).collect()
 }
 
 fn refused(text: impl AsRef<[u8]>) -> String {
@@ -15,20 +18,51 @@ fn a_stream_keeps_its_lines() {
     let read = documents(
         "# a comment\n---\nkind: A\n---\n# only this\n---\n\n---\nkind: B\ntext: |\n  ---\n  kind: X\n--- {kind: C}\n...\n---\nkind: D\n",
     );
-    let found: Vec<_> = read.iter().map(|read| (read.value["kind"].as_str().unwrap(), read.origin.line)).collect();
+    let found: Vec<_> = read.iter().map(|read| (read.value["kind"].as_str().unwrap(), read.origin().line)).collect();
     assert_eq!(found, [("A", 3), ("B", 9), ("C", 13), ("D", 16)]);
     assert_eq!(read[1].value["text"], "---\nkind: X\n");
     assert_eq!(read[1].line("text"), 10);
+}
+
+/// It is read in parts, by several workers.
+#[test]
+fn a_long_stream_is_read_like_a_short_one() {
+    let comment = "# a comment of some length that nobody reads\n".repeat(100);
+    let each = |number: usize| format!("{comment}kind: A\nnumber: {number}\n");
+    let text = (0..100).map(each).collect::<Vec<_>>().join("---\n");
+    let read = documents(&text);
+    for (number, document) in read.iter().enumerate() {
+        let origin = document.origin();
+        let begins = 103 * number as u64 + 101;
+        assert_eq!((&document.value["number"], origin.number, origin.line), (&number.into(), number + 1, begins));
+        assert_eq!(document.line("number"), begins + 1);
+    }
+    assert_eq!(read.len(), 100);
+    let said = refused(format!("{text}---\nkind: A\nx: *nowhere\n"));
+    assert!(said.starts_with("f.yaml:10302: document 101: ") && said.contains("at line 10302,"), "{said}");
+    // A document that is no object is less than what cannot be read at all.
+    let no_object = format!("[]\n---\n{text}");
+    assert!(refused(&no_object).starts_with("f.yaml:1: document 1: not a Kubernetes object"));
+    assert!(refused(format!("{no_object}---\nx: [")).starts_with("f.yaml:10303: document 102: "));
+    assert!(refused([no_object.as_bytes(), b"\xff"].concat()).ends_with(": not UTF-8"));
+}
+
+#[test]
+fn what_json_would_change_is_kept_as_it_is() {
+    let read = documents("kind: B\nx: 9.5e-7\ny: 0.1234567890123456789\nz: 1e308\n");
+    assert_eq!(read[0].value["y"].as_f64(), Some(0.123_456_789_012_345_68));
+    let why = "7e12345 is a number that JSON cannot hold; if it is a text, put it in quotation marks: \"7e12345\"";
+    assert_eq!(refused("kind: A\nx: 7e12345\n"), format!("f.yaml:2: document 1: {why}"));
 }
 
 #[test]
 fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
     let read = documents("\u{feff}kind: A\r\ntext: a b\r\n---\r\nkind: B\r\n");
     assert_eq!(read[0].value["text"], "a b");
-    assert_eq!(read[1].origin.line, 4);
+    assert_eq!(read[1].origin().line, 4);
     let utf16: Vec<u8> =
         [0xfeff_u16].into_iter().chain("kind: A\n".encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    assert_eq!(parse("f", &utf16).unwrap()[0].value["kind"], "A");
+    assert_eq!(parse("f", &*utf16).unwrap()[0].open().value["kind"], "A");
 }
 
 #[test]
@@ -58,20 +92,28 @@ fn lists_are_unrolled() {
     let read = documents(&list);
     let kinds: Vec<_> = read.iter().map(|read| read.value["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["A", "B", "C", "StatefulSet", "AccessList", "StatefulSet"]);
-    assert_eq!(read[2].origin.line, 7);
+    assert_eq!(read[2].origin().line, 7);
     assert_eq!(read[3].statefulset().unwrap().unwrap().name(), "etcd");
+    // kubectl refuses these, too.
+    for items in ["", "items:\n", "items: {kind: A}\n", "items: etcd\n"] {
+        let said = "f.yaml:1: document 1: a List without objects: write them under items, each as an entry that begins with \"- \"";
+        assert_eq!(refused(format!("kind: List\n{items}")), said);
+    }
+    let said = "f.yaml:4: document 1: not a Kubernetes object: a mapping with apiVersion and kind is expected";
+    assert_eq!(refused("kind: List\nitems:\n- kind: A\n- etcd\n"), said);
+    assert_eq!(documents("kind: List\nitems: []\n---\nkind: List\nitems:\n- name: etcd\n").len(), 0);
 }
 
 #[test]
 fn json_is_read_as_one_object_or_as_a_stream() {
     let read = documents("{\"kind\": \"A\"}\n{\"kind\":\n\"B\"}\n{\"kind\": \"C\"}");
-    let found: Vec<_> = read.iter().map(|read| (read.value["kind"].as_str().unwrap(), read.origin.number)).collect();
+    let found: Vec<_> = read.iter().map(|read| (read.value["kind"].as_str().unwrap(), read.origin().number)).collect();
     assert_eq!(found, [("A", 1), ("B", 2), ("C", 3)]);
-    assert_eq!((read[1].origin.line, read[1].line("kind"), read[2].line("kind")), (2, 2, 4));
+    assert_eq!((read[1].origin().line, read[1].line("kind"), read[2].line("kind")), (2, 2, 4));
     let tabs = documents("{\n\t\"kind\": \"A\",\n\t\"metadata\": {\"name\": \"\\ud83d\\ude00\\/\"}\n}\n");
     assert_eq!(tabs[0].value["metadata"]["name"], "😀/");
     assert!(
-        parse("f.json", b"{\"kind\": \"A\",\n \"b\": [,}")
+        parse("f.json", &b"{\"kind\": \"A\",\n \"b\": [,}"[..])
             .unwrap_err()
             .to_string()
             .starts_with("f.json:2: document 1: ")
@@ -103,9 +145,36 @@ fn anchors_are_resolved_and_bombs_are_not() {
         bomb.push_str(&["a", &level.to_string(), ": &a", &level.to_string(), " [", &aliases, "]\n"].concat());
     }
     let said = refused(bomb);
-    assert!(said.starts_with("f.yaml:") && said.contains("limit") && !said.contains("quotation marks"), "{said}");
+    let why = "its aliases repeat more values than are read from one input; write the values instead of *aliases";
+    assert!(said.starts_with("f.yaml:") && said.ends_with(&format!(": document 1: {why}")), "{said}");
     let deep = format!("kind: A\nx: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
     assert!(refused(deep).starts_with("f.yaml:2: document 1: "));
+}
+
+/// Each of these documents is small enough, but not all of them, whether they are objects or not.
+#[test]
+fn aliases_do_not_add_up() {
+    let aliases = vec!["*a"; 90].join(",");
+    for kind in ["kind: A\n", ""] {
+        let document = format!("{kind}a: &a {}\nb: [{aliases}]\n", "x".repeat(60_000));
+        let of = |number| vec![document.as_str(); number].join("---\n");
+        assert!(parse("f.yaml", of(2).as_bytes()).is_ok());
+        let said = refused(of(100));
+        let expected = "document 50: with its aliases replaced, the input is larger than 256 MiB";
+        assert!(said.ends_with(expected), "{said}");
+    }
+}
+
+#[test]
+fn only_what_begins_a_value_may_be_an_anchor() {
+    for text in ["a && b", "exec 2>&1", "wait &\n", "a?b=1&c=2", "R&D", "&"] {
+        assert!(!may_have_anchors(text.as_bytes()), "{text}");
+    }
+    for text in
+        ["&a b", "a: &b c", "[&a b]", "{&a b: c}", "[a,&b c]", "{\"a\":&b c}", "- &a\n", "a:\n&b c", "--- &a", "\t&a b"]
+    {
+        assert!(may_have_anchors(text.as_bytes()), "{text}");
+    }
 }
 
 #[test]
@@ -205,7 +274,7 @@ fn a_field_of_the_wrong_type_is_named() {
 proptest::proptest! {
     #[test]
     fn nothing_makes_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-        let _ = parse("f", &bytes);
+        let _ = parse("f", &*bytes);
     }
 
     #[test]

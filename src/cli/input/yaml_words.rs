@@ -1,21 +1,40 @@
 //! Why an input is not valid YAML, in terms of its author and not of the parser.
 
-use serde_saphyr::Error;
+use serde_saphyr::{Error, budget::BudgetBreach};
 
 /// What YAML gives a meaning of its own where a value begins with it.
 const INDICATORS: [char; 6] = ['*', '&', '!', '%', '@', '`'];
 
 /// The message for an error at this line of the text.
 pub(super) fn of(error: &Error, line: &str) -> String {
-    if let Error::DuplicateMappingKey { key, .. } = error {
-        let key = key.as_ref().map_or_else(|| "a key".to_owned(), |key| format!("the key \"{key}\""));
-        return format!("{key} appears twice in one mapping, and only one of the two can be used; remove the other");
-    }
-    let message = error.to_string();
-    // What is too much is no matter of quotation marks.
-    match unquoted(line).filter(|_| !message.contains("limit")) {
-        Some(advice) => format!("{advice} ({message})"),
-        None => message,
+    match error {
+        Error::AliasError { error, .. } => of(error, line),
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_ref().map_or_else(|| "a key".to_owned(), |key| format!("the key \"{key}\""));
+            format!("{key} appears twice in one mapping, and only one of the two can be used; remove the other")
+        }
+        Error::NonFiniteFloat { value, .. } => {
+            format!(
+                "{value} is a number that JSON cannot hold; if it is a text, put it in quotation marks: \"{value}\""
+            )
+        }
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::Budget { breach: BudgetBreach::Aliases { .. } | BudgetBreach::Anchors { .. }, .. } => {
+            "its aliases repeat more values than are read from one input; write the values instead of *aliases"
+                .to_owned()
+        }
+        Error::Budget {
+            breach: BudgetBreach::Documents { .. } | BudgetBreach::Events { .. } | BudgetBreach::Nodes { .. },
+            ..
+        } => "more values than are read from one input; divide it into several files".to_owned(),
+        error => {
+            let message = error.to_string();
+            // What is too much is no matter of quotation marks.
+            match unquoted(line).filter(|_| !message.contains("limit")) {
+                Some(advice) => format!("{advice} ({message})"),
+                None => message,
+            }
+        }
     }
 }
 

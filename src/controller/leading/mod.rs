@@ -43,7 +43,6 @@ use super::{
     watch::{
         cache::Cache,
         kept::{KeptCronJob, KeptStatefulSet},
-        packed::Texts,
         watches::{self, Watched, Watches},
     },
 };
@@ -55,7 +54,7 @@ use crate::{
         policy::{EnrollmentMode, PolicySnapshot},
         statefulset::StatefulSet,
     },
-    runtime::leadership::Leadership,
+    runtime::{leadership::Leadership, packed::Texts},
 };
 
 /// How long looks under way may take to end at a shutdown.

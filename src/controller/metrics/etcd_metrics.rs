@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,6 +29,44 @@ use crate::{
         preflight::{self, Outcome, Record},
     },
 };
+
+/// Which etcds have metrics of their own: all series of a fleet are some 9 to 13 for each etcd.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EtcdSeries {
+    /// Each enrolled one.
+    #[default]
+    All,
+    /// Those that need attention, as long as they do.
+    NeedsAttention,
+    /// None.
+    None,
+}
+
+impl FromStr for EtcdSeries {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "all" => Ok(Self::All),
+            "needs-attention" => Ok(Self::NeedsAttention),
+            "none" => Ok(Self::None),
+            other => Err(format!("{other:?} selects no etcds; write all, needs-attention or none")),
+        }
+    }
+}
+
+impl fmt::Display for EtcdSeries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::NeedsAttention => "needs-attention",
+            Self::None => "none",
+        })
+    }
+}
+
+/// How much longer a run may take than the one before, until the etcd counts as late.
+const RUN: Duration = Duration::from_hours(1);
 
 /// The metrics of one etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,13 +134,34 @@ impl Facts {
     fn violations(&self) -> usize {
         self.findings.iter().filter(|(_, refuses)| *refuses).count()
     }
+
+    /// Whether an alert may be about it now or soon: settings are refused, the last run or preflight failed, or no run has succeeded for
+    /// the longest time between two and an hour. The alert waits for twice that, so that it finds the series it needs.
+    fn needs_attention(&self, now: Timestamp) -> bool {
+        let since = self.last_success.or(self.made);
+        let is_late = since.zip(self.longest_pause).is_some_and(|(since, pause)| {
+            let waited = now.duration_since(since);
+            waited.unsigned_abs() > pause + RUN && waited.is_positive()
+        });
+        self.violations() > 0
+            || self.last_failure > self.last_success
+            || self.preflight.is_some_and(|(_, well)| !well)
+            || is_late
+    }
 }
 
 /// The enrolled etcds; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct EtcdMetrics(Arc<Mutex<BTreeMap<ObjectKey, Facts>>>);
+pub(crate) struct EtcdMetrics {
+    etcds: Arc<Mutex<BTreeMap<ObjectKey, Facts>>>,
+    series: EtcdSeries,
+}
 
 impl EtcdMetrics {
+    pub(super) fn of(series: EtcdSeries) -> Self {
+        Self { series, ..Self::default() }
+    }
+
     /// Tells this of an etcd from now on; of one without facts, nothing.
     pub(crate) fn set(&self, key: &ObjectKey, facts: Option<Facts>) {
         let mut etcds = self.etcds();
@@ -117,14 +177,21 @@ impl EtcdMetrics {
     }
 
     fn etcds(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Facts>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.etcds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Collector for EtcdMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let etcds = self.etcds();
-        let mut each = Each { etcds: &etcds, encoder: &mut encoder };
+        let now = Timestamp::now();
+        let has_series = |facts: &Facts| match self.series {
+            EtcdSeries::All => true,
+            EtcdSeries::NeedsAttention => facts.needs_attention(now),
+            EtcdSeries::None => false,
+        };
+        let with_series = etcds.iter().filter(|(_, facts)| has_series(facts)).collect();
+        let mut each = Each { etcds: with_series, encoder: &mut encoder };
         each.gauge("discovered_quota", "The quota that was found in the StatefulSet", Some(&Unit::Bytes), |etcd| {
             etcd.quota
         })?;
@@ -189,7 +256,7 @@ fn encode_findings(etcds: &BTreeMap<ObjectKey, Facts>, encoder: &mut DescriptorE
 
 /// Writes one metric for each etcd.
 struct Each<'a, 'e> {
-    etcds: &'a BTreeMap<ObjectKey, Facts>,
+    etcds: Vec<(&'a ObjectKey, &'a Facts)>,
     encoder: &'a mut DescriptorEncoder<'e>,
 }
 
@@ -202,7 +269,7 @@ impl Each<'_, '_> {
         value: impl Fn(&Facts) -> Option<V>,
     ) -> fmt::Result {
         let mut metric = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        for (key, etcd) in self.etcds {
+        for (key, etcd) in &self.etcds {
             if let Some(value) = value(etcd) {
                 // Not `namespace`: that is the one of the process, which a scrape would put in its place.
                 let labels = [("etcd_namespace", key.namespace.as_str()), ("statefulset", key.name.as_str())];
@@ -263,6 +330,69 @@ mod tests {
         metrics.set(&key, Some(Facts::default()));
         metrics.clear();
         assert_eq!(told(&metrics), "");
+    }
+
+    #[test]
+    fn needs_attention_when_an_alert_may_be_about_it() {
+        let now = at(100_000);
+        let hour = Some(Duration::from_hours(1));
+        let well = Facts {
+            longest_pause: hour,
+            made: Some(at(0)),
+            last_success: Some(at(99_000)),
+            last_failure: Some(at(98_000)),
+            preflight: Some((at(10), true)),
+            findings: [(Code::VolumeTight, false)].into(),
+            ..Facts::default()
+        };
+        assert!(!well.needs_attention(now));
+        assert!(!Facts::default().needs_attention(now));
+        // What has just been created has time until its first run.
+        assert!(
+            !Facts { made: Some(at(99_000)), last_success: None, last_failure: None, ..well.clone() }
+                .needs_attention(now)
+        );
+        let each = [
+            Facts { findings: [(Code::ScheduleInvalid, true)].into(), ..well.clone() },
+            Facts { last_failure: Some(at(99_500)), ..well.clone() },
+            Facts { last_success: None, made: Some(at(99_000)), ..well.clone() },
+            Facts { last_success: Some(at(90_000)), last_failure: None, ..well.clone() },
+            Facts { last_success: None, last_failure: None, ..well.clone() },
+            Facts { preflight: Some((at(10), false)), ..well.clone() },
+        ];
+        for facts in each {
+            assert!(facts.needs_attention(now), "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_selected_etcds_have_series_and_all_are_counted() {
+        let bad = Facts { findings: [(Code::ScheduleInvalid, true)].into(), ..Facts::default() };
+        let warned = Facts { findings: [(Code::VolumeTight, false)].into(), ..Facts::default() };
+        let of = |series| {
+            let metrics = EtcdMetrics::of(series);
+            metrics.set(&ObjectKey::new("tenants", "bad"), Some(bad.clone()));
+            metrics.set(&ObjectKey::new("tenants", "well"), Some(warned.clone()));
+            told(&metrics)
+        };
+        insta::assert_snapshot!(of(EtcdSeries::NeedsAttention), @r#"
+        suspended{etcd_namespace="tenants",statefulset="bad"} 0
+        violations{etcd_namespace="tenants",statefulset="bad"} 1
+        findings{code="schedule-invalid",severity="deny"} 1
+        findings{code="volume-tight",severity="warn"} 1
+        "#);
+        insta::assert_snapshot!(of(EtcdSeries::None), @r#"
+        findings{code="schedule-invalid",severity="deny"} 1
+        findings{code="volume-tight",severity="warn"} 1
+        "#);
+        assert!(of(EtcdSeries::All).contains("statefulset=\"well\""));
+        for series in [EtcdSeries::All, EtcdSeries::NeedsAttention, EtcdSeries::None] {
+            assert_eq!(series.to_string().parse(), Ok(series));
+        }
+        assert_eq!(
+            "some".parse::<EtcdSeries>(),
+            Err("\"some\" selects no etcds; write all, needs-attention or none".to_owned())
+        );
     }
 
     #[test]

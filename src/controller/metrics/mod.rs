@@ -12,6 +12,7 @@ use prometheus_client::{
 };
 
 use self::etcd_metrics::EtcdMetrics;
+pub use self::etcd_metrics::EtcdSeries;
 
 /// How a reconciliation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,8 +72,15 @@ pub struct ReconcileMetrics {
 }
 
 impl Default for ReconcileMetrics {
-    /// All at zero; each result of a reconciliation is there from the start, so that the first failure shows as an increase.
     fn default() -> Self {
+        Self::of(EtcdSeries::default())
+    }
+}
+
+impl ReconcileMetrics {
+    /// All at zero; each result of a reconciliation is there from the start, so that the first failure shows as an increase.
+    #[must_use]
+    pub fn of(series: EtcdSeries) -> Self {
         let reconciliations = Family::<Labels, Counter>::default();
         for result in [LookResult::Unchanged, LookResult::Changed, LookResult::Failed] {
             drop(reconciliations.get_or_create(&Labels { result }));
@@ -88,13 +96,11 @@ impl Default for ReconcileMetrics {
             foreign: Gauge::default(),
             paused_since: Gauge::default(),
             leader: Gauge::default(),
-            etcds: EtcdMetrics::default(),
+            etcds: EtcdMetrics::of(series),
             on_demand: super::on_demand::metrics::OnDemandMetrics::default(),
         }
     }
-}
 
-impl ReconcileMetrics {
     /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("reconciliations", "Reconciliations by result", self.reconciliations.clone());

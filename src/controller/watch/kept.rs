@@ -5,10 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use serde::Serialize;
 
-use super::{
-    cache::Cached,
-    packed::{Packed, Texts, json, read, unescaped, word},
-};
+use super::cache::Cached;
 use crate::{
     controller::runs::CronJobId,
     defrag::{
@@ -23,6 +20,7 @@ use crate::{
         preflight,
         statefulset::StatefulSet,
     },
+    runtime::packed::{Packed, Texts, json, read, unescaped, word},
 };
 
 /// What CronJobs are filed under that may concern another StatefulSet than their name says.

@@ -4,7 +4,6 @@ pub(super) mod cache;
 pub(super) mod kept;
 mod object_key;
 pub(super) mod observed;
-pub(super) mod packed;
 pub(super) mod watches;
 
 pub(crate) use self::object_key::ObjectKey;

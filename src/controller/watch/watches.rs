@@ -21,6 +21,9 @@ use crate::{
     runtime::watch::{WATCH_SECONDS, pauses},
 };
 
+/// How many objects one answer to a list has. A page is decoded whole, and what it takes is seldom given back to the system.
+const PAGE: u32 = 50;
+
 /// Watches as a stream that never ends.
 pub(crate) type Watches = BoxStream<'static, Result<Watched, watcher::Error>>;
 
@@ -37,7 +40,7 @@ pub(crate) enum Watched {
 /// Jobs are selected by label on the server. CronJobs are not: a foreign one that takes or frees a name, one of ours whose
 /// label was removed, and a rival have no label of ours.
 pub(crate) fn of_runs(client: &Client, namespace: Option<&str>) -> Watches {
-    let config = Config::default().timeout(WATCH_SECONDS);
+    let config = config();
     let cronjobs = watcher(api::<CronJob>(client, namespace), config.clone());
     let jobs = watcher(api::<Job>(client, namespace), config.labels(&format!("{MANAGED_BY}={MANAGER}")));
     futures::stream::select(
@@ -49,10 +52,13 @@ pub(crate) fn of_runs(client: &Client, namespace: Option<&str>) -> Watches {
 
 /// The watch of StatefulSets: those with our label, or `all` of them where a policy enrols by what a pod template runs.
 pub(crate) fn of_statefulsets(client: &Client, namespace: Option<&str>, all: bool) -> Watches {
-    let config = Config::default().timeout(WATCH_SECONDS);
-    let config = if all { config } else { config.labels(ENABLED) };
+    let config = if all { config() } else { config().labels(ENABLED) };
     let statefulsets = watcher(api::<StatefulSet>(client, namespace), config);
     statefulsets.backoff(pauses()).map(|event| event.map(Watched::StatefulSet)).boxed()
+}
+
+fn config() -> Config {
+    Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
 }
 
 fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(

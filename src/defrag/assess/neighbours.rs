@@ -4,6 +4,8 @@
 //! pods of a StatefulSet which only a policy enrols, the other one is not enrolled: an etcd that is spread over several
 //! StatefulSets is enrolled once.
 
+use std::borrow::Borrow;
+
 use super::enrollment::Enrollment;
 use crate::defrag::{
     etcd::{self, Reached},
@@ -28,25 +30,24 @@ pub(super) struct Neighbour {
 impl Neighbours {
     /// The neighbours of StatefulSets, each with the policy that governs it. If none of them has endpoints besides its
     /// own pods, none reaches the pods of another one, and nothing more is read.
-    pub fn of<'o, I: Iterator<Item = (&'o StatefulSet, &'o Policy)> + Clone>(objects: I) -> Self {
-        if objects.clone().all(|(object, _)| Reached::besides(object).is_empty()) {
+    pub fn of<S: Borrow<StatefulSet>, P: Borrow<Policy>>(objects: impl Iterator<Item = (S, P)> + Clone) -> Self {
+        if objects.clone().all(|(object, _)| Reached::besides(object.borrow()).is_empty()) {
             return Self::default();
         }
-        let all: Vec<(&StatefulSet, Reached)> =
-            objects.filter_map(|(object, policy)| Some((object, reached(object, policy)?))).collect();
-        let is_covered = |object: &StatefulSet| {
-            all.iter().any(|(other, reached)| !is_same(other, object) && gives_way(object, reached))
+        let all: Vec<(Neighbour, Option<Reached>)> = objects
+            .filter_map(|(object, policy)| {
+                let object = object.borrow();
+                let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+                let neighbour = Neighbour { namespace, name, reached: reached(object, policy.borrow())? };
+                Some((neighbour, (!is_asked_for(object)).then(|| Reached::pods(object))))
+            })
+            .collect();
+        let is_covered = |one: &Neighbour, pods: &Option<Reached>| {
+            let others = || all.iter().filter(|(other, _)| !is_same(other, one));
+            pods.as_ref().is_some_and(|pods| others().any(|(other, _)| pods.is_within(&other.reached)))
         };
-        let remaining = all.iter().filter(|(object, _)| !is_covered(object));
-        Self(
-            remaining
-                .map(|(object, reached)| Neighbour {
-                    namespace: object.namespace().to_owned(),
-                    name: object.name().to_owned(),
-                    reached: reached.clone(),
-                })
-                .collect(),
-        )
+        let remaining = all.iter().filter(|(one, pods)| !is_covered(one, pods));
+        Self(remaining.map(|(one, _)| one.clone()).collect())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Neighbour> {
@@ -54,8 +55,8 @@ impl Neighbours {
     }
 }
 
-fn is_same(one: &StatefulSet, other: &StatefulSet) -> bool {
-    (one.namespace(), one.name()) == (other.namespace(), other.name())
+fn is_same(one: &Neighbour, other: &Neighbour) -> bool {
+    (&one.namespace, &one.name) == (&other.namespace, &other.name)
 }
 
 /// What the runs of a StatefulSet would reach, where it is enrolled and its endpoints are accepted.

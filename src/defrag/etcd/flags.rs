@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{
-    marks::{ONE_OF, UNKNOWN, clean},
+    marks::{ONE_OF, UNKNOWN},
     setting::Setting,
 };
 
@@ -149,9 +149,9 @@ impl Flags {
 
     fn put(&mut self, name: &str, value: &str, field: &str, by_script: bool) {
         let value = if value.contains(ONE_OF) { UNKNOWN.to_string() } else { value.to_owned() };
-        let origin = clean(&format!("--{name}"));
         self.fresh.push(name.to_owned());
-        self.set.insert(name.to_owned(), Setting { value, field: field.to_owned(), origin, by_script });
+        let setting = Setting { value, field: field.to_owned(), origin: format!("--{name}"), by_script };
+        self.set.insert(name.to_owned(), setting);
     }
 
     fn word(&mut self, word: &str, field: &str, by_script: bool) {

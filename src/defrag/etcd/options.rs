@@ -408,8 +408,8 @@ impl Options {
         if self.config_file.is_some() {
             return None;
         }
-        let variable =
-            || self.variables.get(&variable(flag)).filter(|setting| !self.by_file_only && !setting.value.is_empty());
+        let variables = Some(&self.variables).filter(|all| !self.by_file_only && !all.is_empty());
+        let variable = || variables?.get(&variable(flag)).filter(|setting| !setting.value.is_empty());
         self.flags.get(flag).or_else(variable).filter(|setting| !is_no_file(flag, setting))
     }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{Analysis, Rule, State, analysis, space::Space, threshold};
@@ -42,7 +42,9 @@ fn key(rule: &Rule, quota: u64, limits: &Limits) -> Key {
 }
 
 /// What was used last: two generations, of which the older one goes when the younger one is full.
-struct Kept<T>(Mutex<[HashMap<Key, T>; 2]>);
+type Generations<T> = [HashMap<Key, T>; 2];
+
+struct Kept<T>(Mutex<Generations<T>>);
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
@@ -57,33 +59,35 @@ impl<T: Copy> Kept<T> {
         }
         // Others go on meanwhile; of two that compute the same, both results are the same.
         let computed = compute();
-        self.put(key, computed);
+        put(&mut self.generations(), key, computed);
         computed
     }
 
     fn get(&self, key: &Key) -> Option<T> {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut generations = self.generations();
         let [young, old] = &mut *generations;
         if let Some(known) = young.get(key) {
             return Some(*known);
         }
         let (key, known) = old.remove_entry(key)?;
-        drop(generations);
-        self.put(key, known);
+        put(&mut generations, key, known);
         Some(known)
     }
 
-    fn put(&self, key: Key, value: T) {
-        let [young, old] = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if young.len() >= MOST {
-            *old = mem::take(young);
-        }
-        young.insert(key, value);
+    fn forget(&self) {
+        *self.generations() = Default::default();
     }
 
-    fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
+    fn generations(&self) -> MutexGuard<'_, Generations<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn put<T>([young, old]: &mut Generations<T>, key: Key, value: T) {
+    if young.len() >= MOST {
+        *old = mem::take(young);
+    }
+    young.insert(key, value);
 }
 
 #[cfg(test)]
