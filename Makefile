@@ -32,8 +32,8 @@ bench: controlplane ## How quick, quiet and small `serve` is with a fleet of 1,0
 
 FULL ?=
 .PHONY: bench-fleet
-bench-fleet: controlplane ## What 1,000 and 5,000 StatefulSets cost at a cold start, beside plain calls (SIZES=, FULL=1 for 16,000, BEFORE=PROGRAM)
-	FULL=$(FULL) cargo bench --locked --bench cold
+bench-fleet: controlplane ## What 1,000 and 5,000 StatefulSets cost at a cold start, beside plain calls (SIZES=, FULL=1 for 16,000, BEFORE=PROGRAM, PLOT=FILE)
+	FULL=$(FULL) PLOT=$(abspath $(PLOT)) cargo bench --locked --bench cold
 
 .PHONY: bench-status
 bench-status: controlplane ## What the entry for statefulsets/status costs the status writes of other StatefulSets, at saturation
@@ -43,6 +43,11 @@ bench-status: controlplane ## What the entry for statefulsets/status costs the s
 bench-admission: controlplane ## What admission costs a write, beside a webhook in Go, the policy of vap, one that allows all, and nobody (ROUNDS=3)
 	CGO_ENABLED=0 go -C benches/peers build -trimpath -o $(abspath $(or $(CARGO_TARGET_DIR),target))/peer .
 	BENCH_PEER=$(abspath $(or $(CARGO_TARGET_DIR),target))/peer cargo bench --locked --bench admission
+
+.PHONY: bench-cli
+bench-cli: controlplane ## Time and memory of check and render for 5,000 StatefulSets, beside kubeconform (ROUNDS=3; needs Go)
+	CGO_ENABLED=0 go -C benches/peers build -trimpath -o $(abspath $(or $(CARGO_TARGET_DIR),target))/kubeconform github.com/yannh/kubeconform/cmd/kubeconform
+	BENCH_KUBECONFORM=$(abspath $(or $(CARGO_TARGET_DIR),target))/kubeconform cargo bench --locked --bench cli
 
 .PHONY: bench-judge
 bench-judge: ## How long judgements take, beside other crates and the Go modules (needs Go)

@@ -16,7 +16,7 @@ use std::{
 };
 
 use etcd_defrag_webhook::admission::registration::{NAME, Registration, Target};
-use harness::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, client, example_etcd, processor_seconds};
+use harness::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, client, example_etcd, median, processor_seconds};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{
     Api,
@@ -97,7 +97,7 @@ async fn main() -> Result {
         rates.push(with.rate / bare.rate);
         costs.push(bare.cost / with.cost);
     }
-    let (rate, cost) = (median(&mut rates), median(&mut costs));
+    let (rate, cost) = (median(&rates).ok_or("nothing was measured")?, median(&costs).ok_or("nothing was measured")?);
     println!("of the writes without webhooks: {rate:.3} by the clock, {cost:.3} by processor time (goal {GOAL})");
     Ok(())
 }
@@ -112,11 +112,6 @@ async fn turn(server: u32, written: &AtomicU64) -> Turn {
         processor_seconds(server) - busy,
     );
     Turn { rate: writes / took, cost: busy / writes }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far fewer than a float can count")]

@@ -3,21 +3,25 @@
 use std::time::{Duration, Instant};
 
 use axum::http::Request;
-use harness::{example_etcd, processor_seconds};
+use harness::{example_etcd, median, percentile, processor_seconds};
 use kube::{Client, Config};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
+use tokio::time::interval;
 
 use crate::{
     Result,
+    load::PACE,
     peers::{Peer, Peers},
-    report::{Results, percentile},
+    report::Results,
 };
 
 /// Connections, each with a review under way.
 const CONNECTIONS: usize = 8;
 /// How long each is measured in a round.
 const TURN: Duration = Duration::from_secs(3);
+/// Reviews at a steady rate in a round.
+const STEADY: usize = 200;
 
 pub(crate) async fn measure(peers: &Peers<'_>, rounds: usize, results: &mut Results) -> Result {
     let review = review();
@@ -33,13 +37,25 @@ pub(crate) async fn measure(peers: &Peers<'_>, rounds: usize, results: &mut Resu
             for client in &clients {
                 ask(client, &review).await?;
             }
+            let mut times = Vec::new();
+            let mut ticks = interval(PACE);
+            let busy = processor_seconds(pid);
+            for call in 0..STEADY {
+                ticks.tick().await;
+                times.push(ask(&clients[call % CONNECTIONS], &review).await?);
+            }
+            results.add(peer, "directly, one at a time, median", median(&times).ok_or("nothing was answered")?);
+            let busy = processor_seconds(pid) - busy;
+            results.add(
+                peer,
+                "directly, one at a time, ms of processor",
+                busy / f64::from(u32::try_from(STEADY)?) * 1e3,
+            );
             let (begun, busy) = (Instant::now(), processor_seconds(pid));
             let callers = clients.iter().map(async |client| {
                 let mut times = Vec::new();
                 while begun.elapsed() < TURN {
-                    let asked = Instant::now();
-                    ask(client, &review).await?;
-                    times.push(asked.elapsed().as_secs_f64() * 1e3);
+                    times.push(ask(client, &review).await?);
                 }
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(times)
             });
@@ -54,12 +70,14 @@ pub(crate) async fn measure(peers: &Peers<'_>, rounds: usize, results: &mut Resu
     Ok(())
 }
 
-/// Asks whether a StatefulSet may have another schedule; it may.
-async fn ask(client: &Client, review: &str) -> Result {
+/// Asks whether a StatefulSet may have another schedule; it may. How long the answer took, in milliseconds.
+async fn ask(client: &Client, review: &str) -> Result<f64> {
+    let asked = Instant::now();
     let request =
         Request::post("/validate").header("content-type", "application/json").body(review.as_bytes().to_vec())?;
     let answer: Value = serde_json::from_str(&client.request_text(request).await?)?;
-    if answer["response"]["allowed"] == true { Ok(()) } else { Err(format!("not allowed: {answer}").into()) }
+    let took = asked.elapsed().as_secs_f64() * 1e3;
+    if answer["response"]["allowed"] == true { Ok(took) } else { Err(format!("not allowed: {answer}").into()) }
 }
 
 /// As the API server writes it, the uid first.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{API_SERVER, ControlPlane, client, example_etcd, processor_seconds};
+use harness::{API_SERVER, ControlPlane, client, example_etcd, percentile, processor_seconds};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{
     Api,
@@ -14,12 +14,12 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::interval};
 
-use crate::{Result, report::percentile};
+use crate::Result;
 
 /// StatefulSets, and at saturation writers, each with a connection of its own.
 const OBJECTS: usize = 8;
 /// Between two writes at a steady rate: far from what saturates two cores.
-const PACE: Duration = Duration::from_millis(16);
+pub(crate) const PACE: Duration = Duration::from_millis(16);
 /// Writes at a steady rate in a turn.
 const STEADY: usize = 400;
 /// How long a turn at saturation is.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Result, peers::Peer};
+use harness::{MARGIN, median, verdict};
 
-/// So much more than a goal is put down to the noise of the machine.
-const MARGIN: f64 = 1.2;
+use crate::{Result, peers::Peer};
 
 /// What one measures of each: a figure for each round.
 #[derive(Default)]
@@ -87,26 +86,8 @@ impl Results {
             }
             Bound::AtLeast(least) => (format!("≥ {least}"), ours >= least * theirs, ours >= least / MARGIN * theirs),
         };
-        let verdict = if met {
-            "reached"
-        } else if within {
-            "within the margin"
-        } else {
-            "MISSED"
-        };
         let what = format!("{}{}, of {}", if goal.added { "added: " } else { "" }, goal.figure, goal.of.name());
-        println!("{what}: goal {bound}, ours {:.2}: {verdict}", ours / theirs);
+        println!("{what}: goal {bound}, ours {:.2}: {}", ours / theirs, verdict(met, within));
         Ok((!within).then_some(what))
     }
-}
-
-fn median(values: &[f64]) -> Option<f64> {
-    percentile(values, 50)
-}
-
-/// Of what is measured; `None` where nothing is.
-pub(crate) fn percentile(values: &[f64], share: usize) -> Option<f64> {
-    let mut values = values.to_vec();
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() * share / 100).copied()
 }

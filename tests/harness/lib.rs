@@ -32,6 +32,7 @@ mod control_plane;
 mod engine;
 mod etcd_cluster;
 mod etcd_pods;
+mod figures;
 mod forward_proxy;
 mod helm;
 mod node;
@@ -57,6 +58,7 @@ pub use self::{
     etcd_pods::{
         Authority, Defragmentation, ETCDCTL, EtcdLog, EtcdPods, Fill, JobEnd, Pair, PodsOptions, Secrets, certificate,
     },
+    figures::{MARGIN, median, percentile, verdict},
     forward_proxy::ForwardProxy,
     helm::{chart, helm, helm_ok},
     node::{NODE, Node, engine_image, etcd_image, make_image, unavailable},
@@ -155,7 +157,7 @@ pub fn free_port() -> u16 {
 }
 
 /// How much longer than on a quiet machine a wait may take: beside other tests, on two cores, everything is slower.
-const SLOWER: u32 = 4;
+pub const SLOWER: u32 = 4;
 
 /// Calls `probe` until it returns a value, for [`SLOWER`] times `limit` at most; panics with `what` when time is up.
 ///

@@ -16,6 +16,8 @@ pub struct Process {
     pub name: String,
     /// Resident memory in bytes; pages that it shares with others count.
     pub resident: u64,
+    /// The most that it has been so far.
+    pub peak: u64,
 }
 
 impl Process {
@@ -23,8 +25,9 @@ impl Process {
     pub fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        let kib = field("VmRSS:").and_then(|text| text.trim_end_matches(" kB").parse::<u64>().ok());
-        Some(Self { pid, name: field("Name:")?.to_owned(), resident: kib.unwrap_or_default() * 1024 })
+        let kib = |name| field(name).and_then(|text| text.trim_end_matches(" kB").parse::<u64>().ok());
+        let bytes = |name| kib(name).unwrap_or_default() * 1024;
+        Some(Self { pid, name: field("Name:")?.to_owned(), resident: bytes("VmRSS:"), peak: bytes("VmHWM:") })
     }
 
     /// Ends it by SIGKILL.

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use etcd_defrag_webhook::{
-    admission::{Entry, answer::answer},
+    admission::{Entry, answer::answer, review},
     defrag::{
         Surroundings, assess,
         cronjob::live::Live,
@@ -90,7 +90,12 @@ pub fn judge(table: &mut Table) -> Result {
             let object = make(size);
             let [create, update] = [None, Some(&object)].map(|old| adversary::review(old, &object).into_bytes());
             let object = decoded(object)?;
-            let answered = |body: &[u8]| timed(|| answer(Entry::Validate, "u", body, &snapshot, now));
+            let answered = |body: &[u8]| {
+                timed(|| {
+                    let (uid, review) = review::read(body).expect("a review");
+                    answer(Entry::Validate, &uid, review, &snapshot, now)
+                })
+            };
             let judged = timed(|| assess(&object, &governing, &Surroundings::nothing(), now));
             rows.push((format!("{:>4} KiB: {name}", size >> 10), [answered(&create), judged, answered(&update)]));
         }

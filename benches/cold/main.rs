@@ -3,9 +3,11 @@
 //!
 //! The anchor of each time is the same number of plain creates or patches by this program, 16 in flight, one half before and one half after: what
 //! the API server itself takes for them on this machine and at this moment. `SIZES="1000 5000"` says how many StatefulSets, `FULL=1` adds 10,000 and
-//! 16,000, `BEFORE=PROGRAM` measures an earlier program beside this one.
+//! 16,000, `BEFORE=PROGRAM` measures an earlier program beside this one, and `PLOT=FILE` draws the figures against the sizes.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a benchmark that cannot go on ends")]
+
+mod plot;
 
 use std::{
     env, fs,
@@ -24,7 +26,7 @@ use etcd_defrag_webhook::defrag::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use harness::{
-    API_SERVER, CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, client, example_etcd, processor_seconds,
+    API_SERVER, CONTROLLER_MANAGER, ControlPlane, MARGIN, Serve, ServeOptions, client, example_etcd, processor_seconds,
 };
 use k8s_openapi::api::{apps, batch::v1::CronJob, core::v1::Namespace};
 use kube::{
@@ -46,8 +48,6 @@ const TIME: f64 = 1.25;
 const CALLS: f64 = 1.0;
 /// Processor time for each StatefulSet in the largest fleet, of that in the smallest.
 const GROWTH: f64 = 1.25;
-/// So much more than a goal is put down to the noise of the machine.
-const MARGIN: f64 = 1.2;
 /// Resident memory with nobody enrolled, and for each thousand that are.
 const MEMORY: (f64, f64) = (10.0, 4.0);
 
@@ -65,9 +65,8 @@ async fn main() -> Result {
     }
     let before = env::var("BEFORE").ok().filter(|path| !path.is_empty()).map(PathBuf::from);
     println!("load of the machine before: {}", fs::read_to_string("/proc/loadavg")?.trim());
-    let mut missed = Vec::new();
+    let (mut missed, mut fleets) = (Vec::new(), Vec::<Measured>::new());
     for namespaces in [1, 50] {
-        let mut costs: Vec<f64> = Vec::new();
         for size in &sizes {
             if before.is_some() {
                 println!("\nan earlier program, {size} in {namespaces}:");
@@ -76,11 +75,15 @@ async fn main() -> Result {
             println!("\n{size} in {namespaces}:");
             let measured = measure(*size, namespaces, None).await?;
             measured.print(&mut missed);
-            costs.push(measured.serve_cpu);
+            fleets.push(measured);
         }
-        if let [first, .., last] = costs.as_slice() {
+        let of_these = fleets.iter().filter(|fleet| fleet.namespaces == namespaces);
+        if let [first, .., last] = of_these.map(|fleet| fleet.serve_cpu).collect::<Vec<_>>().as_slice() {
             check(&mut missed, "growth of processor time", GROWTH, (*first * 1e3, *last * 1e3), "ms");
         }
+    }
+    if let Some(path) = env::var_os("PLOT").filter(|path| !path.is_empty()) {
+        fs::write(path, plot::svg(&fleets))?;
     }
     println!("load of the machine after: {}", fs::read_to_string("/proc/loadavg")?.trim());
     if missed.is_empty() { Ok(()) } else { Err(format!("missed: {}", missed.join(", ")).into()) }
@@ -89,8 +92,11 @@ async fn main() -> Result {
 /// What one fleet came to. Times are in seconds, of processors for each StatefulSet.
 struct Measured {
     size: usize,
+    namespaces: usize,
     created: (f64, f64),
     changed: (f64, f64),
+    /// The same change by plain server-side applies.
+    applied: f64,
     created_calls: Vec<(String, usize)>,
     changed_calls: Vec<(String, usize)>,
     server_cpu: (f64, f64),
@@ -102,6 +108,7 @@ impl Measured {
     fn print(&self, missed: &mut Vec<String>) {
         check(missed, "cold start", TIME, self.created, "s");
         check(missed, "changed default", TIME, self.changed, "s");
+        println!("    plain server-side applies of the same: {:.2} s", self.applied);
         for (what, calls) in
             [("calls, cold start", &self.created_calls), ("calls, changed default", &self.changed_calls)]
         {
@@ -194,10 +201,13 @@ async fn measure(size: usize, namespaces: usize, program: Option<PathBuf>) -> Re
     tokio::time::sleep(REST).await;
     let changed_calls = fleet.calls_since(mark);
     plain_changed += fleet.change_plain(100 + half..100 + size).await?;
+    let applied = fleet.apply_plain(100..100 + size).await?;
     Ok(Measured {
         size,
+        namespaces,
         created: (plain, created),
         changed: (plain_changed, changed),
+        applied,
         created_calls,
         changed_calls,
         server_cpu: (plain_cpu, ours_cpu),
@@ -259,31 +269,48 @@ impl Fleet {
     /// Creates CronJobs such as ours that are not ours; how long that took, in seconds.
     async fn create_plain(&self, indices: std::ops::Range<usize>) -> Result<f64> {
         let template = plain()?;
-        let (begun, before, count) = (Instant::now(), self.seen(), indices.len());
-        let calls = stream::iter(indices).map(|index| {
-            let (namespace, mut object) = (self.within("plain", index), template.clone());
+        let create = async |index: usize| {
+            let mut object = template.clone();
             object.metadata.name = Some(format!("plain-{index}"));
-            async move {
-                let api = Api::<CronJob>::namespaced(self.client.clone(), &namespace);
-                api.create(&PostParams::default(), &object).await?;
-                Ok(())
-            }
-        });
-        all(calls).await?;
-        self.wait_for(before + count).await?;
-        Ok(begun.elapsed().as_secs_f64())
+            self.plain(index).create(&PostParams::default(), &object).await
+        };
+        self.timed(indices, create).await
     }
 
     /// Changes their schedules; how long that took, in seconds.
     async fn change_plain(&self, indices: std::ops::Range<usize>) -> Result<f64> {
+        let change = async |index: usize| {
+            let change = Patch::Merge(json!({"spec": {"schedule": format!("{} 2 * * *", index % 60)}}));
+            self.plain(index).patch(&format!("plain-{index}"), &PatchParams::default(), &change).await
+        };
+        self.timed(indices, change).await
+    }
+
+    /// The same by server-side apply of the whole object, as this project changes CronJobs.
+    async fn apply_plain(&self, indices: std::ops::Range<usize>) -> Result<f64> {
+        let template = plain()?;
+        let apply = async |index: usize| {
+            let mut object = template.clone();
+            object.metadata.name = Some(format!("plain-{index}"));
+            object.spec.schedule = format!("{} 3 * * *", index % 60);
+            let params = PatchParams::apply("bench").force();
+            self.plain(index).patch(&format!("plain-{index}"), &params, &Patch::Apply(&object)).await
+        };
+        self.timed(indices, apply).await
+    }
+
+    fn plain(&self, index: usize) -> Api<CronJob> {
+        Api::namespaced(self.client.clone(), &self.within("plain", index))
+    }
+
+    /// Makes a call for each; how long it took until a watch had told of all, in seconds.
+    async fn timed(
+        &self,
+        indices: std::ops::Range<usize>,
+        call: impl AsyncFn(usize) -> kube::Result<CronJob>,
+    ) -> Result<f64> {
         let (begun, before, count) = (Instant::now(), self.seen(), indices.len());
-        let calls = stream::iter(indices).map(|index| async move {
-            let api = Api::<CronJob>::namespaced(self.client.clone(), &self.within("plain", index));
-            let change = json!({"spec": {"schedule": format!("{} 2 * * *", index % 60)}});
-            api.patch(&format!("plain-{index}"), &PatchParams::default(), &Patch::Merge(&change)).await?;
-            Ok(())
-        });
-        all(calls).await?;
+        all(stream::iter(indices).map(async |index| Ok(call(index).await.map(drop)?))).await?;
         self.wait_for(before + count).await?;
         Ok(begun.elapsed().as_secs_f64())
     }
