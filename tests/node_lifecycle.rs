@@ -173,18 +173,37 @@ fn pods_resolve_names_and_reach_the_api_server_as_they_would_anywhere() {
     let refused = std::net::TcpStream::connect(&address).expect_err("etcd listens on the pod's loopback only");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     // `kubectl exec` goes through the kubelet.
-    let health = node.kubectl_ok(&["exec", "etcd", "--", "etcdctl", "endpoint", "health"]);
+    let health = eventually("etcd to answer", SOON, || {
+        let output = node.kubectl(["exec", "etcd", "--", "etcdctl", "endpoint", "health"]);
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    });
     assert!(health.is_empty() || health.contains("is healthy"), "{health}");
     // The service address of the API server, by its name: cluster DNS and kube-proxy. It speaks TLS, not etcd.
     let name = "https://kubernetes.default.svc.cluster.local:443";
     let args = ["exec", "etcd", "--", "etcdctl", "--insecure-skip-tls-verify", "--insecure-transport=false"];
     let endpoint = format!("--endpoints={name}");
     let tail = [endpoint.as_str(), "--command-timeout=10s", "get", "x"];
-    let output = node.kubectl(args.iter().chain(&tail));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
+    // The name server and the rules for the address come a moment after the node.
+    let said = eventually("the API server to turn a stranger away", SOON, || {
+        let output = node.kubectl(args.iter().chain(&tail));
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ["Unauthenticated", "403", "401"].iter().any(|words| said.contains(words)).then_some(said)
+    });
     assert!(!said.contains("no such host") && !said.contains("i/o timeout"), "{said}");
-    assert!(said.contains("Unauthenticated") || said.contains("403") || said.contains("401"), "{said}");
+}
+
+/// The machine once it is as before, or as it is after a while: what was killed is in the table of processes until the
+/// kernel is through with it.
+fn rested(traces: &Traces, before: &Machine) -> Machine {
+    let waiting = Instant::now();
+    loop {
+        let now = Machine::now(Some(traces));
+        if now == *before || waiting.elapsed() > SOON {
+            return now;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[test]
@@ -210,13 +229,7 @@ fn starts_and_stops_in_a_row_leave_nothing() {
         drop(node);
         times.push((ready, stopping.elapsed()));
         assert!(!dir.exists(), "{} is left", dir.display());
-        // What was killed is in the table of processes until the kernel is through with it.
-        let waiting = Instant::now();
-        let mut now = Machine::now(Some(&traces));
-        while now != before && waiting.elapsed() < SOON {
-            thread::sleep(Duration::from_millis(100));
-            now = Machine::now(Some(&traces));
-        }
+        let now = rested(&traces, &before);
         println!("while {round} ran: {}", running.counts());
         println!("after {round}: {}", now.counts());
         assert_eq!(now, before);
@@ -335,7 +348,7 @@ fn leftovers_of_a_supervisor_that_was_killed_do_not_disturb_the_next_node() {
         run_a_pod(&node);
         if node.node_name() == victim.traces.group {
             drop(node);
-            assert_eq!(Machine::now(Some(&victim.traces)), before);
+            assert_eq!(rested(&victim.traces, &before), before);
         } else {
             nodes.push(node);
         }

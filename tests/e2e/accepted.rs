@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use super::{
     schedules::asked,
-    support::{namespace, world},
+    support::{SOON, namespace, world},
 };
-use harness::client;
+use harness::{client, eventually};
 
 /// Sound StatefulSets that are sent to the API server.
 const CASES: usize = 100;
@@ -109,6 +109,8 @@ fn object() -> impl Strategy<Value = Value> {
 async fn the_cronjob_of_any_sound_statefulset_is_accepted_and_its_pod_is_restricted() {
     let world = world();
     let ns = namespace(&world.plane, "sound-all");
+    // Without it, no pod is admitted.
+    eventually("the service account of a new namespace", SOON, || ns.get("serviceaccount", "default"));
     let client = client(world.plane.kubeconfig()).await;
     let cronjobs = Api::<CronJob>::namespaced(client.clone(), &ns.name);
     let pods = Api::<Pod>::namespaced(client, &ns.name);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     status::status,
-    support::{Namespace, etcd, namespace, stderr, unlabelled, world},
+    support::{Namespace, SOON, etcd, namespace, stderr, unlabelled, world},
 };
 use etcd_defrag_webhook::defrag::keys::Key;
 use harness::{ControlPlane, eventually};
@@ -22,7 +22,10 @@ fn reporter(ns: &Namespace<'_>) -> String {
     ] {
         ns.plane.apply(&object.to_string());
     }
-    format!("--as=system:serviceaccount:{}:reporter", ns.name)
+    let who = format!("--as=system:serviceaccount:{}:reporter", ns.name);
+    let may = ["auth", "can-i", "patch", "statefulsets.apps", "--subresource=status", &who];
+    eventually("the rights to be in force", SOON, || ns.kubectl(&may).status.success().then_some(()));
+    who
 }
 
 fn patch(plane: &ControlPlane, who: &str, namespace: &str, name: &str, patch: &Value) -> (bool, String) {

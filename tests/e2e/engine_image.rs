@@ -33,12 +33,10 @@ fn define(plane: &ControlPlane, crd: &Value) {
     plane.wait_established("defragpolicies.etcd-defrag.io");
 }
 
-/// Makes a policy for the etcd of the same name, once the API server takes the kind.
+/// Makes a policy and the etcd of the same name, which it governs.
 fn govern(plane: &ControlPlane, name: &str, mut spec: Value) {
     spec["selector"] = json!({"matchLabels": {"tier": name}});
-    eventually(&format!("the policy {name}"), SOON, || {
-        plane.kubectl_stdin(["apply", "-f", "-"], &manifest(name, &spec)).status.success().then_some(())
-    });
+    plane.apply(&manifest(name, &spec));
     let mut etcd = example_etcd(NAMESPACE, name, &[]);
     etcd["metadata"]["labels"]["tier"] = json!(name);
     plane.apply(&etcd.to_string());

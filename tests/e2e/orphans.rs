@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Namespace, etcd, namespace, world};
+use super::{
+    policies::manifest,
+    support::{Namespace, etcd, namespace, world},
+};
 use harness::{ControlPlane, Serve, ServeOptions};
 
 const SINCE: &str = "etcd-defrag.io/orphaned-since";
@@ -78,8 +81,11 @@ fn an_orphaned_cronjob_goes_on_and_is_taken_over_or_deleted_after_ten_minutes() 
 fn settings_in_force_outlive_a_statefulset_that_comes_back_with_refused_ones() {
     let world = super::support::asleep();
     let ns = namespace(&world.plane, "orphan-refused");
+    // Its own, or it follows one that another test writes for everything meanwhile.
+    let selector = json!({"matchLabels": {"kubernetes.io/metadata.name": ns.name}});
+    world.plane.apply(&manifest(&ns.name, &json!({"namespaceSelector": selector})));
     ns.accepts(&etcd(&ns.name, "e", &[("schedule", "14 9 * * 1-5")]));
-    let before = ns.cronjob("e");
+    let before = ns.governed("e", &ns.name);
     orphaned(&ns, "e");
     ns.accepts(&etcd(&ns.name, "e", &[("schedule", "* * * * *")]));
     ns.event("e", "SettingsKept");

@@ -45,7 +45,7 @@ fn a_paused_fleet_runs_nothing_and_goes_on_without_what_it_missed() {
     let world = World::start();
     let ns = namespace(&world.plane, "paused");
     world.plane.apply(&registration().to_string());
-    let due = (Timestamp::now() + SignedDuration::from_secs(90)).to_zoned(TimeZone::UTC);
+    let due = (Timestamp::now() + SignedDuration::from_secs(150)).to_zoned(TimeZone::UTC);
     let due = due.with().second(0).subsec_nanosecond(0).build().unwrap();
     let schedule = format!("{} {} * * *", due.minute(), due.hour());
     let settings = [("schedule", schedule.as_str()), ("time-zone", "Etc/UTC")];

@@ -45,13 +45,6 @@ pub(super) fn define(world: &World) {
     let applied = world.plane.kubectl_stdin(["apply", "--server-side", "-f", "-"], &crd);
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     world.plane.wait_established("defragpolicies.etcd-defrag.io");
-    // The API server serves a new kind a moment after it is established.
-    for _ in 0..100 {
-        if world.plane.kubectl(["get", "defragpolicies"]).status.success() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
 }
 
 /// A policy that uses every field of the Job that a person may write in more than one way.

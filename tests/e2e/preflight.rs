@@ -42,13 +42,6 @@ fn policy(ns: &Namespace<'_>, job: &Value) {
     ns.plane.apply(&manifest(&ns.name, &json!({"job": job, "namespaceSelector": selector})));
 }
 
-/// Waits until the CronJob of an etcd is made under the policy of its namespace.
-fn governed(ns: &Namespace<'_>, name: &str) {
-    ns.cronjob_that(name, "follow the policy", |cronjob| {
-        cronjob["metadata"]["annotations"]["etcd-defrag.io/policy"] == ns.name.as_str()
-    });
-}
-
 fn name_of(job: &Value) -> &str {
     job["metadata"]["name"].as_str().unwrap()
 }
@@ -99,7 +92,7 @@ fn a_preflight_that_fails_says_what_to_set_and_counts_for_nothing() {
     let ns = namespace(&world.plane, "preflight-fails");
     policy(&ns, &json!({"failureBudget": 1}));
     ns.accepts(&etcd(&ns.name, "e", &[]));
-    governed(&ns, "e");
+    ns.governed("e", &ns.name);
     let job = preflight(&ns, "e");
     let log = "{\"level\":\"warn\",\"error\":\"x509: certificate signed by unknown authority\"}\n\
         2026/11/25 04:29:33 Failed to get members' health info: context deadline exceeded\n";
@@ -123,7 +116,7 @@ fn a_quota_that_is_not_the_one_of_the_members_is_reported() {
     let ns = namespace(&world.plane, "preflight-quota");
     policy(&ns, &json!({"engine": "BuiltIn"}));
     ns.accepts(&etcd(&ns.name, "e", &[]));
-    governed(&ns, "e");
+    ns.governed("e", &ns.name);
     let job = preflight(&ns, "e");
     let member = json!({"name": "e-0", "did": "Checked", "quota": 96 << 20});
     let found = json!({"version": 1, "outcome": "Checked", "members": [member], "membersTotal": 1});
@@ -175,7 +168,7 @@ fn a_policy_turns_preflights_off() {
     let ns = namespace(&world.plane, "no-preflight");
     policy(&ns, &json!({"preflight": false}));
     ns.accepts(&etcd(&ns.name, "off", &[]));
-    governed(&ns, "off");
+    ns.governed("off", &ns.name);
     ready(&ns, "off");
     // One that is tried afterwards shows that the time has passed.
     let other = namespace(&world.plane, "with-preflight");

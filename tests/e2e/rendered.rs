@@ -20,7 +20,7 @@ use super::{
     status::failed_run,
     support::{Namespace, SOON, World, asleep, etcd, namespace, stderr, unlabelled},
 };
-use harness::binary;
+use harness::{SLOWER, binary};
 
 const MANAGER: &str = "etcd-defrag-webhook";
 const FINDINGS: &str = "etcd-defrag.io/findings";
@@ -260,7 +260,7 @@ impl Places {
             if found.is_empty() {
                 return cronjobs;
             }
-            assert!(begun.elapsed() < SOON, "{} disagreements:\n{}", found.len(), found.join("\n"));
+            assert!(begun.elapsed() < SLOWER * SOON, "{} disagreements:\n{}", found.len(), found.join("\n"));
             sleep(POLL);
         }
     }

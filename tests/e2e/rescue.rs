@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::{
     breaches::{broken, cases, moved},
-    support::{etcd, namespace, stderr, world},
+    support::{SOON, etcd, namespace, stderr, world},
 };
-use harness::{ControlPlane, Serve};
+use harness::{ControlPlane, Serve, eventually};
 
 pub(super) const RESCUES: &[(&str, &str)] = &[
     (
@@ -135,7 +135,8 @@ fn what_slipped_past_a_sleeping_webhook_is_found() {
 
     // Deleting the registrations is how an administrator breaks the glass.
     plane.kubectl_ok(&["delete", "validatingwebhookconfigurations,mutatingwebhookconfigurations", "--all"]);
-    ns.run(&["annotate", "statefulset", "e", "etcd-defrag.io/rule=dbSize >", "--overwrite"]);
+    let unasked = ["annotate", "statefulset", "e", "etcd-defrag.io/rule=dbSize >", "--overwrite"];
+    eventually("the webhook to be no longer asked", SOON, || ns.kubectl(&unasked).status.success().then_some(()));
     ns.run(&["annotate", "statefulset", "e", "etcd-defrag.io/defaulted-"]);
     ns.accepts(&etcd(&ns.name, "late", &[]));
 

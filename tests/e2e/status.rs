@@ -83,12 +83,16 @@ fn status_shows_each_enrolled_etcd_and_what_is_wrong() {
     ns.accepts(&etcd(&ns.name, "shrunk", &[("schedule", "7 3 * * *")]));
     ns.accepts(&unlabelled(etcd(&ns.name, "elsewhere", &[])));
     for name in ["ran", "paused", "shrunk"] {
-        ns.cronjob(name);
+        ns.governed(name, "shown");
     }
     ns.run(&["scale", "statefulset", "shrunk", "--replicas=1"]);
     let succeeded = json!({"status": {"lastSuccessfulTime": "2026-01-01T00:00:00Z"}}).to_string();
     ns.run(&["patch", "cronjob", "ran-defrag-job", "--subresource=status", "--type=merge", "-p", &succeeded]);
     failed_run(&ns, "ran-defrag-job");
+    ns.cronjob_that("ran", "say what its last run did", |cronjob| {
+        let run = cronjob["metadata"]["annotations"]["etcd-defrag.io/last-run"].as_str();
+        run.is_some_and(|run| run.contains(r#""job":"late""#))
+    });
 
     let output = status(&ns, &["-n", &ns.name]);
     let text = masked(&String::from_utf8_lossy(&output.stdout)).replace(&ns.name, "NAMESPACE");

@@ -187,6 +187,14 @@ impl Namespace<'_> {
         })
     }
 
+    /// Waits until the CronJob of a StatefulSet is made under a policy.
+    #[track_caller]
+    pub(crate) fn governed(&self, statefulset: &str, policy: &str) -> Value {
+        self.cronjob_that(statefulset, "follow the policy", |cronjob| {
+            cronjob["metadata"]["annotations"]["etcd-defrag.io/policy"] == policy
+        })
+    }
+
     /// Waits until the StatefulSet has no CronJob.
     #[track_caller]
     pub(crate) fn no_cronjob(&self, statefulset: &str) {

@@ -1,13 +1,20 @@
 //! The API server's audit log: every request, by whom and with what result.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs,
     ops::Deref,
     path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
 };
 
-use serde::Deserialize;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// A write is under way at most for so long: the entries of ours time out before. One that is older was under way
+/// when its API server was killed.
+const ANSWERED: SignedDuration = SignedDuration::from_secs(15);
 
 /// A place in the audit log; see [`super::ControlPlane::audit_mark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +28,9 @@ impl AuditMark {
 /// One answered request.
 ///
 /// A watch is in the log when it has ended, everything else when it was
-/// answered. The answer can reach the client a moment earlier than the log.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(from = "RawEvent")]
+/// answered. The answer to a read can reach the client a moment earlier than the
+/// log; writes are waited for.
+#[derive(Debug, Clone)]
 pub struct AuditEvent {
     /// The same in the answer's header `Audit-Id`.
     pub id: String,
@@ -129,19 +136,35 @@ impl IntoIterator for Audit {
 pub(super) struct AuditLog(PathBuf);
 
 impl AuditLog {
+    /// After every write that has begun.
     pub(super) fn mark(&self) -> AuditMark {
-        AuditMark(complete_lines(&self.read()).len())
+        AuditMark(complete_lines(&self.settled()).len())
     }
 
     #[track_caller]
     pub(super) fn since(&self, mark: AuditMark) -> Audit {
-        let text = self.read();
-        let lines = complete_lines(&text).get(mark.0..).unwrap_or_default();
-        let parse =
-            |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("audit log, line {line}: {error}"));
-        Audit(lines.lines().map(parse).collect())
+        let text = self.settled();
+        let lines = complete_lines(&text).get(mark.0..).unwrap_or_default().lines();
+        let events = lines.map(parse::<RawEvent>).filter(|event| event.stage != RECEIVED);
+        Audit(events.map(AuditEvent::from).collect())
     }
 
+    /// The log with the answer of every write that is under way now: others see what a write stores before its
+    /// answer is logged.
+    #[track_caller]
+    fn settled(&self) -> String {
+        let mut text = self.read();
+        let mut waited_for = under_way(&text);
+        while !waited_for.is_empty() {
+            sleep(Duration::from_millis(10));
+            text = self.read();
+            let unanswered = under_way(&text);
+            waited_for.retain(|id| unanswered.contains(id));
+        }
+        text
+    }
+
+    #[track_caller]
     fn read(&self) -> String {
         let path: &Path = &self.0;
         fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -153,12 +176,47 @@ fn complete_lines(text: &str) -> &str {
     text.rfind('\n').and_then(|end| text.get(..=end)).unwrap_or_default()
 }
 
+/// The writes that have begun and are not answered, by their audit ids.
+#[track_caller]
+fn under_way(text: &str) -> HashSet<String> {
+    let since = (Timestamp::now() - ANSWERED).to_string();
+    let last = complete_lines(text).lines().rev().map(parse::<Stage>);
+    let (mut under_way, mut answered) = (HashSet::new(), HashSet::new());
+    for event in last.take_while(|event| event.stage_timestamp > since) {
+        if event.stage != RECEIVED {
+            answered.insert(event.audit_id);
+        } else if !answered.contains(&event.audit_id) {
+            under_way.insert(event.audit_id);
+        }
+    }
+    under_way
+}
+
+#[track_caller]
+fn parse<T: DeserializeOwned>(line: &str) -> T {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("audit log, line {line}: {error}"))
+}
+
+/// What [`under_way`] needs of an event.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stage {
+    #[serde(rename = "auditID")]
+    audit_id: String,
+    stage: String,
+    stage_timestamp: String,
+}
+
+/// The stage of a request that is not answered; all others come later.
+const RECEIVED: &str = "RequestReceived";
+
 /// An event as it is logged (`audit.k8s.io/v1`).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawEvent {
     #[serde(rename = "auditID")]
     audit_id: String,
+    stage: String,
     verb: String,
     #[serde(rename = "requestURI")]
     request_uri: String,

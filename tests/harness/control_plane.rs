@@ -208,6 +208,10 @@ impl ControlPlane {
                 .any(|found| ["type", "status"].iter().all(|field| found[field] == established[field]))
                 .then_some(())
         });
+        // The API server serves a new kind a moment after it is established.
+        eventually(&format!("{definition} to be served"), Duration::from_secs(30), || {
+            self.kubectl(["get", definition]).status.success().then_some(())
+        });
     }
 
     /// `kubectl get ARGS -o json`; `None` when it fails, as for an object that is

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     Defragmentation,
     etcd_pods::logs,
-    expect_success, run,
+    eventually, expect_success, run,
     supervised::{Base, Component, Supervised},
 };
 
@@ -67,6 +67,9 @@ pub struct EtcdCluster {
 
 /// On a busy machine a member may not run for a second, which is no reason to elect another leader.
 pub(super) const PATIENT: [&str; 2] = ["--heartbeat-interval=300", "--election-timeout=3000"];
+
+/// The five seconds of etcdctl itself are short on a busy machine.
+const IN_TIME: &str = "--command-timeout=60s";
 
 impl EtcdCluster {
     /// Starts one and waits until every member is ready.
@@ -161,19 +164,26 @@ impl EtcdCluster {
         run(command, None)
     }
 
-    /// Runs `etcdctl put KEY` with a value of any length, which has to succeed.
+    /// Runs `etcdctl put KEY` with a value of any length, which has to succeed, once a leader is elected.
     #[track_caller]
     pub fn put(&self, key: &str, value: &str) {
-        let args = ["put", key];
-        let mut command = self.etcdctl_command();
-        command.args(args);
-        expect_success(&run(command, Some(value)), "etcdctl", &args);
+        let args = [IN_TIME, "put", key];
+        let output = eventually("a put that meets no election", Duration::from_secs(30), || {
+            let mut command = self.etcdctl_command();
+            command.args(args);
+            let output = run(command, Some(value));
+            let said = String::from_utf8_lossy(&output.stderr);
+            let meets_election =
+                ["request timed out", "no leader", "leader changed"].iter().any(|one| said.contains(one));
+            (!meets_election).then_some(output)
+        });
+        expect_success(&output, "etcdctl", &args);
     }
 
     /// Runs `etcdctl`, which has to succeed, and returns its standard output.
     #[track_caller]
     pub fn etcdctl_ok(&self, args: &[&str]) -> String {
-        expect_success(&self.etcdctl(args), "etcdctl", args)
+        expect_success(&self.etcdctl([&[IN_TIME][..], args].concat()), "etcdctl", args)
     }
 
     /// Drops all old revisions, up to the newest one that the cluster has: that of one member may be behind.

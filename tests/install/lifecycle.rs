@@ -125,10 +125,21 @@ fn follows(release: &Release<'_>, namespace: &str, hour: &str) {
 
 #[track_caller]
 pub(super) fn refuses(plane: &ControlPlane, namespace: &str) {
+    let (refused, said) = is_refused(plane, namespace);
+    assert!(refused, "{said}");
+}
+
+/// The same where nothing waits for the certificate's CA to be in the registrations.
+#[track_caller]
+pub(super) fn refuses_soon(plane: &ControlPlane, namespace: &str) {
+    eventually("a refusal", SOON, || is_refused(plane, namespace).0.then_some(()));
+}
+
+fn is_refused(plane: &ControlPlane, namespace: &str) -> (bool, String) {
     let output =
         plane.kubectl(["-n", namespace, "annotate", "statefulset", "kamaji-etcd", "--overwrite", EVERY_MINUTE]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("[schedule-too-often]"), "{said}");
+    (!output.status.success() && said.contains("[schedule-too-often]"), said)
 }
 
 /// What was installed is gone, the CronJobs and the definition stay, and a write that was refused before goes through.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    lifecycle::{clean, etcd, nothing_intercepts, refuses},
+    lifecycle::{clean, etcd, nothing_intercepts, refuses, refuses_soon},
     support::{NAMESPACE, RELEASE, Release, SOON, cronjob, world},
     table::{BREAK_GLASS, How, INSTALL, README, Reader},
 };
@@ -88,12 +88,13 @@ fn the_installation_as_printed() {
     }
 
     reader.run("kubectl apply -k deploy/manifests");
+    plane.wait_established("defragpolicies.etcd-defrag.io");
     reader.run("kubectl wait --for=condition=Established");
     reader.run("kubectl apply -f deploy/manifests/50-default-policy.yaml");
     reader.run("kubectl -n etcd-defrag-system rollout status");
     etcd(plane, "plain");
     cronjob(plane, "plain", "kamaji-etcd", |_| true);
-    refuses(plane, "plain");
+    refuses_soon(plane, "plain");
     reader.run("kubectl delete validatingwebhookconfiguration,mutatingwebhookconfiguration");
     reader.run("kubectl delete -f");
     nothing_intercepts(plane, "plain");

@@ -72,7 +72,9 @@ fn what_every_alert_reads_is_there() {
     // Labels meet: the quota that was discovered is compared with those that real members report, and no run is missing.
     let both =
         "etcd_member:quota_bytes:max == on (namespace, statefulset) group_left () etcd:discovered_quota_bytes:max";
-    assert_eq!(world.prometheus.wait_for(both).len(), 3);
+    eventually("all three members to be compared", Duration::from_secs(90), || {
+        (world.prometheus.query(both).len() == 3).then_some(())
+    });
     let fires = |alert: &str| format!("ALERTS{{alertname=\"{alert}\", alertstate=\"firing\", statefulset=\"{NAME}\"}}");
     world.prometheus.wait_for(&fires("EtcdDefragRunFailed"));
     for silent in

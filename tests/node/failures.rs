@@ -2,21 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::support::{RUN, SOON, event, first_event, incident, namespace, waste, waste_and_keep, world};
-use harness::{Engine, EtcdPods, JobEnd, Node, PodsOptions, eventually};
-
-/// A Job made from the CronJob of an etcd, with a deadline of its own.
-fn job_with_deadline(node: &Node, pods: &EtcdPods<'_>, job: &str, seconds: u64) {
-    pods.cronjob();
-    let from = format!("--from=cronjob/{}", pods.cronjob_name());
-    let text =
-        node.kubectl_ok(&["-n", pods.namespace(), "create", "job", job, &from, "--dry-run=client", "-o", "json"]);
-    let mut object: Value = serde_json::from_str(&text).unwrap();
-    object["spec"]["activeDeadlineSeconds"] = json!(seconds);
-    node.apply(&object.to_string());
-}
+use harness::{Engine, EtcdPods, JobEnd, PodsOptions, eventually};
 
 /// The pods that have been defragmented so far, or are being so.
 fn begun(pods: &EtcdPods<'_>) -> Vec<String> {
@@ -38,7 +27,9 @@ fn a_client_certificate_that_etcd_does_not_know() {
     // While it fails, and afterwards, the etcd is everybody's as before.
     let edit = |args: &[&str]| node.kubectl_ok(&[&["-n", pods.namespace()], args].concat());
     edit(&["scale", "statefulset", pods.name(), "--replicas=2"]);
-    pods.etcdctl_ok(&["put", "a", "b"]);
+    eventually("a put that meets no change of leader", RUN, || {
+        pods.etcdctl(&["put", "a", "b"]).status.success().then_some(())
+    });
     edit(&["annotate", "statefulset", pods.name(), "example.org/note=by night"]);
     edit(&["scale", "statefulset", pods.name(), "--replicas=3"]);
     let end = pods.job_end("by-hand", RUN);
@@ -98,7 +89,10 @@ fn a_run_that_takes_too_long_is_ended_by_its_deadline() {
     let options = PodsOptions::default().annotated("wait-between-members", "30m");
     let pods = EtcdPods::start(node, &namespace(node, "late"), options);
     waste(&pods);
-    job_with_deadline(node, &pods, "by-hand", 10);
+    pods.create_job("by-hand");
+    eventually("the first member to be begun", RUN, || (begun(&pods).len() == 1).then_some(()));
+    let over = r#"{"spec": {"activeDeadlineSeconds": 1}}"#;
+    node.kubectl_ok(&["-n", pods.namespace(), "patch", "job", "by-hand", "-p", over]);
     let end = pods.job_end("by-hand", RUN);
     assert_eq!((end.succeeded, end.reason.as_str()), (false, "DeadlineExceeded"));
     assert_eq!(begun(&pods).len(), 1, "more than one member, although the wait is half an hour");

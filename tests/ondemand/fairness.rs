@@ -1,9 +1,6 @@
 //! Tenants who are after the places of others: with Jobs of their own making, and with many etcds.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -91,13 +88,7 @@ impl Fleet {
     /// Waits until runs of these etcds, and of no others, were started.
     #[track_caller]
     fn started(&self, expected: &[&str]) {
-        let mut last = Vec::new();
-        let (deadline, pause) = (Instant::now() + Duration::from_mins(1), Duration::from_millis(250));
-        while Instant::now() < deadline && last != expected {
-            std::thread::sleep(pause);
-            last = self.names();
-        }
-        assert_eq!(last, expected, "{}", self.serve.log());
+        slowly(&format!("runs of {expected:?}"), 60, || (self.names() == expected).then_some(()));
     }
 
     /// Waits until it is said why an etcd waits, in words that begin so.

@@ -8,6 +8,15 @@ use crate::{
 };
 use harness::{API_SERVER, ControlPlane, Serve, ServeOptions, eventually, free_port};
 
+/// Waits until a call of the API server is turned away by this process: one that comes too early finds nobody.
+#[track_caller]
+fn refused_because(plane: &ControlPlane, serve: &Serve, why: &str) {
+    eventually("the log to say why", SOON, || {
+        not_answered(plane);
+        serve.log().contains(why).then_some(())
+    });
+}
+
 #[test]
 fn only_the_api_server_that_shows_who_it_is_may_call() {
     let dir = tempfile::tempdir().unwrap();
@@ -51,9 +60,7 @@ fn only_the_api_server_that_shows_who_it_is_may_call() {
     serve.signal("TERM");
     drop(serve);
     let serve = Serve::spawn(&plane, &options(port, CLIENT));
-    let words = not_answered(&plane);
-    println!("the API server says: {}", words.trim());
-    eventually("the log to say why", SOON, || serve.log().contains("no CA of --tls-client-ca signed it").then_some(()));
+    refused_because(&plane, &serve, "no CA of --tls-client-ca signed it");
     replace("clients.crt");
     answered(&plane, "no annotation");
 
@@ -69,13 +76,11 @@ fn only_the_api_server_that_shows_who_it_is_may_call() {
 
     // The certificate of somebody else.
     let serve = Serve::spawn(&plane, &options(port, "somebody-else"));
-    not_answered(&plane);
     let wanted = "it is for \\\"kube-apiserver-webhook-client\\\", and --tls-client-name admits \\\"somebody-else\\\"";
-    eventually("the log to say why", SOON, || serve.log().contains(wanted).then_some(()));
+    refused_because(&plane, &serve, wanted);
     drop(serve);
 
     // None: the API server has one for another address only.
     let serve = Serve::spawn(&plane, &options(free_port(), CLIENT));
-    not_answered(&plane);
-    eventually("the log to say why", SOON, || serve.log().contains("the client has no certificate").then_some(()));
+    refused_because(&plane, &serve, "the client has no certificate");
 }

@@ -23,9 +23,9 @@ fn no_member_is_begun_while_another_one_is_away() {
     assert_eq!(run.count(Did::Defragmented), 3);
 
     // It does not come back in time.
-    let deadline = ["--wait-between-defrags=1s", "--command-timeout=10s", "--deadline=15s"];
+    let deadline = ["--wait-between-defrags=5s", "--command-timeout=10s", "--deadline=35s"];
     let run = Runner::new(&etcd).args(&deadline).start();
-    run.until("waiting for 1s for the next member");
+    run.until("waiting for 5s for the next member");
     victim.kill();
     let run = run.end();
     run.incident(&etcd, "a member is killed between two others, and does not come back");

@@ -96,9 +96,9 @@ fn a_member_that_is_cut_off_is_waited_for() {
     let proxy = Proxy::start(&etcd, last, || true);
     let mut endpoints = etcd.endpoints().to_vec();
     endpoints[last].clone_from(&proxy.url);
-    let args = ["--wait-between-defrags=2s", "--dial-timeout=2s", "--deadline=10m"];
+    let args = ["--wait-between-defrags=5s", "--dial-timeout=2s", "--deadline=10m"];
     let run = Runner::of(&etcd, &endpoints.join(",")).args(&args).start();
-    run.until("waiting for 2s for the next member");
+    run.until("waiting for 5s for the next member");
     proxy.cut(true);
     run.until("waiting: ");
     assert_eq!(etcd.defragmentations().len(), 1);

@@ -14,7 +14,7 @@ use super::super::{
     policies::manifest,
     support::{Namespace, SOON, World, etcd, namespace},
 };
-use harness::{client, eventually};
+use harness::{SLOWER, client, eventually};
 
 pub(super) const NAME: &str = "e";
 pub(super) const CRONJOB: &str = "e-defrag-job";
@@ -245,11 +245,11 @@ impl<'a> Subject<'a> {
                     Some(live) if seen.as_ref() == Some(&wanted) => return live,
                     _ => {}
                 }
-                if begun.elapsed() > SOON {
+                if begun.elapsed() > SLOWER * SOON {
                     let namespace = &self.ns.name;
                     panic!(
-                        "{caller}: {namespace}: {when}: after {} s\nseen   {seen:?}\nwanted {wanted:?}",
-                        SOON.as_secs()
+                        "{caller}: {namespace}: {when}: after {:?}\nseen   {seen:?}\nwanted {wanted:?}",
+                        begun.elapsed()
                     );
                 }
                 sleep(POLL).await;

@@ -24,7 +24,7 @@ use crate::{
     store::{NAMESPACES, POLICIES},
 };
 use harness::random::Random;
-use harness::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions};
+use harness::{API_SERVER, CONTROLLER_MANAGER, ControlPlane, SLOWER, Serve, ServeOptions};
 
 const LENGTH: usize = 60;
 /// Two terms of the Lease and the longest pause between attempts.
@@ -219,7 +219,7 @@ impl Run {
             if wrong.is_empty() {
                 break;
             }
-            if begun.elapsed() > LATEST {
+            if begun.elapsed() > SLOWER * LATEST {
                 return Err(wrong.join("\n    "));
             }
             sleep(Duration::from_millis(250)).await;

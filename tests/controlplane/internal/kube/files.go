@@ -11,13 +11,23 @@ import (
 	"controlplane/internal/pki"
 )
 
-// policy records every request once, when it is answered: who did what to
-// which object, with which result; no bodies. Of a request that panics, that.
+// policy records every request when it is answered: who did what to which
+// object, with which result; no bodies. Of a request that panics, that. Of a
+// write also that it was received: what it stores can be read before its answer
+// is logged, so a reader of the log has to know what is under way. A session
+// inside a pod is no write, though its verb says so.
 const policy = `apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
+omitStages: [ResponseStarted]
 rules:
 - level: Metadata
+  omitStages: [RequestReceived]
+  resources:
+  - resources: [nodes/proxy, pods/attach, pods/exec, pods/portforward, pods/proxy, services/proxy]
+- level: Metadata
+  verbs: [create, update, patch, delete, deletecollection]
+- level: Metadata
+  omitStages: [RequestReceived]
 `
 
 // cluster is one control plane: its ports and the files it is configured by.
