@@ -19,7 +19,7 @@ test: ## All tests, end to end on a real control plane; the last line has the to
 	@scripts/test.sh
 
 .PHONY: test-fast
-test-fast: ## What needs neither Go nor a control plane nor root, in less than a minute after a change
+test-fast: ## What needs neither Go nor a control plane nor root, in about two minutes after a change
 	@scripts/test.sh --fast
 
 .PHONY: lint

@@ -267,8 +267,6 @@ image() {
 fast() {
   # What asks for a control plane all the same fails at once, also where there is one.
   export ETCD_DEFRAG_CONTROLPLANE_BIN=/nonexistent
-  # The rest of them in everything.
-  export MODEL_SEED=${MODEL_SEED:-1} MODEL_SEQUENCES=${MODEL_SEQUENCES:-5}
   jobs_of_fast
   local -a targets
   read -ra targets <<<"${selects[*]}"
