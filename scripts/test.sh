@@ -26,7 +26,7 @@ readonly with_nodes=(node install upgrade)
 # No other node runs beside it: it looks at what a node leaves on the machine, which that of another binary may take over.
 readonly lone_node=(node_lifecycle)
 # They have neither a node nor limits of time by the clock.
-readonly computing=(unit model admission growth memory)
+readonly computing=(unit model growth memory)
 # Nothing runs beside them: how soon answers come is measured, also those of the API server.
 readonly alone=(availability registration attack)
 # First, for they take longest.
@@ -123,6 +123,8 @@ jobs_of_all() {
     fi
   done < <(grep -E '^ *Executable ' "$log")
   ((${#selects[@]} > 2)) || die "cargo names no binary of tests"
+  # Of the model, only what has a real control plane has limits of time by the clock.
+  selects[model_real]=${selects[model]} filters[model]='--skip real::' filters[model_real]='real::'
 }
 
 # Builds for all jobs at once, so that none of them has anything left to build.
