@@ -230,15 +230,16 @@ mod tests {
     use crate::{defrag::ondemand::Queries, runtime::selfsigned};
 
     fn source(url: String, credentials: Option<Credentials>) -> Source {
-        let second = Duration::from_secs(5);
+        // Nothing here is to time out, however busy the machine is.
+        let patience = Duration::from_mins(2);
         let ca_file = url.starts_with("https").then(|| "ca.crt".to_owned());
         Source {
             url,
             ca_file,
             credentials,
-            interval: second,
-            timeout: second,
-            fresh: second,
+            interval: patience,
+            timeout: patience,
+            fresh: patience,
             queries: Queries::default(),
         }
     }
