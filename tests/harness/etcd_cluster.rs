@@ -195,11 +195,10 @@ impl EtcdCluster {
         self.etcdctl_ok(&["compact", "--physical", &newest.to_string()]);
     }
 
-    /// The status of every member, in the order of [`Self::endpoints`]; all have
-    /// to answer.
+    /// The status of every member, in the order of [`Self::endpoints`], once each has applied what one had; all have to answer.
     #[track_caller]
     pub fn status(&self) -> Vec<MemberStatus> {
-        MemberStatus::parse(&self.etcdctl_ok(&["endpoint", "status", "-w", "json"]))
+        MemberStatus::caught_up(|| self.etcdctl_ok(&["endpoint", "status", "-w", "json"]))
     }
 }
 
@@ -221,12 +220,26 @@ pub struct MemberStatus {
     pub is_leader: bool,
     /// Alarms and other complaints.
     pub errors: Vec<String>,
+    /// Up to where it has applied the log of the cluster.
+    pub applied: u64,
 }
 
 impl MemberStatus {
-    /// Reads what `etcdctl endpoint status -w json` wrote.
+    /// Looks, by `etcdctl endpoint status -w json`, until each member has applied what one had at the first look: a write is
+    /// answered when one member has it, and the others may be behind.
     #[track_caller]
-    pub(super) fn parse(text: &str) -> Vec<Self> {
+    pub(super) fn caught_up(look: impl Fn() -> String) -> Vec<Self> {
+        let newest = |members: &[Self]| members.iter().map(|member| member.applied).max();
+        let mut wanted = None;
+        eventually("each member to have applied what one has", Duration::from_mins(1), || {
+            let members = Self::parse(&look());
+            let wanted = *wanted.get_or_insert_with(|| newest(&members));
+            members.iter().all(|member| Some(member.applied) >= wanted).then_some(members)
+        })
+    }
+
+    #[track_caller]
+    fn parse(text: &str) -> Vec<Self> {
         let raw: Vec<RawStatus> =
             serde_json::from_str(text).unwrap_or_else(|error| panic!("etcdctl endpoint status wrote {text}: {error}"));
         raw.into_iter().map(Self::from).collect()
@@ -251,6 +264,7 @@ struct RawStatusBody {
     #[serde(default)]
     db_size_quota: u64,
     leader: u64,
+    raft_applied_index: u64,
     #[serde(default)]
     errors: Vec<String>,
 }
@@ -270,6 +284,7 @@ impl From<RawStatus> for MemberStatus {
             quota: status.db_size_quota,
             is_leader: status.header.member_id == status.leader,
             errors: status.errors,
+            applied: status.raft_applied_index,
         }
     }
 }

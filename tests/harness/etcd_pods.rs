@@ -13,12 +13,12 @@ pub use self::{
     logs::{Defragmentation, EtcdLog},
 };
 
-use std::{process::Output, time::Duration};
+use std::{fs, process::Output, time::Duration};
 
 use serde_json::{Value, json};
 
 use self::certificates::Certificates;
-use super::{ControlPlane, MemberStatus, eventually, expect_success};
+use super::{ControlPlane, MemberStatus, Process, eventually, expect_success};
 
 /// What an etcd of pods is like.
 #[derive(Debug, Clone)]
@@ -339,10 +339,18 @@ impl<'a> EtcdPods<'a> {
         self.client(&["etcd-load", "fill", &keys, &size, &keep, &compact, &until_full])
     }
 
-    /// The status of every member, by ordinal; all have to answer.
+    /// The status of every member, by ordinal, once each has applied what one had; all have to answer.
     #[track_caller]
     pub fn status(&self) -> Vec<MemberStatus> {
-        MemberStatus::parse(&self.etcdctl_ok(&["endpoint", "status", "-w", "json"]))
+        MemberStatus::caught_up(|| self.etcdctl_ok(&["endpoint", "status", "-w", "json"]))
+    }
+
+    /// Whether the member with this process is being defragmented: there is a copy beside its database then.
+    pub fn is_copied(etcd: &Process) -> bool {
+        let Ok(files) = fs::read_dir(format!("/proc/{}/root{}/member/snap", etcd.pid, manifests::DATA)) else {
+            return false;
+        };
+        files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("db.tmp."))
     }
 
     /// The pod of the leader, by the word of all members.

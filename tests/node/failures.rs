@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::{RUN, SOON, event, first_event, incident, namespace, waste, waste_and_keep, world};
+use super::support::{
+    RUN, SOON, event, first_event, incident, namespace, slow_once_begun, waste, waste_and_keep, world,
+};
 use harness::{Engine, EtcdPods, JobEnd, PodsOptions, eventually};
 
 /// The pods that have been defragmented so far, or are being so.
@@ -54,14 +56,7 @@ fn a_member_that_is_killed_in_the_middle_stops_the_run() {
     waste_and_keep(&pods);
     let leader = pods.leader();
     let first = pods.pods().into_iter().find(|pod| *pod != leader).unwrap();
-    // So slow that there is a middle to be killed in.
-    node.throttle(pods.namespace(), &first, Some(2));
-    pods.create_job("by-hand");
-    eventually("the defragmentation to begin", RUN, || {
-        pods.log(&first, false).iter().any(|line| line.message == "starting defragment").then_some(())
-    });
-    let etcd = node.pod_processes(pods.namespace(), &first).into_iter().find(|process| process.name == "etcd");
-    etcd.expect("a process named etcd").kill();
+    slow_once_begun(node, &pods, &first, "by-hand", 2).kill();
     node.throttle(pods.namespace(), &first, None);
     // Two of three are a quorum.
     pods.etcdctl_ok(&["put", "a", "b"]);

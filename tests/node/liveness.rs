@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::support::{RUN, event, namespace, world};
-use harness::{EtcdPods, Fill, PodsOptions, eventually};
+use super::support::{RUN, event, namespace, slow_once_begun, world};
+use harness::{EtcdPods, Fill, PodsOptions, Process, eventually};
 
 /// Foretold when the etcd is labelled, and then it happens: the member is silent for longer than its probe bears, and
 /// the kubelet kills it in the middle.
@@ -33,12 +33,10 @@ fn a_liveness_probe_kills_a_member_at_work_as_was_foretold() {
     pods.fill(Fill { keep: fill.keys * 3 / 4, ..fill });
     let leader = pods.leader();
     let first = pods.pods().into_iter().find(|pod| *pod != leader).unwrap();
-    node.throttle(pods.namespace(), &first, Some(3));
     assert_eq!(pods.restarts(), [0, 0, 0]);
-    let restarts = || pods.restarts()[pods.pods().iter().position(|pod| *pod == first).unwrap()];
-    pods.create_job("by-hand");
+    let etcd = slow_once_begun(node, &pods, &first, "by-hand", 2);
     // As slow until it was killed, and no longer: it would be killed again at its next start, and its log be that one's.
-    eventually("the kubelet to start the member again", RUN, || (restarts() > 0).then_some(()));
+    eventually("the kubelet to kill the member", RUN, || Process::of(etcd.pid).is_none().then_some(()));
     node.throttle(pods.namespace(), &first, None);
     let end = pods.job_end("by-hand", RUN);
     let log = pods.job_log("by-hand");

@@ -5,7 +5,7 @@ use harness::{EtcdPods, PodsOptions, eventually};
 
 use super::{
     built_in::{ended, etcd},
-    support::{Before, RUN, incident, waste, waste_and_keep, world},
+    support::{Before, RUN, incident, slow_once_begun, waste, waste_and_keep, world},
 };
 
 /// Where it ends in time, the others wait for it; where it does not, no other one is begun, for it may still be at work.
@@ -27,8 +27,7 @@ fn a_slow_member_is_alone_for_as_long_as_it_takes() {
     world.node.throttle(pods.namespace(), &slow, None);
     waste_and_keep(&pods);
     let slow = follower(&pods);
-    world.node.throttle(pods.namespace(), &slow, Some(2));
-    pods.create_job("too-slow");
+    slow_once_begun(&world.node, &pods, &slow, "too-slow", 1);
     let end = pods.job_end("too-slow", RUN);
     world.node.throttle(pods.namespace(), &slow, None);
     let (code, result) = ended(&pods, &world, "too-slow");

@@ -2,7 +2,8 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use etcd_defrag_webhook::defrag::policy;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 pub(crate) use harness::make_namespace as namespace;
 use harness::{
-    ControlPlane, Defragmentation, Engine, EtcdPods, Fill, MemberStatus, Node, Serve, etcd_defrag, eventually,
+    ControlPlane, Defragmentation, Engine, EtcdPods, Fill, MemberStatus, Node, Process, Serve, etcd_defrag, eventually,
     with_its_own_rights,
 };
 
@@ -108,6 +109,24 @@ pub(crate) fn waste(pods: &EtcdPods<'_>) {
 pub(crate) fn waste_and_keep(pods: &EtcdPods<'_>) {
     let fill = Fill::to(pods.options().quota, 82);
     pods.fill(Fill { keep: fill.keys / 2, ..fill });
+}
+
+/// Waits until a member is being defragmented and gives it so few percent of a processor that it is for long. It is slow before,
+/// so that there is a middle; but where it were as slow as that, it might not answer in time to be begun.
+pub(crate) fn slow_once_begun(node: &Node, pods: &EtcdPods<'_>, pod: &str, job: &str, percent: u32) -> Process {
+    let namespace = pods.namespace();
+    let etcd = node.pod_processes(namespace, pod).into_iter().find(|process| process.name == "etcd");
+    let etcd = etcd.expect("a process named etcd");
+    node.throttle(namespace, pod, Some(10));
+    pods.create_job(job);
+    let start = Instant::now();
+    // Over within a second or two, and so too short for the members' logs as kubectl gives them.
+    while !EtcdPods::is_copied(&etcd) {
+        assert!(start.elapsed() < RUN, "{namespace}/{pod} was not defragmented by {job}:\n{}", pods.job_log(job));
+        thread::sleep(Duration::from_millis(5));
+    }
+    node.throttle(namespace, pod, Some(percent));
+    etcd
 }
 
 /// A row of `make incidents`: what happened, what the runner did, and how many members were blocked at the same time.

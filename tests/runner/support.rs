@@ -25,6 +25,10 @@ pub(crate) fn waste(etcd: &EtcdCluster, megabytes: usize) {
         etcd.put("waste", &value);
     }
     etcd.put("waste", "small");
+    // Each member counts it with its next commit.
+    eventually("each member to have what was written", Duration::from_mins(1), || {
+        etcd.status().iter().all(|member| member.db_size_in_use > megabytes as u64 * 1_000_000).then_some(())
+    });
 }
 
 /// Writes until the quota is reached and NOSPACE raised.

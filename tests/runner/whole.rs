@@ -16,7 +16,7 @@ fn all_members_are_defragmented_and_the_leader_is_last() {
     waste(&etcd, 6);
     let quota = &*format!("--etcd-storage-quota-bytes={}", 64 << 20);
 
-    let checked = Runner::new(&etcd).args(&["--dry-run", quota, "--defrag-rule=dbSizeFree > 1"]).run();
+    let checked = Runner::new(&etcd).args(&["--dry-run", quota, "--defrag-rule=dbSizeInUse > 6000000"]).run();
     checked.ended(Outcome::Checked, "the rule is true for 3 of 3 now");
     assert_eq!(checked.count(Did::Checked), 3);
     let differs = Runner::new(&etcd).args(&["--dry-run"]).run();

@@ -13,7 +13,7 @@ use super::{
 
 /// Where the pods have their certificates.
 pub(super) const PKI: &str = "/etc/etcd/pki";
-const DATA: &str = "/var/run/etcd";
+pub(super) const DATA: &str = "/var/run/etcd";
 /// The ConfigMap with a quota that is not in the pod template.
 const HIDDEN: &str = "quota";
 /// The user of the image.
