@@ -36,6 +36,8 @@ use crate::{
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client has that is to be let go: more than a handshake takes on a busy machine.
+pub(crate) const SHORT: Duration = Duration::from_secs(1);
 
 pub(crate) const H1: &[u8] = b"http/1.1";
 pub(crate) const H2: &[u8] = b"h2";

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use crate::{
-    client::{Client, H1, H2, PATIENCE, Server, quick, socket_from},
+    client::{Client, H1, H2, PATIENCE, SHORT, Server, quick, socket_from},
     reviews::admission,
 };
 
@@ -157,7 +157,7 @@ async fn silent_connections_do_not_keep_others_from_a_handshake() {
 
 #[tokio::test]
 async fn a_connection_idles_only_after_a_valid_review() {
-    let server = Server::start(ServerLimits { headers: Duration::from_millis(300), ..quick() }).await;
+    let server = Server::start(ServerLimits { headers: SHORT, ..quick() }).await;
     // Answered, though not with a review: its time is short.
     for request in
         ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nnonsense"]
@@ -171,7 +171,7 @@ async fn a_connection_idles_only_after_a_valid_review() {
 /// As Go's client does it: a connection that was opened in vain is called on later.
 #[tokio::test]
 async fn a_spare_connection_of_a_client_that_calls_well_is_kept() {
-    let limits = ServerLimits { headers: Duration::from_millis(300), ..quick() };
+    let limits = ServerLimits { headers: SHORT, ..quick() };
     let silence = 3 * limits.headers;
     let server = Server::start(limits).await;
     let mut caller = server.client(H1).await;
@@ -186,7 +186,7 @@ async fn a_spare_connection_of_a_client_that_calls_well_is_kept() {
 /// Answers that nobody takes are not kept: neither the connection nor what is in memory for them.
 #[tokio::test]
 async fn a_client_that_takes_no_answers_is_let_go() {
-    let (server, metrics) = metered(ServerLimits { headers: Duration::from_millis(300), ..quick() }).await;
+    let (server, metrics) = metered(ServerLimits { headers: SHORT, ..quick() }).await;
     let stream = server.connect_from(ATTACKER, H2).await.unwrap();
     let mut builder = conn::http2::Builder::new(TokioExecutor::new());
     let (mut send, connection) = builder.initial_stream_window_size(0).handshake(TokioIo::new(stream)).await.unwrap();

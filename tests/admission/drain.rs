@@ -139,6 +139,6 @@ async fn a_shutdown_reaches_every_clone() {
     let other = shutdown.clone();
     assert!(!other.is_started());
     shutdown.start();
-    timeout(Duration::from_secs(1), other.started()).await.unwrap();
+    timeout(PATIENCE, other.started()).await.unwrap();
     assert!(other.is_started() && other.token().is_cancelled());
 }

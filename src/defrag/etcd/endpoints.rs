@@ -38,8 +38,13 @@ pub(super) struct Address {
     pub(super) skips_health_check: bool,
 }
 
-pub(super) fn discover(context: &Context<'_>, replicas: u32, findings: &mut Vec<Finding>) -> Address {
-    let urls = Urls::of(context);
+pub(super) fn discover(
+    context: &Context<'_>,
+    targets: &Targets<'_, '_>,
+    replicas: u32,
+    findings: &mut Vec<Finding>,
+) -> Address {
+    let urls = Urls::of(context, targets);
     let name = context.sts.name();
     // One member alone is whatever it advertises, be it the name of a Service.
     let alone = urls.alone(context, replicas);
@@ -225,7 +230,7 @@ struct Urls {
 }
 
 impl Urls {
-    fn of(context: &Context<'_>) -> Self {
+    fn of(context: &Context<'_>, targets: &Targets<'_, '_>) -> Self {
         let options = context.options();
         let list = |setting: Option<&Setting>| setting.map_or_else(Vec::new, |setting| parse_list(&setting.value));
         let mut used = list(options.env("ETCDCTL_ENDPOINTS"));
@@ -240,7 +245,6 @@ impl Urls {
         let advertised = texts.filter_map(|text| Some((Url::parse(text)?, text.trim().to_owned())));
         let (elsewhere, advertised): (Vec<_>, Vec<_>) = advertised.partition(|(url, _)| context.is_elsewhere(url));
         peers.retain(|url| !context.is_elsewhere(url));
-        let targets = Targets::of(context);
         used.retain(|url| url.scheme.is_some() && targets.of_url(url) != Target::Elsewhere);
         let elsewhere = elsewhere.into_iter().next().map(|(_, text)| text);
         let listening = list(options.get("listen-client-urls"));

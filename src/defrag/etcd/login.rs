@@ -28,13 +28,12 @@ const USER: &str = "ETCDCTL_USER";
 const USER_FLAG: &str = "--user";
 
 /// What shows that clients have to log in, the best evidence first.
-pub(super) fn asked_for(context: &Context<'_>) -> Option<Login> {
+pub(super) fn asked_for(context: &Context<'_>, targets: &Targets<'_, '_>) -> Option<Login> {
     if let Some(login) = by_password(context).or_else(|| by_image(context)) {
         return Some(login);
     }
-    let targets = Targets::of(context);
     let readings = std::iter::once(context.etcd).chain(context.sidecars);
-    let speakers: Vec<Speaker<'_>> = readings.map(|reading| Speaker::of(reading, &targets)).collect();
+    let speakers: Vec<Speaker<'_>> = readings.map(|reading| Speaker::of(reading, targets)).collect();
     speakers
         .iter()
         .find_map(Speaker::switches_on)

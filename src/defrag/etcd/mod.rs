@@ -76,6 +76,7 @@ use super::{
 use context::{Context, Reading};
 use home::Home;
 use mounts::Files;
+use targets::Targets;
 
 /// Everything that `sts` says about its etcd, and every reason why that is not enough.
 ///
@@ -103,7 +104,8 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
     if replicas > MAX_MEMBERS {
         findings.push(too_many_members(replicas));
     }
-    let address = endpoints::discover(&context, replicas, &mut findings);
+    let targets = Targets::of(&context);
+    let address = endpoints::discover(&context, &targets, replicas, &mut findings);
     let quota = quota::discover(&context, &mut findings);
     let most_bytes = quota.as_ref().map_or(DEFAULT_QUOTA, |quota| quota.bytes);
     let (auto_compaction, compaction_doubt) = match quota::auto_compaction(&context, most_bytes) {
@@ -111,7 +113,7 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         Err(doubt) => (None, Some(doubt)),
     };
     let tls = match address.scheme {
-        Scheme::Https => Some(tls::discover(&context, &mut findings)),
+        Scheme::Https => Some(tls::discover(&context, &targets, &mut findings)),
         Scheme::Http => None,
     };
     let container = reading.container;
@@ -139,11 +141,11 @@ pub fn discover(sts: &StatefulSet, overrides: &Overrides) -> Discovery {
         compacted_by: commands::compacts(&context),
         serves_apiserver: recognise::serves_apiserver(&context),
         tls,
-        login: login::asked_for(&context),
+        login: login::asked_for(&context, &targets),
         data_volume: storage::discover(&context),
         liveness: probes::liveness(&context),
         unready_without_space: probes::unready_without_space(&context),
-        rivals: rival::find(&context),
+        rivals: rival::find(&context, &targets),
         others: others.map(|other| (other.container.name.clone(), other.field.clone())).collect(),
     };
     Discovery { etcd: Some(etcd), findings }

@@ -17,10 +17,9 @@ const BACKUP_RESTORE_DEFAULT: &str = "0 0 */3 * *";
 const ENGINE: &str = "etcd-defrag";
 
 /// The sidecars that defragment, and etcd's own container where that does.
-pub(super) fn find(context: &Context<'_>) -> Vec<Rival> {
-    let targets = Targets::of(context);
-    let sidecars = context.sidecars.iter().filter_map(|sidecar| rival(sidecar, &targets));
-    sidecars.chain(by_own_container(context, &targets)).collect()
+pub(super) fn find(context: &Context<'_>, targets: &Targets<'_, '_>) -> Vec<Rival> {
+    let sidecars = context.sidecars.iter().filter_map(|sidecar| rival(sidecar, targets));
+    sidecars.chain(by_own_container(context, targets)).collect()
 }
 
 /// A start script that goes on in the background beside etcd, a hook or a probe.

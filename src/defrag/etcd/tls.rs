@@ -63,8 +63,8 @@ impl<T> Found<T> {
     }
 }
 
-pub(super) fn discover(context: &Context<'_>, findings: &mut Vec<Finding>) -> Tls {
-    let clients = Clients::of(context, &Targets::of(context));
+pub(super) fn discover(context: &Context<'_>, targets: &Targets<'_, '_>, findings: &mut Vec<Finding>) -> Tls {
+    let clients = Clients::of(context, targets);
     let client = client(context, &clients);
     let ca = ca(context, &clients, client.as_ref());
     Tls { ca: settle_ca(context, ca, findings), client: settle_client(context, client, findings) }
