@@ -23,8 +23,7 @@ pub const fn is_printable(c: char) -> bool {
 /// `text` in one line of printable characters: each of the others is replaced by an escape, such as `\n` or `\u{1b}`.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    // Nearly every text is printable as it is.
-    if text.chars().all(is_printable) { text.to_owned() } else { text.chars().flat_map(escaped).collect() }
+    shorten(text, usize::MAX)
 }
 
 /// A number with its noun, in the plural where it is not one: "1 etcd", "2 etcds".
@@ -41,7 +40,7 @@ pub fn counted(number: usize, noun: &str) -> String {
 /// `text` as [`printable`] makes it, in at most `limit` characters, with an ellipsis in place of what was cut.
 #[must_use]
 pub fn shorten(text: &str, limit: usize) -> String {
-    // Nearly every text is short, too, and none has more characters than bytes.
+    // Nearly every text is short and printable as it is, and none has more characters than bytes.
     if text.len() <= limit && text.chars().all(is_printable) {
         return text.to_owned();
     }

@@ -361,6 +361,14 @@ impl<'a> EtcdPods<'a> {
         leader.map_or_else(|| panic!("{}/{} has no leader", self.namespace, self.name()), |(pod, _)| pod)
     }
 
+    /// The first pod that does not lead, with which a run begins.
+    #[track_caller]
+    pub fn follower(&self) -> String {
+        let leader = self.leader();
+        let other = self.pods().into_iter().find(|pod| *pod != leader);
+        other.unwrap_or_else(|| panic!("{}/{} has one member", self.namespace, self.name()))
+    }
+
     /// How often the container of each pod was started again.
     #[track_caller]
     pub fn restarts(&self) -> Vec<u64> {

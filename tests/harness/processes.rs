@@ -79,6 +79,13 @@ impl Node {
         found
     }
 
+    /// The process of the etcd in a pod.
+    #[track_caller]
+    pub fn etcd_process(&self, namespace: &str, pod: &str) -> Process {
+        let found = self.pod_processes(namespace, pod).into_iter().find(|process| process.name == "etcd");
+        found.unwrap_or_else(|| panic!("no process named etcd in {namespace}/{pod}"))
+    }
+
     /// Gives the containers of a pod at most this share of one processor, as a
     /// slow machine would; `None` lifts it.
     #[track_caller]

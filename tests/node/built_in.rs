@@ -134,11 +134,8 @@ fn our_own_runner_puts_off_what_is_not_healthy() {
     let Some(world) = world("our_own_runner_puts_off_what_is_not_healthy") else { return };
     let pods = etcd(&world, "put-off", PodsOptions { liveness: None, ..PodsOptions::default() });
     waste(&pods);
-    let leader = pods.leader();
-    let silent = pods.pods().into_iter().find(|pod| *pod != leader).unwrap();
-    let process =
-        world.node.pod_processes(pods.namespace(), &silent).into_iter().find(|process| process.name == "etcd");
-    let process = process.expect("a process named etcd");
+    let silent = pods.follower();
+    let process = world.node.etcd_process(pods.namespace(), &silent);
     process.signal("STOP");
     pods.create_job("put-off");
     let end = pods.job_end("put-off", RUN);

@@ -54,8 +54,7 @@ fn a_member_that_is_killed_in_the_middle_stops_the_run() {
     let options = PodsOptions { liveness: None, ..PodsOptions::default() }.annotated("wait-between-members", "1s");
     let pods = EtcdPods::start(node, &namespace(node, "killed"), options);
     waste_and_keep(&pods);
-    let leader = pods.leader();
-    let first = pods.pods().into_iter().find(|pod| *pod != leader).unwrap();
+    let first = pods.follower();
     slow_once_begun(node, &pods, &first, "by-hand", 2).kill();
     node.throttle(pods.namespace(), &first, None);
     // Two of three are a quorum.

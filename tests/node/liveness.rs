@@ -31,8 +31,7 @@ fn a_liveness_probe_kills_a_member_at_work_as_was_foretold() {
     // 96 MiB, three quarters of them in use: what a defragmentation has to copy.
     let fill = Fill::to(128 << 20, 75);
     pods.fill(Fill { keep: fill.keys * 3 / 4, ..fill });
-    let leader = pods.leader();
-    let first = pods.pods().into_iter().find(|pod| *pod != leader).unwrap();
+    let first = pods.follower();
     assert_eq!(pods.restarts(), [0, 0, 0]);
     let etcd = slow_once_begun(node, &pods, &first, "by-hand", 2);
     // As slow until it was killed, and no longer: it would be killed again at its next start, and its log be that one's.

@@ -20,9 +20,7 @@ struct CutOff {
 
 impl CutOff {
     fn of(world: &World, pods: &EtcdPods<'_>, pod: &str) -> Self {
-        let processes = world.node.pod_processes(pods.namespace(), pod);
-        let pid = processes.into_iter().find(|process| process.name == "etcd").expect("a process named etcd").pid;
-        let cut = Self { pid };
+        let cut = Self { pid: world.node.etcd_process(pods.namespace(), pod).pid };
         cut.rules("-I");
         cut
     }
@@ -55,8 +53,7 @@ fn a_member_that_is_cut_off_from_the_others_is_waited_for() {
     let pods = etcd(&world, "partition", options);
     waste(&pods);
     let before = Before::of(&pods);
-    let leader = pods.leader();
-    let alone = pods.pods().into_iter().find(|pod| *pod != leader).unwrap();
+    let alone = pods.follower();
     let cut = CutOff::of(&world, &pods, &alone);
     pods.create_job("cut-off");
     let waits = eventually("the run to wait", RUN, || {

@@ -180,8 +180,7 @@ impl Place<'_> {
     }
 
     fn signal(&self, pod: &str, signal: &str) {
-        let mut processes = self.world.node.pod_processes(self.pods.namespace(), pod).into_iter();
-        processes.find(|process| process.name == "etcd").expect("a process named etcd").signal(signal);
+        self.world.node.etcd_process(self.pods.namespace(), pod).signal(signal);
     }
 
     fn breaks(&self, wrong: Wrong) {

@@ -1,7 +1,7 @@
 //! A member that is slow, as on a slow disk: its CPU is limited.
 
 use etcd_defrag_webhook::defrag::run_result::{Did, Outcome};
-use harness::{EtcdPods, PodsOptions, eventually};
+use harness::{PodsOptions, eventually};
 
 use super::{
     built_in::{ended, etcd},
@@ -15,7 +15,7 @@ fn a_slow_member_is_alone_for_as_long_as_it_takes() {
     let pods = etcd(&world, "slow", PodsOptions { liveness: None, ..PodsOptions::default() });
     waste(&pods);
     let before = Before::of(&pods);
-    let slow = follower(&pods);
+    let slow = pods.follower();
     world.node.throttle(pods.namespace(), &slow, Some(10));
     let log = pods.run_job("in-time", RUN);
     before.done(&world.node, &log, "in-time");
@@ -26,7 +26,7 @@ fn a_slow_member_is_alone_for_as_long_as_it_takes() {
     // So slow that its time-out of 10 s is over before its defragmentation.
     world.node.throttle(pods.namespace(), &slow, None);
     waste_and_keep(&pods);
-    let slow = follower(&pods);
+    let slow = pods.follower();
     slow_once_begun(&world.node, &pods, &slow, "too-slow", 1);
     let end = pods.job_end("too-slow", RUN);
     world.node.throttle(pods.namespace(), &slow, None);
@@ -43,10 +43,4 @@ fn a_slow_member_is_alone_for_as_long_as_it_takes() {
     assert_eq!(begun, [slow.as_str()], "{result:?}");
     assert!(result.to_string().contains("it may still be at work"), "{result}");
     eventually("all members to be well", RUN, || pods.etcdctl(&["endpoint", "health"]).status.success().then_some(()));
-}
-
-/// The first one that a run begins with.
-fn follower(pods: &EtcdPods<'_>) -> String {
-    let leader = pods.leader();
-    pods.pods().into_iter().find(|pod| *pod != leader).unwrap()
 }

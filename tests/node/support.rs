@@ -115,8 +115,7 @@ pub(crate) fn waste_and_keep(pods: &EtcdPods<'_>) {
 /// so that there is a middle; but where it were as slow as that, it might not answer in time to be begun.
 pub(crate) fn slow_once_begun(node: &Node, pods: &EtcdPods<'_>, pod: &str, job: &str, percent: u32) -> Process {
     let namespace = pods.namespace();
-    let etcd = node.pod_processes(namespace, pod).into_iter().find(|process| process.name == "etcd");
-    let etcd = etcd.expect("a process named etcd");
+    let etcd = node.etcd_process(namespace, pod);
     node.throttle(namespace, pod, Some(10));
     pods.create_job(job);
     let start = Instant::now();
