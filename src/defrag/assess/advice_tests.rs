@@ -227,6 +227,20 @@ fn each_advice_alone_is_accepted_under_each_policy() {
     assert!(tried > 500, "only {tried} values were advised");
 }
 
+/// An example of a time zone is accepted beside any schedule, although it is where the schedule will fire.
+#[test]
+fn the_example_of_a_time_zone_is_accepted_beside_any_schedule() {
+    let schedules = values().into_iter().filter(|(key, _)| *key == "schedule");
+    let mut tried = 0;
+    for (spec, schedule) in policies().iter().flat_map(|spec| schedules.clone().map(move |schedule| (spec, schedule))) {
+        let governing = governed(spec);
+        for zone in [("time-zone", "Mars/Base"), ("time-zone", "Etc/GMT+25")] {
+            tried += holds(&[schedule, zone], &governing);
+        }
+    }
+    assert!(tried > 800, "only {tried} values were advised");
+}
+
 /// Not only is what is advised accepted: something is advised, wherever limits leave something.
 #[test]
 fn a_schedule_outside_of_windows_gets_one_inside() {

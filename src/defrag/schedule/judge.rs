@@ -79,9 +79,8 @@ pub fn judge(
             };
             let cure = match error.suggestion {
                 Some(_) => String::new(),
-                None => {
-                    format!(" Write an IANA name in its exact letters, such as \"Europe/Rome\", or remove the {noun}.")
-                }
+                // That is where the schedule is judged then.
+                None => format!(" Write an IANA name in its exact letters, such as \"Etc/UTC\", or remove the {noun}."),
             };
             let message = format!("The time zone {error}. Kubernetes would refuse the CronJob.{cure}");
             meant = suggested;
