@@ -1,15 +1,13 @@
-//! A control plane with `serve`, shared by the tests that run at the same time, and words to talk to it.
+//! A control plane with `serve` that tests share, and words to talk to it.
 
-use std::{
-    process::Output,
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+use std::{process::Output, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
 pub(crate) use harness::example_etcd as etcd;
-use harness::{CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, eventually, make_namespace, with_its_own_rights};
+use harness::{
+    CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, Shared, eventually, make_namespace, with_its_own_rights,
+};
 
 /// What the reconciler needs at most for one step, with room for a busy machine, on which a leader can lose its Lease: that is
 /// taken over after 15 s, and looked at every 2 s.
@@ -22,33 +20,23 @@ pub(crate) struct World {
     pub(crate) plane: ControlPlane,
 }
 
-/// The shared world. It lives as long as a test holds it, so nothing is left behind after the last one.
+/// The shared world.
 pub(crate) fn world() -> Arc<World> {
-    static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
-    shared(&WORLD, World::start)
+    static WORLD: Shared<World> = Shared::new();
+    WORLD.get_or(World::start)
 }
 
 /// Another one, shared in the same way, where no webhook is registered and the kind `DefragPolicy` is known: what would be
 /// refused gets through, as it does while the webhooks are away.
 pub(crate) fn asleep() -> Arc<World> {
-    static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
-    shared(&WORLD, || {
+    static WORLD: Shared<World> = Shared::new();
+    WORLD.get_or(|| {
         let plane = ControlPlane::start();
         let options = ServeOptions { register: false, ..with_its_own_rights(&plane) };
         plane.apply(include_str!("../../deploy/manifests/05-defragpolicies.crd.yaml"));
         plane.wait_established("defragpolicies.etcd-defrag.io");
         World { _serve: Serve::start_with(&plane, &options), plane }
     })
-}
-
-fn shared(place: &Mutex<Weak<World>>, start: impl FnOnce() -> World) -> Arc<World> {
-    let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(world) = shared.upgrade() {
-        return world;
-    }
-    let world = Arc::new(start());
-    *shared = Arc::downgrade(&world);
-    world
 }
 
 impl World {

@@ -44,6 +44,7 @@ pub mod prometheus;
 pub mod random;
 mod read;
 mod serve;
+mod shared;
 mod stand_in;
 mod supervised;
 pub mod svg;
@@ -67,6 +68,7 @@ pub use self::{
     processes::{Process, processor_seconds},
     prometheus::{Prometheus, PrometheusOptions, Target},
     serve::{Serve, ServeOptions, binary, certificates, with_its_own_rights},
+    shared::Shared,
     stand_in::{Exported, Exporter, StandIn},
     supervised::Component,
     terminal::{Screen, Terminal, on_terminal},

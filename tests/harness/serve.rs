@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ControlPlane, eventually, free_port};
+use serde_json::Value;
+
+use super::{ControlPlane, eventually, free_port, shared::Guard};
 
 /// From start to ready, and from SIGTERM to the end, no longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,6 +47,7 @@ pub struct Serve {
     begun: Instant,
     /// From exec to ready.
     pub start_time: Duration,
+    _guard: Guard,
 }
 
 impl Serve {
@@ -83,6 +86,7 @@ impl Serve {
             .args(["--identity", &identity])
             .args(&options.args)
             .env("KUBECONFIG", options.kubeconfig.as_deref().unwrap_or_else(|| plane.kubeconfig()))
+            .envs(of_the_allocator())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap_or_else(|error| panic!("{error}")))
             .stderr(file);
@@ -105,7 +109,8 @@ impl Serve {
         }
         let begun = Instant::now();
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        Self { child, port, probes, log, begun, start_time: Duration::ZERO }
+        let guard = Guard::of(child.id());
+        Self { child, port, probes, log, begun, start_time: Duration::ZERO, _guard: guard }
     }
 
     /// Whether somebody took its port between the choice and the start.
@@ -220,6 +225,19 @@ pub fn with_its_own_rights(plane: &ControlPlane) -> ServeOptions {
         args: vec![format!("--namespace={namespace}")],
         ..ServeOptions::default()
     }
+}
+
+/// What the Deployment tells the allocator, so that `serve` is as large here as it is there.
+fn of_the_allocator() -> Vec<(String, String)> {
+    let manifests: Vec<Value> = serde_saphyr::from_multiple(include_str!("../../deploy/manifests/20-deployment.yaml"))
+        .unwrap_or_else(|error| panic!("deploy/manifests/20-deployment.yaml: {error}"));
+    let deployment = manifests.iter().find(|manifest| manifest["kind"] == "Deployment").expect("it has a Deployment");
+    let variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
+    let texts = variables.into_iter().flatten().filter_map(|one| Some((one["name"].as_str()?, one["value"].as_str()?)));
+    let of_it: Vec<_> =
+        texts.filter(|(name, _)| name.starts_with("MALLOC_")).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    assert!(!of_it.is_empty(), "the Deployment says nothing to the allocator");
+    of_it
 }
 
 /// Whether a StatefulSet whose label makes no sense gets through.
