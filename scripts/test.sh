@@ -7,9 +7,9 @@
 #   scripts/test.sh --fast        what needs neither Go nor a control plane nor root
 #   scripts/test.sh [ARGUMENTS]   arguments go to `cargo test`, such as --test e2e
 #
-# First run the test binaries that have a node, for they mostly wait, and beside them, with
-# what they leave of the processors, those that only compute. Then all others run side
-# by side, $TEST_LANES (2) at a time; and last, alone, those that measure.
+# Test binaries run side by side, $TEST_LANES (3) at a time, those that take longest first;
+# beside them, with what they leave of the processors, those that only compute; and last, alone,
+# those that measure.
 # Shown are, for each binary when it has ended, its result, failures in full
 # and what was skipped; everything else is in target/test.log. The last line has
 # the totals. Exit 0 only where at least one test passed and none failed.
@@ -18,11 +18,10 @@ shopt -s inherit_errexit
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly log=${CARGO_TARGET_DIR:-target}/test.log
-readonly lanes=${TEST_LANES:-2}
+readonly lanes=${TEST_LANES:-3}
 # What cargo says is read here.
 export CARGO_TERM_COLOR=never
-# They mostly wait for pods.
-readonly with_nodes=(node install upgrade)
+readonly with_nodes=(install node upgrade)
 # No other node runs beside it: it looks at what a node leaves on the machine, which that of another binary may take over.
 readonly lone_node=(node_lifecycle)
 # They have neither a node nor limits of time by the clock.
@@ -30,7 +29,7 @@ readonly computing=(unit model growth memory)
 # Nothing runs beside them: how soon answers come is measured, also those of the API server.
 readonly alone=(availability registration attack)
 # First, for they take longest.
-readonly longest=(e2e ondemand process chart)
+readonly longest=("${with_nodes[@]}" e2e ondemand process "${lone_node[@]}" chart admission)
 # Where most of the time is waiting, more than one test for each processor makes sense.
 readonly -A threads=([e2e]=4 [node]=4 [ondemand]=4 [process]=3)
 
@@ -188,16 +187,27 @@ start_beside() {
   renice -n 19 -g "$besides" >/dev/null
 }
 
+# Waits until one of the jobs has ended.
+reap() {
+  local pid
+  wait -n -p pid "${!running[@]}" || true
+  collect "${running[$pid]}"
+  unset "running[$pid]"
+  if [[ $pid == "$besides" ]]; then besides=''; fi
+  start_beside
+}
+
 # Waits until fewer jobs than so many run, without the one beside them.
 await() {
-  local pid
   start_beside
-  while ((${#running[@]} - (${#besides} > 0) >= $1)); do
-    wait -n -p pid "${!running[@]}" || true
-    collect "${running[$pid]}"
-    unset "running[$pid]"
-    if [[ $pid == "$besides" ]]; then besides=''; fi
-    start_beside
+  while ((${#running[@]} - (${#besides} > 0) >= $1)); do reap; done
+}
+
+# Waits until no node runs.
+await_nodes() {
+  local name
+  for name in "${with_nodes[@]}"; do
+    while among "$name" "${running[@]}"; do reap; done
   done
 }
 
@@ -207,6 +217,7 @@ run_jobs() {
   shift
   for name in "$@"; do
     await "$width"
+    if among "$name" "${lone_node[@]}"; then await_nodes; fi
     start "$name"
   done
   await 1
@@ -223,27 +234,25 @@ selected_of() {
 }
 
 run_all() {
-  local -a nodes lone others=() singly
-  mapfile -t nodes < <(selected_of "${with_nodes[@]}")
-  mapfile -t lone < <(selected_of "${lone_node[@]}")
+  local -a side=() singly
   mapfile -t beside < <(selected_of "${computing[@]}")
   mapfile -t singly < <(selected_of "${alone[@]}")
   local name
   for name in $(selected_of "${longest[@]}") $(printf '%s\n' "${!selects[@]}" | sort); do
-    if ! among "$name" "${nodes[@]}" "${lone[@]}" "${beside[@]}" "${singly[@]}" "${others[@]}"; then others+=("$name"); fi
+    if ! among "$name" "${beside[@]}" "${singly[@]}" "${side[@]}"; then side+=("$name"); fi
   done
-  if ((${#nodes[@]} + ${#lone[@]} + ${#singly[@]})); then
+  if [[ -n $(selected_of "${with_nodes[@]}" "${lone_node[@]}" "${alone[@]}") ]]; then
     image || { verdict=$?; return; }
   else
-    others=("${beside[@]}" "${others[@]}") beside=()
+    # Nothing would wait beside them.
+    side=("${beside[@]}" "${side[@]}") beside=()
   fi
   scratch=$(mktemp -d)
   trap stop INT TERM
-  run_jobs 2 "${nodes[@]}"
-  run_jobs 1 "${lone[@]}"
-  # Whatever of them is left is one of the others from now on.
-  others=("${others[@]}" "${beside[@]}") beside=() besides=''
-  run_jobs "$lanes" "${others[@]}"
+  run_jobs "$lanes" "${side[@]}"
+  # Whatever is left of them has the processors for itself.
+  side=("${beside[@]}") beside=() besides=''
+  run_jobs "$lanes" "${side[@]}"
   run_jobs 1 "${singly[@]}"
   trap - INT TERM
   rm -rf "$scratch"
