@@ -13,7 +13,8 @@ use std::{
 use futures::{StreamExt as _, TryStreamExt as _};
 use harness::child;
 use harness::{
-    API_SERVER, CONTROLLER_MANAGER, ControlPlane, EtcdCluster, EtcdOptions, bin, client, eventually, free_port,
+    API_SERVER, CONTROLLER_MANAGER, ControlPlane, EtcdCluster, EtcdOptions, Serve, ServeOptions, bin, client,
+    eventually, free_port,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -254,9 +255,11 @@ fn child_process() {
         return;
     };
     let control_plane;
+    let _serve;
     let etcd;
     let dir = if mode == "control-plane" {
         control_plane = ControlPlane::start();
+        _serve = Serve::spawn(&control_plane, &ServeOptions::default());
         control_plane.dir()
     } else {
         etcd = EtcdCluster::start(&EtcdOptions { members: 1, ..EtcdOptions::default() });
@@ -279,7 +282,8 @@ fn expect_no_process(dir: &Path) {
 #[test]
 fn sigkill_of_a_test_leaves_no_process_and_no_folder() {
     let (mut child, dir) = start_child("control-plane");
-    assert_eq!(child::processes_of(&dir).len(), 4);
+    // The supervisor with its three programs, and `serve`.
+    assert_eq!(child::processes_of(&dir).len(), 5);
     child.kill().expect("the child is killed");
     child.wait().expect("the child has ended");
     expect_no_process(&dir);
