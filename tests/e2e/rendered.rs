@@ -18,9 +18,9 @@ use super::{
     lifecycle::foreign_cronjob,
     policies::manifest,
     status::failed_run,
-    support::{Namespace, SOON, World, asleep, etcd, namespace, stderr, unlabelled},
+    support::{Namespace, SOON, World, asleep, etcd, stderr, unlabelled},
 };
-use harness::{SLOWER, binary};
+use harness::{SLOWER, binary, make_namespace};
 
 const MANAGER: &str = "etcd-defrag-webhook";
 const FINDINGS: &str = "etcd-defrag.io/findings";
@@ -213,7 +213,7 @@ struct Places {
 impl Places {
     /// A new one with labels.
     fn add(&mut self, purpose: &str, labels: &[&str]) -> String {
-        let name = namespace(&self.world.plane, purpose).name;
+        let name = make_namespace(&self.world.plane, purpose);
         // The pods of fixtures ask for what "restricted" forbids, and an Event for each of them is not what this is about.
         let labels = [&["pod-security.kubernetes.io/enforce-"], labels].concat();
         self.world.plane.kubectl_ok(&[&["label", "namespace", &name], labels.as_slice()].concat());

@@ -101,6 +101,14 @@ pub(crate) struct Namespace<'a> {
     pub(crate) name: String,
 }
 
+impl Drop for Namespace<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.plane.keep();
+        }
+    }
+}
+
 /// Makes a namespace that enforces Pod Security "restricted".
 pub(crate) fn namespace<'a>(plane: &'a ControlPlane, purpose: &str) -> Namespace<'a> {
     let name = make_namespace(plane, purpose);

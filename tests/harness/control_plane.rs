@@ -97,6 +97,11 @@ impl ControlPlane {
         self.supervised.dir()
     }
 
+    /// Keeps its folder, for a test that failed and does not own it.
+    pub fn keep(&self) {
+        self.supervised.keep();
+    }
+
     /// The folder of the components' logs.
     pub fn logs(&self) -> &Path {
         &self.report.base.logs
