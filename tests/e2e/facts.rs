@@ -43,14 +43,14 @@ async fn follows_every_fact(subject: &Subject<'_>, mut wanted: Shown, quota: u64
 #[tokio::test]
 async fn with_nothing_refused_every_fact_is_followed() {
     let world = asleep();
-    let (subject, wanted) = Subject::made(&world, "sound", "annotation-unknown").await;
+    let (subject, wanted) = Subject::made(world, "sound", "annotation-unknown").await;
     follows_every_fact(&subject, wanted, 4 * GIB).await;
 }
 
 #[tokio::test]
 async fn under_a_policy_that_became_stricter_facts_are_followed_and_the_last_good_settings_stay() {
     let world = asleep();
-    let (subject, mut wanted) = Subject::made(&world, "stricter", "schedule-too-often").await;
+    let (subject, mut wanted) = Subject::made(world, "stricter", "schedule-too-often").await;
 
     subject.govern("first", round("first", strict()));
     wanted.told = true;
@@ -74,7 +74,7 @@ async fn under_a_policy_that_became_stricter_facts_are_followed_and_the_last_goo
 #[tokio::test]
 async fn with_a_rule_that_a_new_quota_made_wrong_facts_are_followed_and_the_rule_stays() {
     let world = asleep();
-    let subject = Subject::new(&world, "quota", "rule-never-true").await;
+    let subject = Subject::new(world, "quota", "rule-never-true").await;
     let rule = "dbSize > 3*1024*1024*1024 && dbSizeFree > 100*1024*1024";
     subject.make(&settings("rule", rule), 4 * GIB).await;
     let mut wanted = Shown { rule: rule.to_owned(), ..Shown::good(4 * GIB) };
@@ -94,7 +94,7 @@ async fn with_a_rule_that_a_new_quota_made_wrong_facts_are_followed_and_the_rule
 #[tokio::test]
 async fn with_a_mistyped_annotation_facts_are_followed_and_the_last_good_settings_stay() {
     let world = asleep();
-    let subject = Subject::new(&world, "mistyped", "annotation-unknown").await;
+    let subject = Subject::new(world, "mistyped", "annotation-unknown").await;
     subject.make(&settings("schedule", "H H(2-4) * * *"), 8 * GIB).await;
     let made = subject.settles("made", |cronjob| cronjob["spec"]["suspend"] == false, true).await;
     let resolved = made["spec"]["schedule"].as_str().unwrap().to_owned();
@@ -118,7 +118,7 @@ async fn with_a_mistyped_annotation_facts_are_followed_and_the_last_good_setting
 #[tokio::test]
 async fn under_another_policy_facts_are_followed_and_only_what_it_refuses_becomes_its_default() {
     let world = asleep();
-    let (subject, mut wanted) = Subject::made(&world, "exchanged", "schedule-too-often").await;
+    let (subject, mut wanted) = Subject::made(world, "exchanged", "schedule-too-often").await;
 
     let mut weekly = round("second", strict());
     weekly["priority"] = json!(1);
@@ -142,7 +142,7 @@ async fn under_another_policy_facts_are_followed_and_only_what_it_refuses_become
 #[tokio::test]
 async fn under_another_policy_whose_own_default_is_refused_the_cronjob_is_suspended_until_there_is_one() {
     let world = asleep();
-    let (subject, _) = Subject::made(&world, "nothing-acceptable", "schedule-too-often").await;
+    let (subject, _) = Subject::made(world, "nothing-acceptable", "schedule-too-often").await;
 
     let mut without = strict();
     without["priority"] = json!(1);
@@ -207,7 +207,7 @@ async fn survives_forgeries(subject: &Subject<'_>, told: bool, same: bool) {
 #[tokio::test]
 async fn what_is_in_force_cannot_be_forged_and_is_written_again_where_it_is_lost() {
     let world = asleep();
-    let (subject, mut wanted) = Subject::made(&world, "forged", "annotation-unknown").await;
+    let (subject, mut wanted) = Subject::made(world, "forged", "annotation-unknown").await;
     survives_forgeries(&subject, false, true).await;
 
     subject.annotate("shedule", Some("9 9 * * *")).await;
@@ -271,7 +271,7 @@ async fn keeps_all_facts(subject: &Subject<'_>, hide: impl FnOnce(&mut Value)) {
 #[tokio::test]
 async fn while_the_quota_is_hidden_no_fact_is_followed_but_what_pauses() {
     let world = asleep();
-    let subject = Subject::new(&world, "quota-hidden", "quota-unknown").await;
+    let subject = Subject::new(world, "quota-hidden", "quota-unknown").await;
     let hide = |container: &mut Value| {
         container["command"].as_array_mut().unwrap().retain(|word| !word.as_str().unwrap().contains("--quota-backend"));
         let secret = json!({"secretKeyRef": {"name": "quota", "key": "bytes"}});
@@ -284,7 +284,7 @@ async fn while_the_quota_is_hidden_no_fact_is_followed_but_what_pauses() {
 #[tokio::test]
 async fn while_no_etcd_is_found_no_fact_is_followed_but_what_pauses() {
     let world = asleep();
-    let subject = Subject::new(&world, "etcd-hidden", "etcd-not-found").await;
+    let subject = Subject::new(world, "etcd-hidden", "etcd-not-found").await;
     let hide = |container: &mut Value| *container = json!({"name": "web", "image": "nginx:1"});
     keeps_all_facts(&subject, hide).await;
 }
@@ -292,7 +292,7 @@ async fn while_no_etcd_is_found_no_fact_is_followed_but_what_pauses() {
 #[tokio::test]
 async fn whichever_fact_cannot_be_read_all_the_others_stay() {
     let world = asleep();
-    let (subject, _) = Subject::made(&world, "unreadable", "").await;
+    let (subject, _) = Subject::made(world, "unreadable", "").await;
     let sound = json!({"spec": {"replicas": 3, "template": subject.template().await}});
     let with = |change: &dyn Fn(&mut Value)| {
         let mut template = sound["spec"]["template"].clone();
@@ -329,7 +329,7 @@ async fn whichever_fact_cannot_be_read_all_the_others_stay() {
 #[tokio::test]
 async fn a_suspend_that_is_neither_true_nor_false_changes_nothing_and_stops_nothing() {
     let world = asleep();
-    let subject = Subject::new(&world, "suspend-unclear", "boolean-invalid").await;
+    let subject = Subject::new(world, "suspend-unclear", "boolean-invalid").await;
     subject.make(&SETTINGS, 8 * GIB).await;
     subject.annotate("suspend", Some("true")).await;
     let mut wanted = Shown { suspended: true, ..Shown::good(8 * GIB) };
@@ -354,7 +354,7 @@ async fn a_suspend_that_is_neither_true_nor_false_changes_nothing_and_stops_noth
 #[tokio::test]
 async fn a_suspend_that_the_policy_locks_is_the_policys_to_say() {
     let world = asleep();
-    let (subject, mut wanted) = Subject::made(&world, "suspend-locked", "key-locked").await;
+    let (subject, mut wanted) = Subject::made(world, "suspend-locked", "key-locked").await;
     let locked = json!({"defaults": {"suspend": false}, "limits": {"lockedKeys": ["suspend"]}});
     subject.govern("first", round("second", locked));
     wanted.round = "second".to_owned();
@@ -368,7 +368,7 @@ async fn a_suspend_that_the_policy_locks_is_the_policys_to_say() {
 #[tokio::test]
 async fn with_a_label_that_makes_no_sense_the_cronjob_stays_and_follows_its_etcd() {
     let world = asleep();
-    let (subject, mut wanted) = Subject::made(&world, "label", "enabled-invalid").await;
+    let (subject, mut wanted) = Subject::made(world, "label", "enabled-invalid").await;
     subject.patch(json!({"metadata": {"labels": {"etcd-defrag.io/enabled": "perhaps"}}})).await;
     wanted.told = true;
     subject.shows("unclear", &wanted).await;
@@ -381,7 +381,7 @@ async fn with_a_label_that_makes_no_sense_the_cronjob_stays_and_follows_its_etcd
 #[tokio::test]
 async fn where_nothing_was_ever_in_force_no_cronjob_is_made() {
     let world = asleep();
-    let subject = Subject::new(&world, "never", "annotation-unknown").await;
+    let subject = Subject::new(world, "never", "annotation-unknown").await;
     subject.make(&[("shedule", "9 9 * * *")], 8 * GIB).await;
     subject.warned("annotation-unknown");
     subject.scale(5).await;
@@ -403,7 +403,7 @@ async fn where_nothing_was_ever_in_force_no_cronjob_is_made() {
 #[tokio::test]
 async fn the_cronjob_of_defrag_sh_is_adopted_only_when_nothing_is_refused() {
     let world = asleep();
-    let subject = Subject::new(&world, "adopted-later", "annotation-unknown").await;
+    let subject = Subject::new(world, "adopted-later", "annotation-unknown").await;
     subject.ns.accepts(&defrag_sh_cronjob(&subject.ns.name, NAME, "kamaji-etcd"));
     let theirs = subject.live().await.unwrap();
     subject.make(&[("shedule", "9 9 * * *")], 8 * GIB).await;

@@ -1,7 +1,5 @@
 //! `DefragPolicy` on the real API server: the definition is taken, what it refuses and fills in.
 
-use std::sync::Arc;
-
 use etcd_defrag_webhook::defrag::{
     Surroundings, assess,
     policy::{self, DefragPolicy, Governing},
@@ -32,9 +30,9 @@ fn stored(world: &World, name: &str, spec: &Value) -> DefragPolicy {
 }
 
 /// A control plane that knows the kind.
-pub(super) fn with_definition() -> Arc<World> {
+pub(super) fn with_definition() -> &'static World {
     let world = world();
-    define(&world);
+    define(world);
     world
 }
 
@@ -73,7 +71,7 @@ fn shaped() -> Value {
 #[tokio::test]
 async fn the_cronjob_of_a_policy_comes_back_as_it_was_built() {
     let world = with_definition();
-    let compiled = policy::compile(&stored(&world, "shaped", &shaped()), Timestamp::now());
+    let compiled = policy::compile(&stored(world, "shaped", &shaped()), Timestamp::now());
     assert_eq!(compiled.findings, []);
     let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kamaji-etcd.yaml")).unwrap();
     let object: StatefulSet = serde_saphyr::from_str(&example).unwrap();
@@ -89,7 +87,7 @@ async fn the_cronjob_of_a_policy_comes_back_as_it_was_built() {
 #[test]
 fn an_empty_policy_is_filled_in_to_the_built_in_one() {
     let world = with_definition();
-    let stored = stored(&world, "empty", &json!({}));
+    let stored = stored(world, "empty", &json!({}));
     let compiled = policy::compile(&stored, Timestamp::now());
     assert_eq!(*compiled.policy, policy::Policy::built_in());
     assert_eq!(stored.spec, DefragPolicy::default().spec);
@@ -115,7 +113,7 @@ fn a_prometheus_that_cannot_be_asked_safely_is_refused_in_words_that_help() {
         assert!(!refused.status.success() && said.contains(words), "{prometheus}: {said}");
     }
     let stored = stored(
-        &world,
+        world,
         "asked",
         &spec(json!({"url": "https://p:9090/prefix", "caFile": "ca.crt",
         "basicAuth": {"username": "u", "passwordFile": "p"}})),

@@ -1,6 +1,6 @@
 //! What the reconciler makes of `DefragPolicy`: who governs, what follows a change, and what a policy's status says.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use etcd_defrag_webhook::defrag::policy::DefragPolicy;
 use kube::{
@@ -22,16 +22,16 @@ fn of(namespace: &str) -> Value {
 }
 
 /// A policy of a test's own namespace; deleted when dropped.
-struct Policy {
-    world: Arc<World>,
+struct Policy<'a> {
+    world: &'a World,
     name: String,
     namespace: String,
 }
 
-impl Policy {
-    fn new(world: &Arc<World>, namespace: &Namespace<'_>, suffix: &str, spec: Value) -> Self {
+impl<'a> Policy<'a> {
+    fn new(world: &'a World, namespace: &Namespace<'_>, suffix: &str, spec: Value) -> Self {
         let name = format!("{}-{suffix}", namespace.name);
-        let policy = Self { world: Arc::clone(world), name, namespace: namespace.name.clone() };
+        let policy = Self { world, name, namespace: namespace.name.clone() };
         policy.set(spec);
         policy
     }
@@ -56,7 +56,7 @@ impl Policy {
     }
 }
 
-impl Drop for Policy {
+impl Drop for Policy<'_> {
     fn drop(&mut self) {
         self.delete();
     }
@@ -87,7 +87,7 @@ fn a_changed_default_reaches_the_cronjob_in_one_write_and_so_does_a_deletion() {
     // They are created without the notes of a policy: such notes go with a write of their own (`lifecycle.rs`).
     ns.cronjob("one");
     ns.cronjob("own");
-    let policy = Policy::new(&world, &ns, "p", json!({"defaults": {"schedule": "5 3 * * *"}}));
+    let policy = Policy::new(world, &ns, "p", json!({"defaults": {"schedule": "5 3 * * *"}}));
     let cronjob = ns.cronjob_that("one", "follow the policy", schedule("5 3 * * *"));
     let annotations = &cronjob["metadata"]["annotations"];
     assert_eq!(annotations["etcd-defrag.io/policy"], policy.name.as_str());
@@ -118,8 +118,8 @@ fn the_highest_priority_governs_then_the_name_and_the_others_say_who() {
     let world = with_definition();
     let ns = namespace(&world.plane, "priority");
     let spec = |priority: i32, minute: i32| json!({"priority": priority, "defaults": {"schedule": format!("{minute} 2 * * *")}});
-    let second = Policy::new(&world, &ns, "b", spec(5, 2));
-    let first = Policy::new(&world, &ns, "a", spec(5, 1));
+    let second = Policy::new(world, &ns, "b", spec(5, 2));
+    let first = Policy::new(world, &ns, "a", spec(5, 1));
     ns.accepts(&etcd(&ns.name, "etcd", &[]));
     ns.cronjob_that("etcd", "be governed by the first name", schedule("1 2 * * *"));
     let status = second.status("shadowed", |status| condition(status, "Governing").1 == "Shadowed");
@@ -147,7 +147,7 @@ fn an_invalid_policy_says_what_is_wrong_and_its_violations_by_name() {
     let world = with_definition();
     let ns = namespace(&world.plane, "invalid");
     let policy = Policy::new(
-        &world,
+        world,
         &ns,
         "p",
         json!({"defaults": {"schedule": "0 0 31 2 *"}, "limits": {"minInterval": "12h", "minIntervalWithoutFloor": "12h"}}),
@@ -198,7 +198,7 @@ fn a_policy_for_all_enrols_what_runs_an_etcd_and_lets_go_of_it_again() {
     };
     let (before, mark) = (metadata("old"), world.plane.audit_mark());
 
-    let policy = Policy::new(&world, &ns, "p", json!({"enrollment": "All"}));
+    let policy = Policy::new(world, &ns, "p", json!({"enrollment": "All"}));
     ns.cronjob("old");
     assert_eq!(metadata("old"), before, "the StatefulSet itself is not changed");
     let written = world.plane.audit_since(mark).writes().of("statefulsets").by_agent("etcd-defrag-webhook");
@@ -220,7 +220,7 @@ fn a_policy_for_all_enrols_what_runs_an_etcd_and_lets_go_of_it_again() {
 async fn a_hundred_changes_a_second_end_in_one_write() {
     let world = with_definition();
     let ns = namespace(&world.plane, "hundred");
-    let policy = Policy::new(&world, &ns, "p", json!({"defaults": {"schedule": "5 3 * * *"}}));
+    let policy = Policy::new(world, &ns, "p", json!({"defaults": {"schedule": "5 3 * * *"}}));
     ns.accepts(&etcd(&ns.name, "etcd", &[]));
     ns.cronjob_that("etcd", "follow the policy", schedule("5 3 * * *"));
     std::thread::sleep(Duration::from_secs(1));
@@ -310,7 +310,7 @@ fn fail_a_run(ns: &Namespace<'_>, job: &str) {
 fn a_spent_failure_budget_suspends_until_a_person_changes_something() {
     let world = with_definition();
     let ns = namespace(&world.plane, "budget");
-    let _policy = Policy::new(&world, &ns, "p", json!({"job": {"failureBudget": 2}}));
+    let _policy = Policy::new(world, &ns, "p", json!({"job": {"failureBudget": 2}}));
     ns.accepts(&etcd(&ns.name, "etcd", &[]));
     ns.cronjob_that("etcd", "be governed", |cronjob| {
         cronjob["metadata"]["annotations"]["etcd-defrag.io/policy"].is_string()

@@ -7,7 +7,6 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Command, Stdio},
-    sync::Arc,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -206,7 +205,7 @@ fn beyond(rendered: &Value, live: &Value, path: &str, found: &mut Vec<String>) {
 
 /// A test's namespaces.
 struct Places {
-    world: Arc<World>,
+    world: &'static World,
     names: BTreeSet<String>,
 }
 
@@ -232,9 +231,9 @@ impl Places {
 
     /// Everything in which what `render` and `status` print is not what is there.
     fn disagreements(&self) -> (Vec<String>, usize) {
-        let printed = self.here(rendered(&stream(&self.world)));
-        let live = self.here(live(&self.world));
-        let codes = self.here(codes_of_status(&self.world));
+        let printed = self.here(rendered(&stream(self.world)));
+        let live = self.here(live(self.world));
+        let codes = self.here(codes_of_status(self.world));
         let mut found = Vec::new();
         for (name, cronjob) in &live {
             match printed.get(name) {
@@ -283,8 +282,8 @@ fn policies(world: &World) {
 #[test]
 fn what_render_and_status_print_is_what_is_there_for_every_example_and_fixture() {
     let world = asleep();
-    policies(&world);
-    let mut places = Places { world: Arc::clone(&world), names: BTreeSet::new() };
+    policies(world);
+    let mut places = Places { world, names: BTreeSet::new() };
     let mut objects = Vec::new();
     let files = statefulsets();
     for (file, object) in &files {
@@ -344,7 +343,7 @@ fn what_render_and_status_print_is_what_is_there_for_every_example_and_fixture()
     assert_eq!(places.namespace(&left).cronjob("etcd")["spec"]["suspend"], false);
     assert_eq!(annotation(&here, "tried", "policy"), "trial");
     assert!(places.namespace(&here).get("cronjob", "refused-defrag-job").is_none());
-    let codes = codes_of_status(&world);
+    let codes = codes_of_status(world);
     assert!(codes[&(here.clone(), "taken".to_owned())].contains("cronjob-foreign"), "{codes:?}");
     assert!(codes[&(here, "refused".to_owned())].contains("schedule-too-often"), "{codes:?}");
 }
@@ -353,7 +352,7 @@ fn what_render_and_status_print_is_what_is_there_for_every_example_and_fixture()
 #[test]
 fn what_render_and_status_print_of_refused_etcds_is_what_stays_in_force() {
     let world = asleep();
-    let mut places = Places { world: Arc::clone(&world), names: BTreeSet::new() };
+    let mut places = Places { world, names: BTreeSet::new() };
     let here = places.add("rendered-refused", &[]);
     let ns = places.namespace(&here);
     let name = format!("{here}-policy");

@@ -1,13 +1,11 @@
 //! A control plane with `serve` that tests share, and words to talk to it.
 
-use std::{process::Output, sync::Arc, time::Duration};
+use std::{process::Output, sync::OnceLock, time::Duration};
 
 use serde_json::{Value, json};
 
 pub(crate) use harness::example_etcd as etcd;
-use harness::{
-    CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, Shared, eventually, make_namespace, with_its_own_rights,
-};
+use harness::{CONTROLLER_MANAGER, ControlPlane, Serve, ServeOptions, eventually, make_namespace, with_its_own_rights};
 
 /// What the reconciler needs at most for one step, with room for a busy machine, on which a leader can lose its Lease: that is
 /// taken over after 15 s, and looked at every 2 s.
@@ -20,17 +18,17 @@ pub(crate) struct World {
     pub(crate) plane: ControlPlane,
 }
 
-/// The shared world.
-pub(crate) fn world() -> Arc<World> {
-    static WORLD: Shared<World> = Shared::new();
-    WORLD.get_or(World::start)
+/// The shared world: the first test that asks starts it, and it ends with this program.
+pub(crate) fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(World::start)
 }
 
 /// Another one, shared in the same way, where no webhook is registered and the kind `DefragPolicy` is known: what would be
 /// refused gets through, as it does while the webhooks are away.
-pub(crate) fn asleep() -> Arc<World> {
-    static WORLD: Shared<World> = Shared::new();
-    WORLD.get_or(|| {
+pub(crate) fn asleep() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
         let plane = ControlPlane::start();
         let options = ServeOptions { register: false, ..with_its_own_rights(&plane) };
         plane.apply(include_str!("../../deploy/manifests/05-defragpolicies.crd.yaml"));

@@ -34,6 +34,7 @@ mod etcd_cluster;
 mod etcd_pods;
 mod figures;
 mod forward_proxy;
+mod guard;
 mod helm;
 mod node;
 mod objects;
@@ -44,7 +45,6 @@ pub mod prometheus;
 pub mod random;
 mod read;
 mod serve;
-mod shared;
 mod stand_in;
 mod supervised;
 pub mod svg;
@@ -68,7 +68,6 @@ pub use self::{
     processes::{Process, processor_seconds},
     prometheus::{Prometheus, PrometheusOptions, Target},
     serve::{Serve, ServeOptions, binary, certificates, with_its_own_rights},
-    shared::Shared,
     stand_in::{Exported, Exporter, StandIn},
     supervised::Component,
     terminal::{Screen, Terminal, on_terminal},

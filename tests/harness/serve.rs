@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{ControlPlane, eventually, free_port, shared::Guard};
+use super::{ControlPlane, eventually, free_port, guard::Guard};
 
 /// From start to ready, and from SIGTERM to the end, no longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -101,7 +101,9 @@ impl Supervised {
     /// Keeps the folder, with its logs, and says where they are.
     pub(super) fn keep(&self) {
         if let Some(channel) = self.channel.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            channel.tell_to_keep();
+            // It may have ended; then the folder stays anyway.
+            let _ = writeln!(channel.commands, "keep");
+            let _ = channel.answers.read_line(&mut String::new());
         }
         eprintln!("logs of the control plane: {}/logs", self.dir.display());
     }
@@ -156,26 +158,20 @@ impl Supervised {
 /// supervisor knows the name.
 const SUPERVISOR_LOG: &str = "supervisor.log";
 
-impl Channel {
-    /// The supervisor may have ended; then the folder stays anyway.
-    fn tell_to_keep(&mut self) {
-        let _ = writeln!(self.commands, "keep");
-        let _ = self.answers.read_line(&mut String::new());
-    }
-}
-
 impl Drop for Supervised {
     fn drop(&mut self) {
         let keep = self.keep || thread::panicking();
-        let channel = self.channel.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if keep && let Some(channel) = channel {
-            channel.tell_to_keep();
+        if keep {
+            self.keep();
         }
         // The end of its input tells the supervisor to stop.
-        *channel = None;
+        *self.channel.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
         let stopped = self.child.wait().is_ok_and(|status| status.success());
-        if keep || !stopped {
-            eprintln!("logs of the control plane: {}/logs", self.dir.display());
+        if keep {
+            return;
+        }
+        if !stopped {
+            self.keep();
         } else if let Err(error) = fs::remove_dir_all(&self.dir)
             && error.kind() != ErrorKind::NotFound
         {
