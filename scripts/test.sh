@@ -7,7 +7,7 @@
 #   scripts/test.sh --fast        what needs neither Go nor a control plane nor root
 #   scripts/test.sh [ARGUMENTS]   arguments go to `cargo test`, such as --test e2e
 #
-# Test binaries run side by side, $TEST_LANES (3) at a time, those that take longest first;
+# Test binaries run side by side, $TEST_LANES (2) at a time, those that take longest first;
 # beside them, with what they leave of the processors, those that only compute; and last, alone,
 # those that measure.
 # Shown are, for each binary when it has ended, its result, failures in full
@@ -18,7 +18,7 @@ shopt -s inherit_errexit
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly log=${CARGO_TARGET_DIR:-target}/test.log
-readonly lanes=${TEST_LANES:-3}
+readonly lanes=${TEST_LANES:-2}
 # What cargo says is read here.
 export CARGO_TERM_COLOR=never
 readonly with_nodes=(install node upgrade)

@@ -144,12 +144,21 @@ pub struct Fill {
 
 impl Fill {
     /// Fills a database to about this share of a quota and deletes all but a
-    /// twentieth of it.
+    /// twentieth of it: with large values, which take three members half the work of small ones.
     pub fn to(quota: u64, percent: u64) -> Self {
-        // Two pages of 4 KiB in the file, header included.
-        let size = 8000;
-        let keys = usize::try_from(quota * percent / 100 / 8192).unwrap_or(usize::MAX);
-        Self { keys, size, keep: keys / 20, compact: true, until_full: false }
+        Self::of_pages(16, quota, percent)
+    }
+
+    /// The same with small values, which take a defragmentation longer to copy.
+    pub fn small_to(quota: u64, percent: u64) -> Self {
+        Self::of_pages(2, quota, percent)
+    }
+
+    /// Each value takes so many pages of 4 KiB in the file, header included.
+    fn of_pages(pages: u16, quota: u64, percent: u64) -> Self {
+        let bytes = u64::from(pages) * 4096;
+        let keys = usize::try_from(quota * percent / 100 / bytes).unwrap_or(usize::MAX);
+        Self { keys, size: usize::from(pages) * 4096 - 192, keep: keys / 20, compact: true, until_full: false }
     }
 }
 

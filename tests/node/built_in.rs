@@ -39,7 +39,7 @@ pub(super) fn etcd<'a>(world: &'a World, purpose: &str, options: PodsOptions) ->
         let governed = format!("governed by DefragPolicy {namespace} ");
         String::from_utf8_lossy(&output.stderr).contains(&governed).then_some(())
     });
-    let options = options.annotated("wait-between-members", "1s").annotated("command-timeout", "10s");
+    let options = options.annotated("wait-between-members", "1s");
     let pods = EtcdPods::start(&world.node, &namespace, options);
     let cronjob = pods.cronjob();
     let container = container(&cronjob);
@@ -49,6 +49,24 @@ pub(super) fn etcd<'a>(world: &'a World, purpose: &str, options: PodsOptions) ->
     assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
     assert_eq!(cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["securityContext"]["runAsUser"], 65532);
     pods
+}
+
+/// Changes how long a member may take.
+pub(super) fn command_timeout(world: &World, pods: &EtcdPods<'_>, timeout: &str) {
+    let annotation = format!("etcd-defrag.io/command-timeout={timeout}");
+    world.node.kubectl_ok(&[
+        "-n",
+        pods.namespace(),
+        "annotate",
+        "statefulset",
+        pods.name(),
+        "--overwrite",
+        &annotation,
+    ]);
+    let wanted = format!("--command-timeout={timeout}");
+    eventually("the CronJob to follow", SOON, || {
+        container(&pods.cronjob())["args"].to_string().contains(&wanted).then_some(())
+    });
 }
 
 /// How the runner ended in the pod of a Job: its status, and the result that it left there.
@@ -134,6 +152,8 @@ fn our_own_runner_puts_off_what_is_not_healthy() {
     let Some(world) = world("our_own_runner_puts_off_what_is_not_healthy") else { return };
     let pods = etcd(&world, "put-off", PodsOptions { liveness: None, ..PodsOptions::default() });
     waste(&pods);
+    // So soon is it put off.
+    command_timeout(&world, &pods, "10s");
     let silent = pods.follower();
     let process = world.node.etcd_process(pods.namespace(), &silent);
     process.signal("STOP");
@@ -160,6 +180,7 @@ fn our_own_runner_puts_off_what_is_not_healthy() {
     eventually("all members to be well", RUN, || pods.etcdctl(&["endpoint", "health"]).status.success().then_some(()));
     let cronjob = pods.cronjob();
     assert_eq!((&cronjob["spec"]["suspend"], note(&cronjob, FAILED_RUNS)), (&json!(false), None));
+    command_timeout(&world, &pods, "1m0s");
     defragments(&world, &pods, "again");
     let events = world.node.get(&["-n", pods.namespace(), "events.events.k8s.io"]).unwrap().to_string();
     for failure in ["DefragmentationFailed", "FailureBudgetSpent"] {

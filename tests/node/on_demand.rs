@@ -45,6 +45,8 @@ fn burst(pods: &EtcdPods<'_>) {
     };
     // A key takes two pages, and somewhat more by what leads to them.
     let keys = |room: u64| usize::try_from(room * 24 / 25 / 8192).unwrap();
+    let most = Fill::to(QUOTA, 80);
+    pods.fill(Fill { keep: most.keys, compact: false, ..most });
     loop {
         let keys = keys(room());
         if keys < 20 {

@@ -4,7 +4,7 @@ use etcd_defrag_webhook::defrag::run_result::{Did, Outcome};
 use harness::{PodsOptions, eventually};
 
 use super::{
-    built_in::{ended, etcd},
+    built_in::{command_timeout, ended, etcd},
     support::{Before, RUN, incident, slow_once_begun, waste, waste_and_keep, world},
 };
 
@@ -25,6 +25,7 @@ fn a_slow_member_is_alone_for_as_long_as_it_takes() {
 
     // So slow that its time-out of 10 s is over before its defragmentation.
     world.node.throttle(pods.namespace(), &slow, None);
+    command_timeout(&world, &pods, "10s");
     waste_and_keep(&pods);
     let slow = pods.follower();
     slow_once_begun(&world.node, &pods, &slow, "too-slow", 1);

@@ -107,7 +107,7 @@ pub(crate) fn waste(pods: &EtcdPods<'_>) {
 
 /// Deletes as much as [`waste`], and leaves half of it: what a defragmentation has to copy.
 pub(crate) fn waste_and_keep(pods: &EtcdPods<'_>) {
-    let fill = Fill::to(pods.options().quota, 82);
+    let fill = Fill::small_to(pods.options().quota, 82);
     pods.fill(Fill { keep: fill.keys / 2, ..fill });
 }
 
