@@ -140,10 +140,17 @@ fn cgroups() -> Vec<String> {
         .collect()
 }
 
-/// One runs at a time: they look at the machine before and after.
+/// One runs at a time: they look at the machine before and after. A node that the tests before have left is waited for, as it
+/// ends with its program, some seconds later.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_node = |pid| child::command_line(pid).starts_with("controlplane node ");
+    let waiting = Instant::now();
+    while child::processes().any(is_node) && waiting.elapsed() < SOON {
+        thread::sleep(Duration::from_millis(100));
+    }
+    alone
 }
 
 /// A pod with everything that can be left behind: an address, mounts, a shim, control groups.

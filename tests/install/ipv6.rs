@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     lifecycle::judges,
-    support::{NAMESPACE, RELEASE, Release, turn},
+    support::{NAMESPACE, RELEASE, Release, Turn},
 };
 use harness::Node;
 
@@ -32,7 +32,7 @@ fn on_a_cluster_of_ipv6_only_the_chart_works() {
         println!("SKIPPED: {test}: {why}");
         return;
     }
-    let _turn = turn();
+    let _turn = Turn::take();
     let Some(node) = Node::start_with_own_image(test, || vec!["--ipv6".to_owned()]) else { return };
     node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
     // Nothing else is set: the values are those of any cluster without cert-manager.

@@ -12,7 +12,7 @@ const EVERY_MINUTE: &str = "etcd-defrag.io/schedule=* * * * *";
 #[test]
 fn with_cert_manager_from_an_empty_cluster_and_away_again() {
     let Some(turn) = world("with_cert_manager_from_an_empty_cluster_and_away_again") else { return };
-    let plane: &ControlPlane = &turn.world.node;
+    let plane = turn.plane();
     let release = Release::install(plane, "");
     judges(&release, "first");
     assert_eq!(plane.get(&[POLICY, "default"]).unwrap()["spec"]["defaults"]["schedule"], "H 0 * * *");
@@ -55,7 +55,7 @@ defaultPolicy: {spec: {defaults: {schedule: H 1 * * *}}}
 #[test]
 fn self_signed_without_cert_manager() {
     let Some(turn) = world("self_signed_without_cert_manager") else { return };
-    let plane: &ControlPlane = &turn.world.node;
+    let plane = turn.plane();
     let values = "tls: {mode: self-signed}";
     let release = Release::install(plane, values);
     judges(&release, "alone");

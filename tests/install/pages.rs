@@ -28,7 +28,7 @@ fn unlabelled(plane: &ControlPlane) {
 #[test]
 fn the_readme_as_printed() {
     let Some(turn) = world("the_readme_as_printed") else { return };
-    let plane: &ControlPlane = &turn.world.node;
+    let plane = turn.plane();
     unlabelled(plane);
     let mut reader = Reader::new(README, How::Node, Shell::of(plane));
     reader.run("helm install etcd-defrag-webhook");
@@ -59,7 +59,7 @@ fn the_readme_as_printed() {
 #[test]
 fn the_installation_as_printed() {
     let Some(turn) = world("the_installation_as_printed") else { return };
-    let plane: &ControlPlane = &turn.world.node;
+    let plane = turn.plane();
     unlabelled(plane);
     let mut reader = Reader::new(INSTALL, How::Node, Shell::of(plane));
     reader.run("helm install etcd-defrag-webhook");
@@ -112,7 +112,7 @@ fn the_installation_as_printed() {
 #[test]
 fn the_emergency_as_printed() {
     let Some(turn) = world("the_emergency_as_printed") else { return };
-    let plane: &ControlPlane = &turn.world.node;
+    let plane = turn.plane();
     let release = Release::install(plane, "tls: {mode: self-signed}");
     etcd(plane, "glass");
     cronjob(plane, "glass", "kamaji-etcd", |_| true);

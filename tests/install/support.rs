@@ -2,9 +2,10 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,30 +19,26 @@ pub(crate) const NAMESPACE: &str = "etcd-defrag-system";
 
 /// The image's name in docs/install.md.
 const PUSHED: &str = "registry.example/etcd-defrag-webhook";
-const ARCHIVE: &str = "pushed.tar";
 
 /// What one step needs at most, with room for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
-/// A node. What is installed belongs to the whole cluster, so each test has its own.
+/// A node. What is installed belongs to the whole cluster, so the tests have it one after the other.
 pub(crate) struct World {
     // Dropped first: it must not outlive its API server.
     _cert_manager: CertManager,
     pub(crate) node: Node,
-    // Read again where the node is started again.
-    _pushed: TempDir,
 }
 
-/// Our own image in an archive, under the name that docs/install.md gives it, as if it had been pushed there and pulled.
-fn pushed_image() -> TempDir {
+/// Makes an archive of our own image, under the name that docs/install.md gives it, as if it had been pushed there and pulled.
+fn pushed_image() -> PathBuf {
     let folder = TempDir::with_prefix("etcd-defrag-pushed-").unwrap();
-    let content = folder.path().join("content");
-    fs::create_dir(&content).unwrap();
+    let content = folder.path();
     let tar = |args: &[&Path]| {
         let status = Command::new("tar").args(args).status().unwrap();
         assert!(status.success(), "tar {args:?}: {status}");
     };
-    tar(&[Path::new("-xf"), own_image(), Path::new("-C"), &content]);
+    tar(&[Path::new("-xf"), own_image(), Path::new("-C"), content]);
     let read = |file: &str| fs::read_to_string(content.join(file)).unwrap();
     let manifest: Value = serde_json::from_str(&read("manifest.json")).unwrap();
     let name = manifest[0]["RepoTags"][0].as_str().unwrap();
@@ -51,43 +48,53 @@ fn pushed_image() -> TempDir {
         assert!(renamed.contains(PUSHED), "{file} has no {name}");
         fs::write(content.join(file), renamed).unwrap();
     }
-    let files: Vec<_> = fs::read_dir(&content).unwrap().map(|file| file.unwrap().file_name()).collect();
-    let archive = folder.path().join(ARCHIVE);
-    let into = [Path::new("-cf"), &archive, Path::new("-C"), &content];
+    let files: Vec<_> = fs::read_dir(content).unwrap().map(|file| file.unwrap().file_name()).collect();
+    // The node may read it again for as long as it runs, which is until this program ends.
+    let archive = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pushed.tar");
+    let into = [Path::new("-cf"), &archive, Path::new("-C"), content];
     tar(&into.into_iter().chain(files.iter().map(Path::new)).collect::<Vec<_>>());
-    fs::remove_dir_all(&content).unwrap();
-    folder
+    archive
 }
 
-/// What a test has: a node, and its turn.
-pub(crate) struct Turn {
-    pub(crate) world: World,
-    // Dropped last: the next test may begin when the node is gone.
-    _turn: MutexGuard<'static, ()>,
+/// What a test has while it is its turn: the world that the one before left, if there is one.
+pub(crate) struct Turn(MutexGuard<'static, Option<World>>);
+
+impl Turn {
+    /// Waits for it: one test after the other has a node, for beside more nodes etcds starve.
+    pub(crate) fn take() -> Self {
+        static WORLD: Mutex<Option<World>> = Mutex::new(None);
+        // A test that failed has ended its world.
+        Self(WORLD.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn plane(&self) -> &ControlPlane {
+        &self.0.as_ref().expect("made by world()").node
+    }
 }
 
-/// A turn: one test after the other has a node, for beside more nodes etcds starve.
-pub(crate) fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            *self.0 = None;
+        }
+    }
 }
 
 /// A world with nothing of ours in it. `None` where no node can run.
 pub(crate) fn world(test: &str) -> Option<Turn> {
-    let turn = turn();
-    let mut pushed = None;
-    let node = Node::start_with_own_image(test, || {
-        let archive = pushed.insert(pushed_image()).path().join(ARCHIVE);
-        vec![image_argument(&archive)]
-    })?;
-    let cert_manager = CertManager::start(&node);
-    println!("cert-manager's controllers ran after {:.1} s", cert_manager.start_time.as_secs_f64());
+    let mut turn = Turn::take();
+    if let Some(world) = turn.0.as_ref() {
+        // Certificates would be taken over.
+        world.node.kubectl_ok(&["delete", "namespace", NAMESPACE, "--timeout=2m"]);
+    } else {
+        let node = Node::start_with_own_image(test, || vec![image_argument(&pushed_image())])?;
+        let cert_manager = CertManager::start(&node);
+        println!("cert-manager's controllers ran after {:.1} s", cert_manager.start_time.as_secs_f64());
+        *turn.0 = Some(World { node, _cert_manager: cert_manager });
+    }
     // Enforces Pod Security "restricted".
-    node.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
-    Some(Turn {
-        world: World { node, _cert_manager: cert_manager, _pushed: pushed.expect("the node has it") },
-        _turn: turn,
-    })
+    turn.plane().apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
+    Some(turn)
 }
 
 /// The chart on a cluster.
