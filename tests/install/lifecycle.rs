@@ -167,5 +167,11 @@ pub(super) fn clean(plane: &ControlPlane, namespace: &str) {
     plane.kubectl_ok(&["delete", "cronjob", "-A", "-l", "app.kubernetes.io/managed-by=etcd-defrag-webhook"]);
     assert!(plane.get(&["-n", namespace, "cronjob", "kamaji-etcd-defrag-job"]).is_none());
     plane.kubectl_ok(&["delete", "crd", "defragpolicies.etcd-defrag.io"]);
+    remove(plane, namespace);
+}
+
+/// Removes a namespace with its pods; one that still waits for its volumes or its image would take minutes to end.
+pub(super) fn remove(plane: &ControlPlane, namespace: &str) {
+    plane.kubectl_ok(&["-n", namespace, "delete", "statefulset,job,pod", "--all", "--force", "--grace-period=0"]);
     plane.kubectl_ok(&["delete", "namespace", namespace, "--wait=false"]);
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    lifecycle::{clean, etcd, nothing_intercepts, refuses, refuses_soon},
+    lifecycle::{clean, etcd, nothing_intercepts, refuses, refuses_soon, remove},
     support::{NAMESPACE, RELEASE, Release, SOON, cronjob, world},
     table::{BREAK_GLASS, How, INSTALL, README, Reader},
 };
@@ -105,8 +105,8 @@ fn the_installation_as_printed() {
     reader.end();
 
     plane.kubectl_ok(&["delete", "cronjob", "-A", "--all"]);
-    plane.kubectl_ok(&["delete", "namespace", "plain", KAMAJI]);
-    plane.apply(include_str!("../../deploy/manifests/00-namespace.yaml"));
+    remove(plane, "plain");
+    remove(plane, KAMAJI);
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub(crate) fn world(test: &str) -> Option<Turn> {
     let mut turn = Turn::take();
     if let Some(world) = turn.0.as_ref() {
         // Certificates would be taken over.
-        world.node.kubectl_ok(&["delete", "namespace", NAMESPACE, "--timeout=2m"]);
+        world.node.kubectl_ok(&["delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=2m"]);
     } else {
         let node = Node::start_with_own_image(test, || vec![image_argument(&pushed_image())])?;
         let cert_manager = CertManager::start(&node);
