@@ -4,10 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::OnceLock,
 };
-
-use tempfile::TempDir;
 
 use super::{ControlPlane, bin, expect_success, run};
 
@@ -18,11 +15,9 @@ pub fn chart() -> PathBuf {
 
 /// A `helm` command that reaches no cluster.
 pub fn helm_command() -> Command {
-    static HOME: OnceLock<TempDir> = OnceLock::new();
-    let home = HOME.get_or_init(|| TempDir::with_prefix("etcd-defrag-helm-").unwrap_or_else(|error| panic!("{error}")));
     let mut command = Command::new(bin("helm"));
-    // Neither the user's repositories nor the user's cluster, nor plug-ins.
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home.path()).env("KUBECONFIG", "/dev/null");
+    // Neither the user's repositories nor the user's cluster, nor plug-ins; and no cache, which nobody would remove.
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/proc/nobody").env("KUBECONFIG", "/dev/null");
     command
 }
 
