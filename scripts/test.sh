@@ -29,7 +29,7 @@ readonly computing=(unit model growth memory)
 # Nothing runs beside them: how soon answers come is measured, also those of the API server.
 readonly alone=(availability registration attack)
 # First, for they take longest.
-readonly longest=("${with_nodes[@]}" e2e ondemand process "${lone_node[@]}" chart admission)
+readonly longest=("${with_nodes[@]}" e2e ondemand process runner monitoring "${lone_node[@]}" model_real chart admission)
 # Where most of the time is waiting, more than one test for each processor makes sense.
 readonly -A threads=([e2e]=4 [node]=4 [ondemand]=4 [process]=3)
 
