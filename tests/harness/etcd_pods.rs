@@ -144,12 +144,14 @@ pub struct Fill {
 
 impl Fill {
     /// Fills a database to about this share of a quota and deletes all but a
-    /// twentieth of it: with large values, which take three members half the work of small ones.
+    /// twentieth of it: with large values, which take three members half the work of small ones. For 70 MiB or more: a
+    /// compaction commits after each 1,000 keys, and etcd counts what it has freed at the commit that follows, so fewer keys than
+    /// that may count as in use until somebody writes.
     pub fn to(quota: u64, percent: u64) -> Self {
         Self::of_pages(16, quota, percent)
     }
 
-    /// The same with small values, which take a defragmentation longer to copy.
+    /// The same with small values, for a smaller database, or for a defragmentation that takes longer to copy.
     pub fn small_to(quota: u64, percent: u64) -> Self {
         Self::of_pages(2, quota, percent)
     }

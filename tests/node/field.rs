@@ -212,7 +212,7 @@ impl<'a> Run<'a> {
             self.etcdctl(&["endpoint", "health"]).status.success().then_some(())
         });
         self.log_in();
-        let fill = Fill::to(QUOTA, 40);
+        let fill = Fill::small_to(QUOTA, 40);
         let (keys, size, keep) =
             (format!("--keys={}", fill.keys), format!("--size={}", fill.size), format!("--keep={}", fill.keep));
         let filled = self.client(&["etcd-load", "fill", &keys, &size, &keep, "--compact=true", "--until-full=false"]);

@@ -92,7 +92,7 @@ fn ordinals_that_start_at_three() {
 #[test]
 fn five_members() {
     let Some(world) = world("five_members") else { return };
-    let options = quick(PodsOptions { members: 5, quota: 64 << 20, ..PodsOptions::default() });
+    let options = quick(PodsOptions { members: 5, ..PodsOptions::default() });
     let pods = EtcdPods::start(&world.node, &namespace(&world.node, "five"), options);
     defragments(&world.node, &pods);
 }
@@ -123,7 +123,7 @@ fn a_full_etcd_takes_writes_again() {
     let options = quick(PodsOptions { quota: 64 << 20, ..PodsOptions::default() });
     let pods = EtcdPods::start(&world.node, &namespace(&world.node, "full"), options);
     chart_policy(&world.node, &pods);
-    pods.fill(Fill { until_full: true, ..Fill::to(pods.options().quota, 150) });
+    pods.fill(Fill { until_full: true, ..Fill::small_to(pods.options().quota, 150) });
     let refused = pods.etcdctl(&["put", "a", "b"]);
     assert!(!refused.status.success() && pods.status().iter().all(|member| !member.errors.is_empty()));
     let before = Before::of(&pods);
