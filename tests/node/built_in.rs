@@ -152,7 +152,7 @@ fn our_own_runner_puts_off_what_is_not_healthy() {
     let Some(world) = world("our_own_runner_puts_off_what_is_not_healthy") else { return };
     let pods = etcd(&world, "put-off", PodsOptions { liveness: None, ..PodsOptions::default() });
     waste(&pods);
-    // So soon is it put off.
+    // The run waits until that no longer fits before its deadline.
     command_timeout(&world, &pods, "10s");
     let silent = pods.follower();
     let process = world.node.etcd_process(pods.namespace(), &silent);
