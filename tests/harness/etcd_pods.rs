@@ -335,6 +335,14 @@ impl<'a> EtcdPods<'a> {
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("etcd-load wrote {said}: {error}"))
     }
 
+    /// Gives the StatefulSet an annotation of ours, named without the prefix, or another value of it.
+    #[track_caller]
+    pub fn annotate(&self, key: &str, value: &str) {
+        let annotation = format!("etcd-defrag.io/{key}={value}");
+        let args = ["-n", self.namespace(), "annotate", "statefulset", self.name(), "--overwrite", &annotation];
+        self.plane.kubectl_ok(&args);
+    }
+
     /// Writes, deletes and compacts.
     #[track_caller]
     pub fn fill(&self, fill: Fill) {

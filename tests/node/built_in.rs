@@ -52,17 +52,8 @@ pub(super) fn etcd<'a>(world: &'a World, purpose: &str, options: PodsOptions) ->
 }
 
 /// Changes how long a member may take.
-pub(super) fn command_timeout(world: &World, pods: &EtcdPods<'_>, timeout: &str) {
-    let annotation = format!("etcd-defrag.io/command-timeout={timeout}");
-    world.node.kubectl_ok(&[
-        "-n",
-        pods.namespace(),
-        "annotate",
-        "statefulset",
-        pods.name(),
-        "--overwrite",
-        &annotation,
-    ]);
+pub(super) fn command_timeout(pods: &EtcdPods<'_>, timeout: &str) {
+    pods.annotate("command-timeout", timeout);
     let wanted = format!("--command-timeout={timeout}");
     eventually("the CronJob to follow", SOON, || {
         container(&pods.cronjob())["args"].to_string().contains(&wanted).then_some(())
@@ -153,7 +144,7 @@ fn our_own_runner_puts_off_what_is_not_healthy() {
     let pods = etcd(&world, "put-off", PodsOptions { liveness: None, ..PodsOptions::default() });
     waste(&pods);
     // The run waits until that no longer fits before its deadline.
-    command_timeout(&world, &pods, "10s");
+    command_timeout(&pods, "10s");
     let silent = pods.follower();
     let process = world.node.etcd_process(pods.namespace(), &silent);
     process.signal("STOP");
@@ -180,7 +171,7 @@ fn our_own_runner_puts_off_what_is_not_healthy() {
     eventually("all members to be well", RUN, || pods.etcdctl(&["endpoint", "health"]).status.success().then_some(()));
     let cronjob = pods.cronjob();
     assert_eq!((&cronjob["spec"]["suspend"], note(&cronjob, FAILED_RUNS)), (&json!(false), None));
-    command_timeout(&world, &pods, "1m0s");
+    command_timeout(&pods, "1m0s");
     defragments(&world, &pods, "again");
     let events = world.node.get(&["-n", pods.namespace(), "events.events.k8s.io"]).unwrap().to_string();
     for failure in ["DefragmentationFailed", "FailureBudgetSpent"] {

@@ -42,7 +42,7 @@ fn a_client_certificate_that_etcd_does_not_know() {
     let report = event(node, &pods, "DefragmentationFailed");
     println!("{report}");
     assert!(report.contains("by-hand") && report.contains("certificate"), "the report does not say why: {report}");
-    edit(&["annotate", "statefulset", pods.name(), "etcd-defrag.io/schedule=5 5 * * *", "--overwrite"]);
+    pods.annotate("schedule", "5 5 * * *");
     edit(&["label", "statefulset", pods.name(), "etcd-defrag.io/enabled-"]);
     pods.wait_ready();
 }

@@ -235,14 +235,7 @@ fn unmeasured(world: &World, pods: &EtcdPods<'_>, prometheus: &Prometheus) {
     });
 
     let asked = Instant::now();
-    world.node.kubectl_ok(&[
-        "-n",
-        pods.namespace(),
-        "annotate",
-        "statefulset",
-        pods.name(),
-        "etcd-defrag.io/defrag-now=drill",
-    ]);
+    pods.annotate("defrag-now", "drill");
     let job = eventually("the Job that was asked for", SOON, || Some(jobs(pods, world).first()?.0.clone()));
     eventually("writes to succeed again", RUN, || pods.etcdctl(&["put", "a", "b"]).status.success().then_some(()));
     println!("unmeasured: from defrag-now to the first write that succeeds {:.1} s", asked.elapsed().as_secs_f64());

@@ -32,8 +32,7 @@ fn plain_http_and_a_schedule_that_becomes_due() {
         let due = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(65);
         let due = due.to_zoned(jiff::tz::TimeZone::UTC).with().second(0).subsec_nanosecond(0).build().unwrap();
         let schedule = format!("{} {} * * *", due.minute(), due.hour());
-        let annotation = format!("etcd-defrag.io/schedule={schedule}");
-        node.kubectl_ok(&["-n", pods.namespace(), "annotate", "statefulset", pods.name(), "--overwrite", &annotation]);
+        pods.annotate("schedule", &schedule);
         eventually("the CronJob to have the schedule", SOON, || {
             (pods.cronjob()["spec"]["schedule"] == schedule).then_some(())
         });

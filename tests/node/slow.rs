@@ -25,7 +25,7 @@ fn a_slow_member_is_alone_for_as_long_as_it_takes() {
 
     // So slow that its time-out of 10 s is over before its defragmentation.
     world.node.throttle(pods.namespace(), &slow, None);
-    command_timeout(&world, &pods, "10s");
+    command_timeout(&pods, "10s");
     waste_and_keep(&pods);
     let slow = pods.follower();
     slow_once_begun(&world.node, &pods, &slow, "too-slow", 1);
